@@ -1,0 +1,1 @@
+# bench/: what it builds and installs

@@ -1,0 +1,1 @@
+# broker/: what it builds and installs

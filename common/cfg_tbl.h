@@ -1,0 +1,65 @@
+/* common/cfg_tbl.h - every setting, one row each. The struct, the loader, --help, the manual page and the tests are all
+ * made from these rows.
+ *
+ *   CFG_INT(name, default, min, max, unit, help)    int64_t
+ *   CFG_BOOL(name, default, help)                   bool
+ *   CFG_STR(name, default, help)                    char *      (never NULL; "" is "not set")
+ *   CFG_PATH(name, default, help)                   char *      (a relative path is relative to the file that names it)
+ *   CFG_LIST(name, help)                            struct cfg_list   (JSON array of strings)
+ *
+ * The JSON section is the part of a name before its first underscore: stream_after_ms is {"stream": {"after_ms": 1000}}. */
+
+CFG_STR(server_name, "mcp-fcgi", "Name of this server that clients are told (serverInfo.name)")
+CFG_STR(server_title, "", "Title of this server for people")
+CFG_STR(server_version, "", "Version that clients are told; without it that of mcp-fcgi")
+CFG_STR(server_instructions, "", "What a model should know before it uses this server's tools")
+CFG_STR(server_public_url, "", "URL of the endpoint as clients see it; without it only loopback hosts are served")
+
+CFG_PATH(auth_api_keys_file, "", "File of API keys, principal:key a line; without it no key is asked for")
+CFG_LIST(cors_origins, "Origins that browsers may call from, beside that of server_public_url and loopback")
+
+CFG_PATH(run_dir, "/run/mcp-fcgi", "Directory of sockets and locks, writable by workers and broker only")
+CFG_STR(log_level, "info", "error, warn, info or debug")
+
+CFG_INT(body_max_bytes, 4194304, 1024, 67108864, "bytes", "Largest request body a worker reads")
+CFG_INT(body_depth_max, 64, 4, 512, "levels", "Deepest nesting of JSON that is read")
+CFG_INT(batch_max, 100, 1, 10000, "messages", "Largest batch (revision 2025-03-26)")
+CFG_INT(page_size, 100, 1, 10000, "items", "Items on a page of a list")
+CFG_INT(cache_ttl_ms, 60000, 0, 86400000, "ms", "How long clients of 2026-07-28 may cache lists (ttlMs)")
+
+CFG_INT(worker_processes, 2, 1, 256, "processes", "Processes that mcp-worker --socket keeps")
+CFG_INT(worker_threads, 8, 1, 256, "threads", "Threads of a worker process that wait for requests")
+CFG_INT(worker_calls_max, 64, 1, 4096, "calls", "Calls that one worker process runs at a time")
+
+CFG_INT(session_idle_s, 3600, 1, 604800, "s", "Idle time after which a session ends; each request renews it")
+CFG_INT(session_grace_s, 30, 0, 3600, "s", "How long an HTTP+SSE session outlives its connection")
+CFG_INT(session_max, 10000, 1, 1000000, "sessions", "Sessions that the broker holds")
+CFG_INT(session_calls_max, 64, 1, 4096, "calls", "Requests that one session may have open")
+CFG_INT(session_blob_max_bytes, 65536, 1024, 1048576, "bytes", "What a session may remember: client name, capabilities")
+
+CFG_INT(stream_after_ms, 1000, 10, 600000, "ms", "Silence after which a call's answer becomes an event stream")
+CFG_INT(stream_heartbeat_ms, 15000, 100, 600000, "ms", "Silence after which a comment is sent to a legacy client")
+CFG_INT(stream_heartbeat_modern_ms, 5000, 100, 600000, "ms", "The same for 2026-07-28, where it shows a client that left")
+CFG_INT(stream_keep_s, 300, 0, 86400, "s", "How long a finished stream can be resumed")
+CFG_INT(stream_log_max_bytes, 4194304, 65536, 268435456, "bytes", "Events kept per stream")
+CFG_INT(stream_max, 10000, 1, 1000000, "streams", "Streams that the broker holds")
+CFG_INT(stream_sndbuf_bytes, 65536, 4096, 4194304, "bytes", "SO_SNDBUF of an adopted connection")
+
+CFG_BOOL(broker_autostart, true, "A worker that finds no broker starts one")
+CFG_PATH(broker_program, "", "mcp-broker to start; without it the one beside mcp-worker")
+CFG_LIST(broker_peer_uids, "User names or ids that may connect to the broker, beside its own and root")
+CFG_INT(broker_log_max_bytes, 268435456, 1048576, 17179869184, "bytes", "Events kept by the broker in all")
+CFG_INT(broker_fd_reserve, 64, 16, 4096, "descriptors", "Descriptors that the broker never gives to clients")
+CFG_INT(broker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets streams finish")
+
+CFG_INT(link_credit_bytes, 8388608, 65536, 268435456, "bytes", "Event bytes that one worker may have under way to the broker")
+CFG_INT(link_timeout_ms, 5000, 100, 60000, "ms", "How long a worker waits for the broker's answer")
+
+CFG_LIST(exec_dirs, "Directories of tools: a program NAME with a manifest NAME.json beside it")
+CFG_PATH(exec_launcher, "", "mcp-launch to use; without it the one that was installed, or beside mcp-worker")
+CFG_INT(exec_timeout_s, 60, 1, 86400, "s", "Time after which a tool's process group is killed, unless the tool says otherwise")
+CFG_INT(exec_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest output of a tool")
+CFG_INT(exec_stderr_max_bytes, 16384, 256, 1048576, "bytes", "What is kept of a tool's stderr")
+CFG_LIST(exec_env, "Names of environment variables that tools inherit, beside PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
+
+CFG_BOOL(legacy_enabled, true, "Serve the revisions with sessions, 2024-11-05 to 2025-11-25")

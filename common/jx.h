@@ -1,0 +1,40 @@
+/* common/jx.h - json-c, with the checks that STYLE 2.7 asks for. Not used by the broker's message paths.
+ *
+ * json-c's reference counts are not atomic, and writing an object as text changes it: an object that several threads
+ * see is only ever read by type, _get_ex, iteration and scalar getters (never json_object_get, _put or _to_json_string). */
+#ifndef MCP_COMMON_JX_H
+#define MCP_COMMON_JX_H
+
+#include <json-c/json.h>
+
+#include "common/buf.h"
+
+/* Parses one JSON text of any type, UTF-8, at most depth_max levels. Refused with ERR_PARSE: what is not strictly JSON
+ * (single quotes, comments, NaN, Infinity, raw control characters in strings, bytes after the text, a NUL). Refused with
+ * ERR_INVALID: a member name twice in one object. One pass of our own over the bytes finds what json-c lets through.
+ * NULL means *err is set (JSON null at the top is ERR_INVALID). The caller owns the result. */
+json_object *jx_parse(struct slice text, int depth_max, struct err *err);
+
+/* Moves val into obj; takes val even on failure. A NULL val (a failed constructor) is ERR_NOMEM. */
+int jx_add(json_object *obj, const char *key, json_object *val, struct err *err);
+int jx_add_str(json_object *obj, const char *key, const char *val, struct err *err);
+int jx_append(json_object *array, json_object *val, struct err *err); /* takes val too */
+
+/* Lend a member of that type, or NULL if it is missing or of another type. obj may be NULL. */
+json_object *jx_get(json_object *obj, const char *key); /* any type; a JSON null is NULL too: use jx_has */
+json_object *jx_get_object(json_object *obj, const char *key);
+json_object *jx_get_array(json_object *obj, const char *key);
+struct slice jx_get_str(json_object *obj, const char *key); /* p is NULL if it is not a string */
+bool jx_has(json_object *obj, const char *key);		    /* also with the value null */
+struct slice jx_str(json_object *str);			    /* the bytes of a string value; p NULL otherwise */
+
+/* Appends the JSON text of val, compact, '/' not escaped, numbers as they were read. NULL is "null".
+ * One writer for all our output. */
+void jx_write(struct buf *out, json_object *val);
+/* Appends s as a JSON string with its quotes. */
+void jx_write_str(struct buf *out, struct slice s);
+
+/* Numbers. Integers are what the text wrote without fraction or exponent, or with a fraction of zero. */
+bool jx_is_integer(json_object *val);
+
+#endif

@@ -1,0 +1,137 @@
+/* common/link.h - what worker and broker say to each other, as bytes. The grammar and the reasons are in doc/link.md.
+ *
+ * Two channels, one header:
+ *   control  SOCK_SEQPACKET at run_dir/broker.ctl; one packet is header + body; carries descriptors. Its EOF tells the
+ *            broker that a worker died, and a worker that the broker died.
+ *   data     ZeroMQ DEALER (worker) to ROUTER (broker) at ipc://run_dir/broker.zmq; frames [header][key][body].
+ *            The DEALER's routing id is 'P' and the 8 bytes of the producer id as in the header, so nobody speaks as
+ *            another; data from a producer that has no control connection is dropped.
+ *
+ * All numbers are little-endian. Times are milliseconds of CLOCK_MONOTONIC, which every process of a host shares.
+ * key is the session id, or empty. "bytes" in a body is u32 length + that many bytes. */
+#ifndef MCP_COMMON_LINK_H
+#define MCP_COMMON_LINK_H
+
+#include "common/buf.h"
+
+#define LINK_MAGIC	  0x4c50434du /* "MCPL" */
+#define LINK_VERSION	  1
+#define LINK_HEADER_LEN	  56
+#define LINK_CTL_NAME	  "broker.ctl"
+#define LINK_ZMQ_NAME	  "broker.zmq"
+#define LINK_LOCK_NAME	  "broker.lock"
+#define LINK_KEY_MAX	  128	      /* bytes of a session id */
+#define LINK_ADOPT_MAX	  16384	      /* bytes of an ADOPT packet */
+#define LINK_FRAME_SLACK  65536	      /* MAXMSGSIZE is body_max_bytes plus this */
+#define LINK_ROUTING_LEN  9
+
+enum link_type {
+#define LINK(name, number, sender, channel) LINK_##name = number,
+#include "common/link_tbl.h"
+#undef LINK
+};
+
+enum link_flag {
+	LINK_DURABLE = 1,  /* goes to a client only after its commit */
+	LINK_WANT_ACK = 2, /* the sender waits for ACK or NACK of this sequence */
+	LINK_RETRY = 4,	   /* the same (producer, seq) was sent before */
+};
+
+struct link_header {
+	uint8_t version, type; /* LINK_VERSION, enum link_type */
+	uint16_t flags;	       /* enum link_flag */
+	uint64_t producer;     /* random per worker process, made after fork; 0 from the broker */
+	uint64_t seq;	       /* of this message, from 1, per producer; a retry has the seq of the first try */
+	uint64_t corr;	       /* what this is about: see each message */
+	uint64_t deadline_ms;  /* past it the broker answers NACK EXPIRED; 0: none */
+	uint64_t stream;       /* stream handle, or 0 */
+	uint32_t body_len;     /* bytes */
+	uint32_t count;	       /* events in the body */
+};
+
+/* Why a NACK. */
+enum link_nack {
+	LINK_NACK_BUSY = 1,	 /* try again after retry_ms */
+	LINK_NACK_NO_SESSION,	 /* unknown, ended, or of another principal */
+	LINK_NACK_DUPLICATE_ID,	 /* a client's request id is open in this session already */
+	LINK_NACK_CLOSED,	 /* stream or call is gone */
+	LINK_NACK_TOO_BIG,	 /* event, blob or frame over its limit */
+	LINK_NACK_EXPIRED,	 /* deadline passed before it was handled */
+	LINK_NACK_VERSION,	 /* SESSION_PUT: somebody else changed the session; HELLO: no common version */
+	LINK_NACK_LIMIT,	 /* sessions, streams, calls or descriptors are at their limit */
+	LINK_NACK_GAP,		 /* ATTACH: events after that id are lost, or the id is not of this session */
+	LINK_NACK_DELIVERED,	 /* ATTACH: everything after that id was delivered, the stream is finished */
+	LINK_NACK_BAD,		 /* malformed; a bug of the sender or garbage */
+	LINK_NACK__COUNT
+};
+
+/* How an adopted connection wants its bytes. */
+enum link_kind {
+	LINK_KIND_FCGI = 1,   /* FastCGI records, END_REQUEST, close */
+	LINK_KIND_PIPE,	      /* plain CGI: raw bytes, close */
+	LINK_KIND_CGI_SOCKET, /* plain CGI on a socket whose peer half-closes at once: POLLRDHUP means nothing */
+	LINK_KIND__COUNT
+};
+
+enum link_session_flag { LINK_SESSION_ENDS_WITH_CONN = 1 };  /* HTTP+SSE: ends session_grace_s after its connection */
+enum link_call_flag { LINK_CALL_ON_SESSION_STREAM = 1 };     /* HTTP+SSE: events of the call go to the session's stream */
+enum link_stream_flag { LINK_STREAM_MODERN = 1 };	     /* no event ids, no replay; hang-up cancels */
+
+#define LINK_CURSOR_UNDELIVERED UINT64_MAX /* ADOPT: start at the first event that no connection has been sent */
+
+/* Bodies. ACK and NACK carry the seq of what they answer in corr.
+ *
+ *  HELLO        u16 version_min, u16 version_max, u32 pid, bytes program_version
+ *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max      (or NACK VERSION on the control channel)
+ *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, bytes head; descriptor in SCM_RIGHTS.
+ *               head is everything to write first: response head, and the first event of HTTP+SSE. Not answered.
+ *               Spends the descriptor that OPEN_STREAM or ATTACH reserved.
+ *  SESSION_PUT  key; u64 version_expected (0: create), u32 idle_s, u8 session flags, bytes principal, bytes blob
+ *               -> ACK u64 version
+ *  SESSION_DEL  key; bytes principal -> ACK. Its streams end, its calls are CANCELLED.
+ *  CALL_BEGIN   key; bytes principal, u8 call flags, u16 n, n * (bytes id, bytes will)
+ *               -> ACK stream = the session's own stream; u64 version, bytes blob
+ *               The call's number is the seq of this message. id is the JSON text of the client's request id. n = 0
+ *               asks for the session only and begins no call. Renews the session's idle time.
+ *  CALL_END     corr = call. Not answered; ending what is gone is no error.
+ *  OPEN_STREAM  key (legacy) or empty; corr = call, or 0: then this begins a call, whose number is the seq of this
+ *               message; u8 stream flags, u16 n, n * (bytes id, bytes will); n = 0 when corr is not 0
+ *               -> ACK stream. Reserves a descriptor for 2 s.
+ *  ATTACH       key; bytes principal, bytes last_event_id (empty: the session's own stream)
+ *               -> ACK stream; u64 cursor. Reserves a descriptor for 2 s.
+ *  APPEND       stream; count * bytes event (one JSON-RPC message each, no line break needed)
+ *               -> ACK when LINK_WANT_ACK
+ *  FINISH       corr = call, stream; count * bytes event. The call's last events; its will is void. Ends the stream
+ *               unless it is the session's own. -> ACK when LINK_WANT_ACK
+ *  CANCEL       key; bytes principal, bytes id -> ACK. Sends CANCELLED to the producer of that call, if there is one.
+ *  CANCELLED    corr = call; bytes id (empty: the whole call)
+ *  NACK         u16 code, u32 retry_ms, bytes text (for the log)
+ *  CREDIT       u64 bytes: event bytes that this producer may send in addition
+ *  DRAIN        the broker is going: open no stream, expect the control connection's EOF
+ *
+ * Credit: the bodies of APPEND and FINISH spend a producer's credit; the broker gives it back as it has logged them. */
+
+void link_put_header(struct buf *out, const struct link_header *h);
+/* ERR_LINK: shorter than a header, wrong magic, other version, unknown type. */
+int link_get_header(struct slice in, struct link_header *h, struct err *err);
+
+void link_put_u8(struct buf *out, uint8_t n);
+void link_put_u16(struct buf *out, uint16_t n);
+void link_put_u32(struct buf *out, uint32_t n);
+void link_put_u64(struct buf *out, uint64_t n);
+void link_put_bytes(struct buf *out, struct slice s);
+
+/* Each takes its value off the front of *in. Short input gives zero or empty and sets *bad, which callers ask once, at
+ * the end: a reader needs no check per field. Bytes are lent out of in. */
+uint8_t link_get_u8(struct slice *in, bool *bad);
+uint16_t link_get_u16(struct slice *in, bool *bad);
+uint32_t link_get_u32(struct slice *in, bool *bad);
+uint64_t link_get_u64(struct slice *in, bool *bad);
+struct slice link_get_bytes(struct slice *in, bool *bad);
+
+void link_routing_id(uint64_t producer, unsigned char out[LINK_ROUTING_LEN]);
+const char *link_type_name(unsigned type);	/* "CALL_BEGIN"; "?" for an unknown one */
+const char *link_nack_name(unsigned code);	/* "busy" */
+enum err_code link_nack_err(unsigned code);	/* what a worker makes of it */
+
+#endif

@@ -1,0 +1,13 @@
+# common/: what worker and broker both speak; includes nothing from its users
+noinst_LIBRARIES += libcommon.a
+libcommon_a_SOURCES = \
+	%D%/banned.h \
+	%D%/buf.c %D%/buf.h \
+	%D%/cfg_tbl.h \
+	%D%/err.c %D%/err.h %D%/err_tbl.h \
+	%D%/link.c %D%/link.h %D%/link_tbl.h \
+	%D%/log.c %D%/log.h \
+	%D%/mem.c %D%/mem.h \
+	%D%/rnd.c %D%/rnd.h \
+	%D%/sse.c %D%/sse.h \
+	%D%/util.h

@@ -1,0 +1,43 @@
+#include "config.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#include "common/rnd.h"
+#include "common/util.h"
+#include "common/banned.h"
+
+void rnd_bytes(void *p, size_t len)
+{
+	char *to = p;
+
+	while (len > 0) {
+		ssize_t n = getrandom(to, len, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		DIE_UNLESS(n > 0);
+		to += n;
+		len -= (size_t)n;
+	}
+}
+
+uint64_t rnd_u64(void)
+{
+	uint64_t n;
+
+	do
+		rnd_bytes(&n, sizeof(n));
+	while (n == 0);
+	return n;
+}
+
+void rnd_token(char *out, size_t size)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+
+	rnd_bytes(out, size - 1);
+	for (size_t i = 0; i + 1 < size; i++)
+		out[i] = alphabet[(unsigned char)out[i] & 63];
+	out[size - 1] = '\0';
+}

@@ -1,0 +1,41 @@
+#include "config.h"
+
+#include "common/sse.h"
+#include "common/banned.h"
+
+static bool cut_line(struct slice *text, struct slice *line)
+{
+	size_t i = 0;
+
+	while (i < text->len && text->p[i] != '\n' && text->p[i] != '\r')
+		i++;
+	*line = (struct slice){text->p, i};
+	if (i == text->len)
+		return false;
+	i += text->p[i] == '\r' && i + 1 < text->len && text->p[i + 1] == '\n' ? 2 : 1;
+	text->p += i;
+	text->len -= i;
+	return true;
+}
+
+void sse_add_event(struct buf *out, struct slice id, const char *event, struct slice data)
+{
+	struct slice line;
+	bool more;
+
+	if (id.len > 0) {
+		buf_adds(out, "id: ");
+		buf_add_slice(out, id);
+		buf_adds(out, "\n");
+	}
+	buf_adds(out, "event: ");
+	buf_adds(out, event);
+	buf_adds(out, "\n");
+	do {
+		more = cut_line(&data, &line);
+		buf_adds(out, "data: ");
+		buf_add_slice(out, line);
+		buf_adds(out, "\n");
+	} while (more);
+	buf_adds(out, "\n");
+}

@@ -1,0 +1,1 @@
+# conf/: what it builds and installs

@@ -1,0 +1,1 @@
+# ctl/: what it builds and installs

@@ -1,0 +1,1 @@
+# man/: what it builds and installs

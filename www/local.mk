@@ -1,0 +1,1 @@
+# www/: what it builds and installs
