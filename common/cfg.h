@@ -31,6 +31,7 @@ struct cfg {
 #undef CFG_PATH
 #undef CFG_LIST
 	char *file;	    /* the main file, absolute; "" when there is none */
+	struct cfg_list sets; /* the "NAME=VALUE" texts that cfg_load() was given: a broker that a worker starts gets them too */
 	json_object *tools; /* owned; object, possibly empty */
 	struct cfg_origin *origins; /* private: where each included text stands, for cfg_complain() */
 	int complaint_count;
