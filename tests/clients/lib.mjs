@@ -1,0 +1,259 @@
+// What the tests of this folder share: TAP, a site behind a web server, and MCP spoken by hand.
+//
+// MCP_TEST_URL=http://host:port/mcp runs them against a server that is up already and offers the tools of
+// tests/conformance/site; what needs process ids or the run directory is then skipped.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const TESTS = dirname(here);
+export const MODULES = join(here, 'node_modules');
+export const FIXTURE = join(TESTS, 'conformance', 'site');
+export const MODERN = '2026-07-28';
+export const load = createRequire(join(here, 'package.json'));
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// ---- TAP
+
+let count = 0;
+let failed = 0;
+
+export const comment = (text) => process.stdout.write(String(text).trimEnd().replace(/^/gm, '# ') + '\n');
+
+const line = (ok, name, directive = '') => {
+  count++;
+  failed += ok ? 0 : 1;
+  process.stdout.write(`${ok ? 'ok' : 'not ok'} ${count} - ${name.replaceAll('#', '\\#')}${directive}\n`);
+  return ok;
+};
+
+// Runs fn; what it throws, or its taking longer than limit_ms, is the failure.
+export async function test(name, fn, limit_ms = 30000) {
+  let timer;
+  try {
+    await Promise.race([fn(), new Promise((_, fail) => {
+      timer = setTimeout(() => fail(new Error(`not done after ${limit_ms} ms`)), limit_ms);
+    })]);
+    return line(true, name);
+  } catch (e) {
+    line(false, name);
+    comment(e?.stack ?? e);
+    if (e?.cause)
+      comment(`cause: ${e.cause?.stack ?? e.cause}`);
+    return false;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export const report = line;
+export const skip = (name, why) => line(true, name, ` # SKIP ${why}`);
+
+export function skipAll(why) {
+  process.stdout.write(`1..0 # SKIP ${why}\n`);
+  process.exit(0);
+}
+
+export function done() {
+  process.stdout.write(`1..${count}\n`);
+  process.exit(failed ? 1 : 0); // a client that a failed test left behind must not keep us alive
+}
+
+export function needModules() {
+  if (!existsSync(MODULES))
+    skipAll('the client packages are not installed: run tests/clients/install.sh');
+}
+
+// Tries fn until it gives something true.
+export async function until(what, fn, limit_ms = 5000) {
+  for (const end = Date.now() + limit_ms; ; await sleep(20)) {
+    const got = await fn();
+    if (got)
+      return got;
+    if (Date.now() > end)
+      throw new Error(`${what}: not within ${limit_ms} ms`);
+  }
+}
+
+// ---- a site behind a web server
+
+export const servers = process.env.MCP_TEST_URL ? ['given'] : ['lighttpd', 'apache'];
+
+// {url, sse, pids: {NAME: [n]}, runDir, log(), stop()}
+export async function serve(site, server, ...options) {
+  if (server === 'given') {
+    const url = process.env.MCP_TEST_URL;
+    return { url, sse: process.env.MCP_TEST_SSE_URL ?? `${url}/sse`, pids: null, runDir: null, log: () => '', stop: async () => {} };
+  }
+  const runDir = mkdtempSync(join(tmpdir(), 'mcp-clients-'));
+  const child = spawn(join(TESTS, 'serve'), [site, '--server', server, '--run-dir', runDir, ...options],
+    { stdio: ['ignore', 'pipe', 'pipe'] });
+  const up = { pids: {}, runDir };
+  let out = '';
+  let err = '';
+
+  const ended = new Promise((done) => {
+    child.on('error', done);
+    child.on('close', (code, signal) => done(code ?? signal));
+  });
+  child.stderr.on('data', (bytes) => { err += bytes; });
+  up.log = () => err;
+  up.stop = async () => {
+    child.kill('SIGTERM');
+    await ended;
+    rmSync(runDir, { recursive: true, force: true });
+  };
+  await new Promise((ready, fail) => {
+    child.stdout.on('data', (bytes) => {
+      out += bytes;
+      for (let at; (at = out.indexOf('\n')) >= 0; out = out.slice(at + 1)) {
+        const [word, ...rest] = out.slice(0, at).split(' ');
+        if (word === 'SSE')
+          up.sse = rest[1];
+        else if (word === 'READY')
+          up.url = rest[0];
+        else if (word === 'PID')
+          (up.pids[rest[0]] ??= []).push(Number(rest[1]));
+        if (up.url && up.sse)
+          ready();
+      }
+    });
+    ended.then((code) => fail(new Error(`tests/serve ended (${code}): ${err}`)));
+  });
+  return up;
+}
+
+// Runs fn(up, server) for each web server; its log follows a failure.
+export async function eachServer(site, options, fn) {
+  for (const server of servers) {
+    const before = failed;
+    let up;
+
+    if (!await test(`${server}: serves ${site.slice(TESTS.length + 1)}`, async () => { up = await serve(site, server, ...options); }))
+      continue;
+    try {
+      await fn(up, server);
+    } finally {
+      await test(`${server}: ends on SIGTERM`, () => up.stop());
+      if (failed > before)
+        comment(up.log().split('\n').slice(-200).join('\n'));
+    }
+  }
+}
+
+// Parent of a process, and whether a program of that name it is.
+export const parentOf = (pid) => Number(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) . /s, '').split(' ')[0]);
+export const isAlive = (pid) => existsSync(`/proc/${pid}`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+
+// Processes of a program that hold on to a run directory, by their command line.
+export const pidsOf = (program, runDir) => readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+  try {
+    const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    return argv[0].endsWith(program) && (argv.some((arg) => arg.includes(runDir))
+      || readFileSync(`/proc/${pid}/environ`, 'utf8').includes(runDir));
+  } catch {
+    return false;
+  }
+});
+
+// ---- MCP by hand
+
+const META = 'io.modelcontextprotocol/';
+
+export const request = (id, method, params) => ({ jsonrpc: '2.0', id, method, ...(params && { params }) });
+export const notification = (method, params) => ({ jsonrpc: '2.0', method, ...(params && { params }) });
+
+export const post = (url, body, headers = {}, options = {}) => fetch(url, {
+  method: 'POST',
+  headers: { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream', ...headers },
+  body: JSON.stringify(body),
+  ...options,
+});
+
+// A request of 2026-07-28, with all that it repeats in headers.
+export function modern(url, id, method, params = {}, options = {}) {
+  const name = params.name ?? params.uri;
+  return post(url, request(id, method, { ...params, _meta: {
+    [`${META}protocolVersion`]: MODERN,
+    [`${META}clientInfo`]: { name: 'hand', version: '1' },
+    [`${META}clientCapabilities`]: {},
+    ...params._meta,
+  } }), { 'MCP-Protocol-Version': MODERN, 'Mcp-Method': method, ...(name && { 'Mcp-Name': name }) }, options);
+}
+
+// A session of 2025-11-25: {id, send(message, options), call(id, name, args, meta, options), listen(options), end()}
+export async function session(url, version = '2025-11-25') {
+  const res = await post(url, request(0, 'initialize', {
+    protocolVersion: version, capabilities: {}, clientInfo: { name: 'hand', version: '1' },
+  }));
+  const id = res.headers.get('mcp-session-id');
+  const body = await res.text();
+  if (res.status !== 200 || !id)
+    throw new Error(`initialize: ${res.status} ${body}`);
+  const headers = { 'Mcp-Session-Id': id, 'MCP-Protocol-Version': version };
+  const send = (message, options) => post(url, message, headers, options);
+  const initialized = await send(notification('notifications/initialized'));
+  await initialized.arrayBuffer();
+  if (initialized.status !== 202)
+    throw new Error(`initialized: ${initialized.status}`);
+  return {
+    id,
+    send,
+    call: (number, name, args = {}, meta = undefined, options = {}) =>
+      send(request(number, 'tools/call', { name, arguments: args, ...(meta && { _meta: meta }) }), options),
+    listen: (options) => fetch(url, { headers: { ...headers, Accept: 'text/event-stream' }, ...options }),
+    end: () => fetch(url, { method: 'DELETE', headers }),
+  };
+}
+
+// The events of a response, each with the time at which it was here: {id, event, data, at}
+export async function* events(res) {
+  const decoder = new TextDecoder();
+  let text = '';
+
+  for await (const chunk of res.body) {
+    const at = Date.now();
+    text += decoder.decode(chunk, { stream: true });
+    for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
+      const event = { at, event: 'message' };
+      for (const field of text.slice(0, end).split('\n')) {
+        const [, key, value] = /^([^:]*):? ?(.*)$/s.exec(field);
+        if (key === 'data')
+          event.data = event.data === undefined ? value : `${event.data}\n${value}`;
+        else if (key)
+          event[key] = value;
+      }
+      if (event.data !== undefined)
+        yield event;
+    }
+  }
+}
+
+// The messages of an answer, whether JSON or stream: [{message, at}]
+export async function* messages(res) {
+  if (res.headers.get('content-type')?.startsWith('text/event-stream')) {
+    for await (const event of events(res))
+      if (event.data && event.event === 'message')
+        yield { message: JSON.parse(event.data), at: event.at };
+  } else {
+    const text = await res.text();
+    if (text)
+      yield { message: JSON.parse(text), at: Date.now() };
+  }
+}
+
+// The response among the messages of an answer; notifications before it go to seen.
+export async function answer(res, seen = []) {
+  for await (const { message } of messages(res)) {
+    if (message.method === undefined)
+      return message;
+    seen.push(message);
+  }
+  return undefined;
+}
+
+export const textOf = (message) => message?.result?.content?.[0]?.text;
