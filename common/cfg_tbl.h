@@ -30,6 +30,7 @@ CFG_INT(cache_ttl_ms, 60000, 0, 86400000, "ms", "How long clients of 2026-07-28 
 CFG_INT(worker_processes, 2, 1, 256, "processes", "Processes that mcp-worker --socket keeps")
 CFG_INT(worker_threads, 8, 1, 256, "threads", "Threads of a worker process that wait for requests")
 CFG_INT(worker_calls_max, 64, 1, 4096, "calls", "Calls that one worker process runs at a time")
+CFG_INT(worker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets running calls finish")
 
 CFG_INT(session_idle_s, 3600, 1, 604800, "s", "Idle time after which a session ends; each request renews it")
 CFG_INT(session_grace_s, 30, 0, 3600, "s", "How long an HTTP+SSE session outlives its connection")
@@ -61,5 +62,3 @@ CFG_INT(exec_timeout_s, 60, 1, 86400, "s", "Time after which a tool's process gr
 CFG_INT(exec_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest output of a tool")
 CFG_INT(exec_stderr_max_bytes, 16384, 256, 1048576, "bytes", "What is kept of a tool's stderr")
 CFG_LIST(exec_env, "Names of environment variables that tools inherit, beside PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
-
-CFG_BOOL(legacy_enabled, true, "Serve the revisions with sessions, 2024-11-05 to 2025-11-25")

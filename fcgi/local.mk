@@ -1,3 +1,29 @@
-# fcgi/: the worker, mcp-worker, and mcp-launch, the parent of its tools
+# fcgi/: the worker, mcp-worker
 noinst_LIBRARIES += libworker.a
-libworker_a_SOURCES =
+libworker_a_SOURCES = \
+	%D%/call.c %D%/call.h %D%/call_priv.h \
+	%D%/endpoint.c %D%/post.h \
+	%D%/exchange.c %D%/exchange.h \
+	%D%/guard.c %D%/guard.h \
+	%D%/header.c %D%/header.h \
+	%D%/keys.c %D%/keys.h \
+	%D%/legacy.c %D%/legacy.h \
+	%D%/level.c %D%/level.h \
+	%D%/link_client.h \
+	%D%/method.c %D%/method.h \
+	%D%/method_tools.c %D%/method_tools.h \
+	%D%/modern.c %D%/modern.h \
+	%D%/oldsse.c %D%/oldsse.h \
+	%D%/pool.c %D%/pool.h \
+	%D%/provider.h \
+	%D%/req.c %D%/req.h %D%/req_ops.h \
+	%D%/req_cgi.c %D%/req_cgi.h \
+	%D%/req_fcgi.c %D%/req_fcgi.h \
+	%D%/revision.c %D%/revision.h \
+	%D%/route.c %D%/route.h \
+	%D%/rpc.c %D%/rpc.h \
+	%D%/schema.h \
+	%D%/session.c %D%/session.h \
+	%D%/supervisor.c %D%/supervisor.h \
+	%D%/toolset.h \
+	%D%/worker.c %D%/worker.h

@@ -1,0 +1,287 @@
+/* The order of checks for every request (differences.md 2.1): path, method, Host and Origin, OPTIONS, size, key, media type, Accept,
+ * JSON, era. Nothing here looks at Mcp-Method, Mcp-Name or Mcp-Param-*: they mean something only once the body is known. */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/jx.h"
+#include "common/log.h"
+#include "fcgi/exchange.h"
+#include "fcgi/guard.h"
+#include "fcgi/legacy.h"
+#include "fcgi/modern.h"
+#include "fcgi/post.h"
+#include "fcgi/revision.h"
+#include "common/banned.h"
+
+#define DISCARD_MAX ((size_t)256 << 20) /* bytes of a refused body that are read so that the web server sees our answer */
+
+static void refuse(struct exchange *x, int status, const char *extra)
+{
+	req_discard_body(x->req, DISCARD_MAX);
+	exchange_reply(x, status, NULL, extra, SLICE(""));
+}
+
+static void refuse_error(struct exchange *x, int status, const char *extra, const struct err *err)
+{
+	req_discard_body(x->req, DISCARD_MAX);
+	exchange_reply_error(x, status, extra, "", err, NULL);
+}
+
+/* DT-105: what a browser may send here. */
+static void serve_options(struct exchange *x)
+{
+	char extra[2048];
+
+	snprintf(extra, sizeof(extra), "Allow: GET, POST, DELETE, OPTIONS\r\n%s%s%s",
+	    x->origin ? "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\nAccess-Control-Max-Age: 600\r\nAccess-Control-Allow-Headers: " : "",
+	    x->origin ? x->w->cors_headers : "", x->origin ? "\r\n" : "");
+	refuse(x, 204, extra);
+}
+
+static void serve_health(struct exchange *x, bool with_body)
+{
+	struct buf body;
+
+	buf_init(&body, 4096);
+	buf_adds(&body, "{\"status\":\"ok\",\"service\":");
+	jx_write_str(&body, slice_str(x->w->cfg.server_name));
+	buf_adds(&body, ",\"version\":");
+	jx_write_str(&body, slice_str(x->w->cfg.server_version[0] ? x->w->cfg.server_version : PACKAGE_VERSION));
+	buf_adds(&body, "}\n");
+	exchange_reply(x, 200, "application/json", "Cache-Control: no-store\r\n", with_body ? buf_slice(&body) : SLICE(""));
+	buf_release(&body);
+}
+
+/* Which methods a path has; NULL: this one is among them. */
+static const char *allowed(enum route_kind kind, const char *method)
+{
+	static const struct { enum route_kind kind; const char *allow; } rows[] = {
+	    {ROUTE_MCP, "GET, POST, DELETE, OPTIONS"},
+	    {ROUTE_SSE, "GET, OPTIONS"},
+	    {ROUTE_MESSAGES, "POST, OPTIONS"},
+	    {ROUTE_HEALTH, "GET, HEAD, OPTIONS"},
+	};
+	size_t len = strlen(method);
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		const char *p = rows[i].allow;
+
+		if (rows[i].kind != kind)
+			continue;
+		while (*p) {
+			size_t n = strcspn(p, ",");
+
+			if (n == len && strncmp(p, method, n) == 0)
+				return NULL;
+			p += n + strspn(p + n, ", ");
+		}
+		return rows[i].allow;
+	}
+	return "";
+}
+
+/* DT-10: headers of one value arrive joined with a comma when they were sent twice. */
+static int check_single(const struct exchange *x, struct err *err)
+{
+	static const char *const names[] = {"HTTP_MCP_PROTOCOL_VERSION", "HTTP_MCP_SESSION_ID", "HTTP_MCP_METHOD", "HTTP_LAST_EVENT_ID"};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		const char *value = req_env(x->req, names[i]);
+
+		if (value && strchr(value, ','))
+			return err_set(err, ERR_INVALID, "header %s was sent twice", names[i] + 5);
+	}
+	return 0;
+}
+
+/* A POST's headers, before its body is read. Refuses by itself: -1. */
+static int check_post_head(struct exchange *x)
+{
+	const char *type = req_env(x->req, "CONTENT_TYPE"), *encoding = req_env(x->req, "HTTP_CONTENT_ENCODING");
+
+	if (!type || !*type)
+		type = req_env(x->req, "HTTP_CONTENT_TYPE");
+	if (!type || !header_is_media_type(type, "application/json") ||
+	    (encoding && *encoding && !header_is_media_type(encoding, "identity"))) {
+		refuse(x, 415, "Accept-Post: application/json\r\n");
+		return -1;
+	}
+	if (x->route.kind == ROUTE_MESSAGES) /* L-07: its clients send any Accept */
+		return 0;
+	x->accept = header_accept(req_env(x->req, "HTTP_ACCEPT"));
+	if (!x->accept.json && !x->accept.sse) {
+		refuse(x, 406, NULL);
+		return -1;
+	}
+	return 0;
+}
+
+json_object *post_read(struct exchange *x)
+{
+	const struct cfg *cfg = &x->w->cfg;
+	struct err err = {0};
+	struct buf body;
+	json_object *json = NULL;
+
+	buf_init(&body, (size_t)cfg->body_max_bytes);
+	if (req_read_body(x->req, &body, &err)) {
+		if (err.code == ERR_GONE) {
+			LOG(DEBUG, "request.broken", "why=\"%s\"", err.msg);
+			exchange_reply(x, 400, NULL, NULL, SLICE("")); /* to nobody; it ends the request */
+		} else {
+			refuse_error(x, err_http(err.code), NULL, &err);
+		}
+	} else {
+		json = jx_parse(buf_slice(&body), (int)cfg->body_depth_max, &err);
+		if (!json)
+			exchange_reply_error(x, err_http(err.code), NULL, "", &err, NULL);
+	}
+	buf_release(&body);
+	return json;
+}
+
+static bool is_modern_header(const char *version)
+{
+	return version && strcmp(version, revision_name(REV_2026_07)) == 0;
+}
+
+/* differences.md 2.2: the era is settled by the claim, the key protocolVersion in params._meta, before any status is chosen. */
+static void classify(struct exchange *x, json_object *json)
+{
+	const char *version = req_env(x->req, "HTTP_MCP_PROTOCOL_VERSION");
+	struct err err = {0};
+	struct rpc rpc;
+
+	if (json_object_is_type(json, json_type_array)) {
+		if (is_modern_header(version) || modern_claim_inside(json)) { /* DT-43 */
+			err_set(&err, ERR_INVALID, "2026-07-28 knows no batches");
+			exchange_reply_error(x, 400, NULL, "", &err, NULL);
+			return;
+		}
+		legacy_post(x, json, NULL, version);
+		return;
+	}
+	if (rpc_read(json, &rpc, &err)) {
+		exchange_reply_error(x, 400, NULL, rpc.id, &err, NULL);
+		return;
+	}
+	if (rpc.kind != RPC_RESPONSE && (modern_has_claim(rpc.meta) || is_modern_header(version))) {
+		modern_serve(x, &rpc);
+	} else if (is_modern_header(version)) { /* DT-42 */
+		err_set(&err, ERR_INVALID, "a server of 2026-07-28 asks nothing, so it takes no answers");
+		exchange_reply_error(x, 400, NULL, "", &err, NULL);
+	} else {
+		legacy_post(x, json, &rpc, version);
+	}
+}
+
+static void serve_mcp(struct exchange *x, const char *method)
+{
+	const char *version = req_env(x->req, "HTTP_MCP_PROTOCOL_VERSION");
+	struct err err = {0};
+	json_object *json;
+
+	if (check_single(x, &err)) {
+		refuse_error(x, 400, NULL, &err);
+		return;
+	}
+	if (strcmp(method, "POST") == 0) {
+		if (check_post_head(x))
+			return;
+		json = post_read(x);
+		if (!json)
+			return;
+		classify(x, json);
+		json_object_put(json);
+		return;
+	}
+	req_discard_body(x->req, DISCARD_MAX);
+	x->accept = header_accept(req_env(x->req, "HTTP_ACCEPT"));
+	if (strcmp(method, "GET") == 0 && !x->accept.sse_named) { /* DT-80: a browser must not open a stream by a link */
+		refuse(x, 406, NULL);
+	} else if (is_modern_header(version)) {
+		refuse(x, 405, "Allow: POST\r\n");
+	} else if (strcmp(method, "GET") == 0) {
+		legacy_get(x, version);
+	} else {
+		legacy_delete(x, version);
+	}
+}
+
+/* DT-04, DT-05 */
+static int check_key(struct exchange *x)
+{
+	const char *challenge;
+	struct err err = {0};
+	char extra[256];
+
+	if (guard_key(x, &challenge, &err) == 0)
+		return 0;
+	snprintf(extra, sizeof(extra), "WWW-Authenticate: %s\r\n", challenge);
+	refuse_error(x, err_http(err.code), extra, &err);
+	return -1;
+}
+
+void endpoint_serve(struct exchange *x)
+{
+	const char *method = req_env(x->req, "REQUEST_METHOD"), *allow;
+	const char *length = req_env(x->req, "CONTENT_LENGTH");
+	struct err err = {0};
+
+	x->principal = "";
+	route_find(x->req, &x->route);
+	if (!method || x->route.kind == ROUTE_NONE) {
+		refuse(x, 404, NULL);
+		return;
+	}
+	allow = allowed(x->route.kind, method);
+	if (allow) {
+		char extra[128];
+
+		snprintf(extra, sizeof(extra), "Allow: %s\r\n",
+		    is_modern_header(req_env(x->req, "HTTP_MCP_PROTOCOL_VERSION")) ? "POST" : allow);
+		refuse(x, 405, extra);
+		return;
+	}
+	if (guard_origin(x, &err)) {
+		refuse_error(x, 403, NULL, &err);
+		return;
+	}
+	if (strcmp(method, "OPTIONS") == 0) {
+		serve_options(x);
+		return;
+	}
+	if (x->route.kind == ROUTE_HEALTH) {
+		serve_health(x, strcmp(method, "GET") == 0);
+		return;
+	}
+	if (length && strlen(length) < 20 && strtoull(length, NULL, 10) > (unsigned long long)x->w->cfg.body_max_bytes) {
+		err_set(&err, ERR_TOO_BIG, "body of %s bytes, at most %lld are read (body_max_bytes)", length, (long long)x->w->cfg.body_max_bytes);
+		refuse_error(x, 413, NULL, &err);
+		return;
+	}
+	if (check_key(x))
+		return;
+	switch (x->route.kind) {
+	case ROUTE_MCP:
+		serve_mcp(x, method);
+		break;
+	case ROUTE_SSE:
+		req_discard_body(x->req, DISCARD_MAX);
+		x->accept = header_accept(req_env(x->req, "HTTP_ACCEPT"));
+		if (x->accept.sse)
+			oldsse_get(x);
+		else
+			refuse(x, 406, NULL); /* DT-111 */
+		break;
+	case ROUTE_MESSAGES:
+		if (check_post_head(x) == 0)
+			oldsse_post(x);
+		break;
+	case ROUTE_HEALTH:
+	case ROUTE_NONE:
+		break;
+	}
+}

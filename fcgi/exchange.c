@@ -1,0 +1,253 @@
+#include "config.h"
+
+#include <stdio.h>
+
+#include "common/log.h"
+#include "common/sse.h"
+#include "fcgi/exchange.h"
+#include "common/banned.h"
+
+#define HEAD_MAX 8192
+
+static const char *reason(int status)
+{
+	switch (status) {
+	case 200: return "OK";
+	case 202: return "Accepted";
+	case 204: return "No Content";
+	case 400: return "Bad Request";
+	case 401: return "Unauthorized";
+	case 403: return "Forbidden";
+	case 404: return "Not Found";
+	case 405: return "Method Not Allowed";
+	case 406: return "Not Acceptable";
+	case 413: return "Content Too Large";
+	case 415: return "Unsupported Media Type";
+	case 503: return "Service Unavailable";
+	default: return "Error";
+	}
+}
+
+/* What every answer to a browser carries (T-26). */
+static void put_cors(const struct exchange *x, struct buf *out)
+{
+	if (!x->origin)
+		return;
+	buf_addf(out, "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n"
+	    "Access-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate\r\n", x->origin);
+}
+
+static void put_head(const struct exchange *x, int status, const char *type, const char *extra, struct buf *out)
+{
+	buf_addf(out, "Status: %d %s\r\n", status, reason(status));
+	if (type)
+		buf_addf(out, "Content-Type: %s\r\n", type);
+	put_cors(x, out);
+	if (extra)
+		buf_adds(out, extra);
+}
+
+void exchange_reply(struct exchange *x, int status, const char *type, const char *extra, struct slice body)
+{
+	struct buf head;
+	struct err err = {0};
+
+	DIE_UNLESS(x->phase == EXCHANGE_OPEN);
+	x->phase = EXCHANGE_ANSWERED;
+	buf_init(&head, HEAD_MAX);
+	put_head(x, status, type, extra, &head);
+	if (status != 204 && status < 500 && !type)
+		buf_adds(&head, "Content-Length: 0\r\n");
+	else if (type)
+		buf_addf(&head, "Content-Length: %zu\r\n", body.len);
+	if (buf_check(&head, &err) || req_reply(x->req, buf_slice(&head), body, &err))
+		LOG(DEBUG, "reply.failed", "status=%d why=\"%s\"", status, err.msg);
+	buf_release(&head);
+}
+
+void exchange_reply_error(struct exchange *x, int status, const char *extra, const char *id, const struct err *err, const char *data)
+{
+	struct buf body;
+
+	buf_init(&body, 65536);
+	rpc_put_error(&body, id, err, data);
+	if (body.fault)
+		buf_clear(&body);
+	exchange_reply(x, status, body.len ? "application/json" : NULL, extra, buf_slice(&body));
+	buf_release(&body);
+}
+
+void exchange_reply_message(struct exchange *x, int status, const char *extra, struct slice message)
+{
+	struct buf event;
+
+	if (x->accept.json || status != 200) {
+		exchange_reply(x, status, "application/json", extra, message);
+		return;
+	}
+	buf_init(&event, message.len + 4096);
+	sse_add_event(&event, SLICE(""), "message", message);
+	if (event.fault)
+		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+	else
+		exchange_reply(x, 200, "text/event-stream", extra, buf_slice(&event));
+	buf_release(&event);
+}
+
+void exchange_stream_head(const struct exchange *x, const char *extra, struct buf *out)
+{
+	put_head(x, 200, "text/event-stream", extra, out);
+	buf_adds(out, "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n");
+}
+
+void exchange_put_will(struct buf *out, const char *id)
+{
+	struct err err = {.code = ERR_INTERNAL};
+
+	rpc_put_error(out, id, &err, NULL);
+}
+
+int exchange_hand_over(struct exchange *x, uint64_t stream, uint64_t cursor, struct slice head, struct err *err)
+{
+	const struct cfg *cfg = &x->w->cfg;
+	enum link_kind kind;
+	uint16_t request_id;
+	int fd = req_fd(x->req, &kind, &request_id);
+	int64_t heartbeat_ms = x->era == ERA_MODERN ? cfg->stream_heartbeat_modern_ms : cfg->stream_heartbeat_ms;
+
+	DIE_UNLESS(x->phase == EXCHANGE_OPEN);
+	if (link_adopt(x->w->link, fd, kind, request_id, stream, cursor, (uint32_t)heartbeat_ms, head, err))
+		return -1;
+	x->origin = NULL; /* died with the connection's variables */
+	req_detach(x->req);
+	x->phase = EXCHANGE_STREAM;
+	x->stream = stream;
+	return 0;
+}
+
+/* A modern call that the broker does not know yet leaves its wills when it opens its stream. */
+static int open_stream(struct exchange *x, uint64_t *stream, struct err *err)
+{
+	struct link_will will;
+	struct buf event;
+	int ret;
+
+	if (x->lcall)
+		return link_open_stream(x->w->link, slice_str(x->session), 0, NULL, 0, &x->lcall, stream, err);
+	buf_init(&event, 4096);
+	exchange_put_will(&event, x->ids[0]);
+	will = (struct link_will){slice_str(x->ids[0]), buf_slice(&event)};
+	ret = buf_check(&event, err);
+	if (ret == 0)
+		ret = link_open_stream(x->w->link, SLICE(""), LINK_STREAM_MODERN, &will, 1, &x->lcall, stream, err);
+	buf_release(&event);
+	return ret;
+}
+
+int exchange_stream(struct exchange *x, struct err *err)
+{
+	struct buf head;
+	uint64_t stream = 0;
+	int ret;
+
+	DIE_UNLESS(x->phase == EXCHANGE_OPEN);
+	if (x->stream_refused || !x->accept.sse)
+		return err_set(err, ERR_LIMIT, "this answer is one JSON object");
+	buf_init(&head, HEAD_MAX);
+	exchange_stream_head(x, NULL, &head);
+	ret = buf_check(&head, err);
+	if (ret == 0)
+		ret = open_stream(x, &stream, err);
+	if (ret == 0 && exchange_hand_over(x, stream, 0, buf_slice(&head), err)) {
+		struct err ignored;
+
+		link_finish(x->w->link, x->lcall, stream, NULL, 0, &ignored); /* nobody will read it */
+		if (x->era == ERA_MODERN)
+			link_call_end(x->w->link, &x->lcall);
+		ret = -1;
+	}
+	buf_release(&head);
+	if (ret) {
+		x->stream_refused = true;
+		LOG(WARN, "stream.refused", "why=\"%s\" effect=\"answered as JSON\"", err->msg);
+		return -1;
+	}
+	if (x->busy)
+		x->busy(x->busy_arg);
+	x->busy = NULL;
+	return 0;
+}
+
+/* The broker takes only so much at a time; then the client gets an error in the place of what was too big. */
+static void finish_on_stream(struct exchange *x, uint64_t stream, const struct slice *messages, size_t count)
+{
+	struct err err = {0}, sorry = {.code = ERR_INTERNAL};
+	struct buf text;
+	struct slice one;
+
+	if (link_finish(x->w->link, x->lcall, stream, messages, count, &err) == 0)
+		return;
+	LOG(WARN, "finish.failed", "session=%.8s stream=%llu why=\"%s\"", x->session, (unsigned long long)stream, err.msg);
+	if (err.code != ERR_TOO_BIG)
+		return; /* the broker is gone, and the stream with it */
+	buf_init(&text, 65536);
+	for (size_t i = 0; i < x->ids_count; i++) {
+		buf_clear(&text);
+		rpc_put_error(&text, x->ids[i], &sorry, "\"the answer is larger than this server streams\"");
+		one = buf_slice(&text);
+		if (i + 1 == x->ids_count)
+			link_finish(x->w->link, x->lcall, stream, &one, 1, &err);
+		else
+			link_append(x->w->link, stream, one, true, &err);
+	}
+	buf_release(&text);
+}
+
+/* As one JSON object, or for a batch as an array; nothing at all as an empty event stream (DT-72). */
+static void finish_as_json(struct exchange *x, const struct slice *messages, size_t count)
+{
+	struct buf array;
+
+	if (count == 0) {
+		exchange_reply(x, 200, "text/event-stream", NULL, SLICE(""));
+		return;
+	}
+	if (!x->is_batch) {
+		exchange_reply_message(x, 200, NULL, messages[0]);
+		return;
+	}
+	buf_init(&array, SIZE_MAX / 2);
+	for (size_t i = 0; i < count; i++) {
+		if (x->accept.json) {
+			buf_adds(&array, i ? "," : "[");
+			buf_add_slice(&array, messages[i]);
+		} else {
+			sse_add_event(&array, SLICE(""), "message", messages[i]);
+		}
+	}
+	if (x->accept.json)
+		buf_adds(&array, "]");
+	if (array.fault)
+		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+	else
+		exchange_reply(x, 200, x->accept.json ? "application/json" : "text/event-stream", NULL, buf_slice(&array));
+	buf_release(&array);
+}
+
+void exchange_finish(struct exchange *x, const struct slice *messages, size_t messages_count)
+{
+	switch (x->phase) {
+	case EXCHANGE_OPEN:
+		finish_as_json(x, messages, messages_count);
+		break;
+	case EXCHANGE_STREAM:
+		finish_on_stream(x, x->stream, messages, messages_count);
+		break;
+	case EXCHANGE_ACCEPTED:
+		finish_on_stream(x, x->lcall->session_stream, messages, messages_count);
+		break;
+	case EXCHANGE_ANSWERED:
+		die(__FILE__, __LINE__, "answered twice");
+	}
+	x->phase = EXCHANGE_ANSWERED;
+}

@@ -1,0 +1,70 @@
+/* fcgi/exchange.h - one HTTP exchange from routing to answer: the worker's side of a request, shared by the files that
+ * handle it in turn (endpoint, guard, modern, legacy, oldsse, call).
+ *
+ * Its door to the client: exactly one of exchange_reply*, exchange_stream + exchange_finish, or exchange_hand_over is used.
+ * The phase says which. */
+#ifndef MCP_FCGI_EXCHANGE_H
+#define MCP_FCGI_EXCHANGE_H
+
+#include "fcgi/call.h"
+#include "fcgi/header.h"
+#include "fcgi/route.h"
+#include "fcgi/rpc.h"
+#include "fcgi/worker.h"
+
+enum exchange_phase {
+	EXCHANGE_OPEN,	   /* nothing was sent; the connection is ours */
+	EXCHANGE_ANSWERED, /* done */
+	EXCHANGE_STREAM,   /* the broker has the connection; events go to stream */
+	EXCHANGE_ACCEPTED, /* HTTP+SSE: 202 is out; events go to the session's stream */
+};
+
+struct exchange {
+	struct worker *w;
+	struct req *req;
+	enum exchange_phase phase;
+	enum era era;
+	enum revision revision;
+	struct route route;
+	struct header_accept accept;
+	const char *origin;    /* allowed Origin, to be echoed; NULL without one. Borrowed: dies with the connection */
+	const char *principal; /* "" when no key is asked for; borrowed from the worker's keys */
+	char session[LINK_KEY_MAX + 1]; /* legacy: id; "" otherwise */
+	struct link_call *lcall; /* what the broker knows of this request; NULL: nothing */
+	uint64_t stream;
+	uint64_t started_ms;
+	bool stream_refused;   /* opening a stream failed: this exchange stays one JSON object */
+	const char *const *ids; /* JSON texts of the requests it answers */
+	size_t ids_count;
+	bool is_batch;	       /* the answer is an array, even of one */
+	void (*busy)(void *arg);
+	void *busy_arg;
+};
+
+/* One whole answer. extra is more head lines ("Allow: POST\r\n") or NULL; type NULL means no body. All need EXCHANGE_OPEN. */
+void exchange_reply(struct exchange *x, int status, const char *type, const char *extra, struct slice body);
+/* JSON-RPC error as the whole answer, at the HTTP status given; id "" leaves it out. */
+void exchange_reply_error(struct exchange *x, int status, const char *extra, const char *id, const struct err *err, const char *data);
+/* A finished answer of any content: JSON, or an event stream of its one message when the client admits only that. */
+void exchange_reply_message(struct exchange *x, int status, const char *extra, struct slice message);
+
+/* Head of an event stream, with the empty line. extra as above. */
+void exchange_stream_head(const struct exchange *x, const char *extra, struct buf *out);
+
+/* Turns an open exchange into a stream owned by the broker: opens it there, gives the connection away. 0: the phase is
+ * EXCHANGE_STREAM. -1: the exchange is still open and stays so (stream_refused). */
+int exchange_stream(struct exchange *x, struct err *err);
+
+/* Ends a request in whichever phase: messages (responses; none when it was cancelled) go to the client. */
+void exchange_finish(struct exchange *x, const struct slice *messages, size_t messages_count);
+
+/* Gives the connection to the broker as reader of a stream that exists (GET): head is everything to write first. */
+int exchange_hand_over(struct exchange *x, uint64_t stream, uint64_t cursor, struct slice head, struct err *err);
+
+/* The will: what the client reads if this process dies before it answered id. */
+void exchange_put_will(struct buf *out, const char *id);
+
+/* Finds out what a request is and answers it; the other entrances are in modern.h, legacy.h and oldsse.h. */
+void endpoint_serve(struct exchange *x);
+
+#endif

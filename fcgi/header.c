@@ -1,0 +1,168 @@
+#include "config.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+#include "fcgi/header.h"
+#include "common/banned.h"
+
+static struct slice trim(struct slice s)
+{
+	while (s.len && (s.p[0] == ' ' || s.p[0] == '\t'))
+		s.p++, s.len--;
+	while (s.len && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
+		s.len--;
+	return s;
+}
+
+/* Cuts what stands before sep off the front of *rest. */
+static struct slice cut(struct slice *rest, char sep)
+{
+	const char *at = rest->len ? memchr(rest->p, sep, rest->len) : NULL;
+	struct slice s = {rest->p, at ? (size_t)(at - rest->p) : rest->len};
+	size_t skip = at ? s.len + 1 : s.len;
+
+	rest->p += skip;
+	rest->len -= skip;
+	return trim(s);
+}
+
+static bool is_nocase(struct slice s, const char *text)
+{
+	return s.len == strlen(text) && strncasecmp(s.p, text, s.len) == 0;
+}
+
+/* "q=0", "q=0.0" ... as a parameter */
+static bool is_q_zero(struct slice param)
+{
+	if (param.len < 3 || (param.p[0] | 0x20) != 'q' || param.p[1] != '=')
+		return false;
+	for (size_t i = 2; i < param.len; i++) {
+		if (param.p[i] != '0' && param.p[i] != '.')
+			return false;
+	}
+	return true;
+}
+
+struct header_accept header_accept(const char *value)
+{
+	/* The more specific range wins, so that "text/event-stream;q=0, * / *" excludes: rank 1 to 3, 0 is no match. */
+	struct { int rank; bool yes; } json = {0, false}, sse = {0, false};
+	struct slice rest = slice_str(value);
+	bool named = false;
+
+	if (trim(rest).len == 0)
+		return (struct header_accept){true, true, false};
+	while (rest.len > 0) {
+		struct slice range = cut(&rest, ',');
+		struct slice type = cut(&range, ';');
+		bool yes = true;
+		int rank_json, rank_sse;
+
+		while (range.len > 0)
+			yes = !is_q_zero(cut(&range, ';')) && yes;
+		rank_json = is_nocase(type, "application/json") ? 3 : is_nocase(type, "application/*") ? 2
+		    : is_nocase(type, "*/*") ? 1 : 0;
+		rank_sse = is_nocase(type, "text/event-stream") ? 3 : is_nocase(type, "text/*") ? 2
+		    : is_nocase(type, "*/*") ? 1 : 0;
+		if (rank_json > json.rank)
+			json.rank = rank_json, json.yes = yes;
+		if (rank_sse > sse.rank)
+			sse.rank = rank_sse, sse.yes = yes;
+		named = named || (rank_sse == 3 && yes);
+	}
+	return (struct header_accept){json.yes, sse.yes, named};
+}
+
+bool header_is_media_type(const char *value, const char *type)
+{
+	struct slice rest = slice_str(value);
+
+	return is_nocase(cut(&rest, ';'), type);
+}
+
+static int base64_digit(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Standard alphabet, padding required, unused bits zero: one text has one encoding. */
+static bool base64_decode(struct slice in, struct buf *out)
+{
+	size_t pad = 0;
+
+	if (in.len % 4 != 0)
+		return false;
+	while (pad < 2 && pad < in.len && in.p[in.len - 1 - pad] == '=')
+		pad++;
+	for (size_t i = 0; i < in.len; i += 4) {
+		size_t here = i + 4 == in.len ? pad : 0; /* padding in this group */
+		unsigned bits = 0;
+		char bytes[3];
+
+		for (size_t k = 0; k < 4; k++) {
+			int digit = k >= 4 - here ? 0 : base64_digit(in.p[i + k]);
+
+			if (digit < 0)
+				return false;
+			bits = bits << 6 | (unsigned)digit;
+		}
+		if ((here == 1 && bits & 0xff) || (here == 2 && bits & 0xffff))
+			return false;
+		bytes[0] = (char)(bits >> 16);
+		bytes[1] = (char)(bits >> 8);
+		bytes[2] = (char)bits;
+		buf_add(out, bytes, 3 - here);
+	}
+	return true;
+}
+
+static bool is_utf8(struct slice s)
+{
+	for (size_t i = 0; i < s.len;) {
+		unsigned char c = (unsigned char)s.p[i];
+		size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
+		unsigned long cp = more == 0 ? c : c & (0x3fu >> more);
+
+		if (more > 3 || more >= s.len - i)
+			return false;
+		for (size_t k = 1; k <= more; k++) {
+			if (((unsigned char)s.p[i + k] & 0xc0) != 0x80)
+				return false;
+			cp = cp << 6 | ((unsigned char)s.p[i + k] & 0x3f);
+		}
+		if ((more == 2 && (cp < 0x800 || (cp >= 0xd800 && cp < 0xe000))) || (more == 3 && (cp < 0x10000 || cp > 0x10ffff)))
+			return false;
+		i += more + 1;
+	}
+	return true;
+}
+
+int header_decode(const char *value, struct buf *out, struct err *err)
+{
+	struct slice s = trim(slice_str(value));
+	const struct slice open = SLICE("=?base64?"), close = SLICE("?=");
+
+	if (s.len >= open.len + close.len && memcmp(s.p, open.p, open.len) == 0 &&
+	    memcmp(s.p + s.len - close.len, close.p, close.len) == 0) {
+		if (!base64_decode((struct slice){s.p + open.len, s.len - open.len - close.len}, out))
+			return err_set(err, ERR_MISMATCH, "not Base64 with padding");
+		if (!is_utf8(buf_slice(out)))
+			return err_set(err, ERR_MISMATCH, "Base64 of something that is not UTF-8");
+		return buf_check(out, err);
+	}
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if ((c < 0x20 && c != '\t') || c > 0x7e)
+			return err_set(err, ERR_MISMATCH, "a character outside visible ASCII; such values are sent as =?base64?...?=");
+	}
+	buf_add_slice(out, s);
+	return buf_check(out, err);
+}

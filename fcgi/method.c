@@ -1,0 +1,118 @@
+#include "config.h"
+
+#include "common/jx.h"
+#include "common/log.h"
+#include "fcgi/level.h"
+#include "fcgi/method_tools.h"
+#include "fcgi/revision.h"
+#include "common/banned.h"
+
+#define ANSWER_MAX ((size_t)512 << 20) /* bytes; providers have tighter limits of their own */
+
+typedef int handler(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
+
+enum shape {
+	SHAPE_PLAIN,
+	SHAPE_CACHEABLE, /* modern: ttlMs and cacheScope (CA-01) */
+	SHAPE_OWN_META,	 /* the handler writes _meta itself, because its result may have one */
+};
+
+struct method {
+	const char *name;
+	unsigned eras; /* bit per enum era */
+	enum shape shape;
+	const char *name_member;
+	handler *handle;
+};
+
+static int ping(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+{
+	(void)call, (void)rpc, (void)session, (void)out, (void)err;
+	return 0;
+}
+
+static int discover(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+{
+	(void)rpc, (void)session, (void)err;
+	buf_adds(out, "\"supportedVersions\":" REVISION_LIST_JSON ",\"capabilities\":{\"tools\":{},\"logging\":{}}");
+	if (call->cfg->server_instructions[0]) {
+		buf_adds(out, ",\"instructions\":");
+		jx_write_str(out, slice_str(call->cfg->server_instructions));
+	}
+	return 0;
+}
+
+/* The level is part of the session: the caller stores it when it changed. */
+static int set_level(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+{
+	int level = level_find(jx_get_str(rpc->params, "level"));
+
+	(void)call, (void)out;
+	if (level < 0)
+		return err_set(err, ERR_PARAMS, "level must be one of debug, info, notice, warning, error, critical, alert, emergency");
+	session->log_level = level;
+	return 0;
+}
+
+#define BOTH   (1u << ERA_LEGACY | 1u << ERA_MODERN)
+#define LEGACY (1u << ERA_LEGACY)
+#define MODERN (1u << ERA_MODERN)
+
+static const struct method methods[] = {
+    {"tools/call", BOTH, SHAPE_OWN_META, "name", method_tools_call},
+    {"tools/list", BOTH, SHAPE_CACHEABLE, NULL, method_tools_list},
+    {"server/discover", MODERN, SHAPE_CACHEABLE, NULL, discover},
+    {"ping", LEGACY, SHAPE_PLAIN, NULL, ping},
+    {"logging/setLevel", LEGACY, SHAPE_PLAIN, NULL, set_level},
+};
+
+const struct method *method_find(enum era era, struct slice name)
+{
+	for (size_t i = 0; i < COUNT_OF(methods); i++) {
+		if (methods[i].eras & 1u << era && slice_is(name, methods[i].name))
+			return &methods[i];
+	}
+	return NULL;
+}
+
+const char *method_name_member(const struct method *m)
+{
+	return m->name_member;
+}
+
+/* What the era puts before the handler's members. */
+static void put_era_members(const struct method *m, const struct call *call, struct buf *out)
+{
+	if (call->era == ERA_LEGACY)
+		return;
+	buf_adds(out, "\"resultType\":\"complete\"");
+	if (m->shape != SHAPE_OWN_META)
+		buf_addf(out, ",\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s}", call->priv->x->w->server_info);
+	if (m->shape == SHAPE_CACHEABLE)
+		buf_addf(out, ",\"ttlMs\":%lld,\"cacheScope\":\"public\"", (long long)call->cfg->cache_ttl_ms);
+}
+
+int method_run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+{
+	struct buf members;
+	int ret;
+
+	buf_init(&members, ANSWER_MAX);
+	ret = m->handle(call, rpc, session, &members, err);
+	if (ret == 0) {
+		rpc_put_result_head(out, rpc->id);
+		put_era_members(m, call, out);
+		buf_adds(out, call->era == ERA_MODERN && members.len ? "," : "");
+		buf_add_slice(out, buf_slice(&members));
+		buf_adds(out, "}}");
+		ret = buf_check(&members, err) || buf_check(out, err) ? -1 : 0;
+	}
+	buf_release(&members);
+	if (ret == 0 || err->code == ERR_CANCELLED)
+		return ret;
+	if (err->code != ERR_PARAMS)
+		LOG(WARN, "call.failed", "method=%s why=\"%s\"", m->name, err->msg);
+	buf_clear(out);
+	rpc_put_error(out, rpc->id, err, NULL);
+	return 0;
+}

@@ -1,0 +1,263 @@
+/* The checks of DT-20 .. DT-36 in their order (differences.md 2.3a); the first that fails answers. */
+#include "config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/jx.h"
+#include "fcgi/level.h"
+#include "fcgi/method.h"
+#include "fcgi/modern.h"
+#include "fcgi/revision.h"
+#include "common/banned.h"
+
+#define KEY_VERSION	 "io.modelcontextprotocol/protocolVersion"
+#define KEY_CAPABILITIES "io.modelcontextprotocol/clientCapabilities"
+#define KEY_CLIENT	 "io.modelcontextprotocol/clientInfo"
+#define KEY_LEVEL	 "io.modelcontextprotocol/logLevel"
+#define VALUE_MAX	 8192 /* bytes of a decoded header; web servers take no longer ones */
+#define ANSWER_MAX	 ((size_t)512 << 20)
+
+bool modern_has_claim(json_object *meta)
+{
+	return jx_has(meta, KEY_VERSION);
+}
+
+bool modern_claim_inside(json_object *array)
+{
+	size_t count = json_object_array_length(array);
+
+	for (size_t i = 0; i < count; i++) {
+		json_object *params = jx_get_object(json_object_array_get_idx(array, i), "params");
+
+		if (modern_has_claim(jx_get_object(params, "_meta")))
+			return true;
+	}
+	return false;
+}
+
+/* DT-20 .. DT-25 */
+static int check_version(const struct exchange *x, const struct rpc *rpc, struct err *err)
+{
+	const char *header = req_env(x->req, "HTTP_MCP_PROTOCOL_VERSION");
+	struct slice claim = jx_get_str(rpc->meta, KEY_VERSION);
+
+	if (!modern_has_claim(rpc->meta)) {
+		if (rpc->kind == RPC_NOTIFICATION)
+			return 0; /* DT-35: its header is the claim */
+		if (slice_is(rpc->method, "initialize"))
+			return err_set(err, ERR_MISMATCH, "initialize belongs to revisions before 2026-07-28, the version header to that one");
+		return err_set(err, ERR_PARAMS, "missing _meta: " KEY_VERSION " and " KEY_CAPABILITIES " are required in params._meta");
+	}
+	if (!claim.p)
+		return err_set(err, ERR_PARAMS, "_meta: " KEY_VERSION " must be a string");
+	if (!header)
+		return err_set(err, ERR_MISMATCH, "header MCP-Protocol-Version is missing");
+	if (!slice_is(claim, header))
+		return err_set(err, ERR_MISMATCH, "header MCP-Protocol-Version and _meta name different versions");
+	if (!slice_is(claim, revision_name(REV_2026_07)))
+		return err_set(err, ERR_VERSION, "this version is not served this way");
+	return 0;
+}
+
+/* DT-26 */
+static int check_envelope(const struct rpc *rpc, struct err *err)
+{
+	json_object *token = jx_get(rpc->meta, "progressToken");
+
+	if (!jx_get_object(rpc->meta, KEY_CAPABILITIES))
+		return err_set(err, ERR_PARAMS, "_meta: " KEY_CAPABILITIES " must be an object");
+	if (jx_has(rpc->meta, KEY_CLIENT)) {
+		json_object *info = jx_get_object(rpc->meta, KEY_CLIENT);
+
+		if (!jx_get_str(info, "name").p || !jx_get_str(info, "version").p)
+			return err_set(err, ERR_PARAMS, "_meta: " KEY_CLIENT " must be an object with name and version");
+	}
+	if (jx_has(rpc->meta, KEY_LEVEL) && level_find(jx_get_str(rpc->meta, KEY_LEVEL)) < 0)
+		return err_set(err, ERR_PARAMS, "_meta: " KEY_LEVEL " is not a level");
+	if (jx_has(rpc->meta, "progressToken") && !json_object_is_type(token, json_type_string) && !json_object_is_type(token, json_type_int))
+		return err_set(err, ERR_PARAMS, "_meta: progressToken must be a string or an integer");
+	return 0;
+}
+
+/* DT-28: Mcp-Name repeats a member of params. */
+static int check_name(const struct exchange *x, const struct method *m, const struct rpc *rpc, struct err *err)
+{
+	const char *member = method_name_member(m), *header = req_env(x->req, "HTTP_MCP_NAME");
+	struct slice want;
+	struct buf value;
+	int ret;
+
+	if (!member)
+		return 0;
+	want = jx_get_str(rpc->params, member);
+	if (!header)
+		return err_set(err, ERR_MISMATCH, "header Mcp-Name is missing");
+	buf_init(&value, VALUE_MAX);
+	ret = header_decode(header, &value, err);
+	if (ret)
+		err_wrap(err, "header Mcp-Name");
+	else if (!want.p || !slice_eq(buf_slice(&value), want))
+		ret = err_set(err, ERR_MISMATCH, "header Mcp-Name and params.%s differ", member);
+	buf_release(&value);
+	return ret;
+}
+
+static json_object *at_path(json_object *args, const struct tool_header *h)
+{
+	for (size_t i = 0; args && i < h->path_count; i++)
+		args = json_object_is_type(args, json_type_object) ? jx_get(args, h->path[i]) : NULL;
+	return args;
+}
+
+static bool equals_argument(const struct tool_header *h, json_object *arg, const struct buf *value)
+{
+	switch (h->type) {
+	case TOOL_HEADER_BOOLEAN:
+		return slice_is(buf_slice(value), json_object_get_boolean(arg) ? "true" : "false");
+	case TOOL_HEADER_INTEGER: { /* H-14: 42.0 is 42 */
+		const char *text = value->data ? value->data : "";
+		char *end;
+		double n;
+
+		if (value->len == 0 || text[strspn(text, "+-0123456789.eE")] != '\0')
+			return false;
+		n = strtod(text, &end);
+		return *end == '\0' && n == json_object_get_double(arg);
+	}
+	case TOOL_HEADER_STRING:
+		break;
+	}
+	return slice_eq(buf_slice(value), jx_str(arg));
+}
+
+static bool fits_type(const struct tool_header *h, json_object *arg)
+{
+	switch (h->type) {
+	case TOOL_HEADER_BOOLEAN:
+		return json_object_is_type(arg, json_type_boolean);
+	case TOOL_HEADER_INTEGER:
+		return jx_is_integer(arg);
+	case TOOL_HEADER_STRING:
+		break;
+	}
+	return json_object_is_type(arg, json_type_string);
+}
+
+/* DT-30: arguments that the schema marks are repeated in Mcp-Param-*. An argument of the wrong type is the schema's business. */
+static int check_params(const struct exchange *x, const struct rpc *rpc, struct err *err)
+{
+	const struct tool *tool = toolset_find(&x->w->tools, jx_get_str(rpc->params, "name"));
+	json_object *args = jx_get_object(rpc->params, "arguments");
+
+	for (size_t i = 0; tool && i < tool->headers_count; i++) {
+		const struct tool_header *h = &tool->headers[i];
+		json_object *arg = at_path(args, h);
+		const char *header = req_env(x->req, h->env);
+		struct buf value;
+		int ret;
+
+		if (!arg || !fits_type(h, arg))
+			continue;
+		if (!header && json_object_is_type(arg, json_type_string) && json_object_get_string_len(arg) == 0)
+			continue; /* H-25: web servers drop headers without a value */
+		if (!header)
+			return err_set(err, ERR_MISMATCH, "header Mcp-Param-%s is missing", h->annotation);
+		buf_init(&value, VALUE_MAX);
+		ret = header_decode(header, &value, err);
+		if (ret)
+			err_wrap(err, "header Mcp-Param-%s", h->annotation);
+		else if (!equals_argument(h, arg, &value))
+			ret = err_set(err, ERR_MISMATCH, "header Mcp-Param-%s and the argument differ", h->annotation);
+		buf_release(&value);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* All that may refuse a request at 400 or 404 before its handler runs. */
+static int check_request(const struct exchange *x, const struct rpc *rpc, const struct method **m, struct err *err)
+{
+	const char *method = req_env(x->req, "HTTP_MCP_METHOD");
+
+	if (check_version(x, rpc, err) || check_envelope(rpc, err))
+		return -1;
+	if (!method)
+		return err_set(err, ERR_MISMATCH, "header Mcp-Method is missing");
+	if (!slice_is(rpc->method, method))
+		return err_set(err, ERR_MISMATCH, "header Mcp-Method and the method differ");
+	*m = method_find(ERA_MODERN, rpc->method);
+	if (!*m)
+		return err_set(err, ERR_METHOD, "this server has no such method in 2026-07-28");
+	if (check_name(x, *m, rpc, err))
+		return -1;
+	return slice_is(rpc->method, "tools/call") ? check_params(x, rpc, err) : 0;
+}
+
+static void refuse(struct exchange *x, const struct rpc *rpc, const struct err *err)
+{
+	struct slice requested = jx_get_str(rpc->meta, KEY_VERSION);
+	struct buf data;
+
+	buf_init(&data, 65536);
+	if (err->code == ERR_VERSION) {
+		buf_adds(&data, "{\"supported\":" REVISION_LIST_JSON ",\"requested\":");
+		jx_write_str(&data, requested);
+		buf_adds(&data, "}");
+	}
+	exchange_reply_error(x, err_http(err->code), NULL, rpc->kind == RPC_REQUEST ? rpc->id : "", err, data.len && !data.fault ? data.data : NULL);
+	buf_release(&data);
+}
+
+/* DT-35, DT-36: nothing that a client may notify has an effect over HTTP. */
+static void serve_notification(struct exchange *x, const struct rpc *rpc)
+{
+	const char *method = req_env(x->req, "HTTP_MCP_METHOD");
+	struct err err = {0};
+	int ret = check_version(x, rpc, &err);
+
+	if (ret == 0 && method && !slice_is(rpc->method, method))
+		ret = err_set(&err, ERR_MISMATCH, "header Mcp-Method and the method differ");
+	if (ret)
+		refuse(x, rpc, &err);
+	else
+		exchange_reply(x, 202, NULL, NULL, SLICE(""));
+}
+
+void modern_serve(struct exchange *x, struct rpc *rpc)
+{
+	const struct method *m = NULL;
+	const char *ids[1] = {rpc->id};
+	struct call_priv priv;
+	struct call call;
+	struct err err = {0};
+	struct buf answer;
+	struct slice message;
+	int ret;
+
+	x->era = ERA_MODERN;
+	x->revision = REV_2026_07;
+	if (rpc->kind == RPC_NOTIFICATION) {
+		serve_notification(x, rpc);
+		return;
+	}
+	if (check_request(x, rpc, &m, &err)) {
+		refuse(x, rpc, &err);
+		return;
+	}
+	x->ids = ids;
+	x->ids_count = 1;
+	call_init(&call, &priv, x, rpc);
+	call.capabilities = jx_get_object(rpc->meta, KEY_CAPABILITIES);
+	if (jx_has(rpc->meta, KEY_LEVEL))
+		call.log_level = level_find(jx_get_str(rpc->meta, KEY_LEVEL));
+	buf_init(&answer, ANSWER_MAX);
+	ret = method_run(m, &call, rpc, NULL, &answer, &err);
+	message = buf_slice(&answer);
+	exchange_finish(x, &message, ret == 0 ? 1 : 0); /* cancelled: nobody is there */
+	buf_release(&answer);
+	link_call_end(x->w->link, &x->lcall);
+	x->ids = NULL;
+}

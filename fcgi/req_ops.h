@@ -1,0 +1,20 @@
+/* fcgi/req_ops.h - what req_fcgi.c and req_cgi.c each implement behind req.h. Nobody else includes it. */
+#ifndef MCP_FCGI_REQ_OPS_H
+#define MCP_FCGI_REQ_OPS_H
+
+#include "fcgi/req.h"
+
+struct req_ops {
+	/* As read(): 0 at the end of the body, -1 when the peer broke off. */
+	long (*read)(struct req *req, char *to, size_t len);
+	int (*reply)(struct req *req, struct slice head, struct slice body, struct err *err);
+	int (*fd)(struct req *req, enum link_kind *kind, uint16_t *request_id);
+	void (*detach)(struct req *req);
+};
+
+struct req {
+	const struct req_ops *ops;
+	char **env; /* borrowed; "NAME=value", NULL-terminated; NULL once the request is over */
+};
+
+#endif

@@ -1,0 +1,112 @@
+#include "config.h"
+
+#include <stdio.h>
+
+#include "common/jx.h"
+#include "fcgi/rpc.h"
+#include "common/banned.h"
+
+int rpc_id_text(json_object *id, char out[RPC_ID_MAX + 1], struct err *err)
+{
+	struct buf text;
+	int ret = 0;
+
+	if (!json_object_is_type(id, json_type_string) && !json_object_is_type(id, json_type_int))
+		return err_set(err, ERR_INVALID, "id must be a string or an integer");
+	buf_init(&text, RPC_ID_MAX);
+	jx_write(&text, id);
+	if (buf_check(&text, err))
+		ret = err_set(err, ERR_INVALID, "id is longer than %d bytes", RPC_ID_MAX);
+	else
+		memcpy(out, text.data, text.len + 1);
+	buf_release(&text);
+	return ret;
+}
+
+int rpc_read(json_object *msg, struct rpc *out, struct err *err)
+{
+	bool has_id, has_method, has_result, has_error;
+	json_object *params;
+
+	out->kind = RPC_REQUEST;
+	out->method = SLICE("");
+	out->params = out->meta = NULL;
+	out->id[0] = '\0';
+	if (!json_object_is_type(msg, json_type_object))
+		return err_set(err, ERR_INVALID, "a message is an object");
+	has_id = jx_has(msg, "id");
+	if (has_id && rpc_id_text(jx_get(msg, "id"), out->id, err))
+		return -1;
+	if (!slice_is(jx_get_str(msg, "jsonrpc"), "2.0"))
+		return err_set(err, ERR_INVALID, "jsonrpc must be \"2.0\"");
+	has_method = jx_has(msg, "method");
+	has_result = jx_has(msg, "result");
+	has_error = jx_has(msg, "error");
+	if (has_result && has_error)
+		return err_set(err, ERR_INVALID, "both result and error");
+	if (has_method && (has_result || has_error))
+		return err_set(err, ERR_INVALID, "both a method and an answer");
+	if (!has_method) {
+		json_object *error = jx_get(msg, "error");
+
+		if (!has_result && !has_error)
+			return err_set(err, ERR_INVALID, "neither method nor result nor error");
+		if (has_result && !json_object_is_type(jx_get(msg, "result"), json_type_object))
+			return err_set(err, ERR_INVALID, "result must be an object");
+		if (has_error && (!jx_is_integer(jx_get(error, "code")) || !jx_get_str(error, "message").p))
+			return err_set(err, ERR_INVALID, "error must have an integer code and a message");
+		if (has_result && !has_id)
+			return err_set(err, ERR_INVALID, "a result without id");
+		out->kind = RPC_RESPONSE;
+		return 0;
+	}
+	out->method = jx_get_str(msg, "method");
+	if (!out->method.p) {
+		out->method = SLICE("");
+		return err_set(err, ERR_INVALID, "method must be a string");
+	}
+	params = jx_get(msg, "params");
+	if (jx_has(msg, "params") && !json_object_is_type(params, json_type_object))
+		return err_set(err, ERR_INVALID, "params must be an object");
+	out->kind = has_id ? RPC_REQUEST : RPC_NOTIFICATION;
+	out->params = params;
+	out->meta = jx_get_object(params, "_meta");
+	return 0;
+}
+
+static bool is_peers_mistake(enum err_code code)
+{
+	return code >= ERR_PARSE && code <= ERR_NOT_FOUND;
+}
+
+static void put_head(struct buf *out, const char *id)
+{
+	buf_adds(out, "{\"jsonrpc\":\"2.0\",");
+	if (id[0]) {
+		buf_adds(out, "\"id\":");
+		buf_adds(out, id);
+		buf_adds(out, ",");
+	}
+}
+
+void rpc_put_error(struct buf *out, const char *id, const struct err *err, const char *data)
+{
+	char message[sizeof(err->msg) + 64];
+
+	snprintf(message, sizeof(message), "%s%s%s", err_text(err->code), is_peers_mistake(err->code) && err->msg[0] ? ": " : "",
+	    is_peers_mistake(err->code) ? err->msg : "");
+	put_head(out, id);
+	buf_addf(out, "\"error\":{\"code\":%d,\"message\":", err_rpc(err->code));
+	jx_write_str(out, slice_str(message));
+	if (data) {
+		buf_adds(out, ",\"data\":");
+		buf_adds(out, data);
+	}
+	buf_adds(out, "}}");
+}
+
+void rpc_put_result_head(struct buf *out, const char *id)
+{
+	put_head(out, id);
+	buf_adds(out, "\"result\":{");
+}

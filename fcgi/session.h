@@ -1,0 +1,20 @@
+/* fcgi/session.h - what a legacy session remembers: the blob that the broker keeps and never reads. */
+#ifndef MCP_FCGI_SESSION_H
+#define MCP_FCGI_SESSION_H
+
+#include "common/buf.h"
+#include "fcgi/call.h"
+
+struct session {
+	bool initialized;	   /* false: an HTTP+SSE stream whose client has not said initialize */
+	enum revision revision;
+	int log_level;		   /* enum mcp_level */
+	json_object *capabilities; /* owned; what the client declared at initialize */
+};
+
+/* JSON text: {"revision":"2025-11-25","logLevel":1,"capabilities":{...}}; {} before initialize. */
+void session_put(const struct session *s, struct buf *out);
+int session_read(struct slice blob, struct session *out, struct err *err);
+void session_release(struct session *s);
+
+#endif

@@ -1,0 +1,132 @@
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/jx.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "fcgi/exchange.h"
+#include "fcgi/guard.h"
+#include "common/banned.h"
+
+#define CORS_ALLOWED "Authorization, X-API-Key, Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name"
+
+static int make_server_info(struct worker *w, struct err *err)
+{
+	struct buf text;
+
+	buf_init(&text, 65536);
+	buf_adds(&text, "{\"name\":");
+	jx_write_str(&text, slice_str(w->cfg.server_name));
+	buf_adds(&text, ",\"version\":");
+	jx_write_str(&text, slice_str(w->cfg.server_version[0] ? w->cfg.server_version : PACKAGE_VERSION));
+	if (w->cfg.server_title[0]) {
+		buf_adds(&text, ",\"title\":");
+		jx_write_str(&text, slice_str(w->cfg.server_title));
+	}
+	buf_adds(&text, "}");
+	if (buf_check(&text, err)) {
+		buf_release(&text);
+		return err_wrap(err, "server_name, server_title, server_version");
+	}
+	w->server_info = text.data; /* the buffer's memory is ours now */
+	return 0;
+}
+
+static bool is_listed(const struct worker *w, size_t tools_count, size_t headers_count, const char *annotation)
+{
+	for (size_t t = 0; t <= tools_count && t < w->tools.count; t++) {
+		size_t end = t == tools_count ? headers_count : w->tools.tools[t].headers_count;
+
+		for (size_t h = 0; h < end; h++) {
+			if (strcmp(w->tools.tools[t].headers[h].annotation, annotation) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+static int make_cors_headers(struct worker *w, struct err *err)
+{
+	struct buf text;
+
+	buf_init(&text, 4096);
+	buf_adds(&text, CORS_ALLOWED);
+	for (size_t t = 0; t < w->tools.count; t++) {
+		for (size_t h = 0; h < w->tools.tools[t].headers_count; h++) {
+			const char *annotation = w->tools.tools[t].headers[h].annotation;
+
+			if (!is_listed(w, t, h, annotation))
+				buf_addf(&text, ", Mcp-Param-%s", annotation);
+		}
+	}
+	if (buf_check(&text, err)) {
+		buf_release(&text);
+		return err_wrap(err, "names of x-mcp-header");
+	}
+	w->cors_headers = text.data;
+	return 0;
+}
+
+int worker_init(struct worker *w, const char *file, const char *const *sets, size_t sets_count, struct err *err)
+{
+	enum log_level level;
+
+	*w = (struct worker){0};
+	if (cfg_init(&w->cfg, err))
+		return -1;
+	if (cfg_load(&w->cfg, file, sets, sets_count, err))
+		goto bad;
+	if (log_parse_level(w->cfg.log_level, &level))
+		log_level_max = level;
+	if (toolset_init(&w->tools, &w->cfg, err))
+		goto bad;
+	if (w->cfg.auth_api_keys_file[0] && keys_load(&w->keys, w->cfg.auth_api_keys_file, err))
+		goto bad;
+	if (w->cfg.server_public_url[0] && guard_split_url(w->cfg.server_public_url, &w->public_host, &w->public_origin, err))
+		goto bad;
+	if (!w->public_host)
+		w->public_host = mem_dup("", 0);
+	if (!w->public_origin)
+		w->public_origin = mem_dup("", 0);
+	if (!w->public_host || !w->public_origin) {
+		err_set(err, ERR_NOMEM, "no memory to start");
+		goto bad;
+	}
+	if (make_server_info(w, err) || make_cors_headers(w, err))
+		goto bad;
+	return 0;
+bad:
+	worker_release(w);
+	return -1;
+}
+
+void worker_release(struct worker *w)
+{
+	link_free(&w->link);
+	toolset_release(&w->tools);
+	keys_release(&w->keys);
+	mem_free(w->public_host);
+	mem_free(w->public_origin);
+	mem_free(w->server_info);
+	mem_free(w->cors_headers);
+	cfg_release(&w->cfg);
+	*w = (struct worker){0};
+}
+
+void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), void *busy_arg)
+{
+	struct exchange x = {
+	    .w = w,
+	    .req = req,
+	    .phase = EXCHANGE_OPEN,
+	    .busy = busy,
+	    .busy_arg = busy_arg,
+	    .started_ms = now_ms(),
+	};
+
+	endpoint_serve(&x);
+	if (x.phase == EXCHANGE_OPEN) /* no path leads here; a client must not wait for the proof */
+		exchange_reply(&x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+}
