@@ -11,6 +11,7 @@
 #include "fcgi/guard.h"
 #include "fcgi/legacy.h"
 #include "fcgi/modern.h"
+#include "fcgi/oldsse.h"
 #include "fcgi/post.h"
 #include "fcgi/revision.h"
 #include "common/banned.h"

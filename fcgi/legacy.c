@@ -240,7 +240,7 @@ static void serve_initialize(struct exchange *x, const struct rpc *rpc)
 	struct session session;
 	struct buf answer;
 	struct err err = {0};
-	char extra[64 + SESSION_TOKEN_LEN];
+	char extra[64 + LINK_KEY_MAX];
 
 	if (legacy_read_initialize(rpc, &session, &err)) {
 		exchange_reply_error(x, 200, NULL, rpc->id, &err, NULL);
