@@ -1,1 +1,16 @@
-# conf/: what it builds and installs
+# conf/: configurations to copy; tests/serve runs these very files
+confexampledir = $(pkgdatadir)/conf
+dist_confexample_DATA = \
+	%D%/apache-cgi.conf \
+	%D%/apache-fcgid.conf \
+	%D%/apache.conf \
+	%D%/htaccess \
+	%D%/lighttpd-cgi.conf \
+	%D%/lighttpd-spawn.conf \
+	%D%/lighttpd.conf \
+	%D%/nginx.conf
+dist_confexample_SCRIPTS = %D%/mcp.fcgi
+confsystemddir = $(confexampledir)/systemd
+dist_confsystemd_DATA = \
+	%D%/systemd/mcp-fcgi-broker.service \
+	%D%/systemd/mcp-fcgi.service
