@@ -1,1 +1,14 @@
-# bench/: what it builds and installs
+# bench/: programs that measure; built by "make bench" only. Then bench/run.
+EXTRA_PROGRAMS = %D%/load %D%/streams %D%/hello_fcgi
+CLEANFILES += $(EXTRA_PROGRAMS)
+EXTRA_DIST += %D%/run
+
+%C%_load_SOURCES = %D%/load.c %D%/target.c %D%/target.h
+%C%_load_LDADD = libcommon.a
+%C%_streams_SOURCES = %D%/streams.c %D%/target.c %D%/target.h
+%C%_streams_LDADD = libcommon.a
+%C%_hello_fcgi_SOURCES = %D%/hello_fcgi.c %D%/target.c %D%/target.h
+%C%_hello_fcgi_LDADD = libcommon.a $(FCGI_LIBS)
+
+bench: $(EXTRA_PROGRAMS)
+.PHONY: bench

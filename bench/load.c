@@ -1,0 +1,360 @@
+/* bench/load - POSTs the same body again and again over a number of connections that stay open, one request at a time
+ * on each, and prints how many a second were answered and how long an answer took.
+ *
+ * "@ID@" in the body becomes a number that no other request of the run has. One thread, one epoll: as cheap as we can
+ * make it, for it takes its time from the same machine as what it measures. */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bench/target.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+#define HISTOGRAM_US (1u << 21) /* latencies from here on count as this */
+#define ANSWER_MAX   (1u << 20)
+#define ERRORS_MAX   1000
+#define STALL_MS     10000
+#define ID_FIRST     1000000000u /* all ids have ten digits, so that a request keeps its length */
+
+struct conn {
+	int fd;
+	size_t number;
+	struct buf request, answer; /* owned */
+	size_t id_at;		    /* where the ten digits are in request; 0: nowhere */
+	size_t sent;		    /* bytes of request */
+	bool busy;		    /* waits for an answer */
+	uint64_t began_us;
+};
+
+struct load {
+	struct target target;
+	struct buf body;
+	const char *must_contain; /* borrowed; "" is in every answer */
+	uint64_t count_max;
+	int epoll_fd;
+	uint32_t next_id;
+	uint64_t started, answered, wrong, errors, reconnects;
+	uint64_t last_us;
+	uint32_t *histogram; /* owned; HISTOGRAM_US + 1 counters */
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static NORETURN void fail(const struct err *err)
+{
+	fprintf(stderr, "load: %s\n", err->msg);
+	exit(1);
+}
+
+static int conn_init(struct conn *c, size_t number, const struct load *l, struct err *err)
+{
+	const char *mark;
+
+	*c = (struct conn){.fd = -1, .number = number};
+	buf_init(&c->request, ANSWER_MAX);
+	buf_init(&c->answer, ANSWER_MAX);
+	buf_addf(&c->request, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
+			      "Accept: application/json, text/event-stream\r\n",
+	    l->target.path, l->target.host);
+	target_add_headers(&l->target, number, &c->request);
+	mark = memmem(l->body.data, l->body.len, "@ID@", 4);
+	buf_addf(&c->request, "Content-Length: %zu\r\n\r\n", l->body.len + (mark ? 6 : 0));
+	if (mark) {
+		buf_add(&c->request, l->body.data, (size_t)(mark - l->body.data));
+		c->id_at = c->request.len;
+		buf_adds(&c->request, "0123456789");
+		buf_add(&c->request, mark + 4, l->body.len - (size_t)(mark + 4 - l->body.data));
+	} else {
+		buf_add_slice(&c->request, buf_slice(&l->body));
+	}
+	return buf_check(&c->request, err);
+}
+
+static int conn_open(struct conn *c, struct load *l, struct err *err)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
+
+	if (c->fd != -1)
+		close(c->fd);
+	c->fd = target_connect(&l->target, err);
+	if (c->fd == -1)
+		return -1;
+	return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, c->fd, &ev) ? err_sys(err, "epoll_ctl") : 0;
+}
+
+static void conn_write(struct conn *c)
+{
+	ssize_t put;
+
+	while (c->busy && c->sent < c->request.len) {
+		put = send(c->fd, c->request.data + c->sent, c->request.len - c->sent, MSG_NOSIGNAL);
+		if (put == -1)
+			return; /* EAGAIN: epoll tells when; anything else shows when we read */
+		c->sent += (size_t)put;
+	}
+}
+
+/* Begins the next request, unless there were enough. */
+static void conn_begin(struct conn *c, struct load *l)
+{
+	char digits[16];
+
+	buf_clear(&c->answer);
+	c->sent = 0;
+	c->busy = l->started < l->count_max;
+	if (!c->busy)
+		return;
+	l->started++;
+	if (c->id_at) {
+		snprintf(digits, sizeof(digits), "%10" PRIu32, l->next_id++);
+		memcpy(c->request.data + c->id_at, digits, 10);
+	}
+	c->began_us = now_us();
+	conn_write(c);
+}
+
+/* Value of a header of the answer, whose head is NUL-terminated; NULL. */
+static const char *header(const char *head, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *p = head; (p = strstr(p, "\r\n")); ) {
+		p += 2;
+		if (strncasecmp(p, name, len) == 0 && p[len] == ':')
+			return p + len + 1 + strspn(p + len + 1, " ");
+	}
+	return NULL;
+}
+
+/* 1: the chunks from p on are complete. 0: not yet. -1: nonsense. */
+static int chunks_done(const char *p, const char *end)
+{
+	for (;;) {
+		const char *eol = memmem(p, (size_t)(end - p), "\r\n", 2);
+		unsigned long len;
+		char *stop;
+
+		if (!eol)
+			return 0;
+		len = strtoul(p, &stop, 16);
+		if (stop == p || len > ANSWER_MAX)
+			return -1;
+		p = eol + 2;
+		if ((size_t)(end - p) < len + 2)
+			return 0;
+		if (len == 0)
+			return 1;
+		p += len + 2;
+	}
+}
+
+/* 1: the answer is complete; *close when its connection can't be used again. 0: not yet. -1: nonsense. */
+static int answer_done(struct buf *answer, bool *close_after)
+{
+	char *body = answer->len ? memmem(answer->data, answer->len, "\r\n\r\n", 4) : NULL;
+	const char *value;
+
+	if (!body)
+		return 0;
+	body[2] = '\0';
+	value = header(answer->data, "Connection");
+	*close_after = value && strncasecmp(value, "close", 5) == 0;
+	value = header(answer->data, "Content-Length");
+	if (value) {
+		unsigned long len = strtoul(value, NULL, 10);
+		size_t got = answer->len - (size_t)(body + 4 - answer->data);
+
+		body[2] = '\r';
+		return got > len ? -1 : got == len;
+	}
+	value = header(answer->data, "Transfer-Encoding");
+	body[2] = '\r';
+	return value ? chunks_done(body + 4, answer->data + answer->len) : -1;
+}
+
+static void load_count(struct load *l, const struct conn *c)
+{
+	const struct buf *a = &c->answer;
+	uint64_t us = now_us() - c->began_us;
+
+	l->answered++;
+	l->last_us = now_us();
+	l->histogram[us < HISTOGRAM_US ? us : HISTOGRAM_US]++;
+	if (a->len < 12 || memcmp(a->data + 8, " 200", 4) != 0 ||
+	    !memmem(a->data, a->len, l->must_contain, strlen(l->must_contain))) {
+		if (l->wrong++ == 0)
+			fprintf(stderr, "load: the first wrong answer:\n%.*s\n", (int)a->len, a->data);
+	}
+}
+
+/* The connection is of no use any more: a new one, which repeats the request if its answer is lost. */
+static int conn_again(struct conn *c, struct load *l, bool lost, struct err *err)
+{
+	if (lost && ++l->errors > ERRORS_MAX)
+		return err_set(err, ERR_GONE, "more than %d connections broke in the middle of an answer", ERRORS_MAX);
+	l->reconnects++;
+	buf_clear(&c->answer);
+	c->sent = 0;
+	return conn_open(c, l, err);
+}
+
+static int conn_read(struct conn *c, struct load *l, struct err *err)
+{
+	bool close_after = false;
+
+	for (;;) {
+		char *to = buf_reserve(&c->answer, 16384);
+		ssize_t got;
+		int done;
+
+		if (!to)
+			return buf_check(&c->answer, err);
+		got = recv(c->fd, to, 16384, 0);
+		if (got == -1 && errno == EAGAIN)
+			return 0;
+		if (got <= 0) /* a web server may end an idle connection just when we use it again: no error */
+			return c->busy ? conn_again(c, l, c->answer.len > 0, err) : 0;
+		c->answer.len += (size_t)got;
+		c->answer.data[c->answer.len] = '\0';
+		done = answer_done(&c->answer, &close_after);
+		if (done == -1)
+			return err_set(err, ERR_INVALID, "an answer that is no HTTP/1.1: %.200s", c->answer.data);
+		if (!done)
+			continue;
+		load_count(l, c);
+		conn_begin(c, l);
+		if (close_after && c->busy)
+			return conn_again(c, l, false, err);
+	}
+}
+
+static uint64_t percentile(const struct load *l, double part)
+{
+	uint64_t want = (uint64_t)((double)l->answered * part), seen = 0;
+
+	for (uint64_t us = 0; us < HISTOGRAM_US; us++) {
+		seen += l->histogram[us];
+		if (seen > want)
+			return us;
+	}
+	return HISTOGRAM_US;
+}
+
+static void load_run(struct load *l, struct conn *conns, size_t conns_count, uint64_t limit_us)
+{
+	struct epoll_event ready[256];
+	uint64_t start_us, seconds_us;
+	struct err err;
+
+	for (size_t i = 0; i < conns_count; i++)
+		if (conn_init(&conns[i], i, l, &err) || conn_open(&conns[i], l, &err))
+			fail(&err);
+	start_us = l->last_us = now_us();
+	for (size_t i = 0; i < conns_count; i++)
+		conn_begin(&conns[i], l);
+	while (l->answered < l->count_max && now_us() - start_us < limit_us) {
+		int count = epoll_wait(l->epoll_fd, ready, COUNT_OF(ready), 100);
+
+		for (int i = 0; i < count; i++) {
+			struct conn *c = ready[i].data.ptr;
+
+			if (ready[i].events & EPOLLOUT)
+				conn_write(c);
+			if (ready[i].events & ~(unsigned)EPOLLOUT && conn_read(c, l, &err))
+				fail(&err);
+		}
+		if (now_us() - l->last_us > STALL_MS * 1000) {
+			err_set(&err, ERR_EXPIRED, "no answer for %d ms", STALL_MS);
+			fail(&err);
+		}
+	}
+	seconds_us = l->last_us - start_us;
+	printf("requests %" PRIu64 " seconds %.3f rate %.0f p50_us %" PRIu64 " p99_us %" PRIu64 " wrong %" PRIu64
+	       " errors %" PRIu64 " reconnects %" PRIu64 "\n",
+	    l->answered, (double)seconds_us / 1e6, (double)l->answered * 1e6 / (double)(seconds_us ? seconds_us : 1),
+	    percentile(l, 0.5), percentile(l, 0.99), l->wrong, l->errors, l->reconnects);
+}
+
+static NORETURN void usage(void)
+{
+	fputs("usage: load [-c connections] [-s seconds] [-n requests] [-H header]... [-f header-file] [-m text] body URL\n"
+	      "  -H adds a header; line n of -f is one more for connection n; an answer without the text of -m is wrong\n",
+	    stderr);
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	struct load l = {.must_contain = "", .count_max = UINT64_MAX, .next_id = ID_FIRST};
+	uint64_t limit_us = 5 * 1000000;
+	size_t conns_count = 64;
+	struct conn *conns;
+	struct err err;
+	int opt;
+
+	target_init(&l.target);
+	buf_init(&l.body, ANSWER_MAX / 2);
+	while ((opt = getopt(argc, argv, "c:s:n:H:f:m:")) != -1) {
+		switch (opt) {
+		case 'c':
+			conns_count = (size_t)option_number(optarg, "-c", 1, 10000);
+			break;
+		case 's':
+			limit_us = (uint64_t)option_number(optarg, "-s", 1, 3600) * 1000000;
+			break;
+		case 'n':
+			l.count_max = (uint64_t)option_number(optarg, "-n", 1, 1000000000);
+			break;
+		case 'H':
+			buf_addf(&l.target.headers, "%s\r\n", optarg);
+			break;
+		case 'f':
+			if (target_load_file(&l.target, optarg, &err))
+				fail(&err);
+			break;
+		case 'm':
+			l.must_contain = optarg;
+			break;
+		default:
+			usage();
+		}
+	}
+	if (argc - optind != 2)
+		usage();
+	buf_adds(&l.body, argv[optind]);
+	if (target_set_url(&l.target, argv[optind + 1], &err))
+		fail(&err);
+	l.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	conns = mem_alloc(conns_count, sizeof(*conns));
+	l.histogram = mem_alloc(HISTOGRAM_US + 1, sizeof(*l.histogram));
+	if (l.epoll_fd == -1 || !conns || !l.histogram) {
+		err_sys(&err, "start");
+		fail(&err);
+	}
+	load_run(&l, conns, conns_count, limit_us);
+	for (size_t i = 0; i < conns_count; i++) {
+		close(conns[i].fd);
+		buf_release(&conns[i].request);
+		buf_release(&conns[i].answer);
+	}
+	mem_free(conns);
+	mem_free(l.histogram);
+	close(l.epoll_fd);
+	buf_release(&l.body);
+	target_release(&l.target);
+	return l.wrong || l.errors ? 1 : 0;
+}
