@@ -11,7 +11,7 @@ if (process.env.MCP_TEST_URL)
   skipAll('needs processes that it may kill');
 
 // Where test_slow says which process it is.
-const stateOf = (up, tag) => join(up.runDir, `slow-${Buffer.from(tag).toString('hex')}`);
+const stateOf = (up, tag) => join(up.dir, 'start', `slow-${Buffer.from(tag).toString('hex')}`);
 const pidOf = (up, tag) => until(`test_slow ${tag} runs`, () => existsSync(stateOf(up, tag))
   && Number(/^running (\d+)/.exec(readFileSync(stateOf(up, tag), 'utf8'))?.[1]));
 
@@ -92,7 +92,7 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     }, 15000);
 
   await is('killed workers are replaced', async () => {
-    await until('two workers', () => pidsOf('mcp-worker', up.runDir).length >= 2);
+    await until('two workers', () => pidsOf(up, 'mcp-worker').length >= 2);
     await Promise.all(Array.from({ length: 16 }, () => modernEcho(up)));
   });
 
@@ -169,7 +169,7 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
   await is('broker killed: the modern era goes on, a legacy client is told, a new broker starts', async () => {
     const s = await session(up.url);
     const stream = await s.listen();
-    const [broker, ...others] = pidsOf('mcp-broker', up.runDir);
+    const [broker, ...others] = pidsOf(up, 'mcp-broker');
     assert.ok(broker > 0);
     assert.deepEqual(others, []);
     process.kill(broker, 'SIGKILL');
@@ -180,7 +180,7 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     await stream.arrayBuffer().catch(() => {}); // ends, in whatever way the web server ends it
     const again = await until('a new session', () => session(up.url).catch(() => null));
     await echo((name, args) => again.call(1, name, args));
-    const [fresh] = pidsOf('mcp-broker', up.runDir);
+    const [fresh] = pidsOf(up, 'mcp-broker');
     assert.ok(fresh > 0 && fresh !== broker);
     const gone = await s.call(2, 'test_echo', { a: 1 });
     await gone.arrayBuffer();
@@ -190,7 +190,7 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
 
   await is('broker killed in a streamed modern call: the stream ends, the next call works', async () => {
     const reader = await first(await modern(up.url, 1, 'tools/call', withProgress(slow('broker-m'))));
-    process.kill(pidsOf('mcp-broker', up.runDir)[0], 'SIGKILL');
+    process.kill(pidsOf(up, 'mcp-broker')[0], 'SIGKILL');
     await rest(reader).catch(() => {});
     await becomes(up, 'broker-m', 'cancelled');
     const next = await first(await modern(up.url, 2, 'tools/call', withProgress(slow('broker-n', 400, 4))));

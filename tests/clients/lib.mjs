@@ -1,11 +1,10 @@
 // What the tests of this folder share: TAP, a site behind a web server, and MCP spoken by hand.
 //
 // MCP_TEST_URL=http://host:port/mcp runs them against a server that is up already and offers the tools of
-// tests/conformance/site; what needs process ids or the run directory is then skipped.
+// tests/conformance/site; what needs its processes is then skipped.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -50,6 +49,9 @@ export async function test(name, fn, limit_ms = 30000) {
   }
 }
 
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.once(signal, () => process.exit(1));
+
 export const report = line;
 export const skip = (name, why) => line(true, name, ` # SKIP ${why}`);
 
@@ -81,18 +83,18 @@ export async function until(what, fn, limit_ms = 5000) {
 
 // ---- a site behind a web server
 
+const NOT_INSTALLED = 77;
 export const servers = process.env.MCP_TEST_URL ? ['given'] : ['lighttpd', 'apache'];
 
-// {url, sse, pids: {NAME: [n]}, runDir, log(), stop()}
+// {url, sse, dir: its scratch directory, log(), stop()}; null: that web server is not installed.
 export async function serve(site, server, ...options) {
   if (server === 'given') {
     const url = process.env.MCP_TEST_URL;
-    return { url, sse: process.env.MCP_TEST_SSE_URL ?? `${url}/sse`, pids: null, runDir: null, log: () => '', stop: async () => {} };
+    return { url, sse: process.env.MCP_TEST_SSE_URL ?? `${url}/sse`, log: () => '', stop: async () => {} };
   }
-  const runDir = mkdtempSync(join(tmpdir(), 'mcp-clients-'));
-  const child = spawn(join(TESTS, 'serve'), [site, '--server', server, '--run-dir', runDir, ...options],
-    { stdio: ['ignore', 'pipe', 'pipe'] });
-  const up = { pids: {}, runDir };
+  const child = spawn(join(TESTS, 'serve'), [site, '--server', server, ...options], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const up = { log: () => err };
+  process.once('exit', () => child.kill('SIGTERM'));
   let out = '';
   let err = '';
 
@@ -101,29 +103,33 @@ export async function serve(site, server, ...options) {
     child.on('close', (code, signal) => done(code ?? signal));
   });
   child.stderr.on('data', (bytes) => { err += bytes; });
-  up.log = () => err;
   up.stop = async () => {
     child.kill('SIGTERM');
-    await ended;
-    rmSync(runDir, { recursive: true, force: true });
+    const status = await ended;
+    if (status !== 0)
+      throw new Error(`tests/serve: status ${status}`);
   };
-  await new Promise((ready, fail) => {
+  const ready = new Promise((done) => {
     child.stdout.on('data', (bytes) => {
       out += bytes;
       for (let at; (at = out.indexOf('\n')) >= 0; out = out.slice(at + 1)) {
-        const [word, ...rest] = out.slice(0, at).split(' ');
+        const [word, value] = out.slice(0, at).split(' ');
         if (word === 'SSE')
-          up.sse = rest[1];
-        else if (word === 'READY')
-          up.url = rest[0];
-        else if (word === 'PID')
-          (up.pids[rest[0]] ??= []).push(Number(rest[1]));
-        if (up.url && up.sse)
-          ready();
+          up.sse = value;
+        else if (word === 'WORKER-SOCKET')
+          up.dir = dirname(value);
+        else if (word === 'READY') {
+          up.url = value;
+          done('ready');
+        }
       }
     });
-    ended.then((code) => fail(new Error(`tests/serve ended (${code}): ${err}`)));
   });
+  const status = await Promise.race([ready, ended]);
+  if (status === NOT_INSTALLED)
+    return null;
+  if (status !== 'ready')
+    throw new Error(`tests/serve: status ${status}\n${err}`);
   return up;
 }
 
@@ -133,30 +139,32 @@ export async function eachServer(site, options, fn) {
     const before = failed;
     let up;
 
-    if (!await test(`${server}: serves ${site.slice(TESTS.length + 1)}`, async () => { up = await serve(site, server, ...options); }))
+    if (!await test(`${server}: starts`, async () => { up = await serve(site, server, ...options); }, 120000))
       continue;
+    if (!up) {
+      skip(server, 'not installed');
+      continue;
+    }
     try {
       await fn(up, server);
     } finally {
-      await test(`${server}: ends on SIGTERM`, () => up.stop());
+      await test(`${server}: ends, with nothing to complain about`, () => up.stop(), 120000);
       if (failed > before)
         comment(up.log().split('\n').slice(-200).join('\n'));
     }
   }
 }
 
-// Parent of a process, and whether a program of that name it is.
 export const parentOf = (pid) => Number(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) . /s, '').split(' ')[0]);
 export const isAlive = (pid) => existsSync(`/proc/${pid}`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 
-// Processes of a program that hold on to a run directory, by their command line.
-export const pidsOf = (program, runDir) => readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+// Processes of a program that a site runs.
+export const pidsOf = (up, program) => readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
   try {
     const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return argv[0].endsWith(program) && (argv.some((arg) => arg.includes(runDir))
-      || readFileSync(`/proc/${pid}/environ`, 'utf8').includes(runDir));
+    return argv[0].endsWith(`/${program}`) && argv.some((arg) => arg.includes(up.dir));
   } catch {
-    return false;
+    return false; // it is gone
   }
 });
 
