@@ -4,6 +4,7 @@ libcommon_a_SOURCES = \
 	%D%/banned.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/cfg_tbl.h \
+	%D%/jx.c %D%/jx.h \
 	%D%/err.c %D%/err.h %D%/err_tbl.h \
 	%D%/link.c %D%/link.h %D%/link_tbl.h \
 	%D%/log.c %D%/log.h \
