@@ -1,6 +1,10 @@
-/* bench/hello_fcgi - what libfcgi can do at most: reads the request and answers with the same bytes each time. */
+/* bench/hello_fcgi - what libfcgi can do at most: reads the request and answers with the same bytes each time.
+ *
+ * It takes those options of mcp-worker that concern it and passes over the others, so that tests/serve can run it in the
+ * place of mcp-worker, behind the same web server with the same configuration. */
 #include "config.h"
 
+#include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -50,25 +54,36 @@ static int process_run(long threads)
 
 int main(int argc, char **argv)
 {
-	long processes, threads;
+	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
+	    {"processes", required_argument, NULL, 'p'}, {"threads", required_argument, NULL, 't'},
+	    {"conf", required_argument, NULL, 'x'}, {"set", required_argument, NULL, 'x'}, {NULL, 0, NULL, 0}};
+	long processes = 2, threads = 8;
+	const char *path = NULL;
+	int opt;
 
-	if (argc != 4) {
-		fputs("usage: hello_fcgi socket processes threads\n", stderr);
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt == 's')
+			path = optarg;
+		else if (opt == 'p')
+			processes = option_number(optarg, "--processes", 1, 64);
+		else if (opt == 't')
+			threads = option_number(optarg, "--threads", 1, 256);
+		else if (opt != 'x')
+			return 2;
+	}
+	if (!path) {
+		fputs("usage: hello_fcgi --socket path [--processes n] [--threads n]\n", stderr);
 		return 2;
 	}
-	processes = option_number(argv[2], "processes", 1, 64);
-	threads = option_number(argv[3], "threads", 1, 256);
 	FCGX_Init();
-	listen_fd = FCGX_OpenSocket(argv[1], 1024);
+	listen_fd = FCGX_OpenSocket(path, 1024);
 	if (listen_fd == -1) {
-		perror(argv[1]);
+		perror(path);
 		return 1;
 	}
 	for (long i = 0; i < processes; i++)
 		if (fork() == 0)
 			_exit(process_run(threads));
-	puts("READY");
-	fflush(stdout);
 	while (wait(NULL) > 0)
 		;
 	return 0;
