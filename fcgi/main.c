@@ -1,0 +1,139 @@
+/* mcp-worker: stateless; takes MCP requests from a web server. How it gets them is seen from what it was started with:
+ * --socket (it opens the socket and keeps children), a listening socket on descriptor 0 (spawned by lighttpd, mod_fcgid) or from
+ * systemd (LISTEN_FDS), or the variables of one plain CGI request. */
+#include "config.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/opts.h"
+#include "fcgi/pool.h"
+#include "fcgi/req_cgi.h"
+#include "fcgi/supervisor.h"
+#include "common/banned.h"
+
+extern char **environ;
+
+static const char *socket_address;
+
+static const struct opts_row rows[] = {
+    {"socket", "ADDRESS", "Open this Unix socket (a path) or HOST:PORT, and keep worker_processes children that serve it", &socket_address},
+    {NULL, NULL, NULL, NULL},
+};
+
+static bool is_listening(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 && on;
+}
+
+/* Descriptor of the socket that systemd passed to this very process (sd_listen_fds(3)), or -1. */
+static int systemd_socket(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+
+	if (!pid || !count || strtol(pid, NULL, 10) != getpid() || strtol(count, NULL, 10) < 1)
+		return -1;
+	return is_listening(3) ? 3 : -1;
+}
+
+static void block_ends(void)
+{
+	sigset_t ends;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+}
+
+/* In the process that serves, after the last fork. */
+static int serve(void *arg, int listen_fd)
+{
+	struct worker *w = arg;
+	struct err err = {0};
+
+	w->link = link_new(&w->cfg);
+	if (!w->link) {
+		LOG(ERROR, "worker.failed", "why=\"out of memory\"");
+		return EXIT_FAILURE;
+	}
+	block_ends();
+	if (pool_run(w, listen_fd, &err)) {
+		LOG(err.code == ERR_BUSY ? WARN : ERROR, "worker.failed", "why=\"%s\"", err.msg);
+		_exit(EXIT_FAILURE); /* threads may still use w */
+	}
+	worker_release(w);
+	return EXIT_SUCCESS;
+}
+
+static int serve_cgi(struct worker *w)
+{
+	struct req_cgi req;
+
+	signal(SIGPIPE, SIG_IGN);
+	w->link = link_new(&w->cfg);
+	if (!w->link) {
+		LOG(ERROR, "worker.failed", "why=\"out of memory\"");
+		return EXIT_FAILURE;
+	}
+	req_cgi_init(&req, environ);
+	worker_serve(w, &req.base, NULL, NULL);
+	return EXIT_SUCCESS;
+}
+
+static int supervise(struct worker *w)
+{
+	struct err err = {0};
+	int fd = supervisor_listen(socket_address, &err), ret;
+
+	if (fd < 0) {
+		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
+		return EXIT_FAILURE;
+	}
+	LOG(INFO, "supervisor.ready", "socket=%s processes=%lld threads=%lld tools=%zu", socket_address,
+	    (long long)w->cfg.worker_processes, (long long)w->cfg.worker_threads, w->tools.count);
+	ret = supervisor_run(fd, (unsigned)w->cfg.worker_processes, serve, w);
+	if (strchr(socket_address, '/'))
+		unlink(socket_address);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	struct opts opts;
+	struct worker w;
+	struct err err = {0};
+	int ret, fd;
+
+	log_init("mcp-worker", LOG_LEVEL_INFO);
+	if (opts_parse(&opts, argc, argv, "mcp-worker", "Serves MCP behind a web server, by FastCGI or CGI.", rows))
+		return opts.status;
+	if (worker_init(&w, opts.conf, opts.sets, opts.sets_count, &err)) {
+		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
+		opts_release(&opts);
+		return EXIT_FAILURE;
+	}
+	fd = socket_address ? -1 : is_listening(STDIN_FILENO) ? STDIN_FILENO : systemd_socket();
+	if (socket_address) {
+		ret = supervise(&w);
+	} else if (fd >= 0) {
+		ret = serve(&w, fd);
+	} else if (getenv("REQUEST_METHOD")) {
+		ret = serve_cgi(&w);
+	} else {
+		fprintf(stderr, "mcp-worker: nothing to serve: descriptor 0 is no listening socket, and this is no CGI request.\n"
+		    "Give it a socket of its own with --socket PATH, or let the web server start it; see mcp-worker(8).\n");
+		ret = EXIT_FAILURE;
+	}
+	worker_release(&w);
+	opts_release(&opts);
+	return ret;
+}
