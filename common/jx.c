@@ -1,5 +1,5 @@
 /* json-c in strict mode still takes single quotes, control characters in strings, NaN, Infinity, duplicate names, bytes after a
- * NUL, and clamps integers that it can't hold (measured on 0.16). So the text is read twice: scan() checks every token by the
+ * NUL and UTF-8 with surrogates, and clamps integers that it can't hold (measured on 0.16). So the text is read twice: scan() checks every token by the
  * grammar of RFC 8259 and counts the members; json-c checks how the tokens stand together and builds the values. An object
  * that holds fewer members than its text wrote has lost one to a duplicate name. */
 #include "config.h"
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "common/jx.h"
+#include "common/utf8.h"
 #include "common/banned.h"
 
 struct scan {
@@ -31,6 +32,14 @@ static int scan_string(struct scan *s, struct err *err)
 	for (; s->p < s->end && *s->p != '"'; s->p++) {
 		if ((unsigned char)*s->p < 0x20)
 			return bad(s, err, "control character in a string");
+		if ((unsigned char)*s->p >= 0x80) {
+			size_t len = utf8_len((struct slice){s->p, (size_t)(s->end - s->p)});
+
+			if (len == 0)
+				return bad(s, err, "invalid UTF-8");
+			s->p += len - 1;
+			continue;
+		}
 		if (*s->p != '\\')
 			continue;
 		if (s->end - s->p >= 6 && memcmp(s->p, "\\u0000", 6) == 0)
@@ -167,7 +176,7 @@ json_object *jx_parse(struct slice text, int depth_max, struct err *err)
 		err_set(err, ERR_NOMEM, "no memory to parse %zu bytes", text.len);
 		return NULL;
 	}
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT); /* UTF-8 was checked */
 	root = json_tokener_parse_ex(tok, text.p, (int)text.len);
 	why = json_tokener_get_error(tok);
 	if (why == json_tokener_continue && !root) /* a number at the top ends only when something follows it */

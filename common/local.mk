@@ -11,4 +11,5 @@ libcommon_a_SOURCES = \
 	%D%/mem.c %D%/mem.h \
 	%D%/rnd.c %D%/rnd.h \
 	%D%/sse.c %D%/sse.h \
+	%D%/utf8.c %D%/utf8.h \
 	%D%/util.h

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "common/utf8.h"
 #include "fcgi/header.h"
 #include "common/banned.h"
 
@@ -123,27 +124,6 @@ static bool base64_decode(struct slice in, struct buf *out)
 	return true;
 }
 
-static bool is_utf8(struct slice s)
-{
-	for (size_t i = 0; i < s.len;) {
-		unsigned char c = (unsigned char)s.p[i];
-		size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
-		unsigned long cp = more == 0 ? c : c & (0x3fu >> more);
-
-		if (more > 3 || more >= s.len - i)
-			return false;
-		for (size_t k = 1; k <= more; k++) {
-			if (((unsigned char)s.p[i + k] & 0xc0) != 0x80)
-				return false;
-			cp = cp << 6 | ((unsigned char)s.p[i + k] & 0x3f);
-		}
-		if ((more == 2 && (cp < 0x800 || (cp >= 0xd800 && cp < 0xe000))) || (more == 3 && (cp < 0x10000 || cp > 0x10ffff)))
-			return false;
-		i += more + 1;
-	}
-	return true;
-}
-
 int header_decode(const char *value, struct buf *out, struct err *err)
 {
 	struct slice s = trim(slice_str(value));
@@ -153,7 +133,7 @@ int header_decode(const char *value, struct buf *out, struct err *err)
 	    memcmp(s.p + s.len - close.len, close.p, close.len) == 0) {
 		if (!base64_decode((struct slice){s.p + open.len, s.len - open.len - close.len}, out))
 			return err_set(err, ERR_MISMATCH, "not Base64 with padding");
-		if (!is_utf8(buf_slice(out)))
+		if (!utf8_is_valid(buf_slice(out)))
 			return err_set(err, ERR_MISMATCH, "Base64 of something that is not UTF-8");
 		return buf_check(out, err);
 	}
