@@ -40,7 +40,7 @@ enum link_flag {
 struct link_header {
 	uint8_t version, type; /* LINK_VERSION, enum link_type */
 	uint16_t flags;	       /* enum link_flag */
-	uint64_t producer;     /* random per worker process, made after fork; 0 from the broker */
+	uint64_t producer;     /* random per control connection; 0 from the broker */
 	uint64_t seq;	       /* of this message, from 1, per producer; a retry has the seq of the first try */
 	uint64_t corr;	       /* what this is about: see each message */
 	uint64_t deadline_ms;  /* past it the broker answers NACK EXPIRED; 0: none */

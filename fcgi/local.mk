@@ -1,6 +1,7 @@
 # fcgi/: the worker, mcp-worker
 noinst_LIBRARIES += libworker.a
 libworker_a_SOURCES = \
+	%D%/broker_start.c %D%/broker_start.h \
 	%D%/call.c %D%/call.h %D%/call_priv.h \
 	%D%/endpoint.c %D%/post.h \
 	%D%/exchange.c %D%/exchange.h \
@@ -9,7 +10,7 @@ libworker_a_SOURCES = \
 	%D%/keys.c %D%/keys.h \
 	%D%/legacy.c %D%/legacy.h \
 	%D%/level.c %D%/level.h \
-	%D%/link_client.h \
+	%D%/link_client.c %D%/link_client.h \
 	%D%/method.c %D%/method.h \
 	%D%/method_tools.c %D%/method_tools.h \
 	%D%/modern.c %D%/modern.h \
