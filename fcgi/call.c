@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <sys/eventfd.h>
 
 #include "common/jx.h"
 #include "common/log.h"
@@ -176,8 +177,10 @@ int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_m
 			}
 			for (nfds_t i = count; i < total; i++) {
 				if (x->lcall && all[i].fd == x->lcall->cancel_fd) {
-					if (all[i].revents && call_is_cancelled(call))
-						return err_set(err, ERR_CANCELLED, "cancelled by the client");
+					eventfd_t ignored;
+
+					if (all[i].revents && !call_is_cancelled(call)) /* another request of the batch */
+						eventfd_read(all[i].fd, &ignored);
 				} else if (all[i].revents) {
 					return err_set(err, ERR_CANCELLED, "the client left");
 				}
