@@ -9,6 +9,7 @@ libcommon_a_SOURCES = \
 	%D%/link.c %D%/link.h %D%/link_tbl.h \
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \
+	%D%/opts.c %D%/opts.h \
 	%D%/rnd.c %D%/rnd.h \
 	%D%/sse.c %D%/sse.h \
 	%D%/utf8.c %D%/utf8.h \

@@ -17,12 +17,16 @@
 #include "fcgi/supervisor.h"
 #include "common/banned.h"
 
+#define SET_MAX 64
+
 extern char **environ;
 
-static const char *socket_address;
+static const char *socket_address, *processes, *threads;
 
 static const struct opts_row rows[] = {
     {"socket", "ADDRESS", "Open this Unix socket (a path) or HOST:PORT, and keep worker_processes children that serve it", &socket_address},
+    {"processes", "N", "The same as --set worker_processes=N", &processes},
+    {"threads", "N", "The same as --set worker_threads=N", &threads},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -67,7 +71,7 @@ static int serve(void *arg, int listen_fd)
 	}
 	block_ends();
 	if (pool_run(w, listen_fd, &err)) {
-		LOG(err.code == ERR_BUSY ? WARN : ERROR, "worker.failed", "why=\"%s\"", err.msg);
+		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
 		_exit(EXIT_FAILURE); /* threads may still use w */
 	}
 	worker_release(w);
@@ -106,16 +110,28 @@ static int supervise(struct worker *w)
 	return ret;
 }
 
+/* opts.sets has room for an entry per argument, and each of ours took one. */
+static void add_set(struct opts *opts, const char *name, const char *value, char text[SET_MAX])
+{
+	if (!value)
+		return;
+	snprintf(text, SET_MAX, "%s=%s", name, value);
+	opts->sets[opts->sets_count++] = text;
+}
+
 int main(int argc, char **argv)
 {
 	struct opts opts;
 	struct worker w;
 	struct err err = {0};
+	char set_processes[SET_MAX], set_threads[SET_MAX];
 	int ret, fd;
 
 	log_init("mcp-worker", LOG_LEVEL_INFO);
-	if (opts_parse(&opts, argc, argv, "mcp-worker", "Serves MCP behind a web server, by FastCGI or CGI.", rows))
+	if (opts_parse(&opts, argc, argv, "mcp-worker", "Serves MCP behind a web server, by FastCGI or CGI.", rows, NULL))
 		return opts.status;
+	add_set(&opts, "worker_processes", processes, set_processes);
+	add_set(&opts, "worker_threads", threads, set_threads);
 	if (worker_init(&w, opts.conf, opts.sets, opts.sets_count, &err)) {
 		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
 		opts_release(&opts);
