@@ -3,9 +3,10 @@ noinst_LIBRARIES += libcommon.a
 libcommon_a_SOURCES = \
 	%D%/banned.h \
 	%D%/buf.c %D%/buf.h \
-	%D%/cfg_tbl.h \
-	%D%/jx.c %D%/jx.h \
+	%D%/cfg.c %D%/cfg.h %D%/cfg_tbl.h \
 	%D%/err.c %D%/err.h %D%/err_tbl.h \
+	%D%/jpos.c %D%/jpos.h \
+	%D%/jx.c %D%/jx.h \
 	%D%/link.c %D%/link.h %D%/link_tbl.h \
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \

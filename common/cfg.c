@@ -1,0 +1,774 @@
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cfg.h"
+#include "common/jpos.h"
+#include "common/jx.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+#define FILE_MAX_BYTES	  (16 << 20)
+#define INCLUDE_DEPTH_MAX 8
+#define NAME_MAX_LEN	  96
+#define DEPTH_MAX	  64
+
+enum row_type { TYPE_INT, TYPE_BOOL, TYPE_STR, TYPE_PATH, TYPE_LIST };
+
+/* Where a row's value lies in struct cfg, beside what everybody may know of it (struct cfg_row). */
+static const struct {
+	enum row_type type;
+	size_t offset;
+} places[] = {
+#define CFG_INT(name, def, min, max, unit, help) {TYPE_INT, offsetof(struct cfg, name)},
+#define CFG_BOOL(name, def, help)		 {TYPE_BOOL, offsetof(struct cfg, name)},
+#define CFG_STR(name, def, help)		 {TYPE_STR, offsetof(struct cfg, name)},
+#define CFG_PATH(name, def, help)		 {TYPE_PATH, offsetof(struct cfg, name)},
+#define CFG_LIST(name, help)			 {TYPE_LIST, offsetof(struct cfg, name)},
+#include "common/cfg_tbl.h"
+#undef CFG_INT
+#undef CFG_BOOL
+#undef CFG_STR
+#undef CFG_PATH
+#undef CFG_LIST
+};
+
+static const struct cfg_row rows[] = {
+#define CFG_INT(name, def, min, max, unit, help) {#name, "int", #def, unit, help, min, max},
+#define CFG_BOOL(name, def, help)		 {#name, "bool", #def, NULL, help, 0, 0},
+#define CFG_STR(name, def, help)		 {#name, "str", def, NULL, help, 0, 0},
+#define CFG_PATH(name, def, help)		 {#name, "path", def, NULL, help, 0, 0},
+#define CFG_LIST(name, help)			 {#name, "list", "", NULL, help, 0, 0},
+#include "common/cfg_tbl.h"
+#undef CFG_INT
+#undef CFG_BOOL
+#undef CFG_STR
+#undef CFG_PATH
+#undef CFG_LIST
+};
+
+#define ROWS COUNT_OF(rows)
+
+/* One file that was read. Kept whole, for the lines of later complaints. */
+struct cfg_origin {
+	char *file, *dir;
+	char *text;
+	size_t len;
+	struct cfg_origin *next;
+};
+
+/* While a configuration is read. */
+struct reader {
+	struct cfg *cfg;
+	bool given[ROWS]; /* by a file: a setting stands in one place */
+	unsigned depth;	  /* of includes */
+};
+
+const struct cfg_row *cfg_rows(size_t *count)
+{
+	*count = ROWS;
+	return rows;
+}
+
+static void *place(struct cfg *cfg, size_t row)
+{
+	return (char *)cfg + places[row].offset;
+}
+
+static void list_release(struct cfg_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		mem_free(list->items[i]);
+	mem_free(list->items);
+	*list = (struct cfg_list){0};
+}
+
+static int list_add(struct cfg_list *list, struct slice item, struct err *err)
+{
+	char **more = mem_realloc(list->items, (list->count + 1) * sizeof(*more));
+	char *copy;
+
+	if (more)
+		list->items = more;
+	copy = more ? mem_dup(item.p, item.len) : NULL;
+	if (!copy)
+		return err_set(err, ERR_NOMEM, "no memory for the configuration");
+	list->items[list->count++] = copy;
+	return 0;
+}
+
+static int set_string(char **at, struct slice value, struct err *err)
+{
+	char *copy = mem_dup(value.p, value.len);
+
+	if (!copy)
+		return err_set(err, ERR_NOMEM, "no memory for the configuration");
+	mem_free(*at);
+	*at = copy;
+	return 0;
+}
+
+int cfg_init(struct cfg *cfg, struct err *err)
+{
+	*cfg = (struct cfg){
+#define CFG_INT(name, def, min, max, unit, help) .name = def,
+#define CFG_BOOL(name, def, help)		 .name = def,
+#define CFG_STR(name, def, help)
+#define CFG_PATH(name, def, help)
+#define CFG_LIST(name, help)
+#include "common/cfg_tbl.h"
+#undef CFG_INT
+#undef CFG_BOOL
+#undef CFG_STR
+#undef CFG_PATH
+#undef CFG_LIST
+	};
+	for (size_t i = 0; i < ROWS; i++) {
+		if ((places[i].type == TYPE_STR || places[i].type == TYPE_PATH) &&
+		    set_string(place(cfg, i), slice_str(rows[i].def), err))
+			goto bad;
+	}
+	cfg->file = mem_dup("", 0);
+	cfg->tools = json_object_new_object();
+	if (cfg->file && cfg->tools)
+		return 0;
+	err_set(err, ERR_NOMEM, "no memory for the configuration");
+bad:
+	cfg_release(cfg);
+	return -1;
+}
+
+void cfg_release(struct cfg *cfg)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		if (places[i].type == TYPE_STR || places[i].type == TYPE_PATH)
+			mem_free(*(char **)place(cfg, i));
+		else if (places[i].type == TYPE_LIST)
+			list_release(place(cfg, i));
+	}
+	while (cfg->origins) {
+		struct cfg_origin *o = cfg->origins;
+
+		cfg->origins = o->next;
+		mem_free(o->file);
+		mem_free(o->dir);
+		mem_free(o->text);
+		mem_free(o);
+	}
+	list_release(&cfg->sets);
+	json_object_put(cfg->tools);
+	mem_free(cfg->file);
+	*cfg = (struct cfg){0};
+}
+
+char *cfg_path_join(const char *dir, const char *path)
+{
+	size_t dir_len = path[0] == '/' ? 0 : strlen(dir), path_len = strlen(path);
+	char *joined = mem_alloc(1, dir_len + path_len + 2);
+
+	if (joined)
+		snprintf(joined, dir_len + path_len + 2, "%.*s%s%s", (int)dir_len, dir, dir_len ? "/" : "", path);
+	return joined;
+}
+
+/* Edits that make a of b, each letter counted: insert, remove, exchange. At most NAME_MAX_LEN letters are looked at. */
+static unsigned distance(const char *a, const char *b)
+{
+	size_t a_len = strnlen(a, NAME_MAX_LEN), b_len = strnlen(b, NAME_MAX_LEN);
+	unsigned row[NAME_MAX_LEN + 1];
+
+	for (unsigned k = 0; k <= b_len; k++)
+		row[k] = k;
+	for (unsigned i = 1; i <= a_len; i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = i;
+		for (size_t k = 1; k <= b_len; k++) {
+			unsigned best = diagonal + (a[i - 1] != b[k - 1]);
+
+			diagonal = row[k];
+			if (row[k] + 1 < best)
+				best = row[k] + 1;
+			if (row[k - 1] + 1 < best)
+				best = row[k - 1] + 1;
+			row[k] = best;
+		}
+	}
+	return row[b_len];
+}
+
+const char *cfg_nearest(const char *name, const char *const *names)
+{
+	unsigned best = (unsigned)strnlen(name, NAME_MAX_LEN) / 3 + 1; /* more edits than that is another word */
+	const char *found = NULL;
+
+	for (; *names; names++) {
+		unsigned d = distance(name, *names);
+
+		if (d <= best && (!found || d < best)) {
+			best = d;
+			found = *names;
+		}
+	}
+	return found;
+}
+
+/* The file in which pointer stands, or its nearest ancestor; the main file in doubt. line is 1 at the least. */
+static const struct cfg_origin *locate(const struct cfg *cfg, const char *pointer, unsigned *line)
+{
+	char at[JPOS_POINTER_MAX];
+
+	snprintf(at, sizeof(at), "%s", pointer);
+	for (;;) {
+		char *slash = strrchr(at, '/');
+
+		if (!slash)
+			break;
+		for (const struct cfg_origin *o = cfg->origins; o; o = o->next) {
+			*line = jpos_line((struct slice){o->text, o->len}, at);
+			if (*line)
+				return o;
+		}
+		*slash = '\0';
+	}
+	*line = 1;
+	return cfg->origins;
+}
+
+static void report(struct cfg *cfg, const char *file, unsigned line, const char *pointer, const char *message)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text), "%s:%u: %s%s%s", file, line, pointer, *pointer ? ": " : "", message);
+	cfg->complaint_count++;
+	if (cfg->complain)
+		cfg->complain(cfg->complain_arg, text);
+	else
+		LOG(ERROR, "config.bad", "%s", text);
+}
+
+void cfg_complain(struct cfg *cfg, const char *pointer, const char *fmt, ...)
+{
+	const struct cfg_origin *o;
+	char message[768];
+	unsigned line;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	o = locate(cfg, pointer, &line);
+	report(cfg, o ? o->file : "configuration", line, pointer, message);
+}
+
+const char *cfg_dir_of(const struct cfg *cfg, const char *pointer)
+{
+	unsigned line;
+	const struct cfg_origin *o = locate(cfg, pointer, &line);
+
+	return o ? o->dir : ".";
+}
+
+/* Replaces ${NAME}; -1 after a complaint. out is empty when there was nothing to replace. */
+static int expand_text(struct cfg *cfg, struct slice text, const char *pointer, struct buf *out)
+{
+	const char *end = text.p + text.len;
+	bool changed = false;
+
+	for (const char *p = text.p; p < end;) {
+		char name[NAME_MAX_LEN];
+		const char *close, *value;
+
+		if (end - p >= 3 && memcmp(p, "$${", 3) == 0) {
+			buf_adds(out, "${");
+			p += 3;
+			changed = true;
+			continue;
+		}
+		if (end - p < 2 || p[0] != '$' || p[1] != '{') {
+			buf_add(out, p++, 1);
+			continue;
+		}
+		close = memchr(p, '}', (size_t)(end - p));
+		if (!close || (size_t)(close - p) >= sizeof(name)) {
+			cfg_complain(cfg, pointer, "${ without }; write $${ for a plain ${");
+			return -1;
+		}
+		snprintf(name, sizeof(name), "%.*s", (int)(close - p - 2), p + 2);
+		value = getenv(name);
+		if (!value) {
+			cfg_complain(cfg, pointer, "the environment has no %s; write $${ for a plain ${", name);
+			return -1;
+		}
+		buf_adds(out, value);
+		p = close + 1;
+		changed = true;
+	}
+	if (!changed)
+		buf_clear(out);
+	return 0;
+}
+
+static int expand_string(struct cfg *cfg, json_object *value, const char *pointer)
+{
+	struct slice text = jx_str(value);
+	struct buf out;
+	int ret;
+
+	if (!memchr(text.p, '$', text.len))
+		return 0;
+	buf_init(&out, 1 << 20);
+	ret = expand_text(cfg, text, pointer, &out);
+	if (ret == 0 && (out.fault || (out.len && !json_object_set_string_len(value, out.data, (int)out.len)))) {
+		cfg_complain(cfg, pointer, "no room for the value with its variables");
+		ret = -1;
+	}
+	buf_release(&out);
+	return ret;
+}
+
+int cfg_expand_env(struct cfg *cfg, json_object *value, const char *pointer)
+{
+	char at[JPOS_POINTER_MAX];
+	int ret = 0;
+
+	if (json_object_is_type(value, json_type_string))
+		return expand_string(cfg, value, pointer);
+	if (json_object_is_type(value, json_type_object)) {
+		json_object_object_foreach(value, key, member) {
+			snprintf(at, sizeof(at), "%s/%s", pointer, key);
+			ret |= cfg_expand_env(cfg, member, at);
+		}
+	} else if (json_object_is_type(value, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(value); i++) {
+			snprintf(at, sizeof(at), "%s/%zu", pointer, i);
+			ret |= cfg_expand_env(cfg, json_object_array_get_idx(value, i), at);
+		}
+	}
+	return ret;
+}
+
+/* What a value has to be beyond its type; NULL: fine. */
+static const char *check_value(size_t row, const char *value)
+{
+	enum log_level level;
+
+	if (strcmp(rows[row].name, "log_level") == 0 && !log_parse_level(value, &level))
+		return "must be error, warn, info or debug";
+	if (strcmp(rows[row].name, "server_public_url") == 0 && *value && strncmp(value, "http://", 7) != 0 &&
+	    strncmp(value, "https://", 8) != 0)
+		return "must be a URL that begins with http:// or https://";
+	if (strcmp(rows[row].name, "server_name") == 0 && !*value)
+		return "must not be empty";
+	return NULL;
+}
+
+static int apply_string(struct cfg *cfg, size_t row, struct slice value, const char *dir, struct err *err)
+{
+	const char *why;
+	char *joined;
+	int ret;
+
+	if (memchr(value.p, '\0', value.len))
+		return err_set(err, ERR_CONFIG, "holds a NUL");
+	if (places[row].type == TYPE_PATH && value.len) {
+		joined = cfg_path_join(dir, value.p);
+		if (!joined)
+			return err_set(err, ERR_NOMEM, "no memory for the configuration");
+		ret = set_string(place(cfg, row), slice_str(joined), err);
+		mem_free(joined);
+		return ret;
+	}
+	why = check_value(row, value.p);
+	return why ? err_set(err, ERR_CONFIG, "%s", why) : set_string(place(cfg, row), value, err);
+}
+
+static int apply_int(struct cfg *cfg, size_t row, int64_t n, struct err *err)
+{
+	if (n < rows[row].min || n > rows[row].max)
+		return err_set(err, ERR_CONFIG, "%" PRId64 " is out of range: %" PRId64 " to %" PRId64 " %s", n, rows[row].min,
+		    rows[row].max, rows[row].unit);
+	*(int64_t *)place(cfg, row) = n;
+	return 0;
+}
+
+static int apply_json(struct cfg *cfg, size_t row, json_object *value, const char *dir, struct err *err)
+{
+	struct cfg_list *list;
+
+	switch (places[row].type) {
+	case TYPE_INT:
+		if (!json_object_is_type(value, json_type_int))
+			return err_set(err, ERR_CONFIG, "must be an integer, %" PRId64 " to %" PRId64 " %s", rows[row].min, rows[row].max,
+			    rows[row].unit);
+		return apply_int(cfg, row, json_object_get_int64(value), err);
+	case TYPE_BOOL:
+		if (!json_object_is_type(value, json_type_boolean))
+			return err_set(err, ERR_CONFIG, "must be true or false");
+		*(bool *)place(cfg, row) = json_object_get_boolean(value);
+		return 0;
+	case TYPE_STR:
+	case TYPE_PATH:
+		if (!json_object_is_type(value, json_type_string))
+			return err_set(err, ERR_CONFIG, "must be a string");
+		return apply_string(cfg, row, jx_str(value), dir, err);
+	case TYPE_LIST:
+		break;
+	}
+	if (!json_object_is_type(value, json_type_array))
+		return err_set(err, ERR_CONFIG, "must be an array of strings");
+	list = place(cfg, row);
+	list_release(list);
+	for (size_t i = 0; i < json_object_array_length(value); i++) {
+		struct slice item = jx_str(json_object_array_get_idx(value, i));
+
+		if (!item.p)
+			return err_set(err, ERR_CONFIG, "must be an array of strings");
+		if (list_add(list, item, err))
+			return -1;
+	}
+	return 0;
+}
+
+static int find_row(const char *name)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		if (strcmp(rows[i].name, name) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+static const char *nearest_row(const char *name)
+{
+	const char *names[ROWS + 1];
+
+	for (size_t i = 0; i < ROWS; i++)
+		names[i] = rows[i].name;
+	names[ROWS] = NULL;
+	return cfg_nearest(name, names);
+}
+
+static bool is_section(const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < ROWS; i++) {
+		if (strncmp(rows[i].name, name, len) == 0 && rows[i].name[len] == '_')
+			return true;
+	}
+	return false;
+}
+
+static void complain_section(struct cfg *cfg, const char *pointer, const char *name)
+{
+	char sections[ROWS][NAME_MAX_LEN];
+	const char *names[ROWS + 3];
+	const char *near;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ROWS; i++) {
+		snprintf(sections[i], sizeof(sections[i]), "%.*s", (int)strcspn(rows[i].name, "_"), rows[i].name);
+		names[n++] = sections[i];
+	}
+	names[n++] = "tools";
+	names[n++] = "include";
+	names[n] = NULL;
+	near = cfg_nearest(name, names);
+	cfg_complain(cfg, pointer, "no such section%s%s%s", near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+static void read_section(struct reader *r, const struct cfg_origin *o, const char *section, json_object *value)
+{
+	char pointer[JPOS_POINTER_MAX], name[2 * NAME_MAX_LEN];
+
+	if (!json_object_is_type(value, json_type_object)) {
+		snprintf(pointer, sizeof(pointer), "/%s", section);
+		cfg_complain(r->cfg, pointer, "must be an object");
+		return;
+	}
+	json_object_object_foreach(value, key, member) {
+		struct err err = {0};
+		int row;
+
+		snprintf(pointer, sizeof(pointer), "/%s/%s", section, key);
+		snprintf(name, sizeof(name), "%s_%s", section, key);
+		row = find_row(name);
+		if (row < 0) {
+			const char *near = nearest_row(name);
+
+			cfg_complain(r->cfg, pointer, "no such setting%s%s%s", near ? "; did you mean " : "", near ? near : "",
+			    near ? "?" : "");
+		} else if (r->given[row]) {
+			report(r->cfg, o->file, jpos_line((struct slice){o->text, o->len}, pointer), pointer, "is set in another file too");
+		} else {
+			r->given[row] = true;
+			if (apply_json(r->cfg, (size_t)row, member, o->dir, &err))
+				cfg_complain(r->cfg, pointer, "%s", err.msg);
+		}
+	}
+}
+
+static void read_tools(struct reader *r, const struct cfg_origin *o, json_object *tools)
+{
+	if (!json_object_is_type(tools, json_type_object)) {
+		cfg_complain(r->cfg, "/tools", "must be an object: name -> definition");
+		return;
+	}
+	json_object_object_foreach(tools, name, def) {
+		char pointer[JPOS_POINTER_MAX];
+		struct err err = {0};
+
+		snprintf(pointer, sizeof(pointer), "/tools/%s", name);
+		if (jx_has(r->cfg->tools, name))
+			report(r->cfg, o->file, jpos_line((struct slice){o->text, o->len}, pointer), pointer, "another file has a tool of this name");
+		else if (!def)
+			cfg_complain(r->cfg, pointer, "must be an object");
+		else if (jx_add(r->cfg->tools, name, json_object_get(def), &err))
+			cfg_complain(r->cfg, pointer, "%s", err.msg);
+	}
+}
+
+static void read_file(struct reader *r, const char *file);
+
+static void read_glob(struct reader *r, const struct cfg_origin *o, struct slice pattern)
+{
+	char *path = pattern.p ? cfg_path_join(o->dir, pattern.p) : NULL;
+	glob_t found;
+	int rc;
+
+	if (!path) {
+		cfg_complain(r->cfg, "/include", "must be a string or an array of strings");
+		return;
+	}
+	rc = glob(path, 0, NULL, &found); /* sorted */
+	if (rc == GLOB_NOMATCH && !strpbrk(path, "*?[")) {
+		cfg_complain(r->cfg, "/include", "%s: no such file", path);
+	} else if (rc == 0) {
+		for (size_t i = 0; i < found.gl_pathc; i++)
+			read_file(r, found.gl_pathv[i]);
+		globfree(&found);
+	}
+	mem_free(path);
+}
+
+static void read_includes(struct reader *r, const struct cfg_origin *o, json_object *value)
+{
+	if (!json_object_is_type(value, json_type_array)) {
+		read_glob(r, o, jx_str(value));
+		return;
+	}
+	for (size_t i = 0; i < json_object_array_length(value); i++)
+		read_glob(r, o, jx_str(json_object_array_get_idx(value, i)));
+}
+
+/* Reads the bytes of a file into a new origin at the end of the list; NULL after a complaint. */
+static struct cfg_origin *load_origin(struct cfg *cfg, const char *file)
+{
+	struct cfg_origin *o = mem_alloc(1, sizeof(*o)), **at;
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	const char *slash = strrchr(file, '/');
+	struct stat st;
+	ssize_t n = 0;
+
+	if (o && fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= FILE_MAX_BYTES) {
+		o->file = mem_dup(file, strlen(file));
+		o->dir = slash == file ? mem_dup("/", 1) : slash ? mem_dup(file, (size_t)(slash - file)) : mem_dup(".", 1);
+		o->text = mem_alloc(1, (size_t)st.st_size + 1);
+		if (o->file && o->dir && o->text) {
+			while ((size_t)st.st_size > o->len && (n = read(fd, o->text + o->len, (size_t)st.st_size - o->len)) > 0)
+				o->len += (size_t)n;
+			if (n >= 0) {
+				close(fd);
+				for (at = &cfg->origins; *at; at = &(*at)->next)
+					;
+				return *at = o;
+			}
+		}
+	}
+	report(cfg, file, 1, "", fd < 0 ? strerrordesc_np(errno) : "can't be read, is no regular file, or is larger than 16 MiB");
+	if (fd >= 0)
+		close(fd);
+	if (o) {
+		mem_free(o->file);
+		mem_free(o->dir);
+		mem_free(o->text);
+		mem_free(o);
+	}
+	return NULL;
+}
+
+static json_object *parse_origin(struct cfg *cfg, const struct cfg_origin *o)
+{
+	struct slice text = {o->text, o->len};
+	json_tokener *tok = json_tokener_new_ex(DEPTH_MAX);
+	json_object *root;
+	size_t at;
+
+	if (!tok) {
+		report(cfg, o->file, 1, "", "out of memory");
+		return NULL;
+	}
+	json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8); /* not strict: comments are welcome */
+	root = json_tokener_parse_ex(tok, o->text, (int)o->len + 1);
+	at = json_tokener_get_parse_end(tok);
+	if (json_tokener_get_error(tok) != json_tokener_success) {
+		report(cfg, o->file, jpos_line_of_byte(text, at), "", json_tokener_error_desc(json_tokener_get_error(tok)));
+		json_object_put(root);
+		root = NULL;
+	} else if (!json_object_is_type(root, json_type_object)) {
+		report(cfg, o->file, 1, "", "must be one JSON object");
+		json_object_put(root);
+		root = NULL;
+	}
+	json_tokener_free(tok);
+	return root;
+}
+
+static void read_members(struct reader *r, const struct cfg_origin *o, json_object *root)
+{
+	json_object_object_foreach(root, key, value) {
+		char pointer[JPOS_POINTER_MAX];
+
+		snprintf(pointer, sizeof(pointer), "/%s", key);
+		if (cfg_expand_env(r->cfg, value, pointer))
+			continue;
+		if (strcmp(key, "include") == 0)
+			read_includes(r, o, value);
+		else if (strcmp(key, "tools") == 0)
+			read_tools(r, o, value);
+		else if (strcmp(key, "$schema") == 0)
+			continue; /* for editors */
+		else if (is_section(key))
+			read_section(r, o, key, value);
+		else
+			complain_section(r->cfg, pointer, key);
+	}
+}
+
+static void read_file(struct reader *r, const char *file)
+{
+	char duplicate[JPOS_POINTER_MAX];
+	struct cfg_origin *o;
+	json_object *root;
+
+	for (o = r->cfg->origins; o; o = o->next) {
+		if (strcmp(o->file, file) == 0) {
+			report(r->cfg, file, 1, "", "is included twice");
+			return;
+		}
+	}
+	if (r->depth == INCLUDE_DEPTH_MAX) {
+		report(r->cfg, file, 1, "", "is included too deep");
+		return;
+	}
+	o = load_origin(r->cfg, file);
+	root = o ? parse_origin(r->cfg, o) : NULL;
+	if (!root)
+		return;
+	if (jpos_find_duplicate((struct slice){o->text, o->len}, duplicate))
+		cfg_complain(r->cfg, duplicate, "stands twice in its object");
+	r->depth++;
+	read_members(r, o, root);
+	r->depth--;
+	json_object_put(root);
+}
+
+static int apply_set_value(struct cfg *cfg, size_t row, const char *value, struct err *err)
+{
+	char cwd[PATH_MAX], *end;
+	int64_t n;
+
+	switch (places[row].type) {
+	case TYPE_INT:
+		errno = 0;
+		n = strtoll(value, &end, 10);
+		if (end == value || *end || errno)
+			return err_set(err, ERR_CONFIG, "must be an integer, %" PRId64 " to %" PRId64 " %s", rows[row].min, rows[row].max,
+			    rows[row].unit);
+		return apply_int(cfg, row, n, err);
+	case TYPE_BOOL:
+		if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+			return err_set(err, ERR_CONFIG, "must be true or false");
+		*(bool *)place(cfg, row) = value[0] == 't';
+		return 0;
+	case TYPE_STR:
+	case TYPE_PATH:
+		return apply_string(cfg, row, slice_str(value), getcwd(cwd, sizeof(cwd)) ? cwd : "", err);
+	case TYPE_LIST:
+		break;
+	}
+	list_release(place(cfg, row));
+	while (*value) {
+		size_t len = strcspn(value, ",");
+
+		if (len && list_add(place(cfg, row), (struct slice){value, len}, err))
+			return -1;
+		value += len + (value[len] == ',');
+	}
+	return 0;
+}
+
+static void apply_set(struct cfg *cfg, const char *set)
+{
+	const char *equals = strchr(set, '=');
+	char name[NAME_MAX_LEN], message[600];
+	struct err err = {0};
+	int row;
+
+	snprintf(name, sizeof(name), "%.*s", equals ? (int)(equals - set) : (int)strlen(set), set);
+	row = find_row(name);
+	if (row >= 0 && equals && apply_set_value(cfg, (size_t)row, equals + 1, &err) == 0)
+		return;
+	if (row < 0) {
+		const char *near = nearest_row(name);
+
+		snprintf(message, sizeof(message), "--set %s: no such setting%s%s%s", name, near ? "; did you mean " : "", near ? near : "",
+		    near ? "?" : "");
+	} else {
+		snprintf(message, sizeof(message), "--set %s: %s", name, equals ? err.msg : "NAME=VALUE is needed");
+	}
+	cfg->complaint_count++;
+	if (cfg->complain)
+		cfg->complain(cfg->complain_arg, message);
+	else
+		LOG(ERROR, "config.bad", "%s", message);
+}
+
+int cfg_load(struct cfg *cfg, const char *file, const char *const *sets, size_t sets_count, struct err *err)
+{
+	struct reader r = {.cfg = cfg};
+	const char *named = file ? file : getenv("MCP_FCGI_CONF");
+	char *path;
+
+	if (!named && access(CFG_FILE_DEFAULT, F_OK) != 0)
+		return err_set(err, ERR_CONFIG, "no configuration: %s does not exist; name one with --conf FILE or MCP_FCGI_CONF=FILE", CFG_FILE_DEFAULT);
+	named = named ? named : CFG_FILE_DEFAULT;
+	path = realpath(named, NULL);
+	if (!path)
+		return err_sys(err, "configuration %s", named);
+	if (set_string(&cfg->file, slice_str(path), err)) {
+		free(path); /* realpath's */
+		return -1;
+	}
+	read_file(&r, path);
+	free(path);
+	for (size_t i = 0; i < sets_count; i++) {
+		apply_set(cfg, sets[i]);
+		if (list_add(&cfg->sets, slice_str(sets[i]), err))
+			return -1;
+	}
+	if (cfg->complaint_count)
+		return err_set(err, ERR_CONFIG, "%s: %d problem%s", cfg->file, cfg->complaint_count, cfg->complaint_count == 1 ? "" : "s");
+	return 0;
+}

@@ -1,0 +1,17 @@
+/* common/jpos.h - where a JSON pointer stands in a text: for complaints about a configuration that json-c has read already, which
+ * keeps no lines. The text may hold comments. Nothing here allocates. */
+#ifndef MCP_COMMON_JPOS_H
+#define MCP_COMMON_JPOS_H
+
+#include "common/util.h"
+
+#define JPOS_POINTER_MAX 512 /* bytes of a pointer with its NUL; what lies deeper is found at its parent */
+
+/* Line, from 1, of the value (for a member: of its name) at pointer; 0: it is not there. "" is the whole text. */
+unsigned jpos_line(struct slice text, const char *pointer);
+/* Line of a byte offset. */
+unsigned jpos_line_of_byte(struct slice text, size_t offset);
+/* True if an object names a member twice; pointer then is the second one's. */
+bool jpos_find_duplicate(struct slice text, char pointer[JPOS_POINTER_MAX]);
+
+#endif
