@@ -284,14 +284,19 @@ void jx_write_str(struct buf *out, struct slice s)
 	for (const char *p = s.p; p < end; p++) {
 		static const char from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
 		unsigned char c = (unsigned char)*p;
+		size_t len = c < 0x80 ? 1 : utf8_len((struct slice){p, (size_t)(end - p)});
 		const char *at;
 
-		if (c >= 0x20 && c != '"' && c != '\\')
+		if (len > 0 && c >= 0x20 && c != '"' && c != '\\') {
+			p += len - 1;
 			continue;
+		}
 		buf_add(out, run, (size_t)(p - run));
 		run = p + 1;
 		at = c ? strchr(from, c) : NULL;
-		if (at)
+		if (len == 0)
+			buf_adds(out, "\357\277\275");
+		else if (at)
 			buf_addf(out, "\\%c", to[at - from]);
 		else
 			buf_addf(out, "\\u%04x", c);

@@ -31,7 +31,7 @@ struct slice jx_str(json_object *str);			    /* the bytes of a string value; p N
 /* Appends the JSON text of val, compact, '/' not escaped, numbers as they were read. NULL is "null".
  * One writer for all our output. */
 void jx_write(struct buf *out, json_object *val);
-/* Appends s as a JSON string with its quotes. */
+/* Appends s as a JSON string with its quotes. A byte that is not UTF-8 (of a text that was cut, or of a program's) becomes U+FFFD. */
 void jx_write_str(struct buf *out, struct slice s);
 
 /* Numbers. Integers are what the text wrote without fraction or exponent, or with a fraction of zero. */

@@ -102,7 +102,7 @@ int guard_split_url(const char *url, char **host, char **origin, struct err *err
 			rest.len = i;
 	}
 	if (!split_origin(rest, &scheme, &h, &port) || h.len > 255)
-		return err_set(err, ERR_CONFIG, "server_public_url: \"%.100s\" is not an http or https URL", url);
+		return err_set(err, ERR_CONFIG, "\"%.100s\" is not an http or https URL", url);
 	len = snprintf(text, sizeof(text), "%s://%.*s%s%.*s", scheme.p, (int)h.len, h.p, is_default_port(scheme, port) ? "" : ":",
 	    is_default_port(scheme, port) ? 0 : (int)port.len, port.p);
 	for (int i = 0; i < len; i++)
@@ -113,7 +113,7 @@ int guard_split_url(const char *url, char **host, char **origin, struct err *err
 		mem_free(*origin);
 		mem_free(*host);
 		*origin = *host = NULL;
-		return err_set(err, ERR_NOMEM, "no memory for server_public_url");
+		return err_set(err, ERR_NOMEM, "no memory for an origin");
 	}
 	return 0;
 }
@@ -189,6 +189,8 @@ int guard_key(struct exchange *x, const char **challenge, struct err *err)
 	*challenge = "Bearer";
 	if (x->w->keys.count == 0)
 		return 0;
+	if (key && !*key)
+		key = NULL; /* some web servers pass headers without a value, some don't */
 	if (!key && auth && strncasecmp(auth, "Bearer", 6) == 0 && (auth[6] == ' ' || auth[6] == '\0')) {
 		key = auth + 6 + strspn(auth + 6, " ");
 		if (!*key || strpbrk(key, " ,")) {
@@ -196,7 +198,7 @@ int guard_key(struct exchange *x, const char **challenge, struct err *err)
 			return err_set(err, ERR_INVALID, "Authorization: Bearer needs one token");
 		}
 	}
-	if (!key || !*key)
+	if (!key)
 		return err_set(err, ERR_UNAUTHORIZED, "an API key is needed, in X-API-Key or as Bearer token");
 	principal = keys_find(&x->w->keys, slice_str(key));
 	if (!principal) {

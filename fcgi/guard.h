@@ -12,7 +12,7 @@ int guard_origin(struct exchange *x, struct err *err);
 int guard_key(struct exchange *x, const char **challenge, struct err *err);
 
 /* Reads scheme, host and port of an http(s) URL: *host lower case without port or brackets' loss, *origin as browsers write it
- * (scheme://host[:port], default port left out). Owned by the caller. ERR_CONFIG. */
+ * (scheme://host[:port], default port left out). Owned by the caller; NULL on failure: ERR_CONFIG. */
 int guard_split_url(const char *url, char **host, char **origin, struct err *err);
 
 #endif

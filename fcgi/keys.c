@@ -19,16 +19,16 @@ struct key {
 	size_t len; /* of text */
 };
 
-static int read_line(struct keys *keys, const char *file, unsigned line, char *text, struct err *err)
+static int read_line(struct keys *keys, const char *file, unsigned line, struct slice text, struct err *err)
 {
-	char *colon = strchr(text, ':');
-	size_t name_len = colon ? (size_t)(colon - text) : 0, len = colon ? strlen(colon + 1) : 0;
+	const char *colon = memchr(text.p, ':', text.len);
+	size_t name_len = colon ? (size_t)(colon - text.p) : 0, len = colon ? text.len - name_len - 1 : 0;
 	struct key *more, *key;
 
 	if (name_len == 0 || name_len > PRINCIPAL_MAX)
 		return err_set(err, ERR_CONFIG, "%s:%u: expected principal:key, principal of 1 to %d characters", file, line, PRINCIPAL_MAX);
 	for (size_t i = 0; i < name_len; i++) {
-		if (!isalnum((unsigned char)text[i]) && !strchr("_-.@", text[i]))
+		if (!isalnum((unsigned char)text.p[i]) && !memchr("_-.@", text.p[i], 4))
 			return err_set(err, ERR_CONFIG, "%s:%u: a principal holds letters, digits, _ - . and @ only", file, line);
 	}
 	if (len < KEY_MIN || len > KEY_MAX)
@@ -43,7 +43,7 @@ static int read_line(struct keys *keys, const char *file, unsigned line, char *t
 	keys->items = more;
 	key = &more[keys->count++];
 	memset(key, 0, sizeof(*key));
-	memcpy(key->principal, text, name_len);
+	memcpy(key->principal, text.p, name_len);
 	memcpy(key->text, colon + 1, len);
 	key->len = len;
 	return 0;
@@ -68,7 +68,7 @@ int keys_load(struct keys *keys, const char *file, struct err *err)
 			while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
 				text[--len] = '\0';
 			if (len > 0 && text[0] != '#')
-				ret = read_line(keys, file, line, text, err);
+				ret = read_line(keys, file, line, (struct slice){text, (size_t)len}, err);
 		}
 		if (ret == 0 && keys->count == 0)
 			ret = err_set(err, ERR_CONFIG, "%s holds no key; remove auth_api_keys_file to ask for none", file);

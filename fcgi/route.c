@@ -42,7 +42,7 @@ void route_find(const struct req *req, struct route *out)
 	int len;
 
 	out->kind = ROUTE_NONE;
-	if (uri && match((struct slice){uri, strcspn(uri, "?#")}, out))
+	if (uri && uri[0] == '/' && match((struct slice){uri, strcspn(uri, "?#")}, out)) /* not http://host/..., which names an origin */
 		return;
 	len = snprintf(out->store, sizeof(out->store), "%s%s", script ? script : "", info ? info : "");
 	if (len > 0 && (size_t)len < sizeof(out->store))

@@ -9,16 +9,17 @@
 int rpc_id_text(json_object *id, char out[RPC_ID_MAX + 1], struct err *err)
 {
 	struct buf text;
-	int ret = 0;
+	int ret;
 
 	if (!json_object_is_type(id, json_type_string) && !json_object_is_type(id, json_type_int))
 		return err_set(err, ERR_INVALID, "id must be a string or an integer");
 	buf_init(&text, RPC_ID_MAX);
 	jx_write(&text, id);
-	if (buf_check(&text, err))
-		ret = err_set(err, ERR_INVALID, "id is longer than %d bytes", RPC_ID_MAX);
-	else
+	ret = buf_check(&text, err);
+	if (ret == 0)
 		memcpy(out, text.data, text.len + 1);
+	else if (text.fault == ERR_TOO_BIG)
+		err_set(err, ERR_INVALID, "id is longer than %d bytes", RPC_ID_MAX);
 	buf_release(&text);
 	return ret;
 }

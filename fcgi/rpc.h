@@ -21,7 +21,7 @@ struct rpc {
 /* Classifies msg. ERR_INVALID, also then out->id is set when a valid id could be read. */
 int rpc_read(json_object *msg, struct rpc *out, struct err *err);
 
-/* JSON text of an id ("7", "\"a\"") into out; -1 with ERR_INVALID if it is not one. */
+/* JSON text of an id ("7", "\"a\"") into out; -1 with ERR_INVALID if it is not one, or ERR_NOMEM. */
 int rpc_id_text(json_object *id, char out[RPC_ID_MAX + 1], struct err *err);
 
 /* {"jsonrpc":"2.0","id":ID,"error":{...}}. id "" leaves the member out (J-13). The message is the table's text, and for a

@@ -23,21 +23,25 @@ void session_put(const struct session *s, struct buf *out)
 
 int session_read(struct slice blob, struct session *out, struct err *err)
 {
-	json_object *root = jx_parse(blob, BLOB_DEPTH_MAX, err);
-	int revision;
+	json_object *root = jx_parse(blob, BLOB_DEPTH_MAX, err), *level;
+	int revision, ret = 0;
 
 	*out = (struct session){.revision = REV_2024_11, .log_level = MCP_LEVEL_INFO};
 	if (!root)
 		return err_wrap(err, "session blob");
 	revision = revision_find(jx_get_str(root, "revision"));
-	if (revision >= 0) {
+	level = jx_get(root, "logLevel");
+	if (revision >= 0 && json_object_is_type(level, json_type_int) && json_object_get_int(level) >= 0 &&
+	    json_object_get_int(level) < MCP_LEVEL__COUNT) {
 		out->initialized = true;
 		out->revision = (enum revision)revision;
-		out->log_level = json_object_get_int(jx_get(root, "logLevel"));
+		out->log_level = json_object_get_int(level);
 		out->capabilities = json_object_get(jx_get_object(root, "capabilities"));
+	} else if (!json_object_is_type(root, json_type_object) || json_object_object_length(root) > 0) {
+		ret = err_set(err, ERR_INTERNAL, "session blob: not one of ours"); /* of another version of this program? */
 	}
 	json_object_put(root);
-	return 0;
+	return ret;
 }
 
 void session_release(struct session *s)

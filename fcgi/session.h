@@ -14,6 +14,7 @@ struct session {
 
 /* JSON text: {"revision":"2025-11-25","logLevel":1,"capabilities":{...}}; {} before initialize. */
 void session_put(const struct session *s, struct buf *out);
+/* What session_put() wrote; anything else is ERR_INTERNAL, or what jx_parse() says. out is to be released in any case. */
 int session_read(struct slice blob, struct session *out, struct err *err);
 void session_release(struct session *s);
 

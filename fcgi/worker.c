@@ -69,6 +69,31 @@ static int make_cors_headers(struct worker *w, struct err *err)
 	return 0;
 }
 
+/* What settings say about our own address and those of web pages, in the form in which browsers write it. */
+static int read_origins(struct worker *w, struct err *err)
+{
+	const char *url = w->cfg.server_public_url;
+
+	if (url[0] && guard_split_url(url, &w->public_host, &w->public_origin, err))
+		return err_wrap(err, "server_public_url");
+	if (!w->public_host)
+		w->public_host = mem_dup("", 0);
+	if (!w->public_origin)
+		w->public_origin = mem_dup("", 0);
+	if (!w->public_host || !w->public_origin)
+		return err_set(err, ERR_NOMEM, "no memory to start");
+	for (size_t i = 0; i < w->cfg.cors_origins.count; i++) {
+		char **item = &w->cfg.cors_origins.items[i], *host, *origin;
+
+		if (guard_split_url(*item, &host, &origin, err))
+			return err_wrap(err, "cors_origins");
+		mem_free(host);
+		mem_free(*item);
+		*item = origin;
+	}
+	return 0;
+}
+
 int worker_init(struct worker *w, const char *file, const char *const *sets, size_t sets_count, struct err *err)
 {
 	enum log_level level;
@@ -84,16 +109,8 @@ int worker_init(struct worker *w, const char *file, const char *const *sets, siz
 		goto bad;
 	if (w->cfg.auth_api_keys_file[0] && keys_load(&w->keys, w->cfg.auth_api_keys_file, err))
 		goto bad;
-	if (w->cfg.server_public_url[0] && guard_split_url(w->cfg.server_public_url, &w->public_host, &w->public_origin, err))
+	if (read_origins(w, err))
 		goto bad;
-	if (!w->public_host)
-		w->public_host = mem_dup("", 0);
-	if (!w->public_origin)
-		w->public_origin = mem_dup("", 0);
-	if (!w->public_host || !w->public_origin) {
-		err_set(err, ERR_NOMEM, "no memory to start");
-		goto bad;
-	}
 	if (make_server_info(w, err) || make_cors_headers(w, err))
 		goto bad;
 	return 0;

@@ -17,3 +17,32 @@ EXTRA_DIST += \
 	%D%/conformance/not-yet \
 	%D%/conformance/run.mjs \
 	%D%/conformance/site
+
+# Unit tests, one program a module, linked with the libraries that the programs are made of.
+UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+if HAVE_CMOCKA
+check_PROGRAMS += %D%/unit/test_guard
+check_PROGRAMS += %D%/unit/test_header
+check_PROGRAMS += %D%/unit/test_keys
+check_PROGRAMS += %D%/unit/test_route
+check_PROGRAMS += %D%/unit/test_rpc
+check_PROGRAMS += %D%/unit/test_session
+TESTS += %D%/unit/test_guard
+TESTS += %D%/unit/test_header
+TESTS += %D%/unit/test_keys
+TESTS += %D%/unit/test_route
+TESTS += %D%/unit/test_rpc
+TESTS += %D%/unit/test_session
+endif
+%C%_unit_test_guard_SOURCES = %D%/unit/test_guard.c %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
+%C%_unit_test_guard_LDADD = $(UNIT_LIBS)
+%C%_unit_test_header_SOURCES = %D%/unit/test_header.c %D%/lib/unit.h
+%C%_unit_test_header_LDADD = $(UNIT_LIBS)
+%C%_unit_test_keys_SOURCES = %D%/unit/test_keys.c %D%/lib/unit.h
+%C%_unit_test_keys_LDADD = $(UNIT_LIBS)
+%C%_unit_test_route_SOURCES = %D%/unit/test_route.c %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
+%C%_unit_test_route_LDADD = $(UNIT_LIBS)
+%C%_unit_test_rpc_SOURCES = %D%/unit/test_rpc.c %D%/lib/unit.h
+%C%_unit_test_rpc_LDADD = $(UNIT_LIBS)
+%C%_unit_test_session_SOURCES = %D%/unit/test_session.c %D%/lib/unit.h
+%C%_unit_test_session_LDADD = $(UNIT_LIBS)
