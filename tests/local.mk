@@ -46,3 +46,12 @@ endif
 %C%_unit_test_rpc_LDADD = $(UNIT_LIBS)
 %C%_unit_test_session_SOURCES = %D%/unit/test_session.c %D%/lib/unit.h
 %C%_unit_test_session_LDADD = $(UNIT_LIBS)
+
+# Conversations with the real programs behind real web servers: tests/mct reads them, tests/serve runs the servers.
+TESTS += %D%/proto/apache.sh
+TESTS += %D%/proto/lighttpd.sh
+EXTRA_DIST += \
+	%D%/mct \
+	%D%/packages \
+	%D%/proto \
+	%D%/serve
