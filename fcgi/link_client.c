@@ -707,6 +707,7 @@ static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 		l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->wake_fd == -1)
 		return err_sys(err, "make an eventfd");
+	buf_clear(&l->head);
 	if (!buf_reserve(&l->head, LINK_HEADER_LEN))
 		return buf_check(&l->head, err);
 	ctl = ctl_open(l, deadline_ms, err);

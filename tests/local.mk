@@ -24,12 +24,14 @@ if HAVE_CMOCKA
 check_PROGRAMS += %D%/unit/test_guard
 check_PROGRAMS += %D%/unit/test_header
 check_PROGRAMS += %D%/unit/test_keys
+check_PROGRAMS += %D%/unit/test_link_client
 check_PROGRAMS += %D%/unit/test_route
 check_PROGRAMS += %D%/unit/test_rpc
 check_PROGRAMS += %D%/unit/test_session
 TESTS += %D%/unit/test_guard
 TESTS += %D%/unit/test_header
 TESTS += %D%/unit/test_keys
+TESTS += %D%/unit/test_link_client
 TESTS += %D%/unit/test_route
 TESTS += %D%/unit/test_rpc
 TESTS += %D%/unit/test_session
@@ -40,6 +42,8 @@ endif
 %C%_unit_test_header_LDADD = $(UNIT_LIBS)
 %C%_unit_test_keys_SOURCES = %D%/unit/test_keys.c %D%/lib/unit.h
 %C%_unit_test_keys_LDADD = $(UNIT_LIBS)
+%C%_unit_test_link_client_SOURCES = %D%/unit/test_link_client.c %D%/lib/fake_broker.c %D%/lib/fake_broker.h
+%C%_unit_test_link_client_LDADD = $(UNIT_LIBS)
 %C%_unit_test_route_SOURCES = %D%/unit/test_route.c %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 %C%_unit_test_route_LDADD = $(UNIT_LIBS)
 %C%_unit_test_rpc_SOURCES = %D%/unit/test_rpc.c %D%/lib/unit.h

@@ -1,0 +1,835 @@
+/* The worker's end of the link against a broker that a test bends to its will (tests/lib/fake_broker.h). */
+#include "config.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/log.h"
+#include "fcgi/link_client.h"
+#include "tests/lib/fake_broker.h"
+#include "common/banned.h"
+
+#define SESSION SLICE("the-session")
+
+struct fixture {
+	char dir[64], program[128];
+	struct cfg cfg;
+	struct link *link;
+	struct fake_broker *broker;
+	struct fake_options options;
+};
+
+static const struct link_will one_will = {SLICE("1"), SLICE("{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{}}")};
+
+static int setup(void **state)
+{
+	struct fixture *b = calloc(1, sizeof(*b));
+	const char *tmp = getenv("TMPDIR");
+
+	assert_non_null(b);
+	snprintf(b->dir, sizeof(b->dir), "%s/mcp-link-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
+	assert_non_null(mkdtemp(b->dir));
+	b->cfg.run_dir = b->dir;
+	b->cfg.broker_program = b->program;
+	b->cfg.body_max_bytes = 65536;
+	b->cfg.session_blob_max_bytes = 65536;
+	b->cfg.session_idle_s = 60;
+	b->cfg.link_timeout_ms = 5000;
+	b->link = link_new(&b->cfg);
+	assert_non_null(b->link);
+	*state = b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	static const char *const names[] = {LINK_CTL_NAME, LINK_ZMQ_NAME, "starts"};
+	struct fixture *b = *state;
+	char path[128];
+
+	link_free(&b->link);
+	fake_broker_stop(&b->broker);
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", b->dir, names[i]);
+		unlink(path);
+	}
+	snprintf(path, sizeof(path), "%s/start", b->dir);
+	unlink(path);
+	rmdir(b->dir);
+	free(b);
+	return 0;
+}
+
+static void start(struct fixture *b, bool (*on)(struct fake_broker *, const struct fake_msg *, void *))
+{
+	b->options.on_message = on;
+	b->options.arg = b;
+	b->broker = fake_broker_start(b->dir, &b->options);
+}
+
+static void expect(int rc, const struct err *err, enum err_code want, const char *what)
+{
+	if (rc != (want == ERR_NONE ? 0 : -1) || (rc && err->code != want))
+		fail_msg("%s: got %d %s (%s), want %s", what, rc, rc ? err_name(err->code) : "NONE", rc ? err->msg : "",
+		    err_name(want));
+}
+
+static int begin(struct fixture *b, struct link_call **call, struct err *err)
+{
+	return link_call_begin(b->link, SESSION, "me", 0, &one_will, 1, call, err);
+}
+
+static void test_each_message(void **state)
+{
+	struct fixture *b = *state;
+	struct slice events[2] = {SLICE("{\"a\":1}"), SLICE("{\"b\":2}")};
+	uint64_t version = 0, stream = 0, cursor = 0;
+	struct link_call *call = NULL, *modern = NULL;
+	struct err err;
+
+	start(b, NULL);
+	assert_false(link_is_up(b->link));
+	expect(link_session_put(b->link, SESSION, "me", 0, 0, SLICE("{}"), &version, &err), &err, ERR_NONE, "put");
+	assert_true(link_is_up(b->link));
+	assert_int_equal(version, 1);
+	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	assert_int_equal(call->session_stream, 7);
+	assert_int_equal(call->session_version, call->number);
+	assert_true(slice_is(buf_slice(&call->blob), "{\"blob\":1}"));
+	expect(link_open_stream(b->link, SESSION, 0, NULL, 0, &call, &stream, &err), &err, ERR_NONE, "open");
+	assert_int_equal(stream, 101);
+	expect(link_append(b->link, stream, SLICE("{}"), false, &err), &err, ERR_NONE, "append");
+	expect(link_append(b->link, stream, SLICE("{}"), true, &err), &err, ERR_NONE, "durable append");
+	expect(link_finish(b->link, call, stream, events, 2, &err), &err, ERR_NONE, "finish");
+	link_call_end(b->link, &call);
+	assert_null(call);
+	expect(link_open_stream(b->link, SLICE(""), LINK_STREAM_MODERN, &one_will, 1, &modern, &stream, &err), &err,
+	    ERR_NONE, "open modern");
+	assert_non_null(modern);
+	link_call_end(b->link, &modern);
+	expect(link_attach(b->link, SESSION, "me", SLICE("9"), &stream, &cursor, &err), &err, ERR_NONE, "attach");
+	assert_int_equal(stream, 8);
+	assert_int_equal(cursor, 5);
+	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
+	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "del");
+	/* The modern call was not finished, the legacy one was. */
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1);
+	assert_int_equal(fake_broker_count(b->broker, LINK_APPEND), 2);
+	assert_int_equal(fake_broker_count(b->broker, LINK_HELLO), 1);
+}
+
+static void test_session_only(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	struct err err;
+
+	start(b, NULL);
+	expect(link_call_begin(b->link, SESSION, "me", 0, NULL, 0, &call, &err), &err, ERR_NONE, "begin");
+	assert_int_equal(call->number, 0);
+	assert_int_equal(call->cancel_fd, -1);
+	link_call_end(b->link, &call);
+	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "something after it");
+	assert_int_equal(fake_broker_count(b->broker, LINK_CALL_END), 0);
+}
+
+static void *caller(void *arg)
+{
+	struct fixture *b = arg;
+	struct link_call *call;
+	struct err err;
+	uintptr_t bad = 0;
+
+	for (int i = 0; i < 200; i++) {
+		if (begin(b, &call, &err) || call->session_version != call->number)
+			bad++;
+		link_call_end(b->link, &call);
+	}
+	return (void *)bad;
+}
+
+/* All of them need the first connection at once, and each must get its own answers. */
+static void test_threads(void **state)
+{
+	struct fixture *b = *state;
+	pthread_t threads[16];
+	void *bad;
+
+	start(b, NULL);
+	for (size_t i = 0; i < COUNT_OF(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, caller, b), 0);
+	for (size_t i = 0; i < COUNT_OF(threads); i++) {
+		pthread_join(threads[i], &bad);
+		assert_ptr_equal(bad, NULL);
+	}
+	assert_int_equal(fake_broker_count(b->broker, LINK_HELLO), 1);
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 3200), 3200);
+}
+
+/* --- what gets lost --- */
+
+static struct link_header first_try, second_try;
+
+static bool lose_first(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)arg;
+	if (msg->head.type != LINK_CALL_BEGIN)
+		return false;
+	if (fake_broker_count(fb, LINK_CALL_BEGIN) == 0) {
+		first_try = msg->head;
+		return true;
+	}
+	second_try = msg->head;
+	return false;
+}
+
+static void test_lost_ack(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	struct err err;
+
+	start(b, lose_first);
+	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	assert_int_equal(first_try.seq, second_try.seq);
+	assert_int_equal(first_try.producer, second_try.producer);
+	assert_int_equal(first_try.deadline_ms, second_try.deadline_ms);
+	assert_int_equal(first_try.flags & LINK_RETRY, 0);
+	assert_int_equal(second_try.flags & LINK_RETRY, LINK_RETRY);
+	link_call_end(b->link, &call);
+}
+
+static bool be_silent(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)fb;
+	(void)arg;
+	return msg->head.type == LINK_CALL_BEGIN;
+}
+
+/* Whether the broker began the call is not known, so it is told the end. */
+static void test_deadline(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	uint64_t began_ms;
+	struct err err;
+
+	b->cfg.link_timeout_ms = 1500;
+	start(b, be_silent);
+	began_ms = now_ms();
+	expect(begin(b, &call, &err), &err, ERR_EXPIRED, "begin");
+	assert_null(call);
+	assert_in_range(now_ms() - began_ms, 1490, 2500);
+	assert_in_range(fake_broker_count(b->broker, LINK_CALL_BEGIN), 2, 4); /* at 0, 250, 750 ms or somewhat later */
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1);
+}
+
+static enum link_nack nack_code;
+
+static bool say_no(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)arg;
+	if (msg->head.type == LINK_CALL_END)
+		return false;
+	fake_broker_nack(fb, msg->head.seq, nack_code);
+	return true;
+}
+
+static void test_nacks(void **state)
+{
+	static const enum err_code want[LINK_NACK__COUNT] = {
+	    [LINK_NACK_BUSY] = ERR_BUSY,
+	    [LINK_NACK_NO_SESSION] = ERR_NO_SESSION,
+	    [LINK_NACK_DUPLICATE_ID] = ERR_DUPLICATE,
+	    [LINK_NACK_CLOSED] = ERR_GONE,
+	    [LINK_NACK_TOO_BIG] = ERR_TOO_BIG,
+	    [LINK_NACK_EXPIRED] = ERR_EXPIRED,
+	    [LINK_NACK_VERSION] = ERR_BUSY,
+	    [LINK_NACK_LIMIT] = ERR_LIMIT,
+	    [LINK_NACK_GAP] = ERR_GAP,
+	    [LINK_NACK_DELIVERED] = ERR_DELIVERED,
+	    [LINK_NACK_BAD] = ERR_LINK,
+	};
+	struct fixture *b = *state;
+	struct link_call *call = NULL;
+	uint64_t stream, cursor, version;
+	struct err err;
+
+	start(b, say_no);
+	for (unsigned code = LINK_NACK_BUSY; code < LINK_NACK__COUNT; code++) {
+		nack_code = (enum link_nack)code;
+		expect(begin(b, &call, &err), &err, want[code], link_nack_name(code));
+		assert_null(call);
+		expect(
+		    link_attach(b->link, SESSION, "me", SLICE(""), &stream, &cursor, &err), &err, want[code], "attach");
+		expect(link_session_put(b->link, SESSION, "me", 1, 0, SLICE("{}"), &version, &err), &err, want[code],
+		    "put");
+		expect(link_open_stream(b->link, SLICE(""), 0, &one_will, 1, &call, &stream, &err), &err, want[code],
+		    "open");
+		assert_null(call);
+	}
+	assert_int_equal(fake_broker_count(b->broker, LINK_CALL_END), 0); /* what was refused never began */
+}
+
+/* --- a broker that goes, or was never there --- */
+
+static bool hang_up(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)arg;
+	if (msg->head.type != LINK_CANCEL)
+		return false;
+	fake_broker_hang_up(fb);
+	return true;
+}
+
+static void test_broker_gone(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *old, *young;
+	uint64_t began_ms, stream;
+	struct err err;
+
+	start(b, hang_up);
+	expect(begin(b, &old, &err), &err, ERR_NONE, "begin");
+	began_ms = now_ms();
+	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_BROKER, "a waiter");
+	assert_in_range(now_ms() - began_ms, 0, 2000);
+	assert_false(link_is_up(b->link));
+	expect(link_append(b->link, 101, SLICE("{}"), false, &err), &err, ERR_BROKER, "append without a connection");
+	expect(link_finish(b->link, old, 101, NULL, 0, &err), &err, ERR_BROKER, "finish without a connection");
+
+	fake_broker_stop(&b->broker);
+	expect(begin(b, &young, &err), &err, ERR_BROKER, "nobody is there");
+	b->broker = fake_broker_start(b->dir, &b->options);
+	expect(begin(b, &young, &err), &err, ERR_NONE, "the next broker");
+	assert_int_not_equal(old->producer, young->producer);
+	expect(link_finish(b->link, old, 101, NULL, 0, &err), &err, ERR_BROKER, "finish of the old call");
+	expect(link_open_stream(b->link, SESSION, 0, NULL, 0, &old, &stream, &err), &err, ERR_BROKER,
+	    "stream of the old call");
+	link_call_end(b->link, &old);
+	link_call_end(b->link, &young);
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1); /* only of the young one */
+}
+
+/* 16 threads wait while it goes: each gets its error, and then its answer from the next one. */
+static void *insister(void *arg)
+{
+	struct fixture *b = arg;
+	struct link_call *call;
+	struct err err = {0};
+	uint64_t until_ms = now_ms() + 4000;
+	uintptr_t good = 0;
+
+	while (good < 50 && now_ms() < until_ms) {
+		const struct timespec step = {.tv_nsec = 2000000};
+
+		if (begin(b, &call, &err) == 0)
+			good++;
+		else if (err.code != ERR_BROKER)
+			return (void *)(uintptr_t)1000;
+		link_call_end(b->link, &call);
+		nanosleep(&step, NULL);
+	}
+	return (void *)good;
+}
+
+static void test_broker_gone_under_load(void **state)
+{
+	const struct timespec pause = {.tv_nsec = 30000000};
+	struct fixture *b = *state;
+	pthread_t threads[16];
+	void *good;
+
+	start(b, NULL);
+	for (size_t i = 0; i < COUNT_OF(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, insister, b), 0);
+	for (int i = 0; i < 3; i++) {
+		nanosleep(&pause, NULL);
+		fake_broker_stop(&b->broker);
+		b->broker = fake_broker_start(b->dir, &b->options);
+	}
+	for (size_t i = 0; i < COUNT_OF(threads); i++) {
+		pthread_join(threads[i], &good);
+		assert_int_equal((uintptr_t)good, 50);
+	}
+}
+
+static void test_handshakes(void **state)
+{
+	static const char nack_version[] =
+	    "MCPL\1\37\0\0" /* NACK is 31 */
+	    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+	    "\14\0\0\0\0\0\0\0"
+	    "\7\0\0\0\0\0\2\0\0\0no";
+	static const struct {
+		const char *name;
+		struct slice welcome;
+		unsigned version;
+		const char *says;
+	} cases[] = {
+	    {"an older version", {NULL, 0}, 99, "link version 99"},
+	    {"no common version", {nack_version, sizeof(nack_version) - 1}, 0, "broker says version: no"},
+	    {"end of file", {"", 0}, 0, "closed instead of WELCOME"},
+	    {"garbage", {"HTTP/1.0 400 Bad Request\r\n\r\n0123456789012345678901234567890123456789", 67}, 0, "magic"},
+	    {"short", {"M", 1}, 0, "short header"},
+	    {"WELCOME without a body", {nack_version, LINK_HEADER_LEN}, 0, "handshake"},
+	};
+	struct fixture *b = *state;
+	struct link_call *call;
+	struct err err;
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		b->options.welcome = cases[i].welcome;
+		b->options.version = cases[i].version;
+		start(b, NULL);
+		expect(begin(b, &call, &err), &err, ERR_BROKER, cases[i].name);
+		if (!strstr(err.msg, cases[i].says))
+			fail_msg("%s: said \"%s\"", cases[i].name, err.msg);
+		fake_broker_stop(&b->broker);
+	}
+}
+
+static void test_no_broker(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	char long_dir[256];
+	struct err err;
+
+	expect(begin(b, &call, &err), &err, ERR_BROKER, "nobody there, none may be started");
+	expect(link_append(b->link, 1, SLICE("{}"), true, &err), &err, ERR_BROKER, "append");
+	expect(link_adopt(b->link, 0, LINK_KIND_FCGI, 1, 1, 0, 1000, SLICE(""), &err), &err, ERR_BROKER, "adopt");
+	memset(long_dir, 'x', sizeof(long_dir) - 1);
+	long_dir[sizeof(long_dir) - 1] = '\0';
+	b->cfg.run_dir = long_dir;
+	expect(begin(b, &call, &err), &err, ERR_BROKER, "a run_dir that is no socket's name");
+}
+
+/* A program that can't start must not be started by each request. */
+static void test_start_fails(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	char path[128];
+	struct err err;
+	FILE *f;
+	int lines = 0;
+
+	b->cfg.broker_autostart = true;
+	snprintf(b->program, sizeof(b->program), "%s/absent", b->dir);
+	expect(begin(b, &call, &err), &err, ERR_BROKER, "absent program");
+	link_free(&b->link);
+	b->link = link_new(&b->cfg);
+
+	snprintf(b->program, sizeof(b->program), "%s/start", b->dir);
+	f = fopen(b->program, "w");
+	assert_non_null(f);
+	fprintf(f, "#!/bin/sh\necho \"$@\" >>%s/starts\nexit 3\n", b->dir);
+	fclose(f);
+	assert_int_equal(chmod(b->program, 0755), 0);
+	for (int i = 0; i < 20; i++)
+		expect(begin(b, &call, &err), &err, ERR_BROKER, "failing program");
+	snprintf(path, sizeof(path), "%s/starts", b->dir);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	for (int c; (c = fgetc(f)) != EOF;)
+		lines += c == '\n';
+	fclose(f);
+	assert_int_equal(lines, 1);
+}
+
+/* One that starts, but never gets into the background. */
+static void test_start_hangs(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	uint64_t began_ms = now_ms();
+	struct err err;
+	FILE *f;
+
+	b->cfg.broker_autostart = true;
+	b->cfg.link_timeout_ms = 300;
+	snprintf(b->program, sizeof(b->program), "%s/start", b->dir);
+	f = fopen(b->program, "w");
+	assert_non_null(f);
+	fprintf(f, "#!/bin/sh\nexec sleep 60\n");
+	fclose(f);
+	assert_int_equal(chmod(b->program, 0755), 0);
+	expect(begin(b, &call, &err), &err, ERR_BROKER, "hanging program");
+	assert_in_range(now_ms() - began_ms, 290, 3000);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* it left no child */
+}
+
+static bool chatter(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	static const char bad_head[LINK_HEADER_LEN] = "MCPL\1\377";
+	static const char short_nack[LINK_HEADER_LEN] = "MCPL\1\37";
+	struct slice frames[5] = {SLICE("x"), SLICE(""), SLICE("y"), SLICE(""), SLICE("z")};
+
+	(void)arg;
+	if (msg->head.type != LINK_CALL_BEGIN)
+		return false;
+	fake_broker_send_raw(fb, frames, 1);
+	fake_broker_send_raw(fb, frames, 3);
+	fake_broker_send_raw(fb, frames, 5);
+	frames[0] = (struct slice){bad_head, sizeof(bad_head)};
+	fake_broker_send_raw(fb, frames, 3); /* unknown type */
+	frames[0] = (struct slice){short_nack, sizeof(short_nack)};
+	fake_broker_send_raw(fb, frames, 3);                 /* body length that isn't so */
+	fake_broker_send(fb, LINK_HELLO, 0, 0, SLICE(""));   /* not for a worker */
+	fake_broker_send(fb, LINK_CREDIT, 0, 0, SLICE("1")); /* short bodies */
+	fake_broker_send(fb, LINK_CANCELLED, msg->head.seq, 0, SLICE("\377\377\377\377"));
+	fake_broker_send(fb, LINK_NACK, msg->head.seq, 0, SLICE("\1"));
+	fake_broker_send(fb, LINK_ACK, 123456, 0, SLICE("")); /* for nobody */
+	fake_broker_cancelled(fb, 123456, "");
+	return false;
+}
+
+static void test_garbage(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	struct err err;
+
+	start(b, chatter);
+	expect(begin(b, &call, &err), &err, ERR_NONE, "the answer after the garbage");
+	assert_false(atomic_load(&call->cancelled));
+	link_call_end(b->link, &call);
+}
+
+static bool short_ack(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)arg;
+	if (msg->head.type == LINK_CALL_END)
+		return false;
+	fake_broker_send(fb, LINK_ACK, msg->head.seq, 1, SLICE("\1\2"));
+	return true;
+}
+
+static void test_short_answers(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	uint64_t stream, cursor, version;
+	struct err err;
+
+	start(b, short_ack);
+	expect(begin(b, &call, &err), &err, ERR_LINK, "begin");
+	expect(link_attach(b->link, SESSION, "me", SLICE(""), &stream, &cursor, &err), &err, ERR_LINK, "attach");
+	expect(link_session_put(b->link, SESSION, "me", 0, 0, SLICE(""), &version, &err), &err, ERR_LINK, "put");
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1); /* it was begun */
+}
+
+/* --- cancelling --- */
+
+/* CANCEL's id is "first" or "later": CANCELLED comes before the ACK of CALL_BEGIN, or when CANCEL arrives. */
+static uint64_t begun;
+
+static bool cancel_some(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	const struct fixture *b = arg;
+	struct slice body = msg->body;
+	bool bad = false;
+	char id[64];
+	struct slice text;
+
+	if (msg->head.type == LINK_CALL_BEGIN) {
+		begun = msg->head.seq;
+		if (b->options.credit_bytes == 1) /* this test's way to say "first" */
+			fake_broker_cancelled(fb, begun, "1");
+	}
+	if (msg->head.type == LINK_CANCEL) {
+		link_get_bytes(&body, &bad);
+		text = link_get_bytes(&body, &bad);
+		snprintf(id, sizeof(id), "%.*s", (int)text.len, text.p);
+		fake_broker_cancelled(fb, begun, id);
+	}
+	return false;
+}
+
+static bool is_readable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void test_cancel_before_ack(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	struct err err;
+
+	b->options.credit_bytes = 1;
+	start(b, cancel_some);
+	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	assert_true(atomic_load(&call->cancelled));
+	assert_true(is_readable(call->cancel_fd));
+	assert_true(link_call_id_cancelled(b->link, call, SLICE("1")));
+	link_call_end(b->link, &call);
+}
+
+static void test_cancel(void **state)
+{
+	struct link_will wills[3] = {
+	    {SLICE("1"), SLICE("{}")}, {SLICE("\"a\""), SLICE("{}")}, {SLICE("11"), SLICE("{}")}};
+	struct fixture *b = *state;
+	struct link_call *call;
+	struct err err;
+
+	start(b, cancel_some);
+	expect(begin(b, &call, &err), &err, ERR_NONE, "begin one");
+	assert_false(is_readable(call->cancel_fd));
+	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
+	assert_true(atomic_load(&call->cancelled));
+	link_call_end(b->link, &call);
+
+	expect(link_call_begin(b->link, SESSION, "me", 0, wills, 3, &call, &err), &err, ERR_NONE, "begin batch");
+	expect(link_cancel(b->link, SESSION, "me", SLICE("\"a\""), &err), &err, ERR_NONE, "cancel one of it");
+	assert_false(atomic_load(&call->cancelled));
+	assert_true(is_readable(call->cancel_fd));
+	assert_true(link_call_id_cancelled(b->link, call, SLICE("\"a\"")));
+	assert_false(link_call_id_cancelled(b->link, call, SLICE("1")));
+	expect(link_cancel(b->link, SESSION, "me", SLICE("11"), &err), &err, ERR_NONE, "another");
+	assert_true(link_call_id_cancelled(b->link, call, SLICE("11")));
+	assert_false(link_call_id_cancelled(b->link, call, SLICE("1")));
+	expect(link_cancel(b->link, SESSION, "me", SLICE(""), &err), &err, ERR_NONE, "all of it");
+	assert_true(link_call_id_cancelled(b->link, call, SLICE("1")));
+	link_call_end(b->link, &call);
+	/* Its number is nobody's now. */
+	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "too late");
+}
+
+/* --- limits --- */
+
+static bool keep_credit(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)arg;
+	if (msg->head.type == LINK_CANCEL)
+		fake_broker_credit(fb, 64);
+	if (msg->head.type != LINK_APPEND)
+		return false;
+	if (msg->head.flags & LINK_WANT_ACK)
+		fake_broker_send(fb, LINK_ACK, msg->head.seq, 0, SLICE(""));
+	return true;
+}
+
+static void test_credit(void **state)
+{
+	static const char text[60] = "{";
+	struct slice event = {text, sizeof(text)}, large = {text, 0};
+	struct fixture *b = *state;
+	char *much = calloc(1, 200);
+	struct err err;
+
+	assert_non_null(much);
+	large = (struct slice){much, 200};
+	b->options.credit_bytes = 100;
+	b->cfg.link_timeout_ms = 200;
+	start(b, keep_credit);
+	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "connect");
+	expect(link_append(b->link, 1, event, true, &err), &err, ERR_NONE, "64 of 100 bytes");
+	expect(link_append(b->link, 1, event, true, &err), &err, ERR_BUSY, "64 of 36 bytes");
+	expect(link_append(b->link, 1, event, false, &err), &err, ERR_BUSY, "the same without an answer");
+	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "credit comes");
+	expect(link_append(b->link, 1, event, false, &err), &err, ERR_NONE, "64 of 100 bytes again");
+	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "credit comes");
+	expect(link_append(b->link, 1, large, false, &err), &err, ERR_NONE, "204 bytes when nothing is under way");
+	expect(link_append(b->link, 1, SLICE("{}"), false, &err), &err, ERR_BUSY, "and then nothing");
+	free(much);
+}
+
+static void test_sizes(void **state)
+{
+	struct fixture *b = *state;
+	size_t len = (size_t)b->cfg.body_max_bytes + LINK_FRAME_SLACK;
+	char *much = calloc(1, len);
+	struct slice large = {much, len};
+	struct link_call *call;
+	uint64_t version;
+	struct err err;
+
+	assert_non_null(much);
+	start(b, NULL);
+	expect(link_session_put(b->link, SESSION, "me", 0, 0, large, &version, &err), &err, ERR_TOO_BIG, "blob");
+	expect(link_append(b->link, 1, large, false, &err), &err, ERR_TOO_BIG, "event");
+	large.len = LINK_KEY_MAX + 1;
+	expect(link_call_begin(b->link, large, "me", 0, &one_will, 1, &call, &err), &err, ERR_NO_SESSION, "session id");
+	free(much);
+}
+
+static bool drain(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)arg;
+	if (msg->head.type == LINK_CANCEL)
+		fake_broker_send(fb, LINK_DRAIN, 0, 0, SLICE(""));
+	return false;
+}
+
+static void test_drain(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call, *modern = NULL;
+	uint64_t stream, cursor;
+	struct err err;
+
+	start(b, drain);
+	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
+	expect(link_open_stream(b->link, SESSION, 0, NULL, 0, &call, &stream, &err), &err, ERR_BUSY, "open");
+	expect(link_open_stream(b->link, SLICE(""), 1, &one_will, 1, &modern, &stream, &err), &err, ERR_BUSY, "modern");
+	assert_null(modern);
+	expect(link_attach(b->link, SESSION, "me", SLICE(""), &stream, &cursor, &err), &err, ERR_BUSY, "attach");
+	expect(link_finish(b->link, call, 7, NULL, 0, &err), &err, ERR_NONE, "finish");
+	link_call_end(b->link, &call);
+}
+
+/* --- descriptors and processes --- */
+
+static bool echo_head(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	struct slice in = msg->body;
+	bool bad = false;
+
+	(void)fb;
+	(void)arg;
+	if (msg->head.type != LINK_ADOPT)
+		return false;
+	if (msg->fd == -1 || link_get_u8(&in, &bad) != LINK_KIND_PIPE || link_get_u16(&in, &bad) != 3 ||
+	    msg->head.stream != 101 || link_get_u64(&in, &bad) != 4 || link_get_u32(&in, &bad) != 1000)
+		return true;
+	in = link_get_bytes(&in, &bad);
+	(void)!write(msg->fd, in.p, in.len);
+	return true;
+}
+
+static void test_adopt(void **state)
+{
+	struct fixture *b = *state;
+	static char much[LINK_ADOPT_MAX];
+	char got[16] = "";
+	struct err err;
+	int fds[2];
+
+	start(b, echo_head);
+	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "connect");
+	assert_int_equal(pipe(fds), 0);
+	expect(
+	    link_adopt(b->link, fds[1], LINK_KIND_PIPE, 3, 101, 4, 1000, SLICE("head"), &err), &err, ERR_NONE, "adopt");
+	close(fds[1]);
+	assert_int_equal(read(fds[0], got, sizeof(got)), 4);
+	assert_string_equal(got, "head");
+	assert_int_equal(read(fds[0], got, sizeof(got)), 0); /* the only copy was the broker's */
+	close(fds[0]);
+	expect(link_adopt(b->link, 0, LINK_KIND_PIPE, 3, 101, 4, 1000, (struct slice){much, sizeof(much)}, &err), &err,
+	    ERR_TOO_BIG, "head too large");
+	expect(link_adopt(b->link, 999, LINK_KIND_PIPE, 3, 101, 4, 1000, SLICE(""), &err), &err, ERR_BUSY,
+	    "no descriptor");
+	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "the connection is in order");
+}
+
+/* A socket that the broker doesn't read is refused, not waited for. */
+static bool stop_reading(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	const struct timespec nap = {.tv_nsec = 500000000};
+
+	(void)fb;
+	(void)arg;
+	if (msg->head.type == LINK_ADOPT && fake_broker_count(fb, LINK_ADOPT) == 0)
+		nanosleep(&nap, NULL);
+	return msg->head.type == LINK_ADOPT;
+}
+
+static void test_adopt_full(void **state)
+{
+	struct fixture *b = *state;
+	static char much[16000];
+	uint64_t began_ms;
+	struct err err;
+	int rc = 0, fds[2];
+
+	start(b, stop_reading);
+	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "connect");
+	assert_int_equal(pipe(fds), 0);
+	began_ms = now_ms();
+	for (int i = 0; i < 1000 && !rc; i++)
+		rc = link_adopt(
+		    b->link, fds[1], LINK_KIND_PIPE, 3, 101, 4, 1000, (struct slice){much, sizeof(much)}, &err);
+	expect(rc, &err, ERR_BUSY, "full socket");
+	assert_in_range(now_ms() - began_ms, 0, 450);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_fork(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	struct err err;
+	int status;
+	pid_t pid;
+
+	start(b, NULL);
+	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		struct link_call *other;
+
+		if (begin(b, &other, &err) != -1 || err.code != ERR_BROKER)
+			_exit(1);
+		link_free(&b->link);
+		b->link = link_new(&b->cfg);
+		if (begin(b, &other, &err) != 0)
+			_exit(2);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	link_call_end(b->link, &call);
+	expect(begin(b, &call, &err), &err, ERR_NONE, "begin again");
+	link_call_end(b->link, &call);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_each_message),
+	    TEST(test_session_only),
+	    TEST(test_threads),
+	    TEST(test_lost_ack),
+	    TEST(test_deadline),
+	    TEST(test_nacks),
+	    TEST(test_broker_gone),
+	    TEST(test_broker_gone_under_load),
+	    TEST(test_handshakes),
+	    TEST(test_no_broker),
+	    TEST(test_start_fails),
+	    TEST(test_start_hangs),
+	    TEST(test_garbage),
+	    TEST(test_short_answers),
+	    TEST(test_cancel_before_ack),
+	    TEST(test_cancel),
+	    TEST(test_credit),
+	    TEST(test_sizes),
+	    TEST(test_drain),
+	    TEST(test_adopt),
+	    TEST(test_adopt_full),
+	    TEST(test_fork),
+	};
+
+	log_init("test_link_client", LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
