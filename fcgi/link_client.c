@@ -815,7 +815,8 @@ static void request_init(struct request *req, const struct link *l, enum link_ty
 	};
 	zmq_msg_init(&req->answer_body);
 	buf_init(&req->body, (size_t)l->cfg->body_max_bytes + LINK_FRAME_SLACK);
-	buf_reserve(&req->body, body_len);
+	if (body_len)
+		buf_reserve(&req->body, body_len);
 }
 
 /* For its waiter, once nothing lent out of the answer is needed any more. */
@@ -1040,6 +1041,7 @@ void link_call_end(struct link *l, struct link_call **callp)
 		entry->end.owner = entry;
 		if (link_submit(l, &entry->end, NEED_UP, entry->call.producer, NULL, NULL) == 0)
 			return; /* the link thread frees it */
+		request_release(&entry->end);
 	}
 	mem_free(entry);
 }

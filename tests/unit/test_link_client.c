@@ -201,6 +201,7 @@ static void test_lost_ack(void **state)
 
 	start(b, lose_first);
 	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_BEGIN, 2), 2);
 	assert_int_equal(first_try.seq, second_try.seq);
 	assert_int_equal(first_try.producer, second_try.producer);
 	assert_int_equal(first_try.deadline_ms, second_try.deadline_ms);
