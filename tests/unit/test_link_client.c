@@ -235,7 +235,7 @@ static void test_deadline(void **state)
 	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1);
 }
 
-static enum link_nack nack_code;
+static _Atomic enum link_nack nack_code;
 
 static bool say_no(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
 {
