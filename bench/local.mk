@@ -1,5 +1,5 @@
 # bench/: programs that measure; built by "make bench" only. Then bench/run.
-EXTRA_PROGRAMS = %D%/load %D%/streams %D%/hello_fcgi
+EXTRA_PROGRAMS = %D%/load %D%/streams %D%/hello_fcgi %D%/link_ask
 CLEANFILES += $(EXTRA_PROGRAMS)
 EXTRA_DIST += %D%/run
 
@@ -9,6 +9,8 @@ EXTRA_DIST += %D%/run
 %C%_streams_LDADD = libcommon.a
 %C%_hello_fcgi_SOURCES = %D%/hello_fcgi.c %D%/target.c %D%/target.h
 %C%_hello_fcgi_LDADD = libcommon.a $(FCGI_LIBS)
+%C%_link_ask_SOURCES = %D%/link_ask.c
+%C%_link_ask_LDADD = libworker.a libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS)
 
 bench: $(EXTRA_PROGRAMS)
 .PHONY: bench

@@ -451,13 +451,13 @@ static bool link_sleep(struct link *l)
 		pthread_mutex_unlock(&l->mtx);
 		return false;
 	}
-	l->is_asleep = is_idle && TAILQ_EMPTY(&l->inbox);
+	l->is_asleep = is_idle && l->timer_ms > now && TAILQ_EMPTY(&l->inbox);
 	is_idle = l->is_asleep;
 	pthread_mutex_unlock(&l->mtx);
+	if (!is_idle)
+		return true;
 
-	if (!is_idle || l->timer_ms <= now)
-		timeout_ms = 0;
-	else if (l->timer_ms != UINT64_MAX)
+	if (l->timer_ms != UINT64_MAX)
 		timeout_ms = (int)(l->timer_ms - now); /* link_timeout_ms at most */
 	if (poll(fds, COUNT_OF(fds), timeout_ms) <= 0)
 		return true;
