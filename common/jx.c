@@ -202,7 +202,7 @@ json_object *jx_parse(struct slice text, int depth_max, struct err *err)
 
 int jx_add(json_object *obj, const char *key, json_object *val, struct err *err)
 {
-	if (val && json_object_object_add(obj, key, val) == 0)
+	if (obj && val && json_object_object_add(obj, key, val) == 0)
 		return 0;
 	json_object_put(val);
 	return err_set(err, ERR_NOMEM, "add member %s", key);
@@ -215,7 +215,7 @@ int jx_add_str(json_object *obj, const char *key, const char *val, struct err *e
 
 int jx_append(json_object *array, json_object *val, struct err *err)
 {
-	if (val && json_object_array_add(array, val) == 0)
+	if (array && val && json_object_array_add(array, val) == 0)
 		return 0;
 	json_object_put(val);
 	return err_set(err, ERR_NOMEM, "append to an array");
@@ -362,5 +362,18 @@ void jx_write(struct buf *out, json_object *val)
 		write_members(out, val);
 		buf_add(out, "}", 1);
 		break;
+	}
+}
+
+void jx_add_pointer(struct buf *out, struct slice key)
+{
+	buf_adds(out, "/");
+	for (size_t i = 0; i < key.len; i++) {
+		if (key.p[i] == '~')
+			buf_adds(out, "~0");
+		else if (key.p[i] == '/')
+			buf_adds(out, "~1");
+		else
+			buf_add(out, key.p + i, 1);
 	}
 }

@@ -15,7 +15,8 @@
  * NULL means *err is set (JSON null at the top is ERR_INVALID). The caller owns the result. */
 json_object *jx_parse(struct slice text, int depth_max, struct err *err);
 
-/* Moves val into obj; takes val even on failure. A NULL val (a failed constructor) is ERR_NOMEM. */
+/* Moves val into obj; takes val even on failure. A NULL val or obj (a failed constructor) is
+ * ERR_NOMEM. */
 int jx_add(json_object *obj, const char *key, json_object *val, struct err *err);
 int jx_add_str(json_object *obj, const char *key, const char *val, struct err *err);
 int jx_append(json_object *array, json_object *val, struct err *err); /* takes val too */
@@ -33,6 +34,9 @@ struct slice jx_str(json_object *str);			    /* the bytes of a string value; p N
 void jx_write(struct buf *out, json_object *val);
 /* Appends s as a JSON string with its quotes. A byte that is not UTF-8 (of a text that was cut, or of a program's) becomes U+FFFD. */
 void jx_write_str(struct buf *out, struct slice s);
+
+/* Appends a step of a JSON pointer: '/' and the key, escaped. */
+void jx_add_pointer(struct buf *out, struct slice key);
 
 /* Numbers. Integers are what the text wrote without fraction or exponent, or with a fraction of zero. */
 bool jx_is_integer(json_object *val);

@@ -16,15 +16,16 @@ libworker_a_SOURCES = \
 	%D%/modern.c %D%/modern.h \
 	%D%/oldsse.c %D%/oldsse.h \
 	%D%/pool.c %D%/pool.h \
-	%D%/provider.h \
+	%D%/provider.h %D%/provider_builtin.c \
 	%D%/req.c %D%/req.h %D%/req_ops.h \
 	%D%/req_cgi.c %D%/req_cgi.h \
 	%D%/req_fcgi.c %D%/req_fcgi.h \
+	%D%/result.c %D%/result.h \
 	%D%/revision.c %D%/revision.h \
 	%D%/route.c %D%/route.h \
 	%D%/rpc.c %D%/rpc.h \
-	%D%/schema.h \
+	%D%/schema.c %D%/schema.h \
 	%D%/session.c %D%/session.h \
 	%D%/supervisor.c %D%/supervisor.h \
-	%D%/toolset.h \
+	%D%/toolset.c %D%/toolset.h \
 	%D%/worker.c %D%/worker.h

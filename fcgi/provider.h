@@ -12,6 +12,8 @@ struct tool;
 struct provider {
 	const char *name;	    /* "exec": also the member of a definition that chooses this provider */
 	const char *const *members; /* NULL-terminated: what a definition may hold beside the common members */
+	/* JSON text of common members for when the definition leaves them out (description, input); NULL: none. */
+	const char *(*defaults)(json_object *def);
 	/* Reads def (borrowed) into tool->priv. pointer is def's place in the configuration. Complains through
 	 * cfg_complain and returns -1. */
 	int (*tool_init)(struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer, struct err *err);

@@ -27,6 +27,7 @@ check_PROGRAMS += %D%/unit/test_keys
 check_PROGRAMS += %D%/unit/test_link_client
 check_PROGRAMS += %D%/unit/test_route
 check_PROGRAMS += %D%/unit/test_rpc
+check_PROGRAMS += %D%/unit/test_schema
 check_PROGRAMS += %D%/unit/test_session
 TESTS += %D%/unit/test_guard
 TESTS += %D%/unit/test_header
@@ -34,6 +35,7 @@ TESTS += %D%/unit/test_keys
 TESTS += %D%/unit/test_link_client
 TESTS += %D%/unit/test_route
 TESTS += %D%/unit/test_rpc
+TESTS += %D%/unit/test_schema
 TESTS += %D%/unit/test_session
 endif
 %C%_unit_test_guard_SOURCES = %D%/unit/test_guard.c %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
@@ -48,6 +50,8 @@ endif
 %C%_unit_test_route_LDADD = $(UNIT_LIBS)
 %C%_unit_test_rpc_SOURCES = %D%/unit/test_rpc.c %D%/lib/unit.h
 %C%_unit_test_rpc_LDADD = $(UNIT_LIBS)
+%C%_unit_test_schema_SOURCES = %D%/unit/test_schema.c
+%C%_unit_test_schema_LDADD = $(UNIT_LIBS)
 %C%_unit_test_session_SOURCES = %D%/unit/test_session.c %D%/lib/unit.h
 %C%_unit_test_session_LDADD = $(UNIT_LIBS)
 

@@ -1,0 +1,828 @@
+/* Reading is one pass: for each definition its provider, its schemas, its mirrored headers, then its two listings as
+ * text. A bad definition is complained about and the rest is read on, so that one check shows every mistake; a set with
+ * a complaint is never served. */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/jx.h"
+#include "common/mem.h"
+#include "fcgi/toolset.h"
+#include "common/banned.h"
+
+#define NAME_MAX_LEN	      128
+#define LISTING_MAX_BYTES     1048576
+#define MANIFEST_MAX_BYTES    1048576
+#define MANIFEST_DEPTH_MAX    64
+#define HEADER_NAME_MAX_LEN   100
+#define POINTER_MAX_BYTES     16384
+#define HEADER_KEYWORD	      "x-mcp-header"
+#define INPUT_OF_NO_ARGUMENTS "{\"type\":\"object\",\"additionalProperties\":false}"
+
+static const struct provider *const providers[] = {&provider_builtin};
+
+static const char *const common_members[] = {"title", "description", "input", "output_schema", "annotations", "_meta",
+	"icons", "timeout_s"};
+
+#define MEMBERS_MAX 64 /* names that one definition may hold, all providers' together */
+
+/* One definition while it is read. */
+struct reader {
+	struct cfg *cfg;
+	const char *pointer; /* of the definition */
+	json_object *def;    /* borrowed */
+	json_object *defaults; /* owned; NULL: none */
+	json_object *input;  /* owned: the whole schema */
+	bool input_is_short; /* the definition gives properties, not a schema */
+	struct tool *tool;
+};
+
+/* Complains about member of the definition, or, with member NULL, about the definition. */
+static int complain(struct reader *r, const char *member, const char *below, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static int complain(struct reader *r, const char *member, const char *below, const char *fmt, ...)
+{
+	struct buf pointer;
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_init(&pointer, POINTER_MAX_BYTES);
+	buf_adds(&pointer, r->pointer);
+	if (member)
+		jx_add_pointer(&pointer, slice_str(member));
+	if (below)
+		buf_adds(&pointer, below);
+	cfg_complain(r->cfg, pointer.data ? pointer.data : "", "%s", text);
+	buf_release(&pointer);
+	return -1;
+}
+
+static int out_of_memory(struct err *err)
+{
+	return err_set(err, ERR_NOMEM, "tools");
+}
+
+/* A member of the definition, else of its provider's defaults. */
+static json_object *member_of(const struct reader *r, const char *name)
+{
+	return jx_has(r->def, name) ? jx_get(r->def, name) : jx_get(r->defaults, name);
+}
+
+static bool name_is_valid(struct slice name)
+{
+	if (name.len == 0 || name.len > NAME_MAX_LEN)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+			c == '.'))
+			return false;
+	}
+	return true;
+}
+
+/* The definition's one provider, and no member that nobody reads. */
+static int read_provider(struct reader *r)
+{
+	const char *known[MEMBERS_MAX + 1] = {NULL}, *near;
+	size_t count = 0, found = 0;
+	int bad = 0;
+
+	for (size_t i = 0; i < COUNT_OF(providers); i++) {
+		if (jx_has(r->def, providers[i]->name)) {
+			r->tool->provider = providers[i];
+			found++;
+		}
+	}
+	if (found != 1)
+		return complain(r, NULL, NULL, "a tool needs exactly one of \"builtin\" and \"exec\"");
+	known[count++] = r->tool->provider->name;
+	for (size_t i = 0; i < COUNT_OF(common_members); i++)
+		known[count++] = common_members[i];
+	for (const char *const *name = r->tool->provider->members; *name; name++) {
+		DIE_UNLESS(count < MEMBERS_MAX);
+		known[count++] = *name;
+	}
+	json_object_object_foreach(r->def, name, value)
+	{
+		size_t i = 0;
+
+		(void)value;
+		while (i < count && strcmp(known[i], name) != 0)
+			i++;
+		if (i < count)
+			continue;
+		near = cfg_nearest(name, known);
+		if (near)
+			bad = complain(r, name, NULL, "unknown member \"%s\"; did you mean \"%s\"?", name, near);
+		else
+			bad = complain(r, name, NULL, "unknown member \"%s\"", name);
+	}
+	return bad;
+}
+
+static int check_types(struct reader *r)
+{
+	static const struct {
+		const char *name, *words;
+		json_type type;
+	} rows[] = {
+		{"title", "a string", json_type_string},
+		{"description", "a string", json_type_string},
+		{"input", "an object", json_type_object},
+		{"annotations", "an object", json_type_object},
+		{"_meta", "an object", json_type_object},
+		{"icons", "an array", json_type_array},
+	};
+	int bad = 0;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		if (jx_has(r->def, rows[i].name) && !json_object_is_type(jx_get(r->def, rows[i].name), rows[i].type))
+			bad = complain(r, rows[i].name, NULL, "%s must be %s", rows[i].name, rows[i].words);
+	}
+	return bad;
+}
+
+static int read_timeout(struct reader *r)
+{
+	json_object *val = jx_get(r->def, "timeout_s");
+	int64_t timeout_s = r->cfg->exec_timeout_s;
+
+	if (jx_has(r->def, "timeout_s")) {
+		timeout_s = jx_is_integer(val) ? json_object_get_int64(val) : 0;
+		if (timeout_s < 1 || timeout_s > 86400)
+			return complain(r, "timeout_s", NULL, "timeout_s must be a whole number, 1 to 86400 s");
+	}
+	r->tool->timeout_s = timeout_s;
+	return 0;
+}
+
+/* One property of the short form: its schema less "optional". */
+static int add_property(struct reader *r, const char *name, json_object *val, json_object *properties,
+    json_object *required, struct err *err)
+{
+	json_object *optional = jx_get(val, "optional"), *copy;
+	char below[NAME_MAX_LEN + 32];
+
+	if (!json_object_is_type(val, json_type_object)) {
+		snprintf(below, sizeof(below), "/%.*s", NAME_MAX_LEN, name);
+		return complain(r, "input", below, "an argument is described by an object, as in {\"type\": \"string\"}");
+	}
+	if (jx_has(val, "optional") && !json_object_is_type(optional, json_type_boolean)) {
+		snprintf(below, sizeof(below), "/%.*s/optional", NAME_MAX_LEN, name);
+		return complain(r, "input", below, "optional must be true or false");
+	}
+	copy = json_object_new_object();
+	if (!copy)
+		return out_of_memory(err);
+	json_object_object_foreach(val, key, child)
+	{
+		if (strcmp(key, "optional") != 0 && json_object_object_add(copy, key, json_object_get(child)) != 0) {
+			json_object_put(copy);
+			return out_of_memory(err);
+		}
+	}
+	if (jx_add(properties, name, copy, err))
+		return -1;
+	if (jx_has(val, "default") || json_object_get_boolean(optional))
+		return 0;
+	return jx_append(required, json_object_new_string(name), err);
+}
+
+/* {"path": {...}} as a whole schema. */
+static json_object *expand_short_input(struct reader *r, json_object *val, struct err *err)
+{
+	json_object *schema = json_object_new_object(), *properties = json_object_new_object();
+	json_object *required = json_object_new_array();
+	int bad = 0;
+
+	json_object_object_foreach(val, name, property)
+	{
+		bad |= add_property(r, name, property, properties, required, err);
+	}
+	bad |= jx_add_str(schema, "type", "object", err);
+	bad |= jx_add(schema, "properties", properties, err);
+	if (required && json_object_array_length(required) > 0)
+		bad |= jx_add(schema, "required", required, err);
+	else
+		json_object_put(required);
+	bad |= jx_add(schema, "additionalProperties", json_object_new_boolean(false), err);
+	if (!bad)
+		return schema;
+	json_object_put(schema);
+	return NULL;
+}
+
+/* Compiles a schema of the definition; complaints name the place in the definition as it was written. */
+static struct schema *compile(struct reader *r, const char *member, json_object *doc, struct err *err)
+{
+	static const char properties[] = "/properties/";
+	struct schema *schema;
+	struct buf where;
+	const char *below;
+
+	buf_init(&where, POINTER_MAX_BYTES);
+	schema = schema_new(doc, &where, err);
+	if (!schema && err->code == ERR_CONFIG) {
+		below = where.data ? where.data : "";
+		if (strcmp(member, "input") == 0 && r->input_is_short &&
+		    strncmp(below, properties, sizeof(properties) - 1) == 0)
+			below += sizeof(properties) - 2;
+		complain(r, member, below, "%s", err->msg);
+	}
+	buf_release(&where);
+	return schema;
+}
+
+static int read_input(struct reader *r, struct err *err)
+{
+	json_object *val = member_of(r, "input");
+	struct slice type = jx_get_str(val, "type");
+
+	if (!val)
+		r->input = jx_parse(SLICE(INPUT_OF_NO_ARGUMENTS), MANIFEST_DEPTH_MAX, err);
+	else if (type.p && !slice_is(type, "object"))
+		return complain(r, "input", "/type", "a whole schema of the arguments has \"type\": \"object\"");
+	else if (type.p)
+		r->input = json_object_get(val);
+	else
+		r->input = expand_short_input(r, val, err);
+	r->input_is_short = val && !type.p;
+	if (!r->input)
+		return -1;
+	r->tool->input = compile(r, "input", r->input, err);
+	return r->tool->input ? 0 : -1;
+}
+
+static int read_output(struct reader *r, struct err *err)
+{
+	json_object *val = jx_get(r->def, "output_schema");
+
+	if (!jx_has(r->def, "output_schema"))
+		return 0;
+	r->tool->output = compile(r, "output_schema", val, err);
+	return r->tool->output ? 0 : -1;
+}
+
+/* Mirrored headers. */
+
+struct header_walk {
+	struct reader *r;
+	struct buf at;		    /* pointer inside the schema */
+	const char **path;	    /* names on the way here; borrowed */
+	size_t path_count;
+	struct err *err;
+};
+
+static int header_complain(struct header_walk *walk, const char *why)
+{
+	const char *below = walk->at.data ? walk->at.data : "";
+
+	if (walk->r->input_is_short && strncmp(below, "/properties/", 12) == 0)
+		below += 11;
+	return complain(walk->r, "input", below, "%s", why);
+}
+
+/* "Region-1" as web servers hand it on: HTTP_MCP_PARAM_REGION_1. Only letters, digits and '-' come through every
+ * server unchanged. */
+static char *fold_header(struct slice name)
+{
+	static const char prefix[] = "HTTP_MCP_PARAM_";
+	size_t at = sizeof(prefix) - 1;
+	char *env = mem_alloc(1, at + name.len + 1);
+
+	if (!env)
+		return NULL;
+	memcpy(env, prefix, at);
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.p[i];
+
+		env[at++] = c == '-' ? '_' : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+	}
+	return env;
+}
+
+static bool header_name_is_valid(struct slice name)
+{
+	if (name.len == 0 || name.len > HEADER_NAME_MAX_LEN)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		if (!((name.p[i] >= 'a' && name.p[i] <= 'z') || (name.p[i] >= 'A' && name.p[i] <= 'Z') ||
+			(name.p[i] >= '0' && name.p[i] <= '9') || name.p[i] == '-'))
+			return false;
+	}
+	return true;
+}
+
+static void header_release(struct tool_header *header)
+{
+	for (size_t i = 0; i < header->path_count; i++)
+		mem_free(header->path[i]);
+	mem_free(header->path);
+	mem_free(header->env);
+	mem_free(header->annotation);
+}
+
+static int header_add(struct header_walk *walk, struct slice name, int type)
+{
+	struct tool *tool = walk->r->tool;
+	struct tool_header *headers, *header;
+
+	headers = mem_realloc(tool->headers, (tool->headers_count + 1) * sizeof(*headers));
+	if (!headers)
+		return out_of_memory(walk->err);
+	tool->headers = headers;
+	header = &headers[tool->headers_count++];
+	*header = (struct tool_header){.env = fold_header(name), .annotation = mem_dup(name.p, name.len)};
+	header->type = type == 's' ? TOOL_HEADER_STRING : type == 'i' ? TOOL_HEADER_INTEGER : TOOL_HEADER_BOOLEAN;
+	header->path = mem_alloc(walk->path_count, sizeof(*header->path));
+	if (!header->env || !header->annotation || !header->path)
+		return out_of_memory(walk->err);
+	for (; header->path_count < walk->path_count; header->path_count++) {
+		const char *step = walk->path[header->path_count];
+
+		header->path[header->path_count] = mem_dup(step, strlen(step));
+		if (!header->path[header->path_count])
+			return out_of_memory(walk->err);
+	}
+	for (size_t i = 0; i + 1 < tool->headers_count; i++) {
+		if (strcmp(tool->headers[i].env, header->env) == 0)
+			return header_complain(walk, "two arguments have this " HEADER_KEYWORD " (case does not count)");
+	}
+	return 0;
+}
+
+static int header_read(struct header_walk *walk, json_object *schema, bool is_plain)
+{
+	struct slice name = jx_get_str(schema, HEADER_KEYWORD), type = jx_get_str(schema, "type");
+
+	if (!is_plain || walk->path_count == 0)
+		return header_complain(walk, HEADER_KEYWORD " only stands in arguments that are reached through properties alone");
+	if (!header_name_is_valid(name))
+		return header_complain(walk, HEADER_KEYWORD " must be 1 to 100 letters, digits and '-'");
+	if (!slice_is(type, "string") && !slice_is(type, "integer") && !slice_is(type, "boolean"))
+		return header_complain(walk, HEADER_KEYWORD " needs \"type\": \"string\", \"integer\" or \"boolean\"");
+	return header_add(walk, name, type.p[0]);
+}
+
+static int header_walk(struct header_walk *walk, json_object *schema, bool is_plain);
+
+static int header_walk_step(struct header_walk *walk, const char *key, json_object *schema, bool is_plain)
+{
+	size_t mark = walk->at.len;
+	int bad;
+
+	jx_add_pointer(&walk->at, slice_str(key));
+	bad = header_walk(walk, schema, is_plain);
+	walk->at.len = mark;
+	walk->at.fault = ERR_NONE;
+	if (walk->at.data)
+		walk->at.data[mark] = '\0';
+	return bad;
+}
+
+/* A member of a schema whose value holds schemas by name ('{'), in a row ('[') or is one ('.'). */
+static int header_walk_keyword(struct header_walk *walk, const char *key, char kind, json_object *val, bool is_plain)
+{
+	size_t mark = walk->at.len;
+	int bad = 0;
+
+	if (kind == '.')
+		return header_walk_step(walk, key, val, false);
+	jx_add_pointer(&walk->at, slice_str(key));
+	if (kind == '{' && json_object_is_type(val, json_type_object)) {
+		json_object_object_foreach(val, name, child)
+		{
+			walk->path[walk->path_count++] = name;
+			bad |= header_walk_step(walk, name, child, is_plain);
+			walk->path_count--;
+		}
+	} else if (kind == '[' && json_object_is_type(val, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(val); i++) {
+			char index[24];
+
+			snprintf(index, sizeof(index), "%zu", i);
+			bad |= header_walk_step(walk, index, json_object_array_get_idx(val, i), false);
+		}
+	}
+	walk->at.len = mark;
+	if (walk->at.data)
+		walk->at.data[mark] = '\0';
+	return bad;
+}
+
+static int header_walk(struct header_walk *walk, json_object *schema, bool is_plain)
+{
+	static const struct {
+		const char *name;
+		char kind;
+	} rows[] = {
+		{"properties", '{'}, {"$defs", '{'}, {"definitions", '{'}, {"dependentSchemas", '{'},
+		{"allOf", '['}, {"anyOf", '['}, {"oneOf", '['}, {"prefixItems", '['},
+		{"items", '.'}, {"additionalProperties", '.'}, {"propertyNames", '.'}, {"contains", '.'},
+		{"not", '.'}, {"if", '.'}, {"then", '.'}, {"else", '.'},
+	};
+	int bad = 0;
+
+	if (!json_object_is_type(schema, json_type_object))
+		return 0;
+	if (jx_has(schema, HEADER_KEYWORD))
+		bad = header_read(walk, schema, is_plain);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		if (jx_has(schema, rows[i].name))
+			bad |= header_walk_keyword(walk, rows[i].name, rows[i].kind, jx_get(schema, rows[i].name),
+			    is_plain && i == 0);
+	}
+	return bad;
+}
+
+static size_t depth_of(json_object *val)
+{
+	size_t deepest = 0, depth;
+
+	if (json_object_is_type(val, json_type_object)) {
+		json_object_object_foreach(val, name, child)
+		{
+			(void)name;
+			depth = depth_of(child);
+			deepest = depth > deepest ? depth : deepest;
+		}
+	} else if (json_object_is_type(val, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(val); i++) {
+			depth = depth_of(json_object_array_get_idx(val, i));
+			deepest = depth > deepest ? depth : deepest;
+		}
+	} else {
+		return 0;
+	}
+	return deepest + 1;
+}
+
+static int read_headers(struct reader *r, struct err *err)
+{
+	struct header_walk walk = {.r = r, .err = err};
+	int bad;
+
+	walk.path = mem_alloc(depth_of(r->input) + 1, sizeof(*walk.path));
+	if (!walk.path)
+		return out_of_memory(err);
+	buf_init(&walk.at, POINTER_MAX_BYTES);
+	bad = header_walk(&walk, r->input, true);
+	buf_release(&walk.at);
+	mem_free(walk.path);
+	return bad;
+}
+
+/* The entry of tools/list. What revisions with sessions know of a structured result is an object: a tool whose output
+ * is anything else is listed for them without its schema. */
+static char *listing_new(const struct reader *r, enum era era, struct err *err)
+{
+	static const struct {
+		const char *member, *name;
+	} rows[] = {
+		{"title", "title"}, {"description", "description"}, {"input", "inputSchema"},
+		{"output_schema", "outputSchema"}, {"annotations", "annotations"}, {"icons", "icons"}, {"_meta", "_meta"},
+	};
+	char *text = NULL;
+	struct buf out;
+
+	buf_init(&out, LISTING_MAX_BYTES);
+	buf_adds(&out, "{\"name\":");
+	jx_write_str(&out, slice_str(r->tool->name));
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		bool is_output = strcmp(rows[i].member, "output_schema") == 0;
+		json_object *val = strcmp(rows[i].member, "input") == 0 ? r->input : member_of(r, rows[i].member);
+
+		if (!val || (is_output && era == ERA_LEGACY && !slice_is(jx_get_str(val, "type"), "object")))
+			continue;
+		buf_addf(&out, ",\"%s\":", rows[i].name);
+		jx_write(&out, val);
+	}
+	buf_adds(&out, "}");
+	if (buf_check(&out, err) == 0) {
+		text = mem_dup(out.data, out.len);
+		if (!text)
+			out_of_memory(err);
+	}
+	buf_release(&out);
+	return text;
+}
+
+static int write_listings(struct reader *r, struct err *err)
+{
+	for (int era = ERA_LEGACY; era <= ERA_MODERN; era++) {
+		r->tool->listing[era] = listing_new(r, (enum era)era, err);
+		if (r->tool->listing[era])
+			continue;
+		if (err->code == ERR_TOO_BIG)
+			complain(r, NULL, NULL, "the tool's entry in the list is longer than %d bytes", LISTING_MAX_BYTES);
+		return -1;
+	}
+	return 0;
+}
+
+static int read_members(struct reader *r, struct err *err)
+{
+	const char *text;
+	int bad = 0;
+
+	if (!json_object_is_type(r->def, json_type_object))
+		return complain(r, NULL, NULL, "a tool is described by an object, as in {\"exec\": [\"/usr/bin/uptime\"]}");
+	if (read_provider(r))
+		bad = -1;
+	if (!r->tool->provider)
+		return -1;
+	text = r->tool->provider->defaults ? r->tool->provider->defaults(r->def) : NULL;
+	if (text) {
+		r->defaults = jx_parse(slice_str(text), MANIFEST_DEPTH_MAX, err);
+		if (!r->defaults)
+			return -1;
+	}
+	if (check_types(r))
+		return -1;
+	bad |= read_timeout(r);
+	if (read_input(r, err) || read_headers(r, err) || read_output(r, err))
+		return -1;
+	bad |= r->tool->provider->tool_init(r->tool, r->def, r->cfg, r->pointer, err);
+	return bad ? -1 : write_listings(r, err);
+}
+
+static void tool_release(struct tool *tool)
+{
+	if (tool->provider)
+		tool->provider->tool_release(tool);
+	for (size_t i = 0; i < tool->headers_count; i++)
+		header_release(&tool->headers[i]);
+	mem_free(tool->headers);
+	schema_free(&tool->input);
+	schema_free(&tool->output);
+	mem_free(tool->listing[ERA_LEGACY]);
+	mem_free(tool->listing[ERA_MODERN]);
+	mem_free(tool->name);
+}
+
+/* Reads one definition into the set. -1 with ERR_CONFIG: complained about; the set is as before. */
+static int add_tool(struct toolset *set, struct cfg *cfg, struct slice name, json_object *def, const char *pointer,
+    struct err *err)
+{
+	struct tool *tools = mem_realloc(set->tools, (set->count + 1) * sizeof(*tools));
+	struct reader r = {.cfg = cfg, .pointer = pointer, .def = def};
+
+	if (!tools)
+		return out_of_memory(err);
+	set->tools = tools;
+	err_set(err, ERR_CONFIG, "bad tool");
+	if (!name_is_valid(name)) {
+		cfg_complain(cfg, pointer, "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .");
+		return -1;
+	}
+	for (size_t i = 0; i < set->count; i++) {
+		if (slice_is(name, tools[i].name)) {
+			cfg_complain(cfg, pointer, "there is a tool \"%s\" already", tools[i].name);
+			return -1;
+		}
+	}
+	r.tool = &tools[set->count];
+	*r.tool = (struct tool){.name = mem_dup(name.p, name.len)};
+	if (!r.tool->name || read_members(&r, err)) {
+		if (!r.tool->name)
+			out_of_memory(err);
+		tool_release(r.tool);
+		r.tool = NULL;
+	}
+	json_object_put(r.input);
+	json_object_put(r.defaults);
+	set->count += r.tool != NULL;
+	return r.tool ? 0 : -1;
+}
+
+static int read_tools(struct toolset *set, struct cfg *cfg, struct err *err)
+{
+	struct buf pointer;
+	int ret = 0;
+
+	buf_init(&pointer, POINTER_MAX_BYTES);
+	json_object_object_foreach(cfg->tools, name, def)
+	{
+		buf_clear(&pointer);
+		buf_adds(&pointer, "/tools");
+		jx_add_pointer(&pointer, slice_str(name));
+		if (add_tool(set, cfg, slice_str(name), def, pointer.data ? pointer.data : "/tools", err) &&
+		    err->code == ERR_NOMEM) {
+			ret = -1;
+			break;
+		}
+	}
+	buf_release(&pointer);
+	return ret;
+}
+
+/* Directories of tools. */
+
+static int read_file(const char *path, struct buf *out, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t got = 1;
+
+	if (fd == -1)
+		return err_sys(err, "open");
+	while (got > 0 && buf_reserve(out, 4096)) {
+		got = read(fd, out->data + out->len, 4096);
+		if (got > 0)
+			out->len += (size_t)got;
+	}
+	if (got == -1)
+		err_sys(err, "read");
+	close(fd);
+	return got == -1 ? -1 : buf_check(out, err);
+}
+
+static bool is_program(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+/* "args" becomes the rest of "exec", "cwd" is relative to the directory and without it the directory itself. */
+static int complete_manifest(json_object *def, const char *dir, const char *program, struct err *err)
+{
+	json_object *exec = json_object_new_array(), *args = jx_get_array(def, "args");
+	struct slice cwd = jx_get_str(def, "cwd");
+	char *path;
+	int bad;
+
+	bad = jx_append(exec, json_object_new_string(program), err);
+	for (size_t i = 0; args && i < json_object_array_length(args); i++) {
+		json_object *arg = json_object_array_get_idx(args, i);
+
+		bad |= json_object_array_add(exec, json_object_get(arg));
+	}
+	json_object_object_del(def, "args");
+	bad |= jx_add(def, "exec", exec, err);
+	if (cwd.p || !jx_has(def, "cwd")) {
+		path = cfg_path_join(dir, cwd.p ? cwd.p : dir);
+		bad |= path ? jx_add_str(def, "cwd", path, err) : out_of_memory(err);
+		mem_free(path);
+	}
+	return bad ? out_of_memory(err) : 0;
+}
+
+/* def: owned by the caller; changed. */
+static int add_manifest(struct toolset *set, struct cfg *cfg, struct slice name, json_object *def, const char *dir,
+    const char *program, const char *pointer, struct err *err)
+{
+	if (cfg_expand_env(cfg, def, pointer))
+		return err_set(err, ERR_CONFIG, "bad tool");
+	if (jx_has(def, "exec") || jx_has(def, "builtin"))
+		cfg_complain(cfg, pointer, "a manifest names no program: it is the file beside it");
+	else if (jx_has(def, "args") && !jx_get_array(def, "args"))
+		cfg_complain(cfg, pointer, "args must be an array of strings");
+	else if (!is_program(program))
+		cfg_complain(cfg, pointer, "%s is no executable file", program);
+	else if (complete_manifest(def, dir, program, err))
+		return -1;
+	else
+		return add_tool(set, cfg, name, def, pointer, err);
+	return err_set(err, ERR_CONFIG, "bad tool");
+}
+
+/* file is NAME.json of dir. */
+static int read_manifest(struct toolset *set, struct cfg *cfg, const char *dir, const char *file, const char *dir_pointer,
+    struct err *err)
+{
+	struct slice name = {file, strlen(file) - 5};
+	char *path = cfg_path_join(dir, file), *program = path ? mem_dup(path, strlen(path) - 5) : NULL;
+	json_object *def = NULL;
+	struct buf text, pointer;
+	int ret = -1;
+
+	buf_init(&text, MANIFEST_MAX_BYTES);
+	buf_init(&pointer, POINTER_MAX_BYTES);
+	buf_adds(&pointer, dir_pointer);
+	jx_add_pointer(&pointer, slice_str(file));
+	if (!program || buf_check(&pointer, err)) {
+		out_of_memory(err);
+	} else {
+		if (read_file(path, &text, err) == 0)
+			def = jx_parse(buf_slice(&text), MANIFEST_DEPTH_MAX, err);
+		if (!def || !json_object_is_type(def, json_type_object))
+			cfg_complain(cfg, pointer.data, "%s", def ? "a manifest is an object" : err->msg);
+		else
+			ret = add_manifest(set, cfg, name, def, dir, program, pointer.data, err);
+	}
+	json_object_put(def);
+	buf_release(&pointer);
+	buf_release(&text);
+	mem_free(program);
+	mem_free(path);
+	return ret;
+}
+
+static int is_manifest(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name);
+
+	return entry->d_name[0] != '.' && len > 5 && strcmp(entry->d_name + len - 5, ".json") == 0;
+}
+
+static int read_dir(struct toolset *set, struct cfg *cfg, size_t index, struct err *err)
+{
+	char pointer[64], *dir;
+	struct dirent **entries = NULL;
+	int count, ret = 0;
+
+	snprintf(pointer, sizeof(pointer), "/exec/dirs/%zu", index);
+	dir = cfg_path_join(cfg_dir_of(cfg, pointer), cfg->exec_dirs.items[index]);
+	if (!dir)
+		return out_of_memory(err);
+	count = scandir(dir, &entries, is_manifest, alphasort);
+	if (count == -1)
+		cfg_complain(cfg, pointer, "%s: %s", dir, strerrordesc_np(errno));
+	for (int i = 0; i < count; i++) {
+		if (ret == 0 && read_manifest(set, cfg, dir, entries[i]->d_name, pointer, err) && err->code == ERR_NOMEM)
+			ret = -1;
+		free(entries[i]); /* scandir()'s own */
+	}
+	free(entries);
+	mem_free(dir);
+	return ret;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct tool *)a)->name, ((const struct tool *)b)->name);
+}
+
+static void digest(struct toolset *set)
+{
+	uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a: a mark of the configuration, not a secret */
+
+	for (size_t i = 0; i < set->count; i++) {
+		for (const char *p = set->tools[i].listing[ERA_MODERN]; *p; p++)
+			hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
+	}
+	snprintf(set->digest, sizeof(set->digest), "%016llx", (unsigned long long)hash);
+}
+
+int toolset_init(struct toolset *set, struct cfg *cfg, struct err *err)
+{
+	int complaints = cfg->complaint_count;
+
+	*set = (struct toolset){0};
+	if (read_tools(set, cfg, err))
+		goto fail;
+	for (size_t i = 0; i < cfg->exec_dirs.count; i++) {
+		if (read_dir(set, cfg, i, err))
+			goto fail;
+	}
+	if (cfg->complaint_count != complaints) {
+		err_set(err, ERR_CONFIG, "%d mistakes in the tools", cfg->complaint_count - complaints);
+		goto fail;
+	}
+	if (set->count)
+		qsort(set->tools, set->count, sizeof(*set->tools), by_name);
+	digest(set);
+	return 0;
+fail:
+	toolset_release(set);
+	return -1;
+}
+
+void toolset_release(struct toolset *set)
+{
+	for (size_t i = 0; i < set->count; i++)
+		tool_release(&set->tools[i]);
+	mem_free(set->tools);
+	*set = (struct toolset){0};
+}
+
+const struct tool *toolset_find(const struct toolset *set, struct slice name)
+{
+	size_t low = 0, high = set->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct tool *tool = &set->tools[middle];
+		size_t len = strlen(tool->name), least = len < name.len ? len : name.len;
+		int order = least ? memcmp(name.p, tool->name, least) : 0;
+
+		if (order == 0 && name.len == len)
+			return tool;
+		if (order < 0 || (order == 0 && name.len < len))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}

@@ -1,0 +1,357 @@
+/* Our own table for texts and bounds, and the public suite of JSON Schema 2020-12 for what is valid. */
+#include "config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "common/jx.h"
+#include "fcgi/schema.h"
+#include "common/banned.h"
+
+static json_object *parse(const char *text)
+{
+	struct err err;
+	json_object *val = jx_parse(slice_str(text), 200, &err);
+
+	if (!val)
+		fail_msg("%s: %s", text, err.msg);
+	return val;
+}
+
+static const struct {
+	const char *schema, *where, *why;
+} refused[] = {
+	{"{\"type\":\"strng\"}", "/type",
+	    "type must be string, integer, number, boolean, object, array or null, or an array of these"},
+	{"{\"type\":[]}", "/type",
+	    "type must be string, integer, number, boolean, object, array or null, or an array of these"},
+	{"{\"properties\":{\"a/b\":{\"minimum\":\"1\"}}}", "/properties/a~1b/minimum", "minimum must be a number"},
+	{"{\"items\":[{}]}", "/items", "a schema must be an object, true or false"},
+	{"{\"maxLength\":-1}", "/maxLength", "maxLength must be a whole number, 0 or more"},
+	{"{\"maxLength\":1.5}", "/maxLength", "maxLength must be a whole number, 0 or more"},
+	{"{\"multipleOf\":0}", "/multipleOf", "multipleOf must be more than 0"},
+	{"{\"anyOf\":[]}", "/anyOf", "anyOf must be an array of at least one schema"},
+	{"{\"enum\":1}", "/enum", "enum must be an array"},
+	{"{\"required\":[1]}", "/required", "required must be an array of strings"},
+	{"{\"pattern\":\"a\"}", "/pattern", "pattern is not supported yet"},
+	{"{\"not\":{\"unevaluatedItems\":false}}", "/not/unevaluatedItems", "unevaluatedItems is not supported yet"},
+	{"{\"$ref\":\"https://example.com/x\"}", "/$ref", "a $ref out of this schema is not supported yet"},
+	{"{\"items\":{\"$ref\":\"#/$defs/x\"}}", "/items/$ref", "$ref \"#/$defs/x\": $ref leads nowhere"},
+	{"{\"$ref\":\"#x\"}", "/$ref", "$ref \"#x\": there is no $anchor \"x\""},
+	{"{\"$ref\":\"#\"}", "/$ref", "a $ref leads back to itself without looking deeper into the value"},
+	{"{\"$defs\":{\"a\":{\"allOf\":[{\"$ref\":\"#/$defs/b\"}]},\"b\":{\"anyOf\":[{\"$ref\":\"#/$defs/a\"}]}}}", NULL,
+	    "a $ref leads back to itself without looking deeper into the value"},
+	{"{\"items\":{\"$id\":\"x\"}}", "/items/$id", "$id inside a schema is not supported yet"},
+	{"{\"$schema\":\"http://json-schema.org/draft-07/schema#\"}", "/$schema",
+	    "$schema must be \"https://json-schema.org/draft/2020-12/schema\", the only dialect that is supported"},
+	{"{\"x\":{\"type\":\"no\"},\"$ref\":\"#/x\"}", "/x/type",
+	    "$ref \"#/x\": type must be string, integer, number, boolean, object, array or null, or an array of these"},
+};
+
+static void test_refused(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(refused); i++) {
+		json_object *doc = parse(refused[i].schema);
+		struct err err = {0};
+		struct buf where;
+
+		buf_init(&where, 1024);
+		if (schema_new(doc, &where, &err))
+			fail_msg("%s: was taken", refused[i].schema);
+		if (err.code != ERR_CONFIG || strcmp(err.msg, refused[i].why) != 0 ||
+		    (refused[i].where && strcmp(where.data ? where.data : "", refused[i].where) != 0))
+			fail_msg("%s: %s at %s", refused[i].schema, err.msg, where.data ? where.data : "");
+		buf_release(&where);
+		json_object_put(doc);
+	}
+}
+
+static const struct {
+	const char *schema, *instance, *why; /* NULL: valid */
+} checked[] = {
+	{"true", "{}", NULL},
+	{"false", "{}", "the value: is not allowed"},
+	{"{\"type\":\"object\"}", "[]", "the value: must be an object, not an array"},
+	{"{\"type\":[\"string\",\"null\"]}", "1", "the value: must be a string or null, not an integer"},
+	{"{\"type\":\"integer\"}", "1.0", NULL},
+	{"{\"type\":\"integer\"}", "1.5", "the value: must be an integer, not a number"},
+	{"{\"type\":\"integer\"}", "\"12\"", "the value: must be an integer, not a string"},
+	{"{\"properties\":{\"city\":{\"enum\":[\"bern\",\"thun\"]},\"days\":{\"maximum\":7}}}",
+	    "{\"city\":\"rome\",\"days\":8}", "/city: must be one of \"bern\", \"thun\"; /days: must be at most 7"},
+	{"{\"required\":[\"a\",\"b\"]}", "{}", "/a: is required; /b: is required"},
+	{"{\"properties\":{\"b\":true,\"a\":true},\"additionalProperties\":false}", "{\"c\":1}",
+	    "/c: is not known (known: a, b)"},
+	{"{\"properties\":{\"a\":{\"items\":{\"type\":\"string\"}}}}", "{\"a\":[\"x\",1]}",
+	    "/a/1: must be a string, not an integer"},
+	{"{\"exclusiveMinimum\":0.5}", "0.5", "the value: must be more than 0.5"},
+	{"{\"minimum\":9007199254740993}", "9007199254740992", "the value: must be at least 9007199254740993"},
+	{"{\"minimum\":18446744073709551615}", "18446744073709551614", "the value: must be at least 1.84467440737096e+19"},
+	{"{\"minLength\":3}", "\"\xc3\xa4\xc3\xb6\"", "the value: must have at least 3 character(s)"},
+	{"{\"maxLength\":2}", "\"\xf0\x9f\x98\x80\xf0\x9f\x98\x80\"", NULL},
+	{"{\"uniqueItems\":true}", "[1,{\"a\":[1],\"b\":2},1.5,{\"b\":2.0,\"a\":[1.0]}]",
+	    "the value: must have no item twice (1 and 3 are the same)"},
+	{"{\"uniqueItems\":true}", "[1,true,\"1\",[1],{\"a\":1},null,false,0,-1]", NULL},
+	{"{\"uniqueItems\":true}", "[0,-0.0]", "the value: must have no item twice (0 and 1 are the same)"},
+	{"{\"anyOf\":[{\"required\":[\"phone\"]},{\"required\":[\"email\"]}]}", "{}",
+	    "the value: fits none of 2 alternatives: 1) /phone: is required, 2) /email: is required"},
+	{"{\"oneOf\":[{\"type\":\"integer\"},{\"minimum\":2}]}", "3",
+	    "the value: fits more than one of 2 alternatives, must fit exactly one"},
+	{"{\"not\":{\"type\":\"integer\"}}", "3", "the value: must not be of the form that its schema excludes"},
+	{"{\"const\":{\"a\":[1,\"x\"]}}", "{\"a\":[1.0,\"x\"]}", NULL},
+	{"{\"const\":1}", "true", "the value: must be 1"},
+	{"{\"propertyNames\":{\"maxLength\":2}}", "{\"abc\":1}", "/abc: is not an allowed name"},
+	{"{\"dependentRequired\":{\"card\":[\"address\"]}}", "{\"card\":1}", "/address: is required with \"card\""},
+	{"{\"contains\":{\"type\":\"string\"},\"maxContains\":1}", "[\"a\",\"b\"]",
+	    "the value: must have at most 1 item(s) of the kind that it must contain"},
+	{"{\"$defs\":{\"tree\":{\"properties\":{\"kids\":{\"items\":{\"$ref\":\"#/$defs/tree\"}},\"v\":{\"type\":\"integer\"}}}},"
+	 "\"$ref\":\"#/$defs/tree\"}",
+	    "{\"kids\":[{\"kids\":[{\"v\":\"x\"}]}]}", "/kids/0/kids/0/v: must be an integer, not a string"},
+	{"{\"$defs\":{\"a\":{\"$anchor\":\"here\",\"type\":\"string\"}},\"items\":{\"$ref\":\"#here\"}}", "[1]",
+	    "/0: must be a string, not an integer"},
+	{"{\"if\":{\"properties\":{\"how\":{\"const\":\"phone\"}},\"required\":[\"how\"]},\"then\":{\"required\":[\"phone\"]},"
+	 "\"else\":{\"required\":[\"email\"]}}",
+	    "{\"how\":\"phone\"}", "/phone: is required"},
+	{"{\"multipleOf\":0.01}", "19.99", NULL},
+	{"{\"multipleOf\":0.01}", "19.995", "the value: must be a multiple of 0.01"},
+	{"{\"title\":\"t\",\"format\":\"email\",\"examples\":[1],\"x-mcp-header\":\"X\",\"nobody-knows\":{\"type\":3}}", "1", NULL},
+};
+
+/* Null and the scalars are no text that jx_parse() takes at the top, so each instance stands in an array. */
+static json_object *parse_any(const char *text)
+{
+	struct buf wrapped;
+	json_object *array, *val;
+
+	buf_init(&wrapped, 65536);
+	buf_addf(&wrapped, "[%s]", text);
+	array = parse(wrapped.data);
+	val = json_object_get(json_object_array_get_idx(array, 0));
+	json_object_put(array);
+	buf_release(&wrapped);
+	return val;
+}
+
+static void test_checked(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(checked); i++) {
+		json_object *doc = parse_any(checked[i].schema), *val = parse_any(checked[i].instance);
+		struct err err = {0};
+		struct schema *schema = schema_new(doc, NULL, &err);
+		struct buf why;
+		int ret;
+
+		if (!schema)
+			fail_msg("%s: %s", checked[i].schema, err.msg);
+		json_object_put(doc); /* a schema keeps nothing of it */
+		buf_init(&why, 1000);
+		ret = schema_check(schema, val, &why, &err);
+		if (ret != (checked[i].why ? -1 : 0) || (ret && err.code != ERR_PARAMS) ||
+		    strcmp(why.data ? why.data : "", checked[i].why ? checked[i].why : "") != 0)
+			fail_msg("%s: %s: %d %s", checked[i].schema, checked[i].instance, ret, why.data);
+		buf_release(&why);
+		schema_free(&schema);
+		json_object_put(val);
+	}
+}
+
+static int check_text(const char *schema_text, const char *text, size_t max, struct buf *why, struct err *err)
+{
+	json_object *doc = parse_any(schema_text), *val = parse_any(text);
+	struct schema *schema = schema_new(doc, NULL, err);
+	int ret;
+
+	assert_non_null(schema);
+	buf_init(why, max);
+	ret = schema_check(schema, val, why, err);
+	schema_free(&schema);
+	json_object_put(doc);
+	json_object_put(val);
+	return ret;
+}
+
+static void test_ceiling_of_why(void **state)
+{
+	struct err err = {0};
+	struct buf why;
+
+	(void)state;
+	assert_int_equal(check_text("{\"required\":[\"a\",\"b\",\"c\"]}", "{}", 40, &why, &err), -1);
+	assert_int_equal(err.code, ERR_PARAMS);
+	assert_string_equal(why.data, "/a: is required; /b: is required; ...");
+	buf_release(&why);
+	assert_int_equal(check_text("{\"required\":[\"a\"]}", "{}", 2, &why, &err), -1);
+	assert_int_equal(err.code, ERR_PARAMS);
+	buf_release(&why);
+}
+
+static void test_bounds(void **state)
+{
+	struct err err = {0};
+	struct buf text, why;
+
+	(void)state;
+	buf_init(&text, 1 << 20);
+	for (int i = 0; i < 70; i++)
+		buf_adds(&text, "{\"not\":");
+	buf_adds(&text, "{}");
+	for (int i = 0; i < 70; i++)
+		buf_adds(&text, "}");
+	{
+		json_object *doc = parse(text.data);
+
+		assert_null(schema_new(doc, NULL, &err));
+		assert_int_equal(err.code, ERR_CONFIG);
+		json_object_put(doc);
+	}
+	/* Alternatives within alternatives: each level doubles the work, until the bound. */
+	buf_clear(&text);
+	buf_adds(&text, "{\"$defs\":{\"n\":{\"anyOf\":[");
+	for (int i = 0; i < 8; i++)
+		buf_adds(&text, "{\"items\":{\"$ref\":\"#/$defs/n\"},\"type\":\"array\"},");
+	buf_adds(&text, "false]}},\"$ref\":\"#/$defs/n\"}");
+	assert_int_equal(check_text(text.data, "[[[[[[[[[1]]]]]]]]]", 100, &why, &err), -1);
+	assert_int_equal(err.code, ERR_LIMIT);
+	buf_release(&why);
+	buf_release(&text);
+}
+
+static void test_allows_member(void **state)
+{
+	json_object *doc = parse("{\"properties\":{\"a\":{}},\"additionalProperties\":false}");
+	struct schema *schema = schema_new(doc, NULL, NULL);
+
+	(void)state;
+	assert_true(schema_allows_member(schema, SLICE("a")));
+	assert_false(schema_allows_member(schema, SLICE("b")));
+	schema_free(&schema);
+	json_object_put(doc);
+}
+
+/* The public suite. unsupported: groups of the file whose schema is refused because it uses what we don't evaluate. */
+static const struct {
+	const char *file;
+	int unsupported;
+} suite[] = {
+	{"additionalProperties", 2}, {"allOf", 0}, {"anchor", 3}, {"anyOf", 0}, {"boolean_schema", 0}, {"const", 0},
+	{"contains", 0}, {"content", 0}, {"default", 0}, {"defs", 1}, {"dependentRequired", 0}, {"dependentSchemas", 0},
+	{"enum", 0}, {"exclusiveMaximum", 0}, {"exclusiveMinimum", 0}, {"format", 0}, {"if-then-else", 0},
+	{"infinite-loop-detection", 0}, {"items", 0}, {"maxContains", 0}, {"maxItems", 0}, {"maxLength", 0},
+	{"maxProperties", 0}, {"maximum", 0}, {"minContains", 0}, {"minItems", 0}, {"minLength", 0},
+	{"minProperties", 0}, {"minimum", 0}, {"multipleOf", 0}, {"not", 1}, {"oneOf", 0}, {"prefixItems", 0},
+	{"properties", 1}, {"propertyNames", 1}, {"ref", 17}, {"required", 0}, {"type", 0}, {"uniqueItems", 0},
+};
+
+static json_object *suite_read(const char *dir, const char *name)
+{
+	char path[4096];
+	json_object *val;
+	struct err err;
+	struct buf text;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/tests/%s.json", dir, name);
+	file = fopen(path, "re");
+	if (!file)
+		fail_msg("%s is missing", path);
+	buf_init(&text, 1 << 20);
+	while (buf_reserve(&text, 4096)) {
+		size_t got = fread(text.data + text.len, 1, 4096, file);
+
+		if (got == 0)
+			break;
+		text.len += got;
+	}
+	fclose(file);
+	val = jx_parse(buf_slice(&text), 200, &err);
+	if (!val)
+		fail_msg("%s: %s", path, err.msg);
+	buf_release(&text);
+	return val;
+}
+
+static int suite_group(const char *file, json_object *group)
+{
+	json_object *tests = jx_get_array(group, "tests");
+	struct schema *schema;
+	struct err err = {0};
+	int failures = 0;
+
+	schema = schema_new(jx_get(group, "schema"), NULL, &err);
+	if (!schema && (strstr(err.msg, "not supported yet") || strstr(err.msg, "there is no $anchor")))
+		return -1;
+	if (!schema) {
+		print_message("# %s: %s: %s\n", file, jx_get_str(group, "description").p, err.msg);
+		return 1;
+	}
+	for (size_t i = 0; i < json_object_array_length(tests); i++) {
+		json_object *test = json_object_array_get_idx(tests, i);
+		bool valid = json_object_get_boolean(jx_get(test, "valid"));
+		struct buf why;
+
+		buf_init(&why, 500);
+		if ((schema_check(schema, jx_get(test, "data"), &why, &err) == 0) != valid) {
+			print_message("# %s: %s: %s\n", file, jx_get_str(group, "description").p,
+			    jx_get_str(test, "description").p);
+			failures++;
+		}
+		buf_release(&why);
+	}
+	schema_free(&schema);
+	return failures;
+}
+
+static void test_suite(void **state)
+{
+	const char *top = getenv("abs_top_srcdir");
+	int failures = 0;
+	char dir[3000];
+	FILE *there;
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/../shared/data/json-schema-2020-12", top ? top : ".");
+	there = fopen(dir, "re");
+	if (!there) {
+		print_message("# %s is missing\n", dir);
+		skip();
+	}
+	fclose(there);
+	for (size_t i = 0; i < COUNT_OF(suite); i++) {
+		json_object *groups = suite_read(dir, suite[i].file);
+		int unsupported = 0;
+
+		for (size_t g = 0; g < json_object_array_length(groups); g++) {
+			int failed = suite_group(suite[i].file, json_object_array_get_idx(groups, g));
+
+			if (failed < 0)
+				unsupported++;
+			else
+				failures += failed;
+		}
+		if (unsupported != suite[i].unsupported) {
+			print_message("# %s: %d groups are not supported\n", suite[i].file, unsupported);
+			failures++;
+		}
+		json_object_put(groups);
+	}
+	assert_int_equal(failures, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_checked),
+		cmocka_unit_test(test_ceiling_of_why),
+		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_allows_member),
+		cmocka_unit_test(test_suite),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
