@@ -1,1 +1,4 @@
-# doc/: what it builds and installs
+# doc/: for those who want to know why
+dist_doc_DATA =
+dist_doc_DATA += %D%/decisions.md
+dist_doc_DATA += %D%/threat-model.md

@@ -1,1 +1,6 @@
-# www/: what it builds and installs
+# www/: what the web server serves by itself
+wwwdir = $(pkgdatadir)/www
+dist_www_DATA = \
+	%D%/index.html \
+	%D%/mcp.css \
+	%D%/mcp.js
