@@ -29,3 +29,7 @@ libworker_a_SOURCES = \
 	%D%/supervisor.c %D%/supervisor.h \
 	%D%/toolset.c %D%/toolset.h \
 	%D%/worker.c %D%/worker.h
+
+bin_PROGRAMS += mcp-worker
+mcp_worker_SOURCES = %D%/main.c
+mcp_worker_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS)
