@@ -17,7 +17,7 @@ static const struct {
 #undef ERR
 };
 
-static int fill(struct err *err, enum err_code code, int sys, const char *fmt, va_list ap)
+static PRINTF_LIKE(4, 0) int fill(struct err *err, enum err_code code, int sys, const char *fmt, va_list ap)
 {
 	size_t len;
 

@@ -1,207 +1,371 @@
-/* json-c in strict mode still takes single quotes, control characters in strings, NaN, Infinity, duplicate names, bytes after a
- * NUL and UTF-8 with surrogates, and clamps integers that it can't hold (measured on 0.16). So the text is read twice: scan() checks every token by the
- * grammar of RFC 8259 and counts the members; json-c checks how the tokens stand together and builds the values. An object
- * that holds fewer members than its text wrote has lost one to a duplicate name. */
+/* Reading is one strict pass of our own over the bytes (scan_*), then json-c, then a walk over what json-c made.
+ *
+ * The scan is the grammar of RFC 8259 and UTF-8, with nothing added. json-c lets pass or changes silently: {'a':1},
+ * raw control characters, NaN, bytes after a NUL, overlong UTF-8, half a surrogate pair (it becomes U+FFFD), a name
+ * with \u0000 (cut there), an integer of more than 64 bits (it becomes the largest of them). Such an integer is given
+ * to json-c with ".0" behind it: then it is a double that keeps its digits.
+ *
+ * Duplicate names: the scan counts the members of all objects, the walk counts those that are left. In a tree that
+ * was read from an earlier duplicate nothing remains, so the counts differ exactly if a name came twice, and nobody
+ * needs a second table of names. */
 #include "config.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/jx.h"
 #include "common/utf8.h"
 #include "common/banned.h"
 
+#define SCAN_DEPTH_MAX 512 /* the upper end of body_depth_max; json_object_put() recurses */
+
 struct scan {
-	const char *p, *end, *start;
-	size_t members; /* names written, in all objects */
+	const unsigned char *p, *start, *end;
+	size_t member_count;         /* of all objects */
+	const unsigned char *copied; /* up to here the text is in wide too, once wide is not empty */
+	struct buf wide;             /* owned: the text, with ".0" after each integer of more than 64 bits */
+	unsigned depth, depth_max;
+	unsigned char open[SCAN_DEPTH_MAX]; /* '{' or '[' of each level */
+	struct err *err;
 };
 
-static int bad(const struct scan *s, struct err *err, const char *what)
+static int scan_bad(const struct scan *s, const char *what)
 {
-	return err_set(err, ERR_PARSE, "%s at byte %zu", what, (size_t)(s->p - s->start));
+	return err_set(s->err, ERR_PARSE, "%s at byte %zu", what, (size_t)(s->p - s->start));
 }
 
-/* Behind the opening quote. A name that hides a NUL would be cut there by json-c: it must not be one. */
-static int scan_string(struct scan *s, struct err *err)
+static inline bool is_digit(int c)
 {
-	bool has_nul = false;
-
-	for (; s->p < s->end && *s->p != '"'; s->p++) {
-		if ((unsigned char)*s->p < 0x20)
-			return bad(s, err, "control character in a string");
-		if ((unsigned char)*s->p >= 0x80) {
-			size_t len = utf8_len((struct slice){s->p, (size_t)(s->end - s->p)});
-
-			if (len == 0)
-				return bad(s, err, "invalid UTF-8");
-			s->p += len - 1;
-			continue;
-		}
-		if (*s->p != '\\')
-			continue;
-		if (s->end - s->p >= 6 && memcmp(s->p, "\\u0000", 6) == 0)
-			has_nul = true;
-		s->p++;
-		if (s->p == s->end || !memchr("\"\\/bfnrtu", *s->p, 9))
-			return bad(s, err, "unknown escape in a string");
-	}
-	if (s->p == s->end)
-		return bad(s, err, "string without end");
-	s->p++;
-	while (s->p < s->end && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r'))
-		s->p++;
-	if (has_nul && s->p < s->end && *s->p == ':')
-		return bad(s, err, "NUL in a member's name");
-	return 0;
+	return c >= '0' && c <= '9';
 }
 
-static size_t scan_digits(struct scan *s)
+/* The value of the four hex digits at p, or -1. */
+static int hex4(const unsigned char *p, const unsigned char *end)
 {
-	const char *from = s->p;
+	int n = 0;
 
-	while (s->p < s->end && *s->p >= '0' && *s->p <= '9')
-		s->p++;
-	return (size_t)(s->p - from);
-}
+	if (end - p < 4)
+		return -1;
+	for (int i = 0; i < 4; i++) {
+		int c = p[i];
+		int digit = is_digit(c) ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
 
-static int scan_number(struct scan *s, struct err *err)
-{
-	const char *from = s->p;
-	bool negative = *s->p == '-', is_integer = true;
-	size_t digits;
-
-	s->p += negative;
-	digits = scan_digits(s);
-	if (digits == 0 || (digits > 1 && from[negative] == '0'))
-		return bad(s, err, "malformed number");
-	if (s->p < s->end && *s->p == '.') {
-		is_integer = false;
-		s->p++;
-		if (scan_digits(s) == 0)
-			return bad(s, err, "malformed number");
-	}
-	if (s->p < s->end && (*s->p | 0x20) == 'e') {
-		is_integer = false;
-		s->p++;
-		if (s->p < s->end && (*s->p == '+' || *s->p == '-'))
-			s->p++;
-		if (scan_digits(s) == 0)
-			return bad(s, err, "malformed number");
-	}
-	if (is_integer && digits >= 19) {
-		static const char int64_min[] = "9223372036854775808", uint64_max[] = "18446744073709551615";
-		const char *max = negative ? int64_min : uint64_max;
-		size_t max_len = strlen(max);
-
-		if (digits > max_len || (digits == max_len && memcmp(from + negative, max, digits) > 0))
-			return bad(s, err, "integer of more than 64 bits");
-	}
-	return 0;
-}
-
-static int scan(struct scan *s, struct err *err)
-{
-	static const struct slice words[] = {{"true", 4}, {"false", 5}, {"null", 4}};
-
-	while (s->p < s->end) {
-		char c = *s->p;
-		size_t i;
-
-		if (c == '"') {
-			s->p++;
-			if (scan_string(s, err))
-				return -1;
-			continue;
-		}
-		if (c == '-' || (c >= '0' && c <= '9')) {
-			if (scan_number(s, err))
-				return -1;
-			continue;
-		}
-		if (c == ':')
-			s->members++;
-		if (c != '\0' && strchr("{}[]:, \t\n\r", c)) {
-			s->p++;
-			continue;
-		}
-		for (i = 0; i < COUNT_OF(words); i++) {
-			if ((size_t)(s->end - s->p) >= words[i].len && memcmp(s->p, words[i].p, words[i].len) == 0)
-				break;
-		}
-		if (i == COUNT_OF(words))
-			return bad(s, err, "unexpected character");
-		s->p += words[i].len;
-	}
-	return 0;
-}
-
-/* Members of all objects in val; the depth was bounded by the tokener. */
-static size_t count_members(json_object *val)
-{
-	size_t n = 0;
-
-	if (json_object_is_type(val, json_type_object)) {
-		n = (size_t)json_object_object_length(val);
-		json_object_object_foreach(val, key, member) {
-			(void)key;
-			n += count_members(member);
-		}
-	} else if (json_object_is_type(val, json_type_array)) {
-		size_t len = json_object_array_length(val);
-
-		for (size_t i = 0; i < len; i++)
-			n += count_members(json_object_array_get_idx(val, i));
+		if (digit < 0)
+			return -1;
+		n = n * 16 + digit;
 	}
 	return n;
 }
 
-json_object *jx_parse(struct slice text, int depth_max, struct err *err)
+/* At the backslash. */
+static int scan_escape(struct scan *s, bool is_name)
 {
-	struct scan s = {.p = text.p, .start = text.p, .end = text.p + text.len};
-	enum json_tokener_error why;
-	json_object *root = NULL;
-	json_tokener *tok;
+	int unit;
 
-	if (text.len == 0 || text.len > INT_MAX) {
-		err_set(err, ERR_PARSE, text.len ? "more than 2 GiB" : "empty text");
-		return NULL;
+	if (s->end - s->p < 2)
+		return scan_bad(s, "end inside a string");
+	if (s->p[1] != 'u') {
+		if (!strchr("\"\\/bfnrt", s->p[1]) || s->p[1] == '\0')
+			return scan_bad(s, "unknown escape");
+		s->p += 2;
+		return 0;
 	}
-	if (scan(&s, err))
-		return NULL;
-	tok = json_tokener_new_ex(depth_max);
+	unit = hex4(s->p + 2, s->end);
+	if (unit < 0)
+		return scan_bad(s, "bad \\u escape");
+	if (unit == 0 && is_name)
+		return scan_bad(s, "NUL in a member name");
+	if (unit >= 0xdc00 && unit <= 0xdfff)
+		return scan_bad(s, "half a surrogate pair");
+	if (unit >= 0xd800 && unit <= 0xdbff) {
+		int low = s->end - s->p >= 12 && s->p[6] == '\\' && s->p[7] == 'u' ? hex4(s->p + 8, s->end) : -1;
+
+		if (low < 0xdc00 || low > 0xdfff)
+			return scan_bad(s, "half a surrogate pair");
+		s->p += 6;
+	}
+	s->p += 6;
+	return 0;
+}
+
+/* At the first byte after the quote; leaves p after the last quote. */
+static int scan_string(struct scan *s, bool is_name)
+{
+	while (s->p < s->end) {
+		unsigned char c = *s->p;
+
+		if (c == '"') {
+			s->p++;
+			return 0;
+		}
+		if (c == '\\') {
+			if (scan_escape(s, is_name))
+				return -1;
+		} else if (c < 0x20) {
+			return scan_bad(s, "control character in a string");
+		} else if (c < 0x80) {
+			s->p++;
+		} else {
+			size_t len = utf8_len((struct slice){(const char *)s->p, (size_t)(s->end - s->p)});
+
+			if (len == 0)
+				return scan_bad(s, "not UTF-8");
+			s->p += len;
+		}
+	}
+	return scan_bad(s, "end inside a string");
+}
+
+static bool scan_digits(struct scan *s)
+{
+	const unsigned char *from = s->p;
+
+	while (s->p < s->end && is_digit(*s->p))
+		s->p++;
+	return s->p > from;
+}
+
+static bool fits_64_bits(struct slice digits, bool is_negative)
+{
+	struct slice most = is_negative ? SLICE("9223372036854775808") : SLICE("18446744073709551615");
+
+	return digits.len < most.len || (digits.len == most.len && memcmp(digits.p, most.p, most.len) <= 0);
+}
+
+static int scan_number(struct scan *s)
+{
+	bool is_negative = *s->p == '-', is_int = true;
+	struct slice digits;
+
+	if (is_negative)
+		s->p++;
+	digits.p = (const char *)s->p;
+	if (!scan_digits(s))
+		return scan_bad(s, "number without digits");
+	digits.len = (size_t)((const char *)s->p - digits.p);
+	if (digits.p[0] == '0' && digits.len > 1)
+		return scan_bad(s, "number with a leading zero");
+	if (s->p < s->end && *s->p == '.') {
+		is_int = false;
+		s->p++;
+		if (!scan_digits(s))
+			return scan_bad(s, "number without digits after the point");
+	}
+	if (s->p < s->end && (*s->p == 'e' || *s->p == 'E')) {
+		is_int = false;
+		s->p++;
+		if (s->p < s->end && (*s->p == '+' || *s->p == '-'))
+			s->p++;
+		if (!scan_digits(s))
+			return scan_bad(s, "number without digits in the exponent");
+	}
+	if (is_int && !fits_64_bits(digits, is_negative)) {
+		buf_add(&s->wide, s->copied, (size_t)(s->p - s->copied));
+		buf_adds(&s->wide, ".0");
+		s->copied = s->p;
+	}
+	return 0;
+}
+
+static int scan_word(struct scan *s, struct slice word)
+{
+	if ((size_t)(s->end - s->p) < word.len || memcmp(s->p, word.p, word.len) != 0)
+		return scan_bad(s, "unexpected character");
+	s->p += word.len;
+	return 0;
+}
+
+static void scan_space(struct scan *s)
+{
+	while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' || *s->p == '\t' || *s->p == '\r'))
+		s->p++;
+}
+
+/* The next byte that is no white space, or -1 at the end. */
+static int scan_peek(struct scan *s)
+{
+	scan_space(s);
+	return s->p < s->end ? *s->p : -1;
+}
+
+/* "name": of a member; p is where a name should be. */
+static int scan_name(struct scan *s)
+{
+	if (scan_peek(s) != '"')
+		return scan_bad(s, "no member name");
+	s->p++;
+	if (scan_string(s, true))
+		return -1;
+	if (scan_peek(s) != ':')
+		return scan_bad(s, "no colon after a member name");
+	s->p++;
+	s->member_count++;
+	return 0;
+}
+
+static int scan_open(struct scan *s, unsigned char kind)
+{
+	if (s->depth == s->depth_max)
+		return scan_bad(s, "too deep");
+	s->open[s->depth++] = kind;
+	s->p++;
+	return 0;
+}
+
+/* After a value: commas and ends of what is open, up to where the next value begins. *done: the text is over. */
+static int scan_after_value(struct scan *s, bool *done)
+{
+	for (;;) {
+		int c = scan_peek(s);
+
+		if (s->depth == 0) {
+			*done = true;
+			return c < 0 ? 0 : scan_bad(s, "bytes after the JSON text");
+		}
+		if (c == ',') {
+			s->p++;
+			return s->open[s->depth - 1] == '{' ? scan_name(s) : 0;
+		}
+		if (c != s->open[s->depth - 1] + 2) /* '}' is '{' + 2, ']' is '[' + 2 */
+			return scan_bad(s, c < 0 ? "end of text" : "no comma or end");
+		s->depth--;
+		s->p++;
+	}
+}
+
+static int scan_text(struct scan *s)
+{
+	bool done = false;
+
+	while (!done) {
+		int c = scan_peek(s), ret;
+
+		if (c == '{' || c == '[') {
+			if (scan_open(s, (unsigned char)c))
+				return -1;
+			if (scan_peek(s) != c + 2) {
+				if (c == '{' && scan_name(s))
+					return -1;
+				continue;
+			}
+			s->depth--;
+			s->p++;
+			ret = 0;
+		} else if (c == '"') {
+			s->p++;
+			ret = scan_string(s, false);
+		} else if (c == '-' || is_digit(c)) {
+			ret = scan_number(s);
+		} else if (c == 't') {
+			ret = scan_word(s, SLICE("true"));
+		} else if (c == 'f') {
+			ret = scan_word(s, SLICE("false"));
+		} else if (c == 'n') {
+			ret = scan_word(s, SLICE("null"));
+		} else {
+			ret = scan_bad(s, c < 0 ? "end of text" : "unexpected character");
+		}
+		if (ret || scan_after_value(s, &done))
+			return -1;
+	}
+	return 0;
+}
+
+/* Subtracts the members of val from *left; sets *is_infinite at a number that a double can't hold. */
+static void walk(json_object *val, size_t *left, bool *is_infinite)
+{
+	switch (json_object_get_type(val)) {
+	case json_type_object: {
+		json_object_object_foreach (val, name, member) {
+			(void)name;
+			(*left)--;
+			walk(member, left, is_infinite);
+		}
+		break;
+	}
+	case json_type_array:
+		for (size_t i = 0, n = json_object_array_length(val); i < n; i++)
+			walk(json_object_array_get_idx(val, i), left, is_infinite);
+		break;
+	case json_type_double:
+		if (!isfinite(json_object_get_double(val)))
+			*is_infinite = true;
+		break;
+	default:
+		break;
+	}
+}
+
+static json_object *parse_scanned(struct slice text, unsigned depth_max, struct err *err)
+{
+	/* One level for json-c's way of counting, one for a scalar inside the deepest level. */
+	json_tokener *tok = json_tokener_new_ex((int)depth_max + 2);
+	json_object *root;
+	enum json_tokener_error why;
+
 	if (!tok) {
-		err_set(err, ERR_NOMEM, "no memory to parse %zu bytes", text.len);
+		err_set(err, ERR_NOMEM, "JSON parser");
 		return NULL;
 	}
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT); /* UTF-8 was checked */
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
 	root = json_tokener_parse_ex(tok, text.p, (int)text.len);
 	why = json_tokener_get_error(tok);
-	if (why == json_tokener_continue && !root) /* a number at the top ends only when something follows it */
-		root = json_tokener_parse_ex(tok, "", 1), why = json_tokener_get_error(tok);
+	if (why == json_tokener_continue) { /* a number at the top could go on */
+		root = json_tokener_parse_ex(tok, " ", 1);
+		why = json_tokener_get_error(tok);
+	}
 	if (why != json_tokener_success)
-		err_set(err, ERR_PARSE, "%s at byte %zu", why == json_tokener_continue ? "text ends too early" : json_tokener_error_desc(why),
-		    json_tokener_get_parse_end(tok));
-	else if (json_tokener_get_parse_end(tok) < text.len && json_tokener_get_parse_end(tok) != 0 &&
-	    strspn(text.p + json_tokener_get_parse_end(tok), " \t\r\n") < text.len - json_tokener_get_parse_end(tok))
-		err_set(err, ERR_PARSE, "bytes after the JSON text");
+		err_set(err, ERR_PARSE, "%s", json_tokener_error_desc(why));
 	else if (!root)
 		err_set(err, ERR_INVALID, "null");
-	else if (count_members(root) != s.members)
-		err_set(err, ERR_INVALID, "a member's name stands twice in one object");
-	else {
-		json_tokener_free(tok);
-		return root;
-	}
 	json_tokener_free(tok);
-	json_object_put(root);
-	return NULL;
+	return root;
+}
+
+json_object *jx_parse(struct slice text, int depth_max, struct err *err)
+{
+	const unsigned char *p = (const unsigned char *)(text.len > 0 ? text.p : "");
+	struct scan s = {.p = p, .start = p, .copied = p, .end = p + text.len, .err = err};
+	json_object *root = NULL;
+	bool is_infinite = false;
+
+	s.depth_max = depth_max > SCAN_DEPTH_MAX ? SCAN_DEPTH_MAX : (unsigned)depth_max;
+	if (text.len > INT_MAX / 4) {
+		err_set(err, ERR_TOO_BIG, "JSON text of %zu bytes", text.len);
+		return NULL;
+	}
+	buf_init(&s.wide, text.len * 2); /* ".0" is less than any integer that needs it */
+	if (scan_text(&s))
+		goto out;
+	if (s.wide.len > 0 || s.wide.fault) {
+		buf_add(&s.wide, s.copied, (size_t)(s.end - s.copied));
+		if (buf_check(&s.wide, err))
+			goto out;
+		text = buf_slice(&s.wide);
+	}
+	root = parse_scanned(text, s.depth_max, err);
+	if (!root)
+		goto out;
+	walk(root, &s.member_count, &is_infinite);
+	if (is_infinite || s.member_count > 0) {
+		json_object_put(root);
+		root = NULL;
+		if (is_infinite)
+			err_set(err, ERR_PARSE, "number out of range");
+		else
+			err_set(err, ERR_INVALID, "a member name twice in one object");
+	}
+out:
+	buf_release(&s.wide);
+	return root;
 }
 
 int jx_add(json_object *obj, const char *key, json_object *val, struct err *err)
 {
+	/* json-c shows a failed json_object_new_*() as NULL, which it would write as null; on failure val stays ours.
+	 */
 	if (obj && val && json_object_object_add(obj, key, val) == 0)
 		return 0;
 	json_object_put(val);
@@ -221,6 +385,13 @@ int jx_append(json_object *array, json_object *val, struct err *err)
 	return err_set(err, ERR_NOMEM, "append to an array");
 }
 
+static json_object *get_typed(json_object *obj, const char *key, json_type type)
+{
+	json_object *val = jx_get(obj, key);
+
+	return json_object_is_type(val, type) ? val : NULL;
+}
+
 json_object *jx_get(json_object *obj, const char *key)
 {
 	json_object *val = NULL;
@@ -228,13 +399,6 @@ json_object *jx_get(json_object *obj, const char *key)
 	if (json_object_is_type(obj, json_type_object))
 		json_object_object_get_ex(obj, key, &val);
 	return val;
-}
-
-static json_object *get_typed(json_object *obj, const char *key, json_type type)
-{
-	json_object *val = jx_get(obj, key);
-
-	return json_object_is_type(val, type) && val ? val : NULL;
 }
 
 json_object *jx_get_object(json_object *obj, const char *key)
@@ -247,13 +411,6 @@ json_object *jx_get_array(json_object *obj, const char *key)
 	return get_typed(obj, key, json_type_array);
 }
 
-struct slice jx_str(json_object *str)
-{
-	if (!json_object_is_type(str, json_type_string))
-		return (struct slice){NULL, 0};
-	return (struct slice){json_object_get_string(str), (size_t)json_object_get_string_len(str)};
-}
-
 struct slice jx_get_str(json_object *obj, const char *key)
 {
 	return jx_str(jx_get(obj, key));
@@ -264,70 +421,111 @@ bool jx_has(json_object *obj, const char *key)
 	return json_object_is_type(obj, json_type_object) && json_object_object_get_ex(obj, key, NULL);
 }
 
-bool jx_is_integer(json_object *val)
+struct slice jx_str(json_object *str)
 {
-	double d;
-
-	if (json_object_is_type(val, json_type_int))
-		return true;
-	if (!json_object_is_type(val, json_type_double))
-		return false;
-	d = json_object_get_double(val);
-	return isfinite(d) && floor(d) == d;
+	if (!json_object_is_type(str, json_type_string))
+		return (struct slice){NULL, 0};
+	return (struct slice){json_object_get_string(str), (size_t)json_object_get_string_len(str)};
 }
 
-void jx_write_str(struct buf *out, struct slice s)
+/* How a byte of a string is written: 0 as it is, 'u' as \u00XX, 1 after a look at its UTF-8, else after a backslash. */
+static char write_as(unsigned char c)
 {
-	const char *run = s.p, *end = s.p + s.len;
+	if (c >= 0x80)
+		return 1;
+	if (c >= 0x20)
+		return c == '"' || c == '\\' ? (char)c : 0;
+	switch (c) {
+	case '\b':
+		return 'b';
+	case '\f':
+		return 'f';
+	case '\n':
+		return 'n';
+	case '\r':
+		return 'r';
+	case '\t':
+		return 't';
+	default:
+		return 'u';
+	}
+}
+
+void jx_write_str(struct buf *out, struct slice str)
+{
+	const unsigned char *p = (const unsigned char *)(str.len > 0 ? str.p : ""), *end = p + str.len, *from = p;
 
 	buf_add(out, "\"", 1);
-	for (const char *p = s.p; p < end; p++) {
-		static const char from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
-		unsigned char c = (unsigned char)*p;
-		size_t len = c < 0x80 ? 1 : utf8_len((struct slice){p, (size_t)(end - p)});
-		const char *at;
+	while (p < end) {
+		char as = write_as(*p);
+		size_t len = 1;
 
-		if (len > 0 && c >= 0x20 && c != '"' && c != '\\') {
-			p += len - 1;
+		if (as == 1) {
+			len = utf8_len((struct slice){(const char *)p, (size_t)(end - p)});
+			if (len > 0)
+				as = 0;
+		}
+		if (as == 0) {
+			p += len;
 			continue;
 		}
-		buf_add(out, run, (size_t)(p - run));
-		run = p + 1;
-		at = c ? strchr(from, c) : NULL;
-		if (len == 0)
-			buf_adds(out, "\357\277\275");
-		else if (at)
-			buf_addf(out, "\\%c", to[at - from]);
+		buf_add(out, from, (size_t)(p - from));
+		if (as == 'u')
+			buf_addf(out, "\\u%04x", *p);
+		else if (as == 1)
+			buf_adds(out, "\xef\xbf\xbd"); /* U+FFFD for a byte that is not UTF-8 */
 		else
-			buf_addf(out, "\\u%04x", c);
+			buf_add(out, (char[]){'\\', as}, 2);
+		from = ++p;
 	}
-	if (run < end)
-		buf_add(out, run, (size_t)(end - run));
+	buf_add(out, from, (size_t)(p - from));
 	buf_add(out, "\"", 1);
 }
 
 static void write_int(struct buf *out, json_object *val)
 {
-	int64_t n = json_object_get_int64(val);
+	int64_t n = json_object_get_int64(val); /* INT64_MAX for what only an uint64_t holds */
 
-	if (n == INT64_MAX) /* also what a larger one is clamped to */
-		buf_addf(out, "%" PRIu64, json_object_get_uint64(val));
+	if (n < 0)
+		buf_addf(out, "%lld", (long long)n);
 	else
-		buf_addf(out, "%" PRId64, n);
+		buf_addf(out, "%llu", (unsigned long long)json_object_get_uint64(val));
 }
 
-static void write_members(struct buf *out, json_object *val)
+static void write_double(struct buf *out, json_object *val)
 {
-	bool first = true;
+	const char *source = json_object_get_userdata(val); /* what json_object_new_double_s() was given */
+	double n = json_object_get_double(val);
+	char text[32];
 
-	json_object_object_foreach(val, key, member) {
-		if (!first)
-			buf_add(out, ",", 1);
-		first = false;
-		jx_write_str(out, slice_str(key));
+	if (source) {
+		buf_adds(out, source);
+		return;
+	}
+	if (!isfinite(n)) {
+		buf_adds(out, "null"); /* as JavaScript does: JSON has no word for it */
+		return;
+	}
+	for (int digits = 15; digits <= 17; digits++) { /* the fewest that read back as the same number */
+		snprintf(text, sizeof(text), "%.*g", digits, n);
+		if (strtod(text, NULL) == n)
+			break;
+	}
+	buf_adds(out, text);
+}
+
+static void write_object(struct buf *out, json_object *obj)
+{
+	const char *before = "{";
+
+	json_object_object_foreach (obj, name, member) {
+		buf_add(out, before, 1);
+		jx_write_str(out, slice_str(name));
 		buf_add(out, ":", 1);
 		jx_write(out, member);
+		before = ",";
 	}
+	buf_adds(out, before[0] == '{' ? "{}" : "}");
 }
 
 void jx_write(struct buf *out, json_object *val)
@@ -342,27 +540,37 @@ void jx_write(struct buf *out, json_object *val)
 	case json_type_int:
 		write_int(out, val);
 		break;
-	case json_type_double: /* json-c keeps the text it read */
-		buf_adds(out, json_object_to_json_string_ext(val, JSON_C_TO_STRING_PLAIN));
+	case json_type_double:
+		write_double(out, val);
 		break;
 	case json_type_string:
 		jx_write_str(out, jx_str(val));
 		break;
 	case json_type_array:
 		buf_add(out, "[", 1);
-		for (size_t i = 0; i < json_object_array_length(val); i++) {
-			if (i)
+		for (size_t i = 0, n = json_object_array_length(val); i < n; i++) {
+			if (i > 0)
 				buf_add(out, ",", 1);
 			jx_write(out, json_object_array_get_idx(val, i));
 		}
 		buf_add(out, "]", 1);
 		break;
 	case json_type_object:
-		buf_add(out, "{", 1);
-		write_members(out, val);
-		buf_add(out, "}", 1);
+		write_object(out, val);
 		break;
 	}
+}
+
+bool jx_is_integer(json_object *val)
+{
+	double n;
+
+	if (json_object_is_type(val, json_type_int))
+		return true;
+	if (!json_object_is_type(val, json_type_double))
+		return false;
+	n = json_object_get_double(val);
+	return isfinite(n) && floor(n) == n;
 }
 
 void jx_add_pointer(struct buf *out, struct slice key)

@@ -1,7 +1,8 @@
 /* common/jx.h - json-c, with the checks that STYLE 2.7 asks for. Not used by the broker's message paths.
  *
  * json-c's reference counts are not atomic, and writing an object as text changes it: an object that several threads
- * see is only ever read by type, _get_ex, iteration and scalar getters (never json_object_get, _put or _to_json_string). */
+ * see is only ever read by type, _get_ex, iteration, scalar getters and jx_write() (never json_object_get, _put or
+ * _to_json_string; never _get_string of what is no string). */
 #ifndef MCP_COMMON_JX_H
 #define MCP_COMMON_JX_H
 
@@ -10,13 +11,13 @@
 #include "common/buf.h"
 
 /* Parses one JSON text of any type, UTF-8, at most depth_max levels. Refused with ERR_PARSE: what is not strictly JSON
- * (single quotes, comments, NaN, Infinity, raw control characters in strings, bytes after the text, a NUL). Refused with
- * ERR_INVALID: a member name twice in one object. One pass of our own over the bytes finds what json-c lets through.
- * NULL means *err is set (JSON null at the top is ERR_INVALID). The caller owns the result. */
+ * (single quotes, comments, NaN, Infinity, raw control characters in strings, bytes after the text, a NUL), too deep, half
+ * a surrogate pair, \u0000 in a name, a number beyond a double's range. Refused with ERR_INVALID: a member name twice in
+ * one object. Integers beyond 64 bits become doubles that keep their digits. One pass of our own over the bytes finds what
+ * json-c lets through. NULL means *err is set (JSON null at the top is ERR_INVALID). The caller owns the result. */
 json_object *jx_parse(struct slice text, int depth_max, struct err *err);
 
-/* Moves val into obj; takes val even on failure. A NULL val or obj (a failed constructor) is
- * ERR_NOMEM. */
+/* Moves val into obj; takes val even on failure. A NULL val or obj (a failed constructor) is ERR_NOMEM. */
 int jx_add(json_object *obj, const char *key, json_object *val, struct err *err);
 int jx_add_str(json_object *obj, const char *key, const char *val, struct err *err);
 int jx_append(json_object *array, json_object *val, struct err *err); /* takes val too */
@@ -30,7 +31,7 @@ bool jx_has(json_object *obj, const char *key);		    /* also with the value null
 struct slice jx_str(json_object *str);			    /* the bytes of a string value; p NULL otherwise */
 
 /* Appends the JSON text of val, compact, '/' not escaped, numbers as they were read. NULL is "null".
- * One writer for all our output. */
+ * One writer for all our output; unlike json-c's it only reads val. */
 void jx_write(struct buf *out, json_object *val);
 /* Appends s as a JSON string with its quotes. A byte that is not UTF-8 (of a text that was cut, or of a program's) becomes U+FFFD. */
 void jx_write_str(struct buf *out, struct slice s);
@@ -38,7 +39,7 @@ void jx_write_str(struct buf *out, struct slice s);
 /* Appends a step of a JSON pointer: '/' and the key, escaped. */
 void jx_add_pointer(struct buf *out, struct slice key);
 
-/* Numbers. Integers are what the text wrote without fraction or exponent, or with a fraction of zero. */
+/* Whether it is a number without a fraction, as JSON Schema means "integer": 1, 1.0 and 1e3 are. */
 bool jx_is_integer(json_object *val);
 
 #endif

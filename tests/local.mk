@@ -19,10 +19,12 @@ EXTRA_DIST += \
 	%D%/conformance/site
 
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
+COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
 UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 if HAVE_CMOCKA
 check_PROGRAMS += %D%/unit/test_guard
 check_PROGRAMS += %D%/unit/test_header
+check_PROGRAMS += %D%/unit/test_jx
 check_PROGRAMS += %D%/unit/test_keys
 check_PROGRAMS += %D%/unit/test_link_client
 check_PROGRAMS += %D%/unit/test_route
@@ -31,6 +33,7 @@ check_PROGRAMS += %D%/unit/test_schema
 check_PROGRAMS += %D%/unit/test_session
 TESTS += %D%/unit/test_guard
 TESTS += %D%/unit/test_header
+TESTS += %D%/unit/test_jx
 TESTS += %D%/unit/test_keys
 TESTS += %D%/unit/test_link_client
 TESTS += %D%/unit/test_route
@@ -42,6 +45,8 @@ endif
 %C%_unit_test_guard_LDADD = $(UNIT_LIBS)
 %C%_unit_test_header_SOURCES = %D%/unit/test_header.c %D%/lib/unit.h
 %C%_unit_test_header_LDADD = $(UNIT_LIBS)
+%C%_unit_test_jx_SOURCES = %D%/unit/test_jx.c %D%/lib/unit.h
+%C%_unit_test_jx_LDADD = $(COMMON_LIBS)
 %C%_unit_test_keys_SOURCES = %D%/unit/test_keys.c %D%/lib/unit.h
 %C%_unit_test_keys_LDADD = $(UNIT_LIBS)
 %C%_unit_test_link_client_SOURCES = %D%/unit/test_link_client.c %D%/lib/fake_broker.c %D%/lib/fake_broker.h
