@@ -75,8 +75,10 @@ static int send_event(struct call *call, struct slice event, struct err *err)
 {
 	struct exchange *x = call->priv->x;
 
-	if (x->phase == EXCHANGE_OPEN && exchange_stream(x, err))
-		return x->stream_refused ? 0 : -1; /* a client that gets one JSON object does without notifications */
+	struct err refused;
+
+	if (x->phase == EXCHANGE_OPEN && exchange_stream(x, &refused))
+		return 0; /* a client that gets one JSON object does without notifications */
 	return link_append(x->w->link, x->phase == EXCHANGE_ACCEPTED ? x->lcall->session_stream : x->stream, event, false, err);
 }
 
@@ -165,7 +167,8 @@ int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_m
 			return err_set(err, ERR_CANCELLED, "cancelled by the client");
 		if (may_stream && call->priv->stream_at_ms < until)
 			until = call->priv->stream_at_ms;
-		memcpy(all, fds, count * sizeof(*fds));
+		if (count)
+			memcpy(all, fds, count * sizeof(*fds));
 		total = add_own(call, all, count);
 		n = poll(all, total, until == UINT64_MAX ? -1 : until <= now ? 0 : until - now > INT_MAX ? INT_MAX : (int)(until - now));
 		if (n < 0 && errno != EINTR)

@@ -41,7 +41,7 @@ static void serve_options(struct exchange *x)
 	refuse(x, 204, extra);
 }
 
-static void serve_health(struct exchange *x, bool with_body)
+static void serve_health(struct exchange *x)
 {
 	struct buf body;
 
@@ -51,21 +51,23 @@ static void serve_health(struct exchange *x, bool with_body)
 	buf_adds(&body, ",\"version\":");
 	jx_write_str(&body, slice_str(x->w->cfg.server_version[0] ? x->w->cfg.server_version : PACKAGE_VERSION));
 	buf_adds(&body, "}\n");
-	exchange_reply(x, 200, "application/json", "Cache-Control: no-store\r\n", with_body ? buf_slice(&body) : SLICE(""));
+	exchange_reply(x, 200, "application/json", "Cache-Control: no-store\r\n", buf_slice(&body));
 	buf_release(&body);
 }
 
-/* Which methods a path has; NULL: this one is among them. */
+/* What Allow says of a path (DT-107, DT-112, DT-113); NULL: this method is served. OPTIONS is, everywhere. */
 static const char *allowed(enum route_kind kind, const char *method)
 {
 	static const struct { enum route_kind kind; const char *allow; } rows[] = {
 	    {ROUTE_MCP, "GET, POST, DELETE, OPTIONS"},
-	    {ROUTE_SSE, "GET, OPTIONS"},
-	    {ROUTE_MESSAGES, "POST, OPTIONS"},
-	    {ROUTE_HEALTH, "GET, HEAD, OPTIONS"},
+	    {ROUTE_SSE, "GET"},
+	    {ROUTE_MESSAGES, "POST"},
+	    {ROUTE_HEALTH, "GET, HEAD"},
 	};
 	size_t len = strlen(method);
 
+	if (strcmp(method, "OPTIONS") == 0)
+		return NULL;
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		const char *p = rows[i].allow;
 
@@ -228,6 +230,7 @@ static int check_key(struct exchange *x)
 void endpoint_serve(struct exchange *x)
 {
 	const char *method = req_env(x->req, "REQUEST_METHOD"), *allow;
+	bool is_modern = is_modern_header(req_env(x->req, "HTTP_MCP_PROTOCOL_VERSION"));
 	const char *length = req_env(x->req, "CONTENT_LENGTH");
 	struct err err = {0};
 
@@ -241,8 +244,7 @@ void endpoint_serve(struct exchange *x)
 	if (allow) {
 		char extra[128];
 
-		snprintf(extra, sizeof(extra), "Allow: %s\r\n",
-		    is_modern_header(req_env(x->req, "HTTP_MCP_PROTOCOL_VERSION")) ? "POST" : allow);
+		snprintf(extra, sizeof(extra), "Allow: %s\r\n", is_modern && x->route.kind == ROUTE_MCP ? "POST" : allow);
 		refuse(x, 405, extra);
 		return;
 	}
@@ -255,10 +257,10 @@ void endpoint_serve(struct exchange *x)
 		return;
 	}
 	if (x->route.kind == ROUTE_HEALTH) {
-		serve_health(x, strcmp(method, "GET") == 0);
+		serve_health(x);
 		return;
 	}
-	if (length && strlen(length) < 20 && strtoull(length, NULL, 10) > (unsigned long long)x->w->cfg.body_max_bytes) {
+	if (length && strtoull(length, NULL, 10) > (unsigned long long)x->w->cfg.body_max_bytes) {
 		err_set(&err, ERR_TOO_BIG, "body of %s bytes, at most %lld are read (body_max_bytes)", length, (long long)x->w->cfg.body_max_bytes);
 		refuse_error(x, 413, NULL, &err);
 		return;

@@ -49,6 +49,7 @@ static void put_head(const struct exchange *x, int status, const char *type, con
 
 void exchange_reply(struct exchange *x, int status, const char *type, const char *extra, struct slice body)
 {
+	const char *method = req_env(x->req, "REQUEST_METHOD");
 	struct buf head;
 	struct err err = {0};
 
@@ -60,6 +61,8 @@ void exchange_reply(struct exchange *x, int status, const char *type, const char
 		buf_adds(&head, "Content-Length: 0\r\n");
 	else if (type)
 		buf_addf(&head, "Content-Length: %zu\r\n", body.len);
+	if (method && strcmp(method, "HEAD") == 0)
+		body = SLICE(""); /* but its length was told */
 	if (buf_check(&head, &err) || req_reply(x->req, buf_slice(&head), body, &err))
 		LOG(DEBUG, "reply.failed", "status=%d why=\"%s\"", status, err.msg);
 	buf_release(&head);
@@ -72,8 +75,11 @@ void exchange_reply_error(struct exchange *x, int status, const char *extra, con
 	buf_init(&body, 65536);
 	rpc_put_error(&body, id, err, data);
 	if (body.fault)
-		buf_clear(&body);
-	exchange_reply(x, status, body.len ? "application/json" : NULL, extra, buf_slice(&body));
+		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+	else if (status == 200)
+		exchange_reply_message(x, status, extra, buf_slice(&body));
+	else
+		exchange_reply(x, status, "application/json", extra, buf_slice(&body));
 	buf_release(&body);
 }
 
@@ -151,7 +157,8 @@ int exchange_stream(struct exchange *x, struct err *err)
 	int ret;
 
 	DIE_UNLESS(x->phase == EXCHANGE_OPEN);
-	if (x->stream_refused || !x->accept.sse)
+	x->stream_refused = x->stream_refused || !x->accept.sse;
+	if (x->stream_refused)
 		return err_set(err, ERR_LIMIT, "this answer is one JSON object");
 	buf_init(&head, HEAD_MAX);
 	exchange_stream_head(x, NULL, &head);

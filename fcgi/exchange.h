@@ -33,7 +33,7 @@ struct exchange {
 	struct link_call *lcall; /* what the broker knows of this request; NULL: nothing */
 	uint64_t stream;
 	uint64_t started_ms;
-	bool stream_refused;   /* opening a stream failed: this exchange stays one JSON object */
+	bool stream_refused;   /* no stream could be had, or the client takes none: the answer stays one JSON object */
 	const char *const *ids; /* JSON texts of the requests it answers */
 	size_t ids_count;
 	bool is_batch;	       /* the answer is an array, even of one */
@@ -43,7 +43,7 @@ struct exchange {
 
 /* One whole answer. extra is more head lines ("Allow: POST\r\n") or NULL; type NULL means no body. All need EXCHANGE_OPEN. */
 void exchange_reply(struct exchange *x, int status, const char *type, const char *extra, struct slice body);
-/* JSON-RPC error as the whole answer, at the HTTP status given; id "" leaves it out. */
+/* JSON-RPC error as the whole answer, at the HTTP status given; id "" leaves it out. At 200 it is as any message (see below). */
 void exchange_reply_error(struct exchange *x, int status, const char *extra, const char *id, const struct err *err, const char *data);
 /* A finished answer of any content: JSON, or an event stream of its one message when the client admits only that. */
 void exchange_reply_message(struct exchange *x, int status, const char *extra, struct slice message);

@@ -21,7 +21,6 @@ struct method {
 	const char *name;
 	unsigned eras; /* bit per enum era */
 	enum shape shape;
-	const char *name_member;
 	handler *handle;
 };
 
@@ -59,11 +58,11 @@ static int set_level(struct call *call, const struct rpc *rpc, struct session *s
 #define MODERN (1u << ERA_MODERN)
 
 static const struct method methods[] = {
-    {"tools/call", BOTH, SHAPE_OWN_META, "name", method_tools_call},
-    {"tools/list", BOTH, SHAPE_CACHEABLE, NULL, method_tools_list},
-    {"server/discover", MODERN, SHAPE_CACHEABLE, NULL, discover},
-    {"ping", LEGACY, SHAPE_PLAIN, NULL, ping},
-    {"logging/setLevel", LEGACY, SHAPE_PLAIN, NULL, set_level},
+    {"tools/call", BOTH, SHAPE_OWN_META, method_tools_call},
+    {"tools/list", BOTH, SHAPE_CACHEABLE, method_tools_list},
+    {"server/discover", MODERN, SHAPE_CACHEABLE, discover},
+    {"ping", LEGACY, SHAPE_PLAIN, ping},
+    {"logging/setLevel", LEGACY, SHAPE_PLAIN, set_level},
 };
 
 const struct method *method_find(enum era era, struct slice name)
@@ -73,11 +72,6 @@ const struct method *method_find(enum era era, struct slice name)
 			return &methods[i];
 	}
 	return NULL;
-}
-
-const char *method_name_member(const struct method *m)
-{
-	return m->name_member;
 }
 
 /* What the era puts before the handler's members. */

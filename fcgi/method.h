@@ -12,8 +12,6 @@ struct method;
 
 /* NULL: no method of this name in this era. */
 const struct method *method_find(enum era era, struct slice name);
-/* Member of params that Mcp-Name repeats ("name"); NULL: none. */
-const char *method_name_member(const struct method *m);
 
 /* Runs it: out gets the whole JSON-RPC answer, result or error, for the request rpc. session is the legacy session, NULL in
  * the modern era. -1 with ERR_CANCELLED: nothing is to be answered; any other outcome is an answer (0). */

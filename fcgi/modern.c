@@ -81,14 +81,21 @@ static int check_envelope(const struct rpc *rpc, struct err *err)
 	return 0;
 }
 
-/* DT-28: Mcp-Name repeats a member of params. */
-static int check_name(const struct exchange *x, const struct method *m, const struct rpc *rpc, struct err *err)
+/* DT-28: Mcp-Name repeats a member of params, also of methods that this server doesn't have (H-08). */
+static int check_name(const struct exchange *x, const struct rpc *rpc, struct err *err)
 {
-	const char *member = method_name_member(m), *header = req_env(x->req, "HTTP_MCP_NAME");
+	static const struct { const char *method, *member; } rows[] = {
+	    {"tools/call", "name"},
+	    {"prompts/get", "name"},
+	    {"resources/read", "uri"},
+	};
+	const char *member = NULL, *header = req_env(x->req, "HTTP_MCP_NAME");
 	struct slice want;
 	struct buf value;
 	int ret;
 
+	for (size_t i = 0; i < COUNT_OF(rows) && !member; i++)
+		member = slice_is(rpc->method, rows[i].method) ? rows[i].member : NULL;
 	if (!member)
 		return 0;
 	want = jx_get_str(rpc->params, member);
@@ -188,11 +195,11 @@ static int check_request(const struct exchange *x, const struct rpc *rpc, const 
 		return err_set(err, ERR_MISMATCH, "header Mcp-Method is missing");
 	if (!slice_is(rpc->method, method))
 		return err_set(err, ERR_MISMATCH, "header Mcp-Method and the method differ");
+	if (check_name(x, rpc, err))
+		return -1;
 	*m = method_find(ERA_MODERN, rpc->method);
 	if (!*m)
 		return err_set(err, ERR_METHOD, "this server has no such method in 2026-07-28");
-	if (check_name(x, *m, rpc, err))
-		return -1;
 	return slice_is(rpc->method, "tools/call") ? check_params(x, rpc, err) : 0;
 }
 

@@ -21,12 +21,18 @@ EXTRA_DIST += \
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
 UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+# A worker with fake tools and a fake broker, under the real fcgi/*.c.
+SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_link.h %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 if HAVE_CMOCKA
 check_PROGRAMS += %D%/unit/test_guard
 check_PROGRAMS += %D%/unit/test_header
 check_PROGRAMS += %D%/unit/test_jx
 check_PROGRAMS += %D%/unit/test_keys
 check_PROGRAMS += %D%/unit/test_link_client
+check_PROGRAMS += %D%/unit/test_endpoint
+check_PROGRAMS += %D%/unit/test_legacy
+check_PROGRAMS += %D%/unit/test_modern
+check_PROGRAMS += %D%/unit/test_oldsse
 check_PROGRAMS += %D%/unit/test_route
 check_PROGRAMS += %D%/unit/test_rpc
 check_PROGRAMS += %D%/unit/test_schema
@@ -36,6 +42,10 @@ TESTS += %D%/unit/test_header
 TESTS += %D%/unit/test_jx
 TESTS += %D%/unit/test_keys
 TESTS += %D%/unit/test_link_client
+TESTS += %D%/unit/test_endpoint
+TESTS += %D%/unit/test_legacy
+TESTS += %D%/unit/test_modern
+TESTS += %D%/unit/test_oldsse
 TESTS += %D%/unit/test_route
 TESTS += %D%/unit/test_rpc
 TESTS += %D%/unit/test_schema
@@ -51,6 +61,14 @@ endif
 %C%_unit_test_keys_LDADD = $(UNIT_LIBS)
 %C%_unit_test_link_client_SOURCES = %D%/unit/test_link_client.c %D%/lib/fake_broker.c %D%/lib/fake_broker.h
 %C%_unit_test_link_client_LDADD = $(UNIT_LIBS)
+%C%_unit_test_endpoint_SOURCES = %D%/unit/test_endpoint.c $(SITE_SOURCES)
+%C%_unit_test_endpoint_LDADD = $(UNIT_LIBS)
+%C%_unit_test_legacy_SOURCES = %D%/unit/test_legacy.c $(SITE_SOURCES)
+%C%_unit_test_legacy_LDADD = $(UNIT_LIBS)
+%C%_unit_test_modern_SOURCES = %D%/unit/test_modern.c $(SITE_SOURCES)
+%C%_unit_test_modern_LDADD = $(UNIT_LIBS)
+%C%_unit_test_oldsse_SOURCES = %D%/unit/test_oldsse.c $(SITE_SOURCES)
+%C%_unit_test_oldsse_LDADD = $(UNIT_LIBS)
 %C%_unit_test_route_SOURCES = %D%/unit/test_route.c %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 %C%_unit_test_route_LDADD = $(UNIT_LIBS)
 %C%_unit_test_rpc_SOURCES = %D%/unit/test_rpc.c %D%/lib/unit.h

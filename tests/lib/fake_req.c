@@ -48,7 +48,7 @@ static int fake_fd(struct req *req, enum link_kind *kind, uint16_t *request_id)
 static void fake_detach(struct req *req)
 {
 	R(req)->answers_count++;
-	R(req)->detached = true;
+	R(req)->is_detached = true;
 }
 
 static const struct req_ops fake_ops = {fake_read, fake_reply, fake_fd, fake_detach};
@@ -103,7 +103,7 @@ void fake_req_set_headers(struct fake_req *r, const char *lines)
 		while (len > 0 && *lines == ' ')
 			lines++, len--;
 		snprintf(value, sizeof(value), "%.*s", (int)len, lines);
-		fake_req_set(r, strcmp(name, "HTTP_CONTENT_TYPE") == 0 ? "CONTENT_TYPE" : name, value);
+		fake_req_set(r, strcmp(name, "HTTP_CONTENT_TYPE") == 0 || strcmp(name, "HTTP_CONTENT_LENGTH") == 0 ? name + 5 : name, value);
 		lines += len + (lines[len] == '\n');
 	}
 }
@@ -117,18 +117,11 @@ void fake_req_set_body(struct fake_req *r, struct slice body)
 	fake_req_set(r, "CONTENT_LENGTH", len);
 }
 
-int fake_req_status(const struct fake_req *r)
-{
-	char text[64];
-
-	return fake_req_header(r, "Status", text, sizeof(text)) ? (int)strtol(text, NULL, 10) : 0;
-}
-
-bool fake_req_header(const struct fake_req *r, const char *name, char *out, size_t size)
+bool fake_head_get(const char *head, const char *name, char *out, size_t size)
 {
 	size_t len = strlen(name);
 
-	for (const char *p = r->head.data; p && *p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) {
+	for (const char *p = head; p && *p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) {
 		if (strncasecmp(p, name, len) != 0 || p[len] != ':')
 			continue;
 		p += len + 1 + strspn(p + len + 1, " ");

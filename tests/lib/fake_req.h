@@ -15,7 +15,7 @@ struct fake_req {
 	int fd;		   /* what a handoff passes; -1: none */
 	struct buf head, answer;
 	unsigned answers_count; /* replies and detachments: has to be 1 in the end */
-	bool detached;
+	bool is_detached;
 };
 
 void fake_req_init(struct fake_req *r);
@@ -25,8 +25,7 @@ void fake_req_set(struct fake_req *r, const char *name, const char *value); /* v
 void fake_req_set_headers(struct fake_req *r, const char *lines);
 void fake_req_set_body(struct fake_req *r, struct slice body); /* with its CONTENT_LENGTH */
 
-int fake_req_status(const struct fake_req *r); /* 0: no answer */
-/* Value of a header of the answer, whatever its case, into out; false: there is none. */
-bool fake_req_header(const struct fake_req *r, const char *name, char *out, size_t size);
+/* Value of a header in the head of an answer, whatever the name's case, into out; false: there is none. */
+bool fake_head_get(const char *head, const char *name, char *out, size_t size);
 
 #endif
