@@ -82,7 +82,8 @@ enum link_stream_flag { LINK_STREAM_MODERN = 1 };	     /* no event ids, no repla
 /* Bodies. ACK and NACK carry the seq of what they answer in corr.
  *
  *  HELLO        u16 version_min, u16 version_max, u32 pid, bytes program_version
- *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max      (or NACK VERSION on the control channel)
+ *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len)
+ *               (or NACK VERSION on the control channel)
  *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, bytes head; descriptor in SCM_RIGHTS.
  *               head is everything to write first: response head, and the first event of HTTP+SSE. Not answered.
  *               Spends the descriptor that OPEN_STREAM or ATTACH reserved.

@@ -278,6 +278,7 @@ static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *bo
 	struct request *req;
 	char text[128];
 	bool bad = false;
+	uint32_t retry_ms;
 	unsigned code;
 
 	LIST_FOREACH(req, &l->sent[h->corr % TABLE_SIZE], hashed)
@@ -287,10 +288,17 @@ static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *bo
 		return; /* a second answer, or one after the deadline, or to what nobody waits for */
 	if (h->type == LINK_NACK) {
 		code = link_get_u16(&in, &bad);
-		link_get_u32(&in, &bad);
+		retry_ms = link_get_u32(&in, &bad);
 		log_quote(text, sizeof(text), link_get_bytes(&in, &bad));
 		if (bad) {
 			log_garbage("malformed NACK");
+			return;
+		}
+		/* Nothing was done, so the same may be said again; not to a broker that is about to go. */
+		if (code == LINK_NACK_BUSY && retry_ms && !l->is_draining &&
+		    now_ms() + retry_ms < req->header.deadline_ms) {
+			req->retry_at_ms = now_ms() + retry_ms;
+			timer_before(l, req->retry_at_ms);
 			return;
 		}
 		req->ret = err_set(req->err, link_nack_err(code), "%s: broker says %s: %s",
@@ -725,7 +733,7 @@ static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 	l->ctl = ctl;
 	l->producer = producer;
 	l->credit = l->credit_full = (int64_t)w.credit_bytes;
-	l->body_max = (size_t)w.body_max + LINK_FRAME_SLACK;
+	l->body_max = w.body_max;
 	l->is_draining = false;
 	l->is_asleep = false;
 	if (thread_start(l, err)) {

@@ -7,8 +7,9 @@
  * anew, as another producer: calls and streams of before are gone. Made after fork; a child that inherits one in use
  * gets ERR_BROKER (pid is checked) and may only link_free() it.
  *
- * Each function waits at most link_timeout_ms. Errors: ERR_BROKER (not reachable), ERR_EXPIRED, or what the NACK says:
- * link_nack_err() (ERR_NO_SESSION, ERR_DUPLICATE, ERR_LIMIT, ERR_BUSY, ERR_GAP, ERR_DELIVERED, ERR_GONE ...). */
+ * Each function waits at most link_timeout_ms, in which a busy broker is asked again. Errors: ERR_BROKER (not
+ * reachable), ERR_EXPIRED, or what the NACK says: link_nack_err() (ERR_NO_SESSION, ERR_DUPLICATE, ERR_LIMIT, ERR_BUSY,
+ * ERR_GAP, ERR_DELIVERED, ERR_GONE ...). */
 #ifndef MCP_FCGI_LINK_CLIENT_H
 #define MCP_FCGI_LINK_CLIENT_H
 
@@ -25,14 +26,15 @@ struct link_will {
 	struct slice event; /* JSON-RPC error that answers it if this worker dies */
 };
 
-/* A call that the broker knows: begun by link_call_begin() or by link_open_stream() without one. Read-only for users. */
+/* A call that the broker knows: begun by link_call_begin() or by link_open_stream() without one. Read-only for users.
+ */
 struct link_call {
 	uint64_t producer, number; /* the broker's name for it; number is 0 when only the session was asked for */
 	uint64_t session_version;
 	uint64_t session_stream; /* handle of the session's own stream */
-	struct buf blob;	 /* of the session */
-	int cancel_fd;		 /* eventfd, readable once anything is cancelled; -1 without a number */
-	atomic_bool cancelled;	 /* the whole call: set before cancel_fd is written */
+	struct buf blob;         /* of the session */
+	int cancel_fd;           /* eventfd, readable once anything is cancelled; -1 without a number */
+	atomic_bool cancelled;   /* the whole call: set before cancel_fd is written */
 };
 
 struct link *link_new(const struct cfg *cfg); /* allocates only; cfg is borrowed; NULL: no memory */

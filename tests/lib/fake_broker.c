@@ -57,13 +57,13 @@ void fake_broker_send(struct fake_broker *fb, enum link_type type, uint64_t corr
 	buf_release(&head);
 }
 
-void fake_broker_nack(struct fake_broker *fb, uint64_t corr, enum link_nack code)
+void fake_broker_nack(struct fake_broker *fb, uint64_t corr, enum link_nack code, uint32_t retry_ms)
 {
 	struct buf body;
 
 	buf_init(&body, 64);
 	link_put_u16(&body, (uint16_t)code);
-	link_put_u32(&body, 0);
+	link_put_u32(&body, retry_ms);
 	link_put_bytes(&body, SLICE("as the test wants"));
 	fake_broker_send(fb, LINK_NACK, corr, 0, buf_slice(&body));
 	buf_release(&body);

@@ -34,7 +34,7 @@ unsigned fake_broker_wait(struct fake_broker *fb, enum link_type type, unsigned 
 
 /* For hooks: to the producer of the message that is being handled. */
 void fake_broker_send(struct fake_broker *fb, enum link_type type, uint64_t corr, uint64_t stream, struct slice body);
-void fake_broker_nack(struct fake_broker *fb, uint64_t corr, enum link_nack code);
+void fake_broker_nack(struct fake_broker *fb, uint64_t corr, enum link_nack code, uint32_t retry_ms);
 void fake_broker_cancelled(struct fake_broker *fb, uint64_t call, const char *id);
 void fake_broker_credit(struct fake_broker *fb, uint64_t bytes);
 void fake_broker_send_raw(struct fake_broker *fb, const struct slice *frames, size_t count);

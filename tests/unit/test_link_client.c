@@ -242,7 +242,7 @@ static bool say_no(struct fake_broker *fb, const struct fake_msg *msg, void *arg
 	(void)arg;
 	if (msg->head.type == LINK_CALL_END)
 		return false;
-	fake_broker_nack(fb, msg->head.seq, nack_code);
+	fake_broker_nack(fb, msg->head.seq, nack_code, 0);
 	return true;
 }
 
@@ -280,6 +280,29 @@ static void test_nacks(void **state)
 		assert_null(call);
 	}
 	assert_int_equal(fake_broker_count(b->broker, LINK_CALL_END), 0); /* what was refused never began */
+}
+
+static bool be_busy(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)arg;
+	if (msg->head.type != LINK_CALL_BEGIN || fake_broker_count(fb, LINK_CALL_BEGIN) == 3)
+		return false;
+	fake_broker_nack(fb, msg->head.seq, LINK_NACK_BUSY, 30);
+	return true;
+}
+
+static void test_busy(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *call;
+	uint64_t began_ms;
+	struct err err;
+
+	start(b, be_busy);
+	began_ms = now_ms();
+	expect(begin(b, &call, &err), &err, ERR_NONE, "busy three times");
+	assert_in_range(now_ms() - began_ms, 89, 2000);
+	link_call_end(b->link, &call);
 }
 
 /* --- a broker that goes, or was never there --- */
@@ -813,6 +836,7 @@ int main(void)
 	    TEST(test_lost_ack),
 	    TEST(test_deadline),
 	    TEST(test_nacks),
+	    TEST(test_busy),
 	    TEST(test_broker_gone),
 	    TEST(test_broker_gone_under_load),
 	    TEST(test_handshakes),
