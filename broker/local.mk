@@ -1,1 +1,21 @@
-# broker/: what it builds and installs
+# broker/: mcp-broker, the one process per host that owns sessions and streams; the library is for its tests
+noinst_LIBRARIES += libbroker.a
+libbroker_a_SOURCES = \
+	%D%/broker.c %D%/broker.h \
+	%D%/bus.c %D%/bus.h \
+	%D%/call.c %D%/call.h \
+	%D%/conn.c %D%/conn.h \
+	%D%/ctl.c %D%/ctl.h \
+	%D%/handle.c %D%/handle.h \
+	%D%/loop.c %D%/loop.h \
+	%D%/producer.c %D%/producer.h \
+	%D%/record.c %D%/record.h \
+	%D%/server.c %D%/server.h \
+	%D%/session.c %D%/session.h \
+	%D%/store.h %D%/store_memory.c \
+	%D%/stream.c %D%/stream.h %D%/stream_tbl.h \
+	%D%/table.c %D%/table.h \
+	%D%/wheel.c %D%/wheel.h
+bin_PROGRAMS += mcp-broker
+mcp_broker_SOURCES = %D%/main.c
+mcp_broker_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)

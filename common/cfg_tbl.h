@@ -44,6 +44,7 @@ CFG_INT(stream_heartbeat_modern_ms, 5000, 100, 600000, "ms", "The same for 2026-
 CFG_INT(stream_keep_s, 300, 0, 86400, "s", "How long a finished stream can be resumed")
 CFG_INT(stream_log_max_bytes, 4194304, 65536, 268435456, "bytes", "Events kept per stream")
 CFG_INT(stream_max, 10000, 1, 1000000, "streams", "Streams that the broker holds")
+CFG_INT(stream_stall_s, 120, 1, 86400, "s", "How long a connection may take no bytes that wait for it")
 CFG_INT(stream_sndbuf_bytes, 65536, 4096, 4194304, "bytes", "SO_SNDBUF of an adopted connection")
 
 CFG_BOOL(broker_autostart, true, "A worker that finds no broker starts one")
@@ -54,6 +55,8 @@ CFG_INT(broker_fd_reserve, 64, 16, 4096, "descriptors", "Descriptors that the br
 CFG_INT(broker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets streams finish")
 
 CFG_INT(link_credit_bytes, 8388608, 65536, 268435456, "bytes", "Event bytes that one worker may have under way to the broker")
+CFG_INT(link_window, 4096, 64, 65536, "messages", "Answers to one worker that the broker remembers, for retries")
+CFG_INT(link_backlog_max, 1024, 16, 65536, "messages", "Answers that wait for one worker that doesn't read, before it is cut off")
 CFG_INT(link_timeout_ms, 5000, 100, 60000, "ms", "How long a worker waits for the broker's answer")
 
 CFG_LIST(exec_dirs, "Directories of tools: a program NAME with a manifest NAME.json beside it")

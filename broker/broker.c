@@ -1,0 +1,118 @@
+#include "config.h"
+
+#include <sys/resource.h>
+
+#include "broker/broker.h"
+#include "broker/call.h"
+#include "broker/conn.h"
+#include "broker/producer.h"
+#include "broker/session.h"
+#include "broker/stream.h"
+#include "common/link.h"
+#include "common/log.h"
+#include "common/rnd.h"
+#include "common/banned.h"
+
+#define EXPANSION_MAX 8 /* an event of nothing but line breaks: seven bytes, "data: " and LF, for each */
+
+static void wake(void *arg)
+{
+	loop_wake(arg);
+}
+
+size_t broker_frame_max(const struct broker *b)
+{
+	return (size_t)b->cfg->body_max_bytes + LINK_FRAME_SLACK;
+}
+
+int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg), void *turn_arg, struct err *err)
+{
+	memset(b, 0, sizeof(*b));
+	b->cfg = cfg;
+	/* A worker that still holds a handle of an earlier broker must not meet a stream of this one. */
+	b->next_handle = (rnd_u64() & 0xffffffffff) + 1;
+	buf_init(&b->event, EXPANSION_MAX * broker_frame_max(b));
+	buf_init(&b->frame, EXPANSION_MAX * broker_frame_max(b) * 2);
+	if (table_init(&b->producers) || table_init(&b->sessions) || table_init(&b->calls) || table_init(&b->streams)) {
+		err_set(err, ERR_NOMEM, "tables");
+		goto fail;
+	}
+	if (loop_init(&b->loop, turn, turn_arg, err))
+		goto fail;
+	b->store = store_memory_open(wake, &b->loop, err);
+	if (!b->store)
+		goto fail;
+	return 0;
+fail:
+	broker_release(b);
+	return -1;
+}
+
+void broker_release(struct broker *b)
+{
+	struct table_node *n;
+
+	while ((n = table_any(&b->calls)) != NULL)
+		call_close(TABLE_OF(n, struct call, node));
+	while ((n = table_any(&b->sessions)) != NULL)
+		session_close(TABLE_OF(n, struct session, node), "shutdown");
+	while ((n = table_any(&b->streams)) != NULL)
+		stream_close(TABLE_OF(n, struct stream, node), "shutdown");
+	while (b->conns)
+		conn_close(b->conns, "shutdown");
+	while ((n = table_any(&b->producers)) != NULL)
+		producer_close(TABLE_OF(n, struct producer, node));
+	if (b->store)
+		b->store->close(&b->store);
+	loop_release(&b->loop);
+	table_release(&b->producers);
+	table_release(&b->sessions);
+	table_release(&b->calls);
+	table_release(&b->streams);
+	buf_release(&b->frame);
+	buf_release(&b->event);
+}
+
+int broker_budget_fds(struct broker *b, struct err *err)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim))
+		return err_sys(err, "descriptor limit");
+	if (lim.rlim_cur < lim.rlim_max) {
+		struct rlimit wanted = {lim.rlim_max, lim.rlim_max};
+
+		if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+			lim = wanted;
+	}
+	if (lim.rlim_cur == RLIM_INFINITY || lim.rlim_cur > 1 << 20)
+		lim.rlim_cur = 1 << 20;
+	if (lim.rlim_cur <= (rlim_t)b->cfg->broker_fd_reserve)
+		return err_set(err, ERR_LIMIT, "RLIMIT_NOFILE %ju leaves nothing beside broker_fd_reserve %jd",
+		    (uintmax_t)lim.rlim_cur, (intmax_t)b->cfg->broker_fd_reserve);
+	b->fd_max = (size_t)lim.rlim_cur - (size_t)b->cfg->broker_fd_reserve;
+	return 0;
+}
+
+bool broker_fd_take(struct broker *b, size_t count)
+{
+	static struct log_rate rate;
+	size_t used = b->fd_used + b->fd_reserved;
+	unsigned dropped;
+
+	if (count > b->fd_max || used > b->fd_max - count) {
+		if (log_rate_ok(&rate, 1, 10000, &dropped))
+			LOG(ERROR, "broker.fds_exhausted", "used=%zu max=%zu not_logged=%u", used, b->fd_max, dropped);
+		return false;
+	}
+	b->fd_used += count;
+	if ((used + count) * 10 >= b->fd_max * 9 && log_rate_ok(&rate, 1, 10000, &dropped))
+		LOG(WARN, "broker.fds_short", "used=%zu max=%zu", used + count, b->fd_max);
+	return true;
+}
+
+void broker_fd_give(struct broker *b, size_t count)
+{
+	DIE_UNLESS(count <= b->fd_used);
+	b->fd_used -= count;
+}

@@ -1,0 +1,53 @@
+/* broker/broker.h - what the broker's objects share: settings, loop, store, tables, and the budget of descriptors.
+ *
+ * The objects and who owns whom:
+ *
+ *   producer  a worker process: identity, what it was answered, what it may still send; owns nothing but its bookkeeping
+ *   session   a legacy client; owns its own stream, knows its calls and other streams
+ *   call      a request under way: who works on it, and its will
+ *   stream    a log of events with one reader at most; lives in the table until it is CLOSED
+ *   conn      the reader: an adopted connection with a cursor
+ *
+ * Each of them is found by its key in a table, and dies by its own x_close(), which unlinks it from everything and
+ * leaves the memory to the end of the turn (loop_doom), so a pointer is good for the rest of the callback. */
+#ifndef MCP_BROKER_BROKER_H
+#define MCP_BROKER_BROKER_H
+
+#include "broker/loop.h"
+#include "broker/store.h"
+#include "broker/table.h"
+#include "common/buf.h"
+#include "common/cfg.h"
+
+struct broker {
+	const struct cfg *cfg; /* borrowed */
+	struct loop loop;
+	struct store *store;	  /* owned */
+	struct bus *bus;	  /* owned by server.c */
+	struct table producers;	  /* by id */
+	struct table sessions;	  /* by session id */
+	struct table calls;	  /* by producer and number */
+	struct table streams;	  /* by handle */
+	struct conn *conns;	  /* list of all */
+	uint64_t next_handle;
+	size_t stream_count;	  /* without the sessions' own */
+	size_t fd_max, fd_used, fd_reserved;
+	struct buf frame, event;  /* scratch: one turn of one connection */
+	bool draining;		  /* nothing new begins */
+};
+
+/* frame_max: bytes of the largest link frame. *b is usable by the other modules afterwards. */
+int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg), void *turn_arg, struct err *err);
+/* Closes everything in the tables, without a word to anybody, then loop and store. */
+void broker_release(struct broker *b);
+
+/* Raises the soft limit of descriptors to the hard one, and sets fd_max to what may be given to clients. */
+int broker_budget_fds(struct broker *b, struct err *err);
+/* Descriptors that are about to be open, or were closed. take: false at the limit. */
+bool broker_fd_take(struct broker *b, size_t count);
+void broker_fd_give(struct broker *b, size_t count);
+
+/* Largest frame of the link: what MAXMSGSIZE and WELCOME say. */
+size_t broker_frame_max(const struct broker *b);
+
+#endif

@@ -1,0 +1,287 @@
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <zmq.h>
+
+#include "broker/bus.h"
+#include "broker/ctl.h"
+#include "broker/handle.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+#define BUS_TURN_MAX   64 /* messages received per turn of the loop */
+#define BUS_HWM	       128
+#define BUS_FRAMES_MAX 4 /* routing id, header, key, body */
+
+struct bus_message {
+	struct bus_message *next;
+	size_t body_len;
+	char bytes[]; /* header, body */
+};
+
+struct bus {
+	struct broker *broker; /* borrowed */
+	void *context, *socket;
+	uv_poll_t watch;
+	bool is_watched;
+	size_t waiting_count; /* of all producers */
+	struct log_rate rate;
+};
+
+static int set_int(void *socket, int option, int value)
+{
+	return zmq_setsockopt(socket, option, &value, sizeof(value));
+}
+
+static void on_zmq_fd(uv_poll_t *watch, int status, int events)
+{
+	(void)watch, (void)status, (void)events; /* the turn looks */
+}
+
+int bus_open(struct broker *b, const char *path, struct err *err)
+{
+	struct bus *bus = mem_alloc(1, sizeof(*bus));
+	int64_t frame_max = (int64_t)broker_frame_max(b);
+	char address[512];
+	size_t len = sizeof(int);
+	int fd = -1, rc;
+
+	if (!bus)
+		return err_set(err, ERR_NOMEM, "data channel");
+	bus->broker = b;
+	b->bus = bus;
+	snprintf(address, sizeof(address), "ipc://%s", path);
+	bus->context = zmq_ctx_new();
+	bus->socket = bus->context ? zmq_socket(bus->context, ZMQ_ROUTER) : NULL;
+	if (!bus->socket || set_int(bus->socket, ZMQ_ROUTER_MANDATORY, 1) || set_int(bus->socket, ZMQ_LINGER, 0) ||
+	    set_int(bus->socket, ZMQ_SNDHWM, BUS_HWM) || set_int(bus->socket, ZMQ_RCVHWM, BUS_HWM) ||
+	    zmq_setsockopt(bus->socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof(frame_max)) ||
+	    zmq_bind(bus->socket, address) || zmq_getsockopt(bus->socket, ZMQ_FD, &fd, &len)) {
+		err_set(err, ERR_BROKER, "%s: %s", address, zmq_strerror(zmq_errno()));
+		bus_close(b);
+		return -1;
+	}
+	rc = uv_poll_init(&b->loop.uv, &bus->watch, fd);
+	if (rc) {
+		bus_close(b);
+		return err_set(err, ERR_SYS, "watch the data channel: %s", uv_strerror(rc));
+	}
+	bus->is_watched = true;
+	uv_poll_start(&bus->watch, UV_READABLE, on_zmq_fd);
+	return 0;
+}
+
+static void on_unwatched(uv_handle_t *watch)
+{
+	mem_free(TABLE_OF(watch, struct bus, watch));
+}
+
+void bus_close(struct broker *b)
+{
+	struct bus *bus = b->bus;
+
+	if (!bus)
+		return;
+	b->bus = NULL;
+	if (bus->is_watched)
+		uv_close((uv_handle_t *)&bus->watch, on_unwatched);
+	if (bus->socket)
+		zmq_close(bus->socket);
+	if (bus->context)
+		zmq_ctx_term(bus->context);
+	if (!bus->is_watched)
+		mem_free(bus);
+}
+
+static void drop(struct bus *bus, const char *why, uint64_t producer)
+{
+	unsigned dropped;
+
+	if (log_rate_ok(&bus->rate, 5, 10000, &dropped))
+		LOG(WARN, "bus.dropped", "producer=%016" PRIx64 " why=\"%s\" not_logged=%u", producer, why, dropped);
+}
+
+static struct slice frame_of(zmq_msg_t *m)
+{
+	return (struct slice){zmq_msg_data(m), zmq_msg_size(m)};
+}
+
+/* A message is what it should be, or it is dropped: who sent it can't be trusted to understand an answer. */
+static void take_message(struct bus *bus, zmq_msg_t *frames, int count)
+{
+	unsigned char routing[LINK_ROUTING_LEN];
+	struct slice id = frame_of(&frames[0]), body;
+	struct link_header h;
+	struct producer *p;
+	struct err err;
+
+	if (count != BUS_FRAMES_MAX) {
+		drop(bus, "not four frames", 0);
+		return;
+	}
+	if (link_get_header(frame_of(&frames[1]), &h, &err)) {
+		drop(bus, err.msg, 0);
+		return;
+	}
+	link_routing_id(h.producer, routing);
+	if (!slice_eq(id, (struct slice){(const char *)routing, sizeof(routing)})) {
+		drop(bus, "the routing id is not the producer's", h.producer);
+		return;
+	}
+	p = producer_find(bus->broker, h.producer);
+	if (!p) {
+		drop(bus, "unknown producer", h.producer);
+		return;
+	}
+	body = frame_of(&frames[3]);
+	if (h.body_len != body.len) {
+		drop(bus, "the body's length is not the header's", h.producer);
+		return;
+	}
+	handle_message(p, &h, frame_of(&frames[2]), body);
+}
+
+/* Receives one message of however many frames. False: there was none. */
+static bool receive(struct bus *bus)
+{
+	zmq_msg_t frames[BUS_FRAMES_MAX], surplus;
+	int count = 0;
+	bool more = true;
+
+	while (more) {
+		zmq_msg_t *m = count < BUS_FRAMES_MAX ? &frames[count] : &surplus;
+
+		zmq_msg_init(m);
+		if (zmq_msg_recv(m, bus->socket, ZMQ_DONTWAIT) == -1) {
+			zmq_msg_close(m);
+			break; /* only before the first frame: messages arrive whole */
+		}
+		more = zmq_msg_more(m);
+		if (m == &surplus)
+			zmq_msg_close(m);
+		count++;
+	}
+	if (count > 0)
+		take_message(bus, frames, count);
+	for (int i = 0; i < count && i < BUS_FRAMES_MAX; i++)
+		zmq_msg_close(&frames[i]);
+	return count > 0;
+}
+
+/* 0, or -1 with errno: EAGAIN (the worker doesn't read), EHOSTUNREACH (it isn't connected). */
+static int send_frames(struct bus *bus, uint64_t producer, const void *header, struct slice body)
+{
+	unsigned char routing[LINK_ROUTING_LEN];
+
+	link_routing_id(producer, routing);
+	if (zmq_send(bus->socket, routing, sizeof(routing), ZMQ_SNDMORE | ZMQ_DONTWAIT) == -1)
+		return -1;
+	/* The first frame chose the pipe and had room in it: the others can't fail. */
+	zmq_send(bus->socket, header, LINK_HEADER_LEN, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+	zmq_send(bus->socket, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+	zmq_send(bus->socket, body.p, body.len, ZMQ_DONTWAIT);
+	return 0;
+}
+
+static void wait_in_line(struct producer *p, const void *header, struct slice body)
+{
+	struct bus_message *m = NULL;
+
+	if (p->waiting_count < (size_t)p->broker->cfg->link_backlog_max)
+		m = mem_alloc(1, sizeof(*m) + LINK_HEADER_LEN + body.len);
+	if (!m) {
+		ctl_close(p->ctl, "it does not read the data channel");
+		return;
+	}
+	m->body_len = body.len;
+	memcpy(m->bytes, header, LINK_HEADER_LEN);
+	if (body.len)
+		memcpy(m->bytes + LINK_HEADER_LEN, body.p, body.len);
+	*p->waiting_tail = m;
+	p->waiting_tail = &m->next;
+	p->waiting_count++;
+	p->broker->bus->waiting_count++;
+}
+
+static void take_first(struct producer *p)
+{
+	struct bus_message *m = p->waiting;
+
+	p->waiting = m->next;
+	if (!p->waiting)
+		p->waiting_tail = &p->waiting;
+	p->waiting_count--;
+	p->broker->bus->waiting_count--;
+	mem_free(m);
+}
+
+void bus_forget(struct producer *p)
+{
+	while (p->waiting)
+		take_first(p);
+}
+
+void bus_send(struct producer *p, const struct link_header *h, struct slice body)
+{
+	struct bus *bus = p->broker->bus;
+	struct link_header full = *h;
+	struct buf header;
+
+	if (!p->ctl || !bus)
+		return;
+	full.version = LINK_VERSION;
+	full.body_len = (uint32_t)body.len;
+	buf_init(&header, LINK_HEADER_LEN);
+	link_put_header(&header, &full);
+	if (buf_check(&header, NULL)) {
+		ctl_close(p->ctl, "no memory for an answer");
+		return;
+	}
+	if (p->waiting)
+		wait_in_line(p, header.data, body);
+	else if (send_frames(bus, p->id, header.data, body) == 0)
+		;
+	else if (errno == EAGAIN)
+		wait_in_line(p, header.data, body);
+	else
+		drop(bus, zmq_strerror(errno), p->id);
+	buf_release(&header);
+}
+
+static void send_waiting(struct table_node *n, void *arg)
+{
+	struct producer *p = TABLE_OF(n, struct producer, node);
+	struct bus *bus = arg;
+
+	while (p->waiting) {
+		struct bus_message *m = p->waiting;
+
+		if (send_frames(bus, p->id, m->bytes, (struct slice){m->bytes + LINK_HEADER_LEN, m->body_len}) &&
+		    errno == EAGAIN)
+			return;
+		take_first(p);
+	}
+}
+
+bool bus_turn(struct broker *b)
+{
+	struct bus *bus = b->bus;
+	size_t len = sizeof(int);
+	int events = 0;
+
+	if (!bus)
+		return false;
+	if (bus->waiting_count > 0)
+		table_each(&b->producers, send_waiting, bus);
+	for (int n = 0; n < BUS_TURN_MAX; n++) {
+		if (!receive(bus))
+			break;
+	}
+	if (zmq_getsockopt(bus->socket, ZMQ_EVENTS, &events, &len) == -1)
+		return true; /* EINTR: ask again */
+	return events & ZMQ_POLLIN;
+}

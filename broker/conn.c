@@ -1,0 +1,433 @@
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/conn.h"
+#include "broker/record.h"
+#include "broker/stream.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/sse.h"
+#include "common/banned.h"
+
+#define SCRATCH_KEEP_MAX (1 << 20) /* bytes: a scratch buffer that had to grow beyond is given back */
+
+/* One read of the log. Lives on its own: the connection may go while the store works. */
+struct conn_read {
+	struct store_read read;
+	uint64_t seqs[STORE_READ_MAX];
+	uint64_t cursor_after;
+	struct conn *conn; /* NULL: it has gone */
+};
+
+struct conn {
+	uv_poll_t watch;
+	struct broker *broker;	/* borrowed */
+	struct stream *stream;	/* borrowed; NULL: it left its stream, or never had one */
+	struct conn *next, **at; /* in broker->conns */
+	int fd;			/* owned */
+	enum link_kind kind;
+	uint16_t request_id;
+	bool is_ending;		/* the end is in out, or was written: then close */
+	bool is_closed, is_watching_write;
+	uint32_t heartbeat_ms;
+	uint64_t cursor;	/* taken from the log up to here, into the kernel or into out */
+	char *out;		/* owned: what the kernel didn't take; NULL: nothing */
+	size_t out_len, out_sent;
+	uint64_t progress_ms;	/* loop_now() when the kernel last took something */
+	struct conn_read *reading; /* owned by the store until it is done */
+	struct loop_task task;
+	struct wheel_timer timer;
+	struct loop_doom doom;
+};
+
+static void free_conn(struct loop_doom *d)
+{
+	struct conn *c = TABLE_OF(d, struct conn, doom);
+
+	mem_free(c->out);
+	mem_free(c);
+}
+
+static void on_unwatched(uv_handle_t *watch)
+{
+	struct conn *c = TABLE_OF(watch, struct conn, watch);
+
+	loop_doom(&c->broker->loop, &c->doom, free_conn);
+}
+
+void conn_close(struct conn *c, const char *why)
+{
+	struct stream *s = c->stream;
+
+	if (c->is_closed)
+		return;
+	c->is_closed = true;
+	LOG(DEBUG, "conn.close", "fd=%d stream=%" PRIu64 " why=\"%s\"", c->fd, s ? s->handle : 0, why);
+	*c->at = c->next;
+	if (c->next)
+		c->next->at = c->at;
+	if (c->reading)
+		c->reading->conn = NULL;
+	c->reading = NULL;
+	c->stream = NULL;
+	loop_unsoon(&c->broker->loop, &c->task);
+	loop_untimer(&c->broker->loop, &c->timer);
+	uv_close((uv_handle_t *)&c->watch, on_unwatched);
+	close(c->fd);
+	broker_fd_give(c->broker, 1);
+	if (s)
+		stream_detach(s, c, why);
+}
+
+uint64_t conn_cursor(const struct conn *c)
+{
+	return c->cursor;
+}
+
+void conn_kick(struct conn *c)
+{
+	if (!c->is_closed)
+		loop_soon(&c->broker->loop, &c->task);
+}
+
+static void on_io(uv_poll_t *watch, int status, int events);
+
+/* A pipe has no RDHUP: its reader's end shows as an error. A CGI socket was half-closed from the start, so only a whole
+ * hang-up counts, and PRI stands for "nothing but that". */
+static void watch(struct conn *c, bool want_write)
+{
+	int events = c->kind == LINK_KIND_FCGI ? UV_READABLE : c->kind == LINK_KIND_PIPE ? UV_DISCONNECT : UV_PRIORITIZED;
+
+	c->is_watching_write = want_write;
+	uv_poll_start(&c->watch, events | (want_write ? UV_WRITABLE : 0), on_io);
+}
+
+/* What the kernel takes now: 0 .. len; -1: the peer is gone, and so is c. */
+static ssize_t write_some(struct conn *c, const char *p, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = c->kind == LINK_KIND_PIPE ? write(c->fd, p, len) : send(c->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n == -1 && errno == EINTR);
+	if (n > 0)
+		c->progress_ms = loop_now(&c->broker->loop);
+	if (n >= 0)
+		return n;
+	if (errno == EAGAIN)
+		return 0;
+	conn_close(c, "the peer is gone");
+	return -1;
+}
+
+/* Writes what was left over. False: some still is, or c is closed. */
+static bool flush(struct conn *c)
+{
+	ssize_t n;
+
+	if (c->out) {
+		n = write_some(c, c->out + c->out_sent, c->out_len - c->out_sent);
+		if (n < 0)
+			return false;
+		c->out_sent += (size_t)n;
+		if (c->out_sent < c->out_len) {
+			if (!c->is_watching_write)
+				watch(c, true);
+			return false;
+		}
+		mem_free(c->out);
+		c->out = NULL;
+		if (c->stream)
+			stream_delivered(c->stream, c->cursor);
+	}
+	if (c->is_ending) {
+		conn_close(c, "ended");
+		return false;
+	}
+	if (c->is_watching_write)
+		watch(c, false);
+	return true;
+}
+
+/* Writes bytes, keeps what is left. Nothing was left over before. Returns how many bytes went, -1: c is closed. */
+static ssize_t write_bytes(struct conn *c, struct slice bytes)
+{
+	ssize_t n = write_some(c, bytes.p, bytes.len);
+
+	if (n < 0 || (size_t)n == bytes.len)
+		return n;
+	c->out = mem_dup(bytes.p + n, bytes.len - (size_t)n);
+	if (!c->out) {
+		conn_close(c, "no memory for what the client didn't take");
+		return -1;
+	}
+	c->out_len = bytes.len - (size_t)n;
+	c->out_sent = 0;
+	c->progress_ms = loop_now(&c->broker->loop);
+	watch(c, true);
+	return n;
+}
+
+static void release_scratch(struct buf *b)
+{
+	if (b->cap > SCRATCH_KEEP_MAX)
+		buf_release(b);
+	else
+		buf_clear(b);
+}
+
+static void on_read(struct store_op *op, int status)
+{
+	struct conn_read *r = TABLE_OF(op, struct conn_read, read.op);
+	struct conn *c = r->conn;
+	size_t ends[STORE_READ_MAX], count = r->read.count, sent = 0;
+	struct buf *frame, *event;
+	ssize_t n;
+
+	if (!c) { /* its bytes belong to whoever comes after it */
+		mem_free(r);
+		return;
+	}
+	c->reading = NULL;
+	frame = &c->broker->frame;
+	event = &c->broker->event;
+	for (size_t i = 0; i < count && c->stream; i++) {
+		char id[STREAM_EVENT_ID_SIZE] = "";
+
+		if (!c->stream->is_modern)
+			stream_put_event_id(c->stream, r->seqs[i], id);
+		buf_clear(event);
+		sse_add_event(event, slice_str(id), "message", r->read.events[i]);
+		if (buf_check(event, NULL)) /* as in frame, below */
+			frame->fault = event->fault;
+		record_put_stdout(frame, c->kind, c->request_id, buf_slice(event));
+		ends[i] = frame->len;
+	}
+	if (status || buf_check(frame, NULL)) {
+		conn_close(c, status ? "the log could not be read" : "no memory for events");
+	} else if (c->stream) {
+		c->cursor = r->cursor_after;
+		n = write_bytes(c, buf_slice(frame));
+		if (n >= 0 && c->stream && !c->out)
+			stream_delivered(c->stream, c->cursor);
+		for (; n >= 0 && c->out && sent < count && ends[sent] <= (size_t)n; sent++)
+			;
+		if (sent > 0 && c->stream)
+			stream_delivered(c->stream, r->seqs[sent - 1]);
+		conn_kick(c);
+	}
+	release_scratch(frame);
+	release_scratch(event);
+	mem_free(r);
+}
+
+/* False: no memory; the timer tries again. */
+static bool start_read(struct conn *c)
+{
+	struct conn_read *r = mem_alloc(1, sizeof(*r));
+	uint64_t cursor = c->cursor;
+
+	if (!r)
+		return false;
+	stream_fill_read(c->stream, &cursor, &r->read, r->seqs);
+	if (r->read.count == 0) { /* only lost events */
+		c->cursor = cursor;
+		stream_delivered(c->stream, cursor);
+		mem_free(r);
+		return true;
+	}
+	r->conn = c;
+	r->cursor_after = cursor;
+	r->read.op.done = on_read;
+	c->reading = r;
+	c->broker->store->read(c->broker->store, &r->read);
+	return true;
+}
+
+/* The end as bytes, after what is left over. */
+static void put_end(struct conn *c)
+{
+	struct buf all;
+
+	if (c->is_ending)
+		return;
+	buf_init(&all, SIZE_MAX / 2);
+	if (c->out)
+		buf_add(&all, c->out + c->out_sent, c->out_len - c->out_sent);
+	record_put_end(&all, c->kind, c->request_id);
+	if (buf_check(&all, NULL)) {
+		buf_release(&all);
+		conn_close(c, "no memory for its end");
+		return;
+	}
+	c->is_ending = true;
+	mem_free(c->out);
+	c->out = all.data; /* NULL for plain CGI with nothing left */
+	c->out_len = all.len;
+	c->out_sent = 0;
+}
+
+void conn_end(struct conn *c, const char *why)
+{
+	struct stream *s = c->stream;
+
+	if (c->is_closed || c->is_ending)
+		return;
+	LOG(DEBUG, "conn.end", "fd=%d stream=%" PRIu64 " why=\"%s\"", c->fd, s ? s->handle : 0, why);
+	c->stream = NULL;
+	put_end(c);
+	conn_kick(c);
+	if (s)
+		stream_detach(s, c, why);
+}
+
+static void on_task(struct loop_task *t)
+{
+	struct conn *c = TABLE_OF(t, struct conn, task);
+	struct stream *s = c->stream;
+
+	if (c->is_closed || !flush(c) || c->reading || !s)
+		return;
+	if (c->cursor < s->ready_seq) {
+		if (start_read(c) && !c->reading)
+			conn_kick(c);
+	} else if (s->state == STREAM_FINISHED && c->cursor == s->last_seq) {
+		conn_end(c, "finished");
+	}
+}
+
+static void on_io(uv_poll_t *w, int status, int events)
+{
+	struct conn *c = TABLE_OF(w, struct conn, watch);
+	char ignored[4096];
+	ssize_t n = 1;
+
+	if (c->is_closed)
+		return;
+	if (status < 0 || (events & (UV_DISCONNECT | UV_PRIORITIZED))) {
+		conn_close(c, "the peer hung up");
+		return;
+	}
+	if (events & UV_READABLE) { /* the request was read to its end: what comes now can only be an abort, or nothing */
+		n = recv(c->fd, ignored, sizeof(ignored), MSG_DONTWAIT);
+		if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR)) {
+			conn_close(c, "the peer hung up");
+			return;
+		}
+	}
+	if (events & UV_WRITABLE)
+		conn_kick(c);
+}
+
+static uint64_t timer_ms(const struct conn *c)
+{
+	uint64_t stall_ms = (uint64_t)c->broker->cfg->stream_stall_s * 1000;
+
+	if (c->out || c->heartbeat_ms == 0 || c->is_ending)
+		return stall_ms;
+	return c->heartbeat_ms;
+}
+
+/* Silence: a comment. Bytes that nobody takes: the end. */
+static void on_timer(struct wheel_timer *t)
+{
+	struct conn *c = TABLE_OF(t, struct conn, timer);
+	struct broker *b = c->broker;
+	uint64_t silent_ms = loop_now(&b->loop) - c->progress_ms, after_ms = timer_ms(c);
+
+	if (silent_ms >= after_ms) {
+		if (c->out || c->is_ending) {
+			conn_close(c, "it takes no bytes");
+			return;
+		}
+		if (c->heartbeat_ms > 0 && !c->reading) {
+			record_put_stdout(&b->frame, c->kind, c->request_id, SLICE(SSE_HEARTBEAT));
+			if (buf_check(&b->frame, NULL) == 0 && write_bytes(c, buf_slice(&b->frame)) < 0) {
+				release_scratch(&b->frame);
+				return;
+			}
+			release_scratch(&b->frame);
+		}
+		silent_ms = 0;
+		after_ms = timer_ms(c);
+	}
+	conn_kick(c); /* a read that found no memory */
+	loop_timer(&b->loop, &c->timer, after_ms - silent_ms);
+}
+
+static struct conn *make(struct broker *b, int fd, const struct conn_how *how, struct slice head)
+{
+	struct conn *c = mem_alloc(1, sizeof(*c));
+	int sndbuf = (int)b->cfg->stream_sndbuf_bytes, rc;
+
+	if (!c) {
+		LOG(ERROR, "conn.refused", "why=\"no memory\"");
+		goto fail;
+	}
+	rc = uv_poll_init(&b->loop.uv, &c->watch, fd); /* sets O_NONBLOCK too */
+	if (rc) {
+		LOG(WARN, "conn.refused", "why=\"%s\"", uv_strerror(rc));
+		mem_free(c);
+		goto fail;
+	}
+	if (how->kind != LINK_KIND_PIPE && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf)))
+		LOG(DEBUG, "conn.sndbuf", "errno=%d", errno); /* a CGI's stdout may be anything; it works without */
+	c->broker = b;
+	c->fd = fd;
+	c->kind = how->kind;
+	c->request_id = how->request_id;
+	c->heartbeat_ms = how->heartbeat_ms;
+	c->cursor = how->cursor;
+	c->progress_ms = loop_now(&b->loop);
+	c->task.run = on_task;
+	c->timer.fire = on_timer;
+	c->next = b->conns;
+	c->at = &b->conns;
+	if (c->next)
+		c->next->at = &c->next;
+	b->conns = c;
+	record_put_stdout(&b->frame, c->kind, c->request_id, head);
+	if (buf_check(&b->frame, NULL) == 0) {
+		c->out = mem_dup(b->frame.data, b->frame.len);
+		c->out_len = b->frame.len;
+	}
+	release_scratch(&b->frame);
+	watch(c, false);
+	loop_timer(&b->loop, &c->timer, timer_ms(c));
+	if (!c->out) {
+		conn_close(c, "no memory for its head");
+		return NULL;
+	}
+	return c;
+fail:
+	close(fd);
+	broker_fd_give(b, 1);
+	return NULL;
+}
+
+void conn_new(struct stream *s, int fd, const struct conn_how *how, struct slice head)
+{
+	struct conn *c = make(s->broker, fd, how, head);
+
+	if (!c) {
+		stream_hangup(s, "its connection could not be taken");
+		return;
+	}
+	LOG(DEBUG, "conn.adopted", "fd=%d stream=%" PRIu64 " cursor=%" PRIu64, fd, s->handle, c->cursor);
+	c->stream = s;
+	stream_attach(s, c);
+}
+
+void conn_refuse(struct broker *b, int fd, const struct conn_how *how, bool is_gone)
+{
+	struct slice head = is_gone ? SLICE("Status: 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+				    : SLICE("Status: 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n");
+	struct conn *c = make(b, fd, how, head);
+
+	if (c)
+		conn_end(c, is_gone ? "its stream is gone" : "it can't be served now");
+}

@@ -1,0 +1,443 @@
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/conn.h"
+#include "broker/ctl.h"
+#include "broker/producer.h"
+#include "broker/stream.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+#define CTL_BACKLOG    256
+#define CTL_TURN_MAX   32 /* packets of one connection per wake-up */
+#define CTL_FDS_MAX    4  /* descriptors that one packet may carry before the kernel drops them; one is right */
+#define CTL_FDS_COUNTED 2 /* a worker costs its control connection and libzmq's */
+
+struct ctl {
+	uv_poll_t watch;
+	struct broker *broker;	    /* borrowed */
+	struct producer *producer;  /* borrowed; NULL: no HELLO yet */
+	struct ctl *next, **at;	    /* in listener->ctls */
+	int fd;			    /* owned */
+	pid_t pid;
+	bool is_closed;
+	struct wheel_timer hello_timer;
+	struct loop_doom doom;
+};
+
+struct ctl_listener {
+	uv_poll_t watch;
+	struct broker *broker; /* borrowed */
+	struct ctl *ctls;
+	uid_t *uids;	       /* owned: broker_peer_uids */
+	size_t uids_count;
+	int fd;		       /* owned */
+	struct log_rate rate;
+};
+
+static void free_ctl(struct loop_doom *d)
+{
+	mem_free(TABLE_OF(d, struct ctl, doom));
+}
+
+static void on_unwatched(uv_handle_t *watch)
+{
+	struct ctl *c = TABLE_OF(watch, struct ctl, watch);
+
+	loop_doom(&c->broker->loop, &c->doom, free_ctl);
+}
+
+void ctl_close(struct ctl *c, const char *why)
+{
+	if (!c || c->is_closed)
+		return;
+	c->is_closed = true;
+	LOG(DEBUG, "ctl.close", "pid=%d why=\"%s\"", (int)c->pid, why);
+	*c->at = c->next;
+	if (c->next)
+		c->next->at = c->at;
+	loop_untimer(&c->broker->loop, &c->hello_timer);
+	uv_close((uv_handle_t *)&c->watch, on_unwatched);
+	close(c->fd);
+	broker_fd_give(c->broker, CTL_FDS_COUNTED);
+	if (c->producer && c->producer->ctl == c)
+		producer_lost(c->producer);
+	c->producer = NULL;
+}
+
+static void on_hello_late(struct wheel_timer *t)
+{
+	ctl_close(TABLE_OF(t, struct ctl, hello_timer), "no HELLO came");
+}
+
+/* A packet that the peer's socket has no room for is lost; who waits for it gives up after link_timeout_ms. */
+static void send_packet(struct ctl *c, struct link_header *h, struct slice body)
+{
+	struct buf packet;
+
+	h->version = LINK_VERSION;
+	h->body_len = (uint32_t)body.len;
+	buf_init(&packet, LINK_HEADER_LEN + body.len);
+	link_put_header(&packet, h);
+	buf_add_slice(&packet, body);
+	if (buf_check(&packet, NULL) || send(c->fd, packet.data, packet.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		LOG(WARN, "ctl.send_failed", "pid=%d type=%s", (int)c->pid, link_type_name(h->type));
+	buf_release(&packet);
+}
+
+static void send_nack(struct ctl *c, uint64_t seq, unsigned code, const char *text)
+{
+	struct link_header h = {.type = LINK_NACK, .corr = seq};
+	struct buf body;
+
+	buf_init(&body, 512);
+	link_put_u16(&body, (uint16_t)code);
+	link_put_u32(&body, 0);
+	link_put_bytes(&body, slice_str(text));
+	if (buf_check(&body, NULL) == 0)
+		send_packet(c, &h, buf_slice(&body));
+	buf_release(&body);
+}
+
+static void take_hello(struct ctl *c, const struct link_header *h, struct slice in)
+{
+	struct link_header reply = {.type = LINK_WELCOME, .corr = h->seq};
+	struct broker *b = c->broker;
+	bool bad = false;
+	uint16_t version_min = link_get_u16(&in, &bad), version_max = link_get_u16(&in, &bad);
+	uint32_t pid = link_get_u32(&in, &bad);
+	struct slice program = link_get_bytes(&in, &bad);
+	char quoted[64];
+	struct buf body;
+
+	if (bad || in.len > 0 || h->producer == 0 || c->producer) {
+		send_nack(c, h->seq, LINK_NACK_BAD, "not a HELLO, or a second one");
+		ctl_close(c, "bad HELLO");
+		return;
+	}
+	if (version_min > LINK_VERSION || version_max < LINK_VERSION) {
+		LOG(WARN, "ctl.version", "pid=%d versions=%d-%d program=\"%s\"", (int)c->pid, version_min, version_max,
+		    log_quote(quoted, sizeof(quoted), program));
+		send_nack(c, h->seq, LINK_NACK_VERSION, "no common version of the link");
+		ctl_close(c, "no common version");
+		return;
+	}
+	c->producer = producer_new(b, h->producer, c, pid);
+	if (!c->producer) {
+		ctl_close(c, "no memory");
+		return;
+	}
+	loop_untimer(&b->loop, &c->hello_timer);
+	buf_init(&body, 64);
+	link_put_u16(&body, LINK_VERSION);
+	link_put_u64(&body, b->store->epoch);
+	link_put_u64(&body, (uint64_t)b->cfg->link_credit_bytes);
+	link_put_u32(&body, (uint32_t)broker_frame_max(b));
+	if (buf_check(&body, NULL) == 0)
+		send_packet(c, &reply, buf_slice(&body));
+	buf_release(&body);
+}
+
+/* fd is taken. */
+static void take_adopt(struct ctl *c, const struct link_header *h, struct slice in, int fd)
+{
+	struct broker *b = c->broker;
+	struct stream *s = stream_find(b, h->stream);
+	struct conn_how how;
+	struct slice head;
+	bool bad = false;
+
+	how.kind = (enum link_kind)link_get_u8(&in, &bad);
+	how.request_id = link_get_u16(&in, &bad);
+	how.cursor = link_get_u64(&in, &bad);
+	how.heartbeat_ms = link_get_u32(&in, &bad);
+	head = link_get_bytes(&in, &bad);
+	if (bad || in.len > 0 || how.kind < LINK_KIND_FCGI || how.kind >= LINK_KIND__COUNT || !c->producer || fd == -1) {
+		LOG(WARN, "ctl.bad_adopt", "pid=%d fd=%d", (int)c->pid, fd);
+		if (fd != -1)
+			close(fd);
+		return;
+	}
+	if (s && stream_spend_reserve(s))
+		b->fd_used++; /* the promise is kept: from reserved to used */
+	else if (!broker_fd_take(b, 1)) {
+		/* It is open already, and owed an answer: refuse properly, above the budget, out of the reserve. */
+		b->fd_used++;
+		conn_refuse(b, fd, &how, false);
+		return;
+	}
+	if (!s) {
+		conn_refuse(b, fd, &how, !STREAM_HANDLE_IS_MODERN(h->stream));
+		return;
+	}
+	if (how.cursor == LINK_CURSOR_UNDELIVERED)
+		how.cursor = s->delivered_seq;
+	if (how.cursor > s->last_seq)
+		how.cursor = s->last_seq;
+	if (how.cursor + 1 < s->first_seq) { /* what ATTACH promised was forgotten since: never a silent skip */
+		conn_refuse(b, fd, &how, false);
+		return;
+	}
+	conn_new(s, fd, &how, head);
+}
+
+static void take_packet(struct ctl *c, struct slice packet, int fd)
+{
+	struct link_header h;
+	struct slice body = {packet.p + LINK_HEADER_LEN, packet.len - LINK_HEADER_LEN};
+	struct err err;
+	bool is_hello, is_adopt;
+
+	if (packet.len < LINK_HEADER_LEN || link_get_header(packet, &h, &err) || h.body_len != body.len) {
+		if (fd != -1)
+			close(fd);
+		LOG(WARN, "ctl.garbage", "pid=%d bytes=%zu", (int)c->pid, packet.len);
+		ctl_close(c, "garbage");
+		return;
+	}
+	is_hello = h.type == LINK_HELLO;
+	is_adopt = h.type == LINK_ADOPT;
+	if (fd != -1 && !is_adopt) {
+		close(fd);
+		fd = -1;
+	}
+	if (is_hello)
+		take_hello(c, &h, body);
+	else if (is_adopt)
+		take_adopt(c, &h, body, fd);
+	else
+		send_nack(c, h.seq, LINK_NACK_BAD, "not a message of the control channel");
+}
+
+/* Takes the first descriptor of a packet and closes what else it carries. */
+static int take_fd(struct msghdr *msg)
+{
+	int fd = -1;
+
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(msg); cm; cm = CMSG_NXTHDR(msg, cm)) {
+		size_t count;
+
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		count = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int one;
+
+			memcpy(&one, CMSG_DATA(cm) + i * sizeof(int), sizeof(one));
+			if (fd == -1)
+				fd = one;
+			else
+				close(one);
+		}
+	}
+	return fd;
+}
+
+static void on_packet(uv_poll_t *watch, int status, int events)
+{
+	static char packet[LINK_ADOPT_MAX + 1]; /* one loop, one thread */
+	struct ctl *c = TABLE_OF(watch, struct ctl, watch);
+
+	(void)events;
+	if (status < 0) {
+		ctl_close(c, uv_strerror(status));
+		return;
+	}
+	for (int n = 0; n < CTL_TURN_MAX && !c->is_closed; n++) {
+		union {
+			struct cmsghdr align;
+			char bytes[CMSG_SPACE(CTL_FDS_MAX * sizeof(int))];
+		} control;
+		struct iovec iov = {packet, sizeof(packet)};
+		struct msghdr msg = {
+		    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+		ssize_t len = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		int fd;
+
+		if (len == -1 && errno == EINTR)
+			continue;
+		if (len == -1 && errno == EAGAIN)
+			return;
+		if (len <= 0) {
+			ctl_close(c, len == 0 ? "the worker closed it" : "it broke");
+			return;
+		}
+		fd = take_fd(&msg);
+		if (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) { /* too long, or the kernel had no descriptor to give */
+			LOG(ERROR, "ctl.truncated", "pid=%d bytes=%zd descriptor_lost=%d", (int)c->pid, len,
+			    (msg.msg_flags & MSG_CTRUNC) != 0);
+			if (fd != -1)
+				close(fd);
+			continue;
+		}
+		take_packet(c, (struct slice){packet, (size_t)len}, fd);
+	}
+}
+
+static bool uid_may(const struct ctl_listener *l, uid_t uid)
+{
+	if (uid == 0 || uid == geteuid())
+		return true;
+	for (size_t i = 0; i < l->uids_count; i++) {
+		if (l->uids[i] == uid)
+			return true;
+	}
+	return false;
+}
+
+static void refuse(struct ctl_listener *l, int fd, const struct ucred *peer, const char *why)
+{
+	unsigned dropped;
+
+	if (log_rate_ok(&l->rate, 5, 10000, &dropped))
+		LOG(WARN, "ctl.refused", "pid=%d uid=%d why=\"%s\" not_logged=%u", (int)peer->pid, (int)peer->uid, why, dropped);
+	close(fd);
+}
+
+static void on_connect(uv_poll_t *watch, int status, int events)
+{
+	struct ctl_listener *l = TABLE_OF(watch, struct ctl_listener, watch);
+	struct broker *b = l->broker;
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+	struct ctl *c;
+	int fd;
+
+	(void)events;
+	if (status < 0)
+		return;
+	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd == -1)
+		return; /* the peer gave up; EMFILE can't be, the budget sees to that */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || !uid_may(l, peer.uid)) {
+		refuse(l, fd, &peer, "this user may not connect (broker_peer_uids)");
+		return;
+	}
+	if (!broker_fd_take(b, CTL_FDS_COUNTED)) {
+		refuse(l, fd, &peer, "no descriptors left");
+		return;
+	}
+	c = mem_alloc(1, sizeof(*c));
+	if (!c || uv_poll_init(&b->loop.uv, &c->watch, fd)) {
+		mem_free(c);
+		broker_fd_give(b, CTL_FDS_COUNTED);
+		refuse(l, fd, &peer, "no memory");
+		return;
+	}
+	c->broker = b;
+	c->fd = fd;
+	c->pid = peer.pid;
+	c->hello_timer.fire = on_hello_late;
+	c->next = l->ctls;
+	c->at = &l->ctls;
+	if (c->next)
+		c->next->at = &c->next;
+	l->ctls = c;
+	loop_timer(&b->loop, &c->hello_timer, (uint64_t)b->cfg->link_timeout_ms);
+	uv_poll_start(&c->watch, UV_READABLE, on_packet);
+}
+
+/* Names or numbers to numbers. */
+static int resolve_uids(struct ctl_listener *l, const struct cfg_list *names, struct err *err)
+{
+	if (names->count == 0)
+		return 0;
+	l->uids = mem_alloc(names->count, sizeof(*l->uids));
+	if (!l->uids)
+		return err_set(err, ERR_NOMEM, "broker_peer_uids");
+	for (size_t i = 0; i < names->count; i++) {
+		const char *name = names->items[i];
+		const struct passwd *pw = getpwnam(name);
+		char *end;
+		unsigned long n = strtoul(name, &end, 10);
+
+		if (!pw && (name[0] < '0' || name[0] > '9' || *end != '\0'))
+			return err_set(err, ERR_CONFIG, "broker_peer_uids: no user \"%s\"", name);
+		l->uids[l->uids_count++] = pw ? pw->pw_uid : (uid_t)n;
+	}
+	return 0;
+}
+
+static void on_listener_unwatched(uv_handle_t *watch)
+{
+	struct ctl_listener *l = TABLE_OF(watch, struct ctl_listener, watch);
+
+	mem_free(l->uids);
+	mem_free(l);
+}
+
+void ctl_stop_accepting(struct ctl_listener *l)
+{
+	if (l->fd == -1)
+		return;
+	uv_poll_stop(&l->watch);
+	close(l->fd);
+	l->fd = -1;
+}
+
+void ctl_listener_close(struct ctl_listener **lp)
+{
+	struct ctl_listener *l = *lp;
+
+	if (!l)
+		return;
+	*lp = NULL;
+	while (l->ctls)
+		ctl_close(l->ctls, "shutdown");
+	ctl_stop_accepting(l);
+	uv_close((uv_handle_t *)&l->watch, on_listener_unwatched);
+}
+
+struct ctl_listener *ctl_listen(struct broker *b, const char *path, struct err *err)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct ctl_listener *l = mem_alloc(1, sizeof(*l));
+	size_t len = strlen(path);
+	int rc;
+
+	if (!l) {
+		err_set(err, ERR_NOMEM, "control channel");
+		return NULL;
+	}
+	l->broker = b;
+	l->fd = -1;
+	if (resolve_uids(l, &b->cfg->broker_peer_uids, err))
+		goto fail;
+	if (len >= sizeof(sun.sun_path)) {
+		err_set(err, ERR_CONFIG, "run_dir: %s is longer than a socket's path may be (%zu)", path, sizeof(sun.sun_path) - 1);
+		goto fail;
+	}
+	memcpy(sun.sun_path, path, len + 1);
+	l->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (l->fd == -1) {
+		err_sys(err, "socket");
+		goto fail;
+	}
+	unlink(path); /* we hold the lock: whoever bound it is gone */
+	if (bind(l->fd, (struct sockaddr *)&sun, sizeof(sun)) || chmod(path, 0660) || listen(l->fd, CTL_BACKLOG)) {
+		err_sys(err, "%s", path);
+		goto fail;
+	}
+	rc = uv_poll_init(&b->loop.uv, &l->watch, l->fd);
+	if (rc) {
+		err_set(err, ERR_SYS, "watch %s: %s", path, uv_strerror(rc));
+		goto fail;
+	}
+	uv_poll_start(&l->watch, UV_READABLE, on_connect);
+	return l;
+fail:
+	if (l->fd != -1)
+		close(l->fd);
+	mem_free(l->uids);
+	mem_free(l);
+	return NULL;
+}

@@ -1,0 +1,17 @@
+/* broker/ctl.h - the control channel: the SEQPACKET listener, who may connect, HELLO and ADOPT. */
+#ifndef MCP_BROKER_CTL_H
+#define MCP_BROKER_CTL_H
+
+#include "broker/broker.h"
+
+struct ctl;	 /* a control connection */
+struct ctl_listener;
+
+/* Binds, listens (mode 0660). NULL: *err. */
+struct ctl_listener *ctl_listen(struct broker *b, const char *path, struct err *err);
+void ctl_listener_close(struct ctl_listener **lp); /* its connections too */
+void ctl_stop_accepting(struct ctl_listener *l);
+/* Closes a worker's control connection, so that it begins anew. Its producer is lost. */
+void ctl_close(struct ctl *c, const char *why);
+
+#endif

@@ -1,0 +1,10 @@
+/* broker/handle.h - what each message of the data channel does, and its answer. The meaning is in common/link.h. */
+#ifndef MCP_BROKER_HANDLE_H
+#define MCP_BROKER_HANDLE_H
+
+#include "broker/producer.h"
+
+/* A well-formed header from a producer that is known. body's length was checked against the header. */
+void handle_message(struct producer *p, const struct link_header *h, struct slice key, struct slice body);
+
+#endif

@@ -1,0 +1,165 @@
+#include "config.h"
+
+#include <inttypes.h>
+
+#include "broker/bus.h"
+#include "broker/call.h"
+#include "broker/ctl.h"
+#include "broker/producer.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+static void free_producer(struct loop_doom *d)
+{
+	struct producer *p = TABLE_OF(d, struct producer, doom);
+
+	mem_free(p->window);
+	mem_free(p);
+}
+
+static void send_credit(struct producer *p)
+{
+	struct link_header h = {.type = LINK_CREDIT};
+	struct buf body;
+
+	loop_untimer(&p->broker->loop, &p->credit_timer);
+	if (p->credit_owed == 0 || !p->ctl)
+		return;
+	buf_init(&body, sizeof(uint64_t));
+	link_put_u64(&body, p->credit_owed);
+	if (buf_check(&body, NULL)) { /* no memory: later */
+		loop_timer(&p->broker->loop, &p->credit_timer, WHEEL_TICK_MS);
+		return;
+	}
+	p->credit_spent -= p->credit_owed;
+	p->credit_owed = 0;
+	bus_send(p, &h, buf_slice(&body));
+	buf_release(&body);
+}
+
+static void on_credit_timer(struct wheel_timer *t)
+{
+	send_credit(TABLE_OF(t, struct producer, credit_timer));
+}
+
+static void on_last_timer(struct wheel_timer *t)
+{
+	producer_close(TABLE_OF(t, struct producer, last_timer));
+}
+
+struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, uint32_t pid)
+{
+	struct producer *p = producer_find(b, id);
+
+	if (p) {
+		struct ctl *older = p->ctl;
+
+		producer_close(p);
+		if (older)
+			ctl_close(older, "the producer connected anew");
+	}
+	p = mem_alloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->window = mem_alloc((size_t)b->cfg->link_window, sizeof(*p->window));
+	if (!p->window) {
+		mem_free(p);
+		return NULL;
+	}
+	p->broker = b;
+	p->id = id;
+	p->ctl = ctl;
+	p->pid = pid;
+	p->waiting_tail = &p->waiting;
+	p->credit_timer.fire = on_credit_timer;
+	p->last_timer.fire = on_last_timer;
+	table_add(&b->producers, &p->node, table_hash_u64(&b->producers, id, 0));
+	LOG(INFO, "producer.up", "producer=%016" PRIx64 " pid=%" PRIu32 " producers=%zu", id, pid, b->producers.count);
+	return p;
+}
+
+struct producer *producer_find(struct broker *b, uint64_t id)
+{
+	struct table_node *n = table_find(&b->producers, table_hash_u64(&b->producers, id, 0));
+
+	for (; n; n = table_find_next(n)) {
+		struct producer *p = TABLE_OF(n, struct producer, node);
+
+		if (p->id == id)
+			return p;
+	}
+	return NULL;
+}
+
+void producer_lost(struct producer *p)
+{
+	if (p->is_closed || !p->ctl)
+		return;
+	p->ctl = NULL;
+	bus_forget(p);
+	loop_timer(&p->broker->loop, &p->last_timer, PRODUCER_LAST_MS);
+}
+
+void producer_close(struct producer *p)
+{
+	size_t calls = 0;
+
+	if (p->is_closed)
+		return;
+	p->is_closed = true;
+	table_remove(&p->broker->producers, &p->node);
+	for (; p->calls; calls++)
+		call_end(p->calls, "its worker died");
+	LOG(INFO, "producer.down", "producer=%016" PRIx64 " pid=%" PRIu32 " calls=%zu producers=%zu", p->id, p->pid, calls,
+	    p->broker->producers.count);
+	bus_forget(p);
+	p->ctl = NULL;
+	loop_untimer(&p->broker->loop, &p->credit_timer);
+	loop_untimer(&p->broker->loop, &p->last_timer);
+	loop_doom(&p->broker->loop, &p->doom, free_producer);
+}
+
+struct outcome *producer_find_seq(struct producer *p, uint64_t seq)
+{
+	struct outcome *o = &p->window[seq % (uint64_t)p->broker->cfg->link_window];
+
+	return seq != 0 && o->seq == seq ? o : NULL;
+}
+
+struct outcome *producer_take_seq(struct producer *p, uint64_t seq, bool *is_new)
+{
+	uint64_t window = (uint64_t)p->broker->cfg->link_window;
+	struct outcome *o = &p->window[seq % window];
+
+	*is_new = false;
+	if (seq == 0 || (p->seq_max >= window && seq <= p->seq_max - window))
+		return NULL;
+	if (o->seq == seq)
+		return o;
+	*is_new = true;
+	if (seq > p->seq_max)
+		p->seq_max = seq;
+	*o = (struct outcome){.seq = seq, .state = OUTCOME_PENDING};
+	return o;
+}
+
+bool producer_spend_credit(struct producer *p, uint64_t bytes)
+{
+	uint64_t max = (uint64_t)p->broker->cfg->link_credit_bytes;
+
+	/* One message is always let through, else one that is larger than the credit could never be sent. */
+	if (p->credit_spent > p->credit_owed && bytes > max - (p->credit_spent < max ? p->credit_spent : max))
+		return false;
+	p->credit_spent += bytes;
+	return true;
+}
+
+void producer_return_credit(struct producer *p, uint64_t bytes)
+{
+	p->credit_owed += bytes;
+	if (p->credit_owed >= (uint64_t)p->broker->cfg->link_credit_bytes / 8)
+		send_credit(p);
+	else if (p->credit_owed > 0 && !wheel_is_running(&p->credit_timer))
+		loop_timer(&p->broker->loop, &p->credit_timer, WHEEL_TICK_MS);
+}

@@ -1,0 +1,63 @@
+/* broker/producer.h - a worker process as the broker knows it: its identity, what it was answered, what it may send.
+ *
+ * It comes with HELLO and loses its control connection when the worker dies. Then it stays a moment (PRODUCER_LAST_MS):
+ * what the worker sent on the data channel before it died may still be on its way, and its wills come after that. */
+#ifndef MCP_BROKER_PRODUCER_H
+#define MCP_BROKER_PRODUCER_H
+
+#include "broker/broker.h"
+#include "common/link.h"
+
+#define PRODUCER_LAST_MS 100
+
+struct bus_message;
+struct call;
+struct ctl;
+
+enum outcome_state { OUTCOME_NONE, OUTCOME_PENDING, OUTCOME_ACK, OUTCOME_NACK };
+
+/* What a sequence came to. A retry gets the same again. */
+struct outcome {
+	uint64_t seq;
+	uint64_t stream, value; /* of the ACK: stream handle; version or cursor */
+	uint8_t state;		/* enum outcome_state */
+	uint8_t type;		/* enum link_type of the request */
+	uint16_t nack;
+	bool want_answer;
+};
+
+struct producer {
+	struct table_node node;
+	struct broker *broker; /* borrowed */
+	uint64_t id;
+	struct ctl *ctl;       /* borrowed; NULL: it has died */
+	uint32_t pid;
+	struct outcome *window; /* owned, link_window of them; seq modulo that */
+	uint64_t seq_max;	/* the highest that came */
+	struct call *calls;
+	uint64_t credit_spent;	/* bytes that came and were not given back */
+	uint64_t credit_owed;	/* of those: logged, to be given back */
+	struct bus_message *waiting, **waiting_tail; /* bus.c's: messages that the data channel didn't take yet */
+	size_t waiting_count;
+	struct wheel_timer credit_timer, last_timer;
+	bool is_closed;
+	struct loop_doom doom;
+};
+
+/* NULL: no memory. An older producer of this id is closed first, with its wills. */
+struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, uint32_t pid);
+struct producer *producer_find(struct broker *b, uint64_t id);
+/* Its control connection is gone. */
+void producer_lost(struct producer *p);
+/* At once: wills of its calls, out of the table. */
+void producer_close(struct producer *p);
+
+/* The slot for a message. *is_new: to be handled; else its outcome stands there (or is PENDING). NULL: too old to know. */
+struct outcome *producer_take_seq(struct producer *p, uint64_t seq, bool *is_new);
+struct outcome *producer_find_seq(struct producer *p, uint64_t seq); /* NULL: not in the window any more */
+
+/* False: more under way than was granted. */
+bool producer_spend_credit(struct producer *p, uint64_t bytes);
+void producer_return_credit(struct producer *p, uint64_t bytes);
+
+#endif

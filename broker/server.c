@@ -1,0 +1,280 @@
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/bus.h"
+#include "broker/call.h"
+#include "broker/conn.h"
+#include "broker/ctl.h"
+#include "broker/producer.h"
+#include "broker/server.h"
+#include "broker/session.h"
+#include "broker/stream.h"
+#include "common/link.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+#define OTHER_WAIT_MS 2000 /* for a broker that holds the lock and is about to listen */
+#define OTHER_STEP_MS 50
+#define LAST_BYTES_MS 1000 /* at the end of a drain: for the ends of connections to be written */
+
+enum drain_step { DRAIN_NONE, DRAIN_CALLS, DRAIN_BYTES };
+
+struct server {
+	struct broker broker;
+	struct ctl_listener *listener; /* owned */
+	char *ctl_path, *zmq_path;     /* owned */
+	int lock_fd;		       /* owned: held as long as we live */
+	uv_signal_t sigterm, sigint;
+	bool has_signals;
+	enum drain_step step;
+	uint64_t step_until_ms;
+	struct wheel_timer step_timer;
+};
+
+static char *join(const char *dir, const char *name, struct err *err)
+{
+	char *path = cfg_path_join(dir, name);
+
+	if (!path)
+		err_set(err, ERR_NOMEM, "path of %s", name);
+	return path;
+}
+
+static bool answers(const char *path)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	size_t len = strlen(path);
+	int fd, rc;
+
+	if (len >= sizeof(sun.sun_path))
+		return false;
+	memcpy(sun.sun_path, path, len + 1);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return false;
+	rc = connect(fd, (struct sockaddr *)&sun, sizeof(sun));
+	close(fd);
+	return rc == 0;
+}
+
+/* The directory is for the broker's user and group only: whoever may connect to the data channel's socket, whose peers
+ * libzmq does not tell us, is in it. Workers of another user reach it by the group; broker_peer_uids admits them. */
+static int make_run_dir(const char *dir, struct err *err)
+{
+	if (mkdir(dir, 0770) == 0)
+		return chmod(dir, 0770) ? err_sys(err, "%s", dir) : 0; /* whatever the umask was */
+	return errno == EEXIST ? 0 : err_sys(err, "make run_dir %s", dir);
+}
+
+static enum server_start take_lock(struct server *s, struct err *err)
+{
+	char *path = join(s->broker.cfg->run_dir, LINK_LOCK_NAME, err);
+
+	if (!path)
+		return SERVER_FAILED;
+	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660);
+	if (s->lock_fd == -1) {
+		err_sys(err, "%s", path);
+		mem_free(path);
+		return SERVER_FAILED;
+	}
+	mem_free(path);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return SERVER_READY;
+	if (errno != EWOULDBLOCK) {
+		err_sys(err, "lock " LINK_LOCK_NAME);
+		return SERVER_FAILED;
+	}
+	for (int waited = 0; waited < OTHER_WAIT_MS; waited += OTHER_STEP_MS) {
+		struct timespec step = {0, OTHER_STEP_MS * 1000000L};
+
+		if (answers(s->ctl_path))
+			return SERVER_OTHER_RUNS;
+		nanosleep(&step, NULL);
+	}
+	err_set(err, ERR_BROKER, "another process holds %s in %s, and does not answer", LINK_LOCK_NAME,
+	    s->broker.cfg->run_dir);
+	return SERVER_FAILED;
+}
+
+static bool turn(void *arg)
+{
+	struct server *s = arg;
+	bool more = bus_turn(&s->broker);
+
+	return s->broker.store->reap(s->broker.store) || more;
+}
+
+static void send_drain(struct table_node *n, void *arg)
+{
+	struct link_header h = {.type = LINK_DRAIN};
+
+	(void)arg;
+	bus_send(TABLE_OF(n, struct producer, node), &h, SLICE(""));
+}
+
+static void is_answer_owed(struct table_node *n, void *arg)
+{
+	const struct call *c = TABLE_OF(n, struct call, node);
+	bool *owed = arg;
+
+	if (c->stream || c->on_session_stream)
+		*owed = true;
+}
+
+/* The workers had their time: who still waits for an answer gets the will, then every connection its end. */
+static void end_all(struct server *s)
+{
+	struct broker *b = &s->broker;
+	struct table_node *n;
+
+	LOG(INFO, "broker.ending", "calls=%zu streams=%zu sessions=%zu", b->calls.count, b->streams.count, b->sessions.count);
+	while ((n = table_any(&b->calls)) != NULL)
+		call_end(TABLE_OF(n, struct call, node), "the broker stops");
+	while ((n = table_any(&b->sessions)) != NULL) {
+		struct session *session = TABLE_OF(n, struct session, node);
+
+		session_close(session, "the broker stops");
+	}
+	s->step = DRAIN_BYTES;
+	s->step_until_ms = loop_now(&b->loop) + LAST_BYTES_MS;
+}
+
+static void on_step(struct wheel_timer *t)
+{
+	struct server *s = TABLE_OF(t, struct server, step_timer);
+	struct broker *b = &s->broker;
+	bool owed = false, late = loop_now(&b->loop) >= s->step_until_ms;
+
+	if (s->step == DRAIN_CALLS) {
+		table_each(&b->calls, is_answer_owed, &owed);
+		if (!owed || late)
+			end_all(s);
+	} else if (!b->conns || late) {
+		loop_stop(&b->loop);
+		return;
+	}
+	loop_timer(&b->loop, &s->step_timer, WHEEL_TICK_MS);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct server *s = handle->data;
+	struct broker *b = &s->broker;
+
+	if (s->step != DRAIN_NONE) {
+		LOG(WARN, "broker.stop", "signal=%d why=\"the second one: at once\"", number);
+		loop_stop(&b->loop);
+		return;
+	}
+	LOG(INFO, "broker.drain", "signal=%d ms=%jd calls=%zu streams=%zu", number, (intmax_t)b->cfg->broker_drain_ms,
+	    b->calls.count, b->streams.count);
+	s->step = DRAIN_CALLS;
+	s->step_until_ms = loop_now(&b->loop) + (uint64_t)b->cfg->broker_drain_ms;
+	b->draining = true;
+	ctl_stop_accepting(s->listener);
+	table_each(&b->producers, send_drain, NULL);
+	loop_timer(&b->loop, &s->step_timer, 0);
+}
+
+static int watch_signals(struct server *s, struct err *err)
+{
+	uv_loop_t *uv = &s->broker.loop.uv;
+	int rc;
+
+	signal(SIGPIPE, SIG_IGN); /* a plain CGI's pipe: EPIPE says it too */
+	uv_signal_init(uv, &s->sigterm);
+	uv_signal_init(uv, &s->sigint);
+	s->sigterm.data = s;
+	s->sigint.data = s;
+	s->has_signals = true;
+	rc = uv_signal_start(&s->sigterm, on_signal, SIGTERM);
+	if (rc == 0)
+		rc = uv_signal_start(&s->sigint, on_signal, SIGINT);
+	return rc ? err_set(err, ERR_SYS, "signals: %s", uv_strerror(rc)) : 0;
+}
+
+enum server_start server_start(const struct cfg *cfg, struct server **server, struct err *err)
+{
+	struct server *s = mem_alloc(1, sizeof(*s));
+	enum server_start start = SERVER_FAILED;
+
+	if (!s) {
+		err_set(err, ERR_NOMEM, "broker");
+		return SERVER_FAILED;
+	}
+	s->lock_fd = -1;
+	s->step_timer.fire = on_step;
+	if (broker_init(&s->broker, cfg, turn, s, err)) {
+		mem_free(s);
+		return SERVER_FAILED;
+	}
+	s->ctl_path = join(cfg->run_dir, LINK_CTL_NAME, err);
+	s->zmq_path = join(cfg->run_dir, LINK_ZMQ_NAME, err);
+	if (!s->ctl_path || !s->zmq_path || make_run_dir(cfg->run_dir, err))
+		goto fail;
+	umask(0007); /* sockets are for user and group */
+	start = take_lock(s, err);
+	if (start != SERVER_READY)
+		goto fail;
+	start = SERVER_FAILED;
+	if (broker_budget_fds(&s->broker, err) || watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
+		goto fail;
+	/* Last: who can connect to the control channel may rely on the data channel. */
+	s->listener = ctl_listen(&s->broker, s->ctl_path, err);
+	if (!s->listener)
+		goto fail;
+	LOG(INFO, "broker.listening", "run_dir=\"%s\" store=%s epoch=%" PRIu64 " descriptors=%zu sessions=%jd streams=%jd",
+	    cfg->run_dir, s->broker.store->name, s->broker.store->epoch, s->broker.fd_max, (intmax_t)cfg->session_max,
+	    (intmax_t)cfg->stream_max);
+	*server = s;
+	return SERVER_READY;
+fail:
+	server_free(&s);
+	return start;
+}
+
+void server_run(struct server *s)
+{
+	LOG(INFO, "broker.ready", "pid=%d", (int)getpid());
+	loop_run(&s->broker.loop);
+	LOG(INFO, "broker.stopped", "calls=%zu sessions=%zu", s->broker.calls.count, s->broker.sessions.count);
+}
+
+void server_free(struct server **sp)
+{
+	struct server *s = *sp;
+
+	if (!s)
+		return;
+	*sp = NULL;
+	if (s->listener) { /* only what is ours: an older broker's sockets are not */
+		unlink(s->ctl_path);
+		ctl_listener_close(&s->listener);
+	}
+	if (s->broker.bus) {
+		bus_close(&s->broker);
+		unlink(s->zmq_path);
+	}
+	if (s->has_signals) {
+		uv_close((uv_handle_t *)&s->sigterm, NULL);
+		uv_close((uv_handle_t *)&s->sigint, NULL);
+	}
+	broker_release(&s->broker);
+	if (s->lock_fd != -1)
+		close(s->lock_fd);
+	mem_free(s->ctl_path);
+	mem_free(s->zmq_path);
+	mem_free(s);
+}

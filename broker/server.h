@@ -1,0 +1,19 @@
+/* broker/server.h - the broker as a running thing: lock, sockets, signals, drain. */
+#ifndef MCP_BROKER_SERVER_H
+#define MCP_BROKER_SERVER_H
+
+#include "common/cfg.h"
+
+struct server; /* opaque */
+
+enum server_start { SERVER_READY, SERVER_OTHER_RUNS, SERVER_FAILED };
+
+/* Locks run_dir (made if it is missing), binds and listens: when this returns SERVER_READY, workers can connect.
+ * SERVER_OTHER_RUNS: another broker holds the lock and answers. SERVER_FAILED: *err. */
+enum server_start server_start(const struct cfg *cfg, struct server **server, struct err *err);
+/* Until SIGTERM or SIGINT, and the drain after it. */
+void server_run(struct server *s);
+/* Removes the sockets, frees all, NULLs *sp. */
+void server_free(struct server **sp);
+
+#endif

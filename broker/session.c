@@ -1,0 +1,170 @@
+#include "config.h"
+
+#include "broker/call.h"
+#include "broker/session.h"
+#include "broker/stream.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+static void free_session(struct loop_doom *d)
+{
+	struct session *s = TABLE_OF(d, struct session, doom);
+
+	mem_free((char *)(uintptr_t)s->id.p);
+	mem_free((char *)(uintptr_t)s->blob.p);
+	mem_free(s);
+}
+
+static uint64_t grace_ms(const struct session *s)
+{
+	return (uint64_t)s->broker->cfg->session_grace_s * 1000;
+}
+
+static bool has_conn(const struct session *s)
+{
+	for (const struct stream *t = s->streams; t; t = t->next) {
+		if (t->conn)
+			return true;
+	}
+	return false;
+}
+
+static void on_timer(struct wheel_timer *t)
+{
+	struct session *s = TABLE_OF(t, struct session, timer);
+	uint64_t now = loop_now(&s->broker->loop), idle_ms = (uint64_t)s->idle_s * 1000;
+
+	if (s->ends_with_conn) {
+		if (!s->own->conn)
+			session_close(s, "its connection is gone");
+		return;
+	}
+	if (has_conn(s) || s->calls)
+		s->active_ms = now;
+	if (now - s->active_ms >= idle_ms)
+		session_close(s, "idle");
+	else
+		loop_timer(&s->broker->loop, &s->timer, idle_ms - (now - s->active_ms));
+}
+
+unsigned session_new(struct broker *b, struct slice id, struct slice principal, unsigned flags, uint32_t idle_s,
+    struct slice blob, struct session **session)
+{
+	struct session *s;
+	char *names, *copy;
+
+	if (b->sessions.count >= (size_t)b->cfg->session_max)
+		return LINK_NACK_LIMIT;
+	s = mem_alloc(1, sizeof(*s));
+	names = mem_alloc(1, id.len + principal.len + 1);
+	copy = mem_dup(blob.p, blob.len);
+	if (!s || !names || !copy)
+		goto fail;
+	memcpy(names, id.p, id.len);
+	if (principal.len)
+		memcpy(names + id.len, principal.p, principal.len);
+	s->broker = b;
+	s->own = stream_new(b, s, true);
+	if (!s->own)
+		goto fail;
+	s->id = (struct slice){names, id.len};
+	s->principal = (struct slice){names + id.len, principal.len};
+	s->blob = (struct slice){copy, blob.len};
+	s->version = 1;
+	s->idle_s = idle_s ? idle_s : (uint32_t)b->cfg->session_idle_s;
+	s->ends_with_conn = flags & LINK_SESSION_ENDS_WITH_CONN;
+	s->active_ms = loop_now(&b->loop);
+	s->timer.fire = on_timer;
+	/* The connection of HTTP+SSE is handed over after this: at least as long as a descriptor is kept for it. */
+	loop_timer(&b->loop, &s->timer,
+	    !s->ends_with_conn			  ? (uint64_t)s->idle_s * 1000
+		: grace_ms(s) > STREAM_RESERVE_MS ? grace_ms(s)
+						  : STREAM_RESERVE_MS);
+	table_add(&b->sessions, &s->node, table_hash_bytes(&b->sessions, s->id));
+	*session = s;
+	return 0;
+fail:
+	mem_free(s);
+	mem_free(names);
+	mem_free(copy);
+	return LINK_NACK_BUSY;
+}
+
+unsigned session_update(struct session *s, uint64_t version_expected, uint32_t idle_s, struct slice blob)
+{
+	char *copy;
+
+	if (version_expected != s->version)
+		return LINK_NACK_VERSION;
+	copy = mem_dup(blob.p, blob.len);
+	if (!copy)
+		return LINK_NACK_BUSY;
+	mem_free((char *)(uintptr_t)s->blob.p);
+	s->blob = (struct slice){copy, blob.len};
+	s->version++;
+	if (idle_s)
+		s->idle_s = idle_s;
+	session_touch(s);
+	return 0;
+}
+
+struct session *session_find(struct broker *b, struct slice id, const struct slice *principal)
+{
+	struct table_node *n = table_find(&b->sessions, table_hash_bytes(&b->sessions, id));
+
+	for (; n; n = table_find_next(n)) {
+		struct session *s = TABLE_OF(n, struct session, node);
+
+		if (slice_eq(s->id, id))
+			return principal && !slice_eq(s->principal, *principal) ? NULL : s;
+	}
+	return NULL;
+}
+
+void session_touch(struct session *s)
+{
+	s->active_ms = loop_now(&s->broker->loop);
+}
+
+void session_conn_changed(struct session *s)
+{
+	session_touch(s);
+	if (!s->ends_with_conn)
+		return;
+	if (s->own->conn)
+		loop_untimer(&s->broker->loop, &s->timer);
+	else
+		loop_timer(&s->broker->loop, &s->timer, grace_ms(s));
+}
+
+void session_close(struct session *s, const char *why)
+{
+	struct broker *b = s->broker;
+	struct stream *t;
+
+	if (s->is_closed)
+		return;
+	s->is_closed = true;
+	LOG(INFO, "session.end", "why=\"%s\" sessions=%zu", why, b->sessions.count - 1);
+	table_remove(&b->sessions, &s->node);
+	loop_untimer(&b->loop, &s->timer);
+	while (s->calls) {
+		call_cancel(s->calls, SLICE(""), why);
+		call_close(s->calls);
+	}
+	while ((t = s->streams) != NULL) {
+		s->streams = t->next;
+		if (t->next)
+			t->next->at = &s->streams;
+		t->at = NULL;
+		t->next = NULL;
+		t->session = NULL;
+		if (t->conn) /* delivers what is ready, then goes with its connection */
+			stream_finish(t, why);
+		else
+			stream_close(t, why);
+	}
+	b->store->session_del(b->store, s->id);
+	loop_doom(&b->loop, &s->doom, free_session);
+}

@@ -1,0 +1,41 @@
+/* broker/session.h - a legacy client's session: who it is (principal), what its workers want to remember of it (blob:
+ * opaque here, compare-and-set by version), its own stream, its calls, and when it ends. */
+#ifndef MCP_BROKER_SESSION_H
+#define MCP_BROKER_SESSION_H
+
+#include "broker/broker.h"
+#include "common/link.h"
+
+struct call;
+struct stream;
+
+struct session {
+	struct table_node node;
+	struct broker *broker;	/* borrowed */
+	struct slice id, principal; /* owned, one allocation at id.p */
+	struct slice blob;	/* owned */
+	uint64_t version;
+	struct stream *own;	/* exists as long as the session */
+	struct stream *streams; /* all of its streams, the own one too */
+	struct call *calls;
+	size_t open_ids;	/* requests of its calls */
+	uint64_t active_ms;	/* loop_now() of the last request */
+	uint32_t idle_s;
+	bool ends_with_conn, is_closed;
+	struct wheel_timer timer; /* idle, or the grace after the connection */
+	struct loop_doom doom;
+};
+
+/* LINK_NACK_*; 0: *session. */
+unsigned session_new(struct broker *b, struct slice id, struct slice principal, unsigned flags, uint32_t idle_s,
+    struct slice blob, struct session **session);
+unsigned session_update(struct session *s, uint64_t version_expected, uint32_t idle_s, struct slice blob);
+/* NULL: unknown, or of another principal (any principal if that is NULL). */
+struct session *session_find(struct broker *b, struct slice id, const struct slice *principal);
+void session_touch(struct session *s); /* a request came: the idle time begins anew */
+/* A connection of one of its streams came or left. */
+void session_conn_changed(struct session *s);
+/* Its calls are CANCELLED, its streams end. s is good until the end of the turn. */
+void session_close(struct session *s, const char *why);
+
+#endif

@@ -1,0 +1,180 @@
+/* broker/store_memory.c - the store that ends with the process. A position is the address of the event's record, so the
+ * streams' indexes are the only index. Sessions are kept by the broker's own table: nothing of them would come back. */
+#include "config.h"
+
+#include "broker/store.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+#define REAP_MAX 256 /* completions per turn */
+
+struct record {
+	uint32_t len, pins; /* pins: reads that lend its bytes */
+	bool forgotten;
+	char bytes[];
+};
+
+struct memory {
+	struct store store;
+	struct store_op *head, **tail; /* completed, not yet told */
+	void (*wake)(void *arg);
+	void *wake_arg;
+};
+
+static struct memory *memory_of(struct store *s)
+{
+	return (struct memory *)(void *)s;
+}
+
+static struct record *record_at(uint64_t position)
+{
+	DIE_UNLESS(position != 0);
+	return (struct record *)(uintptr_t)position;
+}
+
+static uint64_t memory_append(struct store *s, uint64_t stream, uint64_t seq, struct slice event)
+{
+	struct record *r;
+
+	(void)stream;
+	(void)seq;
+	if (event.len > UINT32_MAX)
+		return 0;
+	r = mem_alloc(1, sizeof(*r) + event.len);
+	if (!r)
+		return 0;
+	r->len = (uint32_t)event.len;
+	if (event.len)
+		memcpy(r->bytes, event.p, event.len);
+	s->bytes_used += event.len;
+	return (uint64_t)(uintptr_t)r;
+}
+
+static void complete(struct memory *m, struct store_op *op, bool is_read)
+{
+	bool was_empty = !m->head;
+
+	op->next = NULL;
+	op->is_read = is_read;
+	*m->tail = op;
+	m->tail = &op->next;
+	if (was_empty)
+		m->wake(m->wake_arg);
+}
+
+static void memory_sync(struct store *s, struct store_op *op)
+{
+	complete(memory_of(s), op, false);
+}
+
+static void unpin(struct record *r)
+{
+	r->pins--;
+	if (r->forgotten && r->pins == 0)
+		mem_free(r);
+}
+
+static void memory_read(struct store *s, struct store_read *read)
+{
+	for (size_t i = 0; i < read->count; i++) {
+		struct record *r = record_at(read->positions[i]);
+
+		DIE_UNLESS(!r->forgotten);
+		r->pins++;
+		read->events[i] = (struct slice){r->bytes, r->len};
+	}
+	complete(memory_of(s), &read->op, true);
+}
+
+static void memory_forget(struct store *s, uint64_t position)
+{
+	struct record *r = record_at(position);
+
+	DIE_UNLESS(!r->forgotten);
+	s->bytes_used -= r->len;
+	r->forgotten = true;
+	if (r->pins == 0)
+		mem_free(r);
+}
+
+static void memory_session_put(struct store *s, struct slice id, struct slice principal, struct slice blob)
+{
+	(void)s, (void)id, (void)principal, (void)blob;
+}
+
+static void memory_session_del(struct store *s, struct slice id)
+{
+	(void)s, (void)id;
+}
+
+/* done() may free the operation: what it lent is noted before. */
+static void tell(struct store_op *op, int status)
+{
+	struct record *lent[STORE_READ_MAX];
+	size_t count = 0;
+
+	if (op->is_read) {
+		struct store_read *read = (struct store_read *)(void *)op;
+
+		for (; count < read->count; count++)
+			lent[count] = record_at(read->positions[count]);
+	}
+	op->done(op, status);
+	while (count > 0)
+		unpin(lent[--count]);
+}
+
+static struct store_op *take(struct memory *m)
+{
+	struct store_op *op = m->head;
+
+	m->head = op->next;
+	if (!m->head)
+		m->tail = &m->head;
+	return op;
+}
+
+static bool memory_reap(struct store *s)
+{
+	struct memory *m = memory_of(s);
+
+	for (int n = 0; n < REAP_MAX && m->head; n++)
+		tell(take(m), 0);
+	return m->head != NULL;
+}
+
+static void memory_close(struct store **sp)
+{
+	struct memory *m = memory_of(*sp);
+
+	*sp = NULL;
+	while (m->head)
+		tell(take(m), -1);
+	mem_free(m);
+}
+
+struct store *store_memory_open(void (*wake)(void *arg), void *arg, struct err *err)
+{
+	struct memory *m = mem_alloc(1, sizeof(*m));
+
+	if (!m) {
+		err_set(err, ERR_NOMEM, "store");
+		return NULL;
+	}
+	m->tail = &m->head;
+	m->wake = wake;
+	m->wake_arg = arg;
+	m->store = (struct store){
+	    .name = "memory",
+	    .epoch = clock_ms(CLOCK_REALTIME), /* nothing is kept that could say which epoch was the last */
+	    .append = memory_append,
+	    .sync = memory_sync,
+	    .read = memory_read,
+	    .forget = memory_forget,
+	    .session_put = memory_session_put,
+	    .session_del = memory_session_del,
+	    .reap = memory_reap,
+	    .close = memory_close,
+	};
+	return &m->store;
+}

@@ -1,0 +1,474 @@
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "broker/call.h"
+#include "broker/conn.h"
+#include "broker/session.h"
+#include "broker/stream.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+static const struct {
+	const char *name;
+	unsigned next;
+} stream_states[STREAM__COUNT] = {
+#define TO(state)	   (1u << STREAM_##state)
+#define STREAM(name, next) [STREAM_##name] = {#name, next},
+#include "broker/stream_tbl.h"
+#undef STREAM
+#undef TO
+};
+
+bool stream_may_go(enum stream_state from, enum stream_state to)
+{
+	return stream_states[from].next & (1u << to);
+}
+
+const char *stream_state_name(enum stream_state state)
+{
+	return stream_states[state].name;
+}
+
+static void stream_go(struct stream *s, enum stream_state to, const char *why)
+{
+	if (!stream_may_go(s->state, to))
+		die(__FILE__, __LINE__, stream_states[to].name);
+	LOG(DEBUG, "stream.state", "stream=%" PRIu64 " from=%s to=%s why=\"%s\"", s->handle,
+	    stream_states[s->state].name, stream_states[to].name, why);
+	s->state = to;
+}
+
+bool stream_is_over(const struct stream *s)
+{
+	return s->state == STREAM_FINISHED || s->state == STREAM_CLOSED;
+}
+
+static uint64_t keep_ms(const struct stream *s)
+{
+	return (uint64_t)s->broker->cfg->stream_keep_s * 1000;
+}
+
+static uint32_t now_s(const struct stream *s)
+{
+	return (uint32_t)(loop_now(&s->broker->loop) / 1000) + 1; /* never 0 */
+}
+
+static struct stream_event *event_at(const struct stream *s, uint64_t seq)
+{
+	return &s->events[s->events_start + (seq - s->first_seq)];
+}
+
+static size_t events_count(const struct stream *s)
+{
+	return (size_t)(s->last_seq + 1 - s->first_seq);
+}
+
+/* Forgets the oldest event. */
+static void drop_first(struct stream *s)
+{
+	struct stream_event *e = event_at(s, s->first_seq);
+
+	s->broker->store->forget(s->broker->store, e->position);
+	s->log_bytes -= e->len;
+	if (s->first_seq > s->delivered_seq)
+		s->undelivered_bytes -= e->len;
+	s->events_start++;
+	s->first_seq++;
+	if (events_count(s) > 0)
+		return;
+	mem_free(s->events); /* an idle stream costs no index */
+	s->events = NULL;
+	s->events_start = 0;
+	s->events_cap = 0;
+}
+
+static void free_stream(struct loop_doom *d)
+{
+	struct stream *s = TABLE_OF(d, struct stream, doom);
+
+	mem_free(s->events);
+	mem_free(s);
+}
+
+static void on_reserve_over(struct wheel_timer *t)
+{
+	struct stream *s = TABLE_OF(t, struct stream, reserve_timer);
+
+	s->broker->fd_reserved -= s->reserved;
+	s->reserved = 0;
+	if (s->is_modern && !s->conn)
+		stream_hangup(s, "no connection came");
+}
+
+/* The oldest events that were delivered long enough ago are not for resuming any more. Not while a client is on its way
+ * (ATTACH told it a cursor), and not what the present connection replays. */
+static void on_keep(struct wheel_timer *t)
+{
+	struct stream *s = TABLE_OF(t, struct stream, keep_timer);
+	uint64_t upto = s->delivered_seq, keep_s = (uint64_t)s->broker->cfg->stream_keep_s;
+
+	if (s->state == STREAM_FINISHED && !s->conn && s->reserved == 0) {
+		stream_close(s, "kept long enough");
+		return;
+	}
+	if (s->conn && conn_cursor(s->conn) < upto)
+		upto = conn_cursor(s->conn);
+	while (s->reserved == 0 && s->first_seq <= upto && event_at(s, s->first_seq)->written_s + keep_s <= now_s(s))
+		drop_first(s);
+	if (events_count(s) > 0 || s->state == STREAM_FINISHED)
+		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s) > 1000 ? keep_ms(s) : 1000);
+}
+
+struct stream *stream_new(struct broker *b, struct session *session, bool is_own)
+{
+	struct stream *s = mem_alloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->broker = b;
+	s->session = session;
+	s->is_modern = !session;
+	s->is_own = is_own;
+	s->handle = b->next_handle++ * 2 + (s->is_modern ? 1 : 0);
+	s->first_seq = 1;
+	s->reserve_timer.fire = on_reserve_over;
+	s->keep_timer.fire = on_keep;
+	table_add(&b->streams, &s->node, table_hash_u64(&b->streams, s->handle, 0));
+	if (session) {
+		s->next = session->streams;
+		s->at = &session->streams;
+		if (s->next)
+			s->next->at = &s->next;
+		session->streams = s;
+	}
+	if (!is_own)
+		b->stream_count++;
+	return s;
+}
+
+struct stream *stream_find(struct broker *b, uint64_t handle)
+{
+	struct table_node *n = table_find(&b->streams, table_hash_u64(&b->streams, handle, 0));
+
+	for (; n; n = table_find_next(n)) {
+		struct stream *s = TABLE_OF(n, struct stream, node);
+
+		if (s->handle == handle)
+			return s;
+	}
+	return NULL;
+}
+
+/* Room in the index for count more. Slides what is left to the front first. */
+static int index_reserve(struct stream *s, size_t count)
+{
+	size_t used = events_count(s), cap = s->events_cap ? s->events_cap : 4;
+	struct stream_event *events;
+
+	if (s->events_cap - s->events_start - used >= count && s->events)
+		return 0;
+	if (s->events_start > 0) {
+		memmove(s->events, s->events + s->events_start, used * sizeof(*events));
+		s->events_start = 0;
+	}
+	while (cap < used + count)
+		cap *= 2;
+	if (cap == s->events_cap)
+		return 0;
+	events = mem_realloc(s->events, cap * sizeof(*events));
+	if (!events)
+		return -1;
+	s->events = events;
+	s->events_cap = cap;
+	return 0;
+}
+
+/* Makes room for len bytes by forgetting what was delivered, oldest first; what is being replayed goes last, and then
+ * its connection ends: it would meet a gap. */
+static bool make_room(struct stream *s, uint64_t len)
+{
+	uint64_t max = (uint64_t)s->broker->cfg->stream_log_max_bytes;
+
+	while (s->log_bytes + len > max && s->first_seq <= s->delivered_seq) {
+		if (s->conn && conn_cursor(s->conn) < s->first_seq)
+			conn_end(s->conn, "its replay was overtaken");
+		drop_first(s);
+	}
+	return s->log_bytes + len <= max;
+}
+
+/* Moves ready_seq on over all that may be sent, and tells the reader. */
+static void make_ready(struct stream *s)
+{
+	uint64_t before = s->ready_seq;
+
+	while (s->ready_seq < s->last_seq &&
+	    (s->ready_seq < s->committed_seq || !event_at(s, s->ready_seq + 1)->is_durable))
+		s->ready_seq++;
+	if (s->conn && s->ready_seq > before)
+		conn_kick(s->conn);
+}
+
+unsigned stream_append(struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final,
+    uint64_t *last)
+{
+	struct broker *b = s->broker;
+	uint64_t len = 0;
+	size_t done;
+
+	*last = s->last_seq;
+	if (stream_is_over(s))
+		return LINK_NACK_CLOSED;
+	for (size_t i = 0; i < count; i++) {
+		if (!is_final && events[i].len > (size_t)b->cfg->stream_log_max_bytes)
+			return LINK_NACK_TOO_BIG;
+		len += events[i].len;
+	}
+	if (!make_room(s, len) && !is_final) {
+		if (s->conn && s->is_modern) {
+			stream_hangup(s, "the client reads too slowly");
+			return LINK_NACK_CLOSED;
+		}
+		if (s->conn)
+			conn_close(s->conn, "reads too slowly");
+		if (is_durable)
+			return LINK_NACK_BUSY;
+		LOG(DEBUG, "stream.event_dropped", "stream=%" PRIu64 " bytes=%" PRIu64, s->handle, len);
+		return 0;
+	}
+	if (b->store->bytes_used + len > (uint64_t)b->cfg->broker_log_max_bytes || index_reserve(s, count))
+		return LINK_NACK_BUSY;
+	for (done = 0; done < count; done++) {
+		uint64_t position = b->store->append(b->store, s->handle, s->last_seq + 1, events[done]);
+
+		if (position == 0)
+			break;
+		s->last_seq++;
+		*event_at(s, s->last_seq) = (struct stream_event){
+		    .position = position, .len = (uint32_t)events[done].len, .is_durable = is_durable};
+	}
+	if (done < count) {
+		for (; done > 0; done--)
+			b->store->forget(b->store, event_at(s, s->last_seq--)->position);
+		return LINK_NACK_BUSY;
+	}
+	s->log_bytes += len;
+	s->undelivered_bytes += len;
+	*last = s->last_seq;
+	make_ready(s);
+	return 0;
+}
+
+void stream_commit(struct stream *s, uint64_t first, uint64_t last, int status)
+{
+	if (status) {
+		LOG(ERROR, "stream.events_lost", "stream=%" PRIu64 " from=%" PRIu64 " to=%" PRIu64, s->handle, first, last);
+		for (uint64_t seq = first > s->first_seq ? first : s->first_seq; seq <= last; seq++)
+			event_at(s, seq)->is_lost = true;
+	}
+	if (last > s->committed_seq)
+		s->committed_seq = last;
+	make_ready(s);
+}
+
+static void unlink_call(struct stream *s)
+{
+	if (s->call)
+		s->call->stream = NULL;
+	s->call = NULL;
+}
+
+void stream_finish(struct stream *s, const char *why)
+{
+	if (stream_is_over(s))
+		return;
+	stream_go(s, STREAM_FINISHED, why);
+	unlink_call(s);
+	if (s->conn)
+		conn_kick(s->conn);
+	if (!s->is_modern)
+		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s));
+	else if (!s->conn && s->reserved == 0)
+		stream_close(s, "nobody is there to read it");
+}
+
+void stream_close(struct stream *s, const char *why)
+{
+	struct broker *b = s->broker;
+
+	if (s->state == STREAM_CLOSED)
+		return;
+	stream_go(s, STREAM_CLOSED, why);
+	unlink_call(s);
+	table_remove(&b->streams, &s->node);
+	if (s->conn)
+		conn_end(s->conn, why);
+	if (s->at) {
+		*s->at = s->next;
+		if (s->next)
+			s->next->at = s->at;
+		s->at = NULL;
+	}
+	s->session = NULL;
+	if (!s->is_own)
+		b->stream_count--;
+	b->fd_reserved -= s->reserved;
+	s->reserved = 0;
+	loop_untimer(&b->loop, &s->reserve_timer);
+	loop_untimer(&b->loop, &s->keep_timer);
+	while (events_count(s) > 0)
+		drop_first(s);
+	loop_doom(&b->loop, &s->doom, free_stream);
+}
+
+void stream_hangup(struct stream *s, const char *why)
+{
+	struct call *call = s->call;
+
+	if (!s->is_modern || s->state == STREAM_CLOSED)
+		return;
+	stream_close(s, why);
+	if (call)
+		call_cancel(call, SLICE(""), why);
+}
+
+int stream_reserve(struct stream *s)
+{
+	if (!broker_fd_take(s->broker, 1))
+		return -1;
+	s->broker->fd_used--; /* as a promise it counts elsewhere */
+	s->broker->fd_reserved++;
+	s->reserved++;
+	loop_timer(&s->broker->loop, &s->reserve_timer, STREAM_RESERVE_MS);
+	return 0;
+}
+
+bool stream_spend_reserve(struct stream *s)
+{
+	if (s->reserved == 0)
+		return false;
+	s->reserved--;
+	s->broker->fd_reserved--;
+	if (s->reserved == 0)
+		loop_untimer(&s->broker->loop, &s->reserve_timer);
+	return true;
+}
+
+void stream_attach(struct stream *s, struct conn *conn)
+{
+	if (s->conn)
+		conn_end(s->conn, "a newer connection took over");
+	s->conn = conn;
+	if (s->state == STREAM_OPEN)
+		stream_go(s, STREAM_LIVE, "adopted");
+	if (s->session)
+		session_conn_changed(s->session);
+	conn_kick(conn);
+}
+
+void stream_detach(struct stream *s, struct conn *conn, const char *why)
+{
+	if (s->conn != conn)
+		return;
+	s->conn = NULL;
+	if (s->state == STREAM_CLOSED)
+		return;
+	if (s->session)
+		session_conn_changed(s->session);
+	if (s->is_modern) {
+		stream_hangup(s, why);
+		return;
+	}
+	if (s->state == STREAM_LIVE)
+		stream_go(s, STREAM_OPEN, why);
+	if (s->state == STREAM_FINISHED) {
+		if (!s->session) /* nobody can ask for it again */
+			stream_close(s, why);
+		else
+			loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s));
+	}
+}
+
+void stream_delivered(struct stream *s, uint64_t seq)
+{
+	if (seq <= s->delivered_seq)
+		return;
+	for (uint64_t i = s->delivered_seq + 1; i <= seq; i++) {
+		struct stream_event *e = event_at(s, i);
+
+		e->written_s = now_s(s);
+		s->undelivered_bytes -= e->len;
+	}
+	s->delivered_seq = seq;
+	if (s->is_modern || keep_ms(s) == 0) {
+		while (s->first_seq <= s->delivered_seq)
+			drop_first(s);
+	} else if (!wheel_is_running(&s->keep_timer)) {
+		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s));
+	}
+}
+
+void stream_fill_read(const struct stream *s, uint64_t *cursor, struct store_read *r, uint64_t *seqs)
+{
+	uint64_t len = 0, len_max = 65536; /* bytes; one event at least */
+
+	r->count = 0;
+	while (*cursor < s->ready_seq && r->count < STORE_READ_MAX && (r->count == 0 || len < len_max)) {
+		const struct stream_event *e = event_at(s, *cursor + 1);
+
+		++*cursor;
+		if (e->is_lost)
+			continue;
+		seqs[r->count] = *cursor;
+		r->positions[r->count++] = e->position;
+		len += e->len;
+	}
+}
+
+void stream_put_event_id(const struct stream *s, uint64_t seq, char out[STREAM_EVENT_ID_SIZE])
+{
+	snprintf(out, STREAM_EVENT_ID_SIZE, "%" PRIu64 ".%" PRIu64 ".%" PRIu64, s->handle, s->broker->store->epoch, seq);
+}
+
+/* Takes "NUMBER" and, unless at the end, the dot after it. */
+static bool cut_number(struct slice *text, uint64_t *n)
+{
+	size_t i = 0;
+
+	*n = 0;
+	for (; i < text->len && text->p[i] >= '0' && text->p[i] <= '9'; i++) {
+		unsigned digit = (unsigned)(text->p[i] - '0');
+
+		if (*n > (UINT64_MAX - digit) / 10)
+			return false;
+		*n = *n * 10 + digit;
+	}
+	if (i == 0 || (i < text->len && text->p[i] != '.'))
+		return false;
+	if (i < text->len && ++i == text->len) /* a dot, and nothing after it */
+		return false;
+	text->p += i;
+	text->len -= i;
+	return true;
+}
+
+unsigned stream_find_event_id(struct session *session, struct slice id, struct stream **stream, uint64_t *seq)
+{
+	struct broker *b = session->broker;
+	uint64_t handle, epoch, n;
+	struct stream *s;
+
+	if (!cut_number(&id, &handle) || !cut_number(&id, &epoch) || !cut_number(&id, &n) || id.len > 0)
+		return LINK_NACK_GAP;
+	s = epoch == b->store->epoch ? stream_find(b, handle) : NULL;
+	if (!s || s->session != session || n > s->last_seq || n + 1 < s->first_seq)
+		return LINK_NACK_GAP;
+	if (s->state == STREAM_FINISHED && n == s->last_seq)
+		return LINK_NACK_DELIVERED;
+	*stream = s;
+	*seq = n;
+	return 0;
+}

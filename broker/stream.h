@@ -1,0 +1,102 @@
+/* broker/stream.h - a stream: a log of events, one reader at most, and who feeds it.
+ *
+ * The bytes are in the store; the stream keeps an index (position, length, flags) of the events from first_seq to
+ * last_seq. Four sequence numbers tell all about it, first_seq - 1 <= delivered_seq <= ready_seq <= last_seq:
+ *
+ *   last_seq       the newest event
+ *   ready_seq      may go to a client: all durable events up to here are committed
+ *   delivered_seq  some connection has been sent all up to here
+ *   first_seq      the oldest that is kept, for clients that resume: stream_keep_s after it was written
+ *
+ * The stream outlives its connections. A legacy stream without one waits for the client to come back; a modern one is
+ * over with its connection, and its producer is told (CANCELLED). A finished stream delivers what is left, ends its
+ * connection, and, when it is a legacy one, stays for stream_keep_s.
+ *
+ * Event ids of legacy streams are "handle.epoch.seq" in decimal. */
+#ifndef MCP_BROKER_STREAM_H
+#define MCP_BROKER_STREAM_H
+
+#include "broker/broker.h"
+#include "common/link.h"
+
+struct call;
+struct conn;
+struct session;
+
+enum stream_state {
+#define STREAM(name, next) STREAM_##name,
+#include "broker/stream_tbl.h"
+#undef STREAM
+	STREAM__COUNT
+};
+
+struct stream_event {
+	uint64_t position;  /* in the store */
+	uint32_t len;	    /* bytes */
+	uint32_t written_s; /* second of CLOCK_MONOTONIC when a connection had been sent it; 0: not yet */
+	bool is_durable, is_lost; /* lost: the store could not commit it; never shown to anybody */
+};
+
+struct stream {
+	struct table_node node;
+	struct broker *broker;	 /* borrowed */
+	uint64_t handle;
+	struct session *session; /* borrowed; NULL: modern, or the session is over */
+	struct stream *next, **at; /* in the session's list */
+	struct call *call;	 /* borrowed: it owes this stream an end; NULL: a session's own, or finished */
+	struct conn *conn;	 /* borrowed: the reader */
+	enum stream_state state; /* assigned by stream_go() only */
+	bool is_modern, is_own;
+	uint64_t first_seq, last_seq, ready_seq, delivered_seq, committed_seq;
+	struct stream_event *events; /* owned; last_seq + 1 - first_seq of them, from events_start */
+	size_t events_start, events_cap;
+	uint64_t log_bytes, undelivered_bytes;
+	unsigned reserved;	 /* descriptors: answers to OPEN_STREAM and ATTACH that ADOPT has not spent */
+	struct wheel_timer reserve_timer, keep_timer;
+	struct loop_doom doom;
+};
+
+#define STREAM_RESERVE_MS	  2000
+#define STREAM_HANDLE_IS_MODERN(h) ((h) & 1) /* so that an ADOPT that comes too late still tells the era */
+
+bool stream_may_go(enum stream_state from, enum stream_state to);
+const char *stream_state_name(enum stream_state state);
+
+/* session NULL: modern. is_own: the session's; those are not counted against stream_max. NULL: no memory. */
+struct stream *stream_new(struct broker *b, struct session *session, bool is_own);
+struct stream *stream_find(struct broker *b, uint64_t handle);
+bool stream_is_over(const struct stream *s); /* FINISHED or CLOSED */
+
+/* Appends all or nothing. 0, or an enum link_nack: TOO_BIG, BUSY (log full), CLOSED. is_final: this is a call's answer,
+ * accepted over stream_log_max_bytes too. Events that are not durable may be dropped when the log is full. What was
+ * appended becomes ready with stream_commit(), events that are not durable earlier. *last is the last sequence. */
+unsigned stream_append(struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final,
+    uint64_t *last);
+/* The store committed (status 0) or lost all events from first to last. */
+void stream_commit(struct stream *s, uint64_t first, uint64_t last, int status);
+/* No more events will come. */
+void stream_finish(struct stream *s, const char *why);
+/* Out of the table, log forgotten, connection ended, producer not told. s is good until the end of the turn. */
+void stream_close(struct stream *s, const char *why);
+/* As when the client left before it ever came or after: modern streams end, and their producer is told. */
+void stream_hangup(struct stream *s, const char *why);
+
+/* Reserves a descriptor for a connection that is to come. -1: none is left. */
+int stream_reserve(struct stream *s);
+bool stream_spend_reserve(struct stream *s); /* false: there was none */
+
+/* What a connection reports. attach: an older connection is ended. detach: of conn, if it still is the reader. */
+void stream_attach(struct stream *s, struct conn *conn);
+void stream_detach(struct stream *s, struct conn *conn, const char *why);
+void stream_delivered(struct stream *s, uint64_t seq);
+
+/* Fills r with the events after *cursor, as many as are ready and fit; *cursor becomes the last one's sequence. 0
+ * events: there was nothing, or only what the store lost. */
+void stream_fill_read(const struct stream *s, uint64_t *cursor, struct store_read *r, uint64_t *seqs);
+
+#define STREAM_EVENT_ID_SIZE 64
+void stream_put_event_id(const struct stream *s, uint64_t seq, char out[STREAM_EVENT_ID_SIZE]);
+/* 0 and *stream, *seq; or why a client can't go on after that id: enum link_nack GAP or DELIVERED. */
+unsigned stream_find_event_id(struct session *session, struct slice id, struct stream **stream, uint64_t *seq);
+
+#endif
