@@ -314,6 +314,10 @@ static void on_io(uv_poll_t *w, int status, int events)
 	}
 	if (events & UV_READABLE) { /* the request was read to its end: what comes now can only be an abort, or nothing */
 		n = recv(c->fd, ignored, sizeof(ignored), MSG_DONTWAIT);
+		if (n == 0 && !c->out && !c->is_ending) { /* it may still read, and then it wants a proper end */
+			conn_end(c, "the peer hung up");
+			return;
+		}
 		if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR)) {
 			conn_close(c, "the peer hung up");
 			return;
@@ -323,40 +327,47 @@ static void on_io(uv_poll_t *w, int status, int events)
 		conn_kick(c);
 }
 
-static uint64_t timer_ms(const struct conn *c)
+/* From silent_ms of silence to the next time that something may have to be done. */
+static void start_timer(struct conn *c, uint64_t silent_ms)
 {
-	uint64_t stall_ms = (uint64_t)c->broker->cfg->stream_stall_s * 1000;
+	uint64_t wait_ms = (uint64_t)c->broker->cfg->stream_stall_s * 1000;
 
-	if (c->out || c->heartbeat_ms == 0 || c->is_ending)
-		return stall_ms;
-	return c->heartbeat_ms;
+	if (c->heartbeat_ms > 0 && !c->is_ending && c->heartbeat_ms < wait_ms)
+		wait_ms = c->heartbeat_ms;
+	loop_timer(&c->broker->loop, &c->timer, silent_ms < wait_ms ? wait_ms - silent_ms : wait_ms);
+}
+
+/* False: c is closed. */
+static bool send_heartbeat(struct conn *c)
+{
+	struct buf *frame = &c->broker->frame;
+	ssize_t n = 0;
+
+	record_put_stdout(frame, c->kind, c->request_id, SLICE(SSE_HEARTBEAT));
+	if (buf_check(frame, NULL) == 0)
+		n = write_bytes(c, buf_slice(frame));
+	release_scratch(frame);
+	return n >= 0;
 }
 
 /* Silence: a comment. Bytes that nobody takes: the end. */
 static void on_timer(struct wheel_timer *t)
 {
 	struct conn *c = TABLE_OF(t, struct conn, timer);
-	struct broker *b = c->broker;
-	uint64_t silent_ms = loop_now(&b->loop) - c->progress_ms, after_ms = timer_ms(c);
+	uint64_t silent_ms = loop_now(&c->broker->loop) - c->progress_ms;
 
-	if (silent_ms >= after_ms) {
-		if (c->out || c->is_ending) {
+	if (c->out || c->is_ending) {
+		if (silent_ms >= (uint64_t)c->broker->cfg->stream_stall_s * 1000) {
 			conn_close(c, "it takes no bytes");
 			return;
 		}
-		if (c->heartbeat_ms > 0 && !c->reading) {
-			record_put_stdout(&b->frame, c->kind, c->request_id, SLICE(SSE_HEARTBEAT));
-			if (buf_check(&b->frame, NULL) == 0 && write_bytes(c, buf_slice(&b->frame)) < 0) {
-				release_scratch(&b->frame);
-				return;
-			}
-			release_scratch(&b->frame);
-		}
+	} else if (c->heartbeat_ms > 0 && silent_ms >= c->heartbeat_ms && !c->reading) {
+		if (!send_heartbeat(c))
+			return;
 		silent_ms = 0;
-		after_ms = timer_ms(c);
 	}
-	conn_kick(c); /* a read that found no memory */
-	loop_timer(&b->loop, &c->timer, after_ms - silent_ms);
+	conn_kick(c); /* for a read that found no memory */
+	start_timer(c, silent_ms);
 }
 
 static struct conn *make(struct broker *b, int fd, const struct conn_how *how, struct slice head)
@@ -397,7 +408,7 @@ static struct conn *make(struct broker *b, int fd, const struct conn_how *how, s
 	}
 	release_scratch(&b->frame);
 	watch(c, false);
-	loop_timer(&b->loop, &c->timer, timer_ms(c));
+	start_timer(c, 0);
 	if (!c->out) {
 		conn_close(c, "no memory for its head");
 		return NULL;
