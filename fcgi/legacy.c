@@ -146,8 +146,12 @@ int legacy_begin(struct exchange *x, const struct legacy_batch *batch, unsigned 
 
 void legacy_refuse(struct exchange *x, const char *id, const struct err *err)
 {
+	struct err ended = {.code = ERR_NO_SESSION, .msg = "it ended, or was never this client's; initialize again"};
+
 	switch (err->code) {
-	case ERR_NO_SESSION:
+	case ERR_NO_SESSION: /* the broker's words are for the log */
+		exchange_reply_error(x, err_http(ended.code), NULL, "", &ended, NULL);
+		break;
 	case ERR_GAP:
 	case ERR_DUPLICATE:
 	case ERR_INVALID:
