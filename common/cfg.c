@@ -85,6 +85,33 @@ static void *place(struct cfg *cfg, size_t row)
 	return (char *)cfg + places[row].offset;
 }
 
+void cfg_add_value(struct buf *out, const struct cfg *cfg, size_t row)
+{
+	const void *at = (const char *)cfg + places[row].offset;
+	const struct cfg_list *list = at;
+
+	switch (places[row].type) {
+	case TYPE_INT:
+		buf_addf(out, "%" PRId64, *(const int64_t *)at);
+		break;
+	case TYPE_BOOL:
+		buf_adds(out, *(const bool *)at ? "true" : "false");
+		break;
+	case TYPE_STR:
+	case TYPE_PATH:
+		jx_write_str(out, slice_str(*(char *const *)at));
+		break;
+	case TYPE_LIST:
+		buf_adds(out, "[");
+		for (size_t i = 0; i < list->count; i++) {
+			buf_adds(out, i ? "," : "");
+			jx_write_str(out, slice_str(list->items[i]));
+		}
+		buf_adds(out, "]");
+		break;
+	}
+}
+
 static void list_release(struct cfg_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
@@ -630,6 +657,8 @@ static json_object *parse_origin(struct cfg *cfg, const struct cfg_origin *o)
 		report(cfg, o->file, 1, "", "must be one JSON object");
 		json_object_put(root);
 		root = NULL;
+	} else if (!jpos_is_blank((struct slice){o->text + at, o->len - at})) { /* settings behind a '}' too many would count for nothing */
+		report(cfg, o->file, jpos_line_of_byte(text, at), "", "something stands behind the end of the configuration");
 	}
 	json_tokener_free(tok);
 	return root;

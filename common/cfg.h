@@ -11,7 +11,7 @@
 
 #include <json-c/json.h>
 
-#include "common/err.h"
+#include "common/buf.h"
 
 struct cfg_list {
 	char **items; /* owned; count entries */
@@ -73,5 +73,8 @@ struct cfg_row {
 	int64_t min, max;
 };
 const struct cfg_row *cfg_rows(size_t *count);
+
+/* Appends the value of a row, an index into cfg_rows(), as JSON. */
+void cfg_add_value(struct buf *out, const struct cfg *cfg, size_t row);
 
 #endif

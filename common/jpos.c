@@ -203,6 +203,14 @@ unsigned jpos_line(struct slice text, const char *pointer)
 	return w.found ? jpos_line_of_byte(text, (size_t)(w.found - text.p)) : 0;
 }
 
+bool jpos_is_blank(struct slice text)
+{
+	struct walk w = {.p = text.p, .end = text.p + text.len};
+
+	skip_space(&w);
+	return w.p == w.end;
+}
+
 bool jpos_find_duplicate(struct slice text, char pointer[JPOS_POINTER_MAX])
 {
 	struct walk w = {.p = text.p, .end = text.p + text.len};

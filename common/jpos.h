@@ -11,6 +11,8 @@
 unsigned jpos_line(struct slice text, const char *pointer);
 /* Line of a byte offset. */
 unsigned jpos_line_of_byte(struct slice text, size_t offset);
+/* True if there is nothing but white space and comments. */
+bool jpos_is_blank(struct slice text);
 /* True if an object names a member twice; pointer then is the second one's. */
 bool jpos_find_duplicate(struct slice text, char pointer[JPOS_POINTER_MAX]);
 

@@ -9,7 +9,7 @@
 #include "common/banned.h"
 
 #define HELP_COLUMN 26
-#define WIDTH	    100
+#define WIDTH	    80
 
 static const struct opts_row common_rows[] = {
     {"conf", "FILE", "Configuration; without it $MCP_FCGI_CONF, else " CFG_FILE_DEFAULT, NULL},
@@ -29,14 +29,15 @@ static void put_wrapped(const char *head, const char *text)
 		column = 0;
 	}
 	column += printf("%*s", HELP_COLUMN - column, "");
-	while (*text) {
+	for (const char *before = ""; *text; before = " ") {
 		int len = (int)strcspn(text, " ");
 
-		if (column + len > WIDTH) {
+		if (*before && column + 1 + len > WIDTH) {
 			printf("\n%*s", HELP_COLUMN, "");
 			column = HELP_COLUMN;
+			before = "";
 		}
-		column += printf("%.*s%s", len, text, text[len] ? " " : "");
+		column += printf("%s%.*s", before, len, text);
 		text += len + (text[len] == ' ');
 	}
 	putchar('\n');
@@ -102,20 +103,28 @@ static int answered(struct opts *opts)
 int opts_parse(struct opts *opts, int argc, char **argv, const char *program, const char *purpose, const struct opts_row *rows,
     const char *rest_names)
 {
+	bool is_end = false;
 	int i;
 
 	*opts = (struct opts){.sets = mem_alloc((size_t)argc, sizeof(*opts->sets)), .status = 2};
 	if (!opts->sets)
 		return wrong(opts, program, "start", "out of memory");
-	for (i = 1; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
-		const char *arg = argv[i], *name = arg + 2, *value = NULL;
-		size_t len = strcspn(name, "=");
+	opts->rest = argv + 1; /* moved together there: none is past the option that is read */
+	for (i = 1; i < argc; i++) {
+		const char *arg = argv[i], *name, *value = NULL;
 		const struct opts_row *row;
+		size_t len;
 
-		if (strcmp(arg, "--") == 0) {
-			i++;
-			break;
+		if (arg[0] != '-' || !arg[1] || is_end) {
+			opts->rest[opts->rest_count++] = argv[i];
+			continue;
 		}
+		if (strcmp(arg, "--") == 0) {
+			is_end = true;
+			continue;
+		}
+		name = arg + 2;
+		len = strcspn(name, "=");
 		row = arg[1] != '-' ? NULL : find(rows, name, len);
 		if (arg[1] == '-' && !row)
 			row = find(common_rows, name, len);
@@ -136,10 +145,8 @@ int opts_parse(struct opts *opts, int argc, char **argv, const char *program, co
 		else
 			return printf("%s (mcp-fcgi) %s\n", program, PACKAGE_VERSION), answered(opts);
 	}
-	opts->rest = argv + i;
-	opts->rest_count = argc - i;
 	if (opts->rest_count > 0 && !rest_names)
-		return wrong(opts, program, argv[i], "unexpected argument");
+		return wrong(opts, program, opts->rest[0], "unexpected argument");
 	return 0;
 }
 

@@ -16,7 +16,7 @@ struct opts {
 	const char *conf;  /* --conf FILE; NULL: not given */
 	const char **sets; /* each --set NAME=VALUE, borrowed from argv; the array is owned */
 	size_t sets_count;
-	char **rest; /* arguments that are no options; borrowed */
+	char **rest; /* arguments that are no options, wherever they stood; borrowed */
 	int rest_count;
 	int status; /* what to exit with when opts_parse() returned -1 */
 };

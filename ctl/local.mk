@@ -1,1 +1,11 @@
-# ctl/: what it builds and installs
+# ctl/: mcpctl, what people type
+bin_PROGRAMS += mcpctl
+mcpctl_SOURCES = %D%/mcpctl.c
+mcpctl_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS)
+
+# For editors: what may stand in mcp.json. Made of the same rows as everything else.
+schemadir = $(pkgdatadir)
+nodist_schema_DATA = %D%/mcp.schema.json
+CLEANFILES += %D%/mcp.schema.json
+%D%/mcp.schema.json: mcpctl$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && ./mcpctl$(EXEEXT) schema >$@.tmp && mv $@.tmp $@

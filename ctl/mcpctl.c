@@ -1,0 +1,361 @@
+/* mcpctl: what people type. It reads the configuration as workers and broker do, and says what is wrong with it, what is
+ * set, and what could be. */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/cfg.h"
+#include "common/jx.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/opts.h"
+#include "fcgi/guard.h"
+#include "fcgi/keys.h"
+#include "fcgi/toolset.h"
+#include "common/banned.h"
+
+#define OUT_MAX (1 << 20)
+
+#define PURPOSE                                                                                                       \
+	"Checks and shows the configuration of mcp-fcgi. COMMAND is one of\n"                                         \
+	"  check [FILE]     name every mistake with its file and line; exits with 1 if there is one\n"               \
+	"  settings [FILE]  list all settings with their values (--json: as JSON)\n"                                  \
+	"  schema           print a JSON Schema of the configuration, for editors"
+
+static const char *as_json, *as_mdoc;
+
+static const struct opts_row option_rows[] = {
+    {"json", NULL, "settings: print JSON", &as_json},
+    {"mdoc", NULL, "settings: print the list of mcp.json(5); reads no configuration", &as_mdoc},
+    {NULL, NULL, NULL, NULL},
+};
+
+static void complain(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "%s\n", line);
+}
+
+static int flush(struct buf *out)
+{
+	struct err err = {0};
+	int ret = EXIT_SUCCESS;
+
+	if (buf_check(out, &err)) {
+		fprintf(stderr, "mcpctl: %s\n", err.msg);
+		ret = EXIT_FAILURE;
+	} else if (fwrite(out->data, 1, out->len, stdout) != out->len || fflush(stdout)) {
+		perror("mcpctl: write");
+		ret = EXIT_FAILURE;
+	}
+	buf_release(out);
+	return ret;
+}
+
+/* Settings whose value is not the default. */
+static int count_changed(const struct cfg *cfg)
+{
+	struct cfg defaults;
+	struct buf a, b;
+	size_t count;
+	int changed = 0;
+
+	if (cfg_init(&defaults, NULL))
+		return 0; /* no memory for a figure that is only for the eye */
+	cfg_rows(&count);
+	buf_init(&a, OUT_MAX);
+	buf_init(&b, OUT_MAX);
+	for (size_t i = 0; i < count; i++) {
+		buf_clear(&a);
+		buf_clear(&b);
+		cfg_add_value(&a, cfg, i);
+		cfg_add_value(&b, &defaults, i);
+		changed += !slice_eq(buf_slice(&a), buf_slice(&b));
+	}
+	buf_release(&a);
+	buf_release(&b);
+	cfg_release(&defaults);
+	return changed;
+}
+
+/* What a worker reads beside the rows when it starts. */
+static void check_values(struct cfg *cfg)
+{
+	struct keys keys = {0};
+	struct err err = {0};
+	char *host = NULL, *origin = NULL;
+
+	if (cfg->auth_api_keys_file[0] && keys_load(&keys, cfg->auth_api_keys_file, &err))
+		cfg_complain(cfg, "/auth/api_keys_file", "%s", err.msg);
+	keys_release(&keys);
+	if (cfg->server_public_url[0] && guard_split_url(cfg->server_public_url, &host, &origin, &err))
+		cfg_complain(cfg, "/server/public_url", "%s", err.msg);
+	mem_free(host);
+	mem_free(origin);
+	for (size_t i = 0; i < cfg->cors_origins.count; i++) {
+		char pointer[64];
+
+		host = origin = NULL;
+		snprintf(pointer, sizeof(pointer), "/cors/origins/%zu", i);
+		if (guard_split_url(cfg->cors_origins.items[i], &host, &origin, &err))
+			cfg_complain(cfg, pointer, "%s", err.msg);
+		mem_free(host);
+		mem_free(origin);
+	}
+}
+
+static int check(struct cfg *cfg, const struct opts *opts)
+{
+	struct toolset tools = {0};
+	struct err err = {0};
+	int problems, changed;
+
+	/* Mistakes in settings don't hide those in tools; a file that could not be read hides all. */
+	if (cfg_load(cfg, opts->conf, opts->sets, opts->sets_count, &err) && cfg->complaint_count == 0) {
+		fprintf(stderr, "mcpctl: %s\n", err.msg);
+		return EXIT_FAILURE;
+	}
+	check_values(cfg);
+	problems = cfg->complaint_count;
+	if (toolset_init(&tools, cfg, &err) && cfg->complaint_count == problems) {
+		fprintf(stderr, "mcpctl: %s\n", err.msg);
+		return EXIT_FAILURE;
+	}
+	problems = cfg->complaint_count;
+	changed = count_changed(cfg);
+	if (problems == 0)
+		printf("%s: ok, %zu tool%s, %d setting%s changed\n", cfg->file, tools.count, tools.count == 1 ? "" : "s", changed,
+		    changed == 1 ? "" : "s");
+	else
+		fprintf(stderr, "%d problem%s\n", problems, problems == 1 ? "" : "s");
+	toolset_release(&tools);
+	return problems ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static bool is_int(const struct cfg_row *row)
+{
+	return strcmp(row->type, "int") == 0;
+}
+
+/* The default as JSON. */
+static void add_default(struct buf *out, const struct cfg_row *row)
+{
+	if (is_int(row) || strcmp(row->type, "bool") == 0)
+		buf_adds(out, row->def);
+	else if (strcmp(row->type, "list") == 0)
+		buf_adds(out, "[]");
+	else
+		jx_write_str(out, slice_str(row->def));
+}
+
+static void add_settings_json(struct buf *out, const struct cfg *cfg)
+{
+	size_t count;
+	const struct cfg_row *rows = cfg_rows(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct cfg_row *row = &rows[i];
+
+		buf_addf(out, "%s{\"name\":\"%s\",\"type\":\"%s\",\"value\":", i ? ",\n" : "[", row->name, row->type);
+		cfg_add_value(out, cfg, i);
+		buf_adds(out, ",\"default\":");
+		add_default(out, row);
+		if (is_int(row))
+			buf_addf(out, ",\"min\":%" PRId64 ",\"max\":%" PRId64 ",\"unit\":\"%s\"", row->min, row->max, row->unit);
+		buf_adds(out, ",\"help\":");
+		jx_write_str(out, slice_str(row->help));
+		buf_adds(out, "}");
+	}
+	buf_adds(out, "]\n");
+}
+
+static void add_settings_text(struct buf *out, const struct cfg *cfg)
+{
+	size_t count;
+	const struct cfg_row *rows = cfg_rows(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct cfg_row *row = &rows[i];
+		struct buf value, def;
+
+		buf_init(&value, OUT_MAX);
+		buf_init(&def, OUT_MAX);
+		cfg_add_value(&value, cfg, i);
+		add_default(&def, row);
+		if (value.fault || def.fault)
+			out->fault = value.fault ? value.fault : def.fault;
+		else if (slice_eq(buf_slice(&value), buf_slice(&def)))
+			buf_addf(out, "  %-28s %s\n", row->name, value.data);
+		else
+			buf_addf(out, "* %-28s %s  (default %s)\n", row->name, value.data, def.data);
+		buf_release(&value);
+		buf_release(&def);
+	}
+}
+
+/* Text in mdoc: a backslash is an escape, and a line must not begin with a control character. */
+static void add_mdoc_text(struct buf *out, const char *text)
+{
+	if (*text == '.' || *text == '\'')
+		buf_adds(out, "\\&");
+	for (; *text; text++) {
+		if (*text == '\\')
+			buf_adds(out, "\\e");
+		else
+			buf_add(out, text, 1);
+	}
+}
+
+static void add_settings_mdoc(struct buf *out)
+{
+	size_t count;
+	const struct cfg_row *rows = cfg_rows(&count);
+
+	buf_adds(out, ".Bl -tag -width Ds\n");
+	for (size_t i = 0; i < count; i++) {
+		const struct cfg_row *row = &rows[i];
+		size_t section_len = strcspn(row->name, "_");
+
+		if (i == 0 || strncmp(rows[i - 1].name, row->name, section_len + 1) != 0)
+			buf_addf(out, ".It Ic %.*s\n.Bl -tag -width Ds -compact\n", (int)section_len, row->name);
+		buf_addf(out, ".It Va %s\n", row->name + section_len + 1);
+		add_mdoc_text(out, row->help);
+		buf_adds(out, ".\n");
+		if (is_int(row))
+			buf_addf(out, "From %" PRId64 " to %" PRId64 " %s; default %s.\n", row->min, row->max, row->unit, row->def);
+		else if (strcmp(row->type, "bool") == 0)
+			buf_addf(out, "True or false; default %s.\n", row->def);
+		else if (strcmp(row->type, "list") == 0)
+			buf_adds(out, "An array of strings; default none.\n");
+		else if (row->def[0])
+			buf_addf(out, "Default\n.Ql %s .\n", row->def);
+		if (i + 1 == count || strncmp(rows[i + 1].name, row->name, section_len + 1) != 0)
+			buf_adds(out, ".El\n");
+	}
+	buf_adds(out, ".El\n");
+}
+
+static int settings(struct cfg *cfg, const struct opts *opts)
+{
+	struct err err = {0};
+	struct buf out;
+
+	buf_init(&out, OUT_MAX);
+	if (as_mdoc) {
+		add_settings_mdoc(&out);
+		return flush(&out);
+	}
+	if (cfg_load(cfg, opts->conf, opts->sets, opts->sets_count, &err)) {
+		fprintf(stderr, "mcpctl: %s\n", err.msg);
+		return EXIT_FAILURE;
+	}
+	if (as_json)
+		add_settings_json(&out, cfg);
+	else
+		add_settings_text(&out, cfg);
+	return flush(&out);
+}
+
+static void add_schema_row(struct buf *out, const struct cfg_row *row)
+{
+	buf_addf(out, "\"%s\":{", row->name + strcspn(row->name, "_") + 1);
+	if (is_int(row))
+		buf_addf(out, "\"type\":\"integer\",\"minimum\":%" PRId64 ",\"maximum\":%" PRId64, row->min, row->max);
+	else if (strcmp(row->type, "bool") == 0)
+		buf_adds(out, "\"type\":\"boolean\"");
+	else if (strcmp(row->type, "list") == 0)
+		buf_adds(out, "\"type\":\"array\",\"items\":{\"type\":\"string\"}");
+	else
+		buf_adds(out, "\"type\":\"string\"");
+	buf_adds(out, ",\"default\":");
+	add_default(out, row);
+	buf_adds(out, ",\"description\":");
+	jx_write_str(out, slice_str(row->help));
+	buf_adds(out, "}");
+}
+
+/* Tools are described as far as all providers share it: what only a provider knows, "mcpctl check" checks. */
+static const char schema_tools[] =
+    "\"$schema\":{\"type\":\"string\"},\n"
+    "\"include\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"items\":{\"type\":\"string\"}}],"
+    "\"description\":\"Files to read too, as glob patterns, relative to this file\"},\n"
+    "\"tools\":{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^[A-Za-z0-9_.-]{1,128}$\"},"
+    "\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
+    "\"builtin\":{\"type\":\"string\"},"
+    "\"exec\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\"}},"
+    "\"title\":{\"type\":\"string\"},\"description\":{\"type\":\"string\"},"
+    "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},"
+    "\"annotations\":{\"type\":\"object\"},\"_meta\":{\"type\":\"object\"},\"icons\":{\"type\":\"array\"},"
+    "\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400}}}}";
+
+static int schema(void)
+{
+	size_t count;
+	const struct cfg_row *rows = cfg_rows(&count);
+	struct buf out;
+
+	buf_init(&out, OUT_MAX);
+	buf_adds(&out, "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\n"
+	    "\"title\":\"Configuration of mcp-fcgi\",\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\n");
+	buf_adds(&out, schema_tools);
+	for (size_t i = 0; i < count; i++) {
+		size_t section_len = strcspn(rows[i].name, "_");
+
+		if (i == 0 || strncmp(rows[i - 1].name, rows[i].name, section_len + 1) != 0)
+			buf_addf(&out, ",\n\"%.*s\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\n",
+			    (int)section_len, rows[i].name);
+		else
+			buf_adds(&out, ",\n");
+		add_schema_row(&out, &rows[i]);
+		if (i + 1 == count || strncmp(rows[i + 1].name, rows[i].name, section_len + 1) != 0)
+			buf_adds(&out, "}}");
+	}
+	buf_adds(&out, "\n}}\n");
+	return flush(&out);
+}
+
+static int run(struct cfg *cfg, struct opts *opts)
+{
+	const char *command = opts->rest_count > 0 ? opts->rest[0] : "";
+	bool takes_file = strcmp(command, "check") == 0 || strcmp(command, "settings") == 0;
+
+	if (opts->rest_count > (takes_file ? 2 : 1)) {
+		fprintf(stderr, "mcpctl: %s: unexpected argument; see mcpctl --help\n", opts->rest[takes_file ? 2 : 1]);
+		return 2;
+	}
+	if (opts->rest_count == 2)
+		opts->conf = opts->rest[1];
+	if (strcmp(command, "check") == 0)
+		return check(cfg, opts);
+	if (strcmp(command, "settings") == 0)
+		return settings(cfg, opts);
+	if (strcmp(command, "schema") == 0)
+		return schema();
+	fprintf(stderr, "mcpctl: %s%s; see mcpctl --help\n", command, *command ? ": no such command" : "a command is needed");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	struct opts opts;
+	struct cfg cfg;
+	struct err err = {0};
+	int ret;
+
+	log_init("mcpctl", LOG_LEVEL_WARN);
+	if (opts_parse(&opts, argc, argv, "mcpctl", PURPOSE, option_rows, "COMMAND"))
+		return opts.status;
+	if (cfg_init(&cfg, &err)) {
+		fprintf(stderr, "mcpctl: %s\n", err.msg);
+		opts_release(&opts);
+		return EXIT_FAILURE;
+	}
+	cfg.complain = complain;
+	ret = run(&cfg, &opts);
+	cfg_release(&cfg);
+	opts_release(&opts);
+	return ret;
+}
