@@ -146,14 +146,16 @@ int legacy_begin(struct exchange *x, const struct legacy_batch *batch, unsigned 
 
 void legacy_refuse(struct exchange *x, const char *id, const struct err *err)
 {
-	struct err ended = {.code = ERR_NO_SESSION, .msg = "it ended, or was never this client's; initialize again"};
+	struct err told = {.code = err->code}; /* the broker's words are for the log */
 
 	switch (err->code) {
-	case ERR_NO_SESSION: /* the broker's words are for the log */
-		exchange_reply_error(x, err_http(ended.code), NULL, "", &ended, NULL);
-		break;
+	case ERR_NO_SESSION:
+		err_set(&told, err->code, "it ended, or was never this client's; initialize again");
+		/* fall through */
 	case ERR_GAP:
 	case ERR_DUPLICATE:
+		exchange_reply_error(x, err_http(err->code), NULL, "", &told, NULL);
+		break;
 	case ERR_INVALID:
 	case ERR_LEGACY:
 		exchange_reply_error(x, err_http(err->code), NULL, "", err, NULL);
