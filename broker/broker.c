@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 
 #include "broker/broker.h"
@@ -13,6 +14,7 @@
 #include "common/rnd.h"
 #include "common/banned.h"
 
+#define OWN_FDS_MAX   1024
 #define EXPANSION_MAX 8 /* an event of nothing but line breaks: seven bytes, "data: " and LF, for each */
 
 static void wake(void *arg)
@@ -73,8 +75,19 @@ void broker_release(struct broker *b)
 	buf_release(&b->event);
 }
 
+/* What we have open for ourselves: log, loop, lock, listeners, libzmq. None of it is beyond the first few hundred. */
+static size_t count_open_fds(void)
+{
+	size_t count = 0;
+
+	for (int fd = 0; fd < OWN_FDS_MAX; fd++)
+		count += fcntl(fd, F_GETFD) != -1;
+	return count;
+}
+
 int broker_budget_fds(struct broker *b, struct err *err)
 {
+	size_t kept = (size_t)b->cfg->broker_fd_reserve + count_open_fds();
 	struct rlimit lim;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim))
@@ -87,10 +100,11 @@ int broker_budget_fds(struct broker *b, struct err *err)
 	}
 	if (lim.rlim_cur == RLIM_INFINITY || lim.rlim_cur > 1 << 20)
 		lim.rlim_cur = 1 << 20;
-	if (lim.rlim_cur <= (rlim_t)b->cfg->broker_fd_reserve)
-		return err_set(err, ERR_LIMIT, "RLIMIT_NOFILE %ju leaves nothing beside broker_fd_reserve %jd",
-		    (uintmax_t)lim.rlim_cur, (intmax_t)b->cfg->broker_fd_reserve);
-	b->fd_max = (size_t)lim.rlim_cur - (size_t)b->cfg->broker_fd_reserve;
+	if (lim.rlim_cur <= kept)
+		return err_set(err, ERR_LIMIT,
+		    "RLIMIT_NOFILE %ju leaves nothing beside broker_fd_reserve and our own: %zu",
+		    (uintmax_t)lim.rlim_cur, kept);
+	b->fd_max = (size_t)lim.rlim_cur - kept;
 	return 0;
 }
 

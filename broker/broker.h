@@ -41,7 +41,8 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 /* Closes everything in the tables, without a word to anybody, then loop and store. */
 void broker_release(struct broker *b);
 
-/* Raises the soft limit of descriptors to the hard one, and sets fd_max to what may be given to clients. */
+/* Raises the soft limit of descriptors to the hard one, and sets fd_max to what may be given to clients: neither what is
+ * open by now nor broker_fd_reserve. Called when all that is our own is open. */
 int broker_budget_fds(struct broker *b, struct err *err);
 /* Descriptors that are about to be open, or were closed. take: false at the limit. */
 bool broker_fd_take(struct broker *b, size_t count);

@@ -229,11 +229,11 @@ enum server_start server_start(const struct cfg *cfg, struct server **server, st
 	if (start != SERVER_READY)
 		goto fail;
 	start = SERVER_FAILED;
-	if (broker_budget_fds(&s->broker, err) || watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
+	if (watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
 		goto fail;
 	/* Last: who can connect to the control channel may rely on the data channel. */
 	s->listener = ctl_listen(&s->broker, s->ctl_path, err);
-	if (!s->listener)
+	if (!s->listener || broker_budget_fds(&s->broker, err))
 		goto fail;
 	LOG(INFO, "broker.listening", "run_dir=\"%s\" store=%s epoch=%" PRIu64 " descriptors=%zu sessions=%jd streams=%jd",
 	    cfg->run_dir, s->broker.store->name, s->broker.store->epoch, s->broker.fd_max, (intmax_t)cfg->session_max,
