@@ -1,4 +1,4 @@
-# fcgi/: the worker, mcp-worker
+# fcgi/: the worker, mcp-worker, and mcp-launch, the parent of its tools
 noinst_LIBRARIES += libworker.a
 libworker_a_SOURCES = \
 	%D%/broker_start.c %D%/broker_start.h \
@@ -8,6 +8,8 @@ libworker_a_SOURCES = \
 	%D%/guard.c %D%/guard.h \
 	%D%/header.c %D%/header.h \
 	%D%/keys.c %D%/keys.h \
+	%D%/launch.h \
+	%D%/launcher.c %D%/launcher.h \
 	%D%/legacy.c %D%/legacy.h \
 	%D%/level.c %D%/level.h \
 	%D%/link_client.c %D%/link_client.h \
@@ -16,7 +18,7 @@ libworker_a_SOURCES = \
 	%D%/modern.c %D%/modern.h \
 	%D%/oldsse.c %D%/oldsse.h \
 	%D%/pool.c %D%/pool.h \
-	%D%/provider.h %D%/provider_builtin.c \
+	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c \
 	%D%/req.c %D%/req.h %D%/req_ops.h \
 	%D%/req_cgi.c %D%/req_cgi.h \
 	%D%/req_fcgi.c %D%/req_fcgi.h \
@@ -33,3 +35,7 @@ libworker_a_SOURCES = \
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c
 mcp_worker_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS)
+
+pkglibexec_PROGRAMS += mcp-launch
+mcp_launch_SOURCES = %D%/launch.c %D%/launch.h
+mcp_launch_LDADD = libcommon.a

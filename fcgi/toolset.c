@@ -26,7 +26,7 @@
 #define HEADER_KEYWORD	      "x-mcp-header"
 #define INPUT_OF_NO_ARGUMENTS "{\"type\":\"object\",\"additionalProperties\":false}"
 
-static const struct provider *const providers[] = {&provider_builtin};
+static const struct provider *const providers[] = {&provider_builtin, &provider_exec};
 
 static const char *const common_members[] = {"title", "description", "input", "output_schema", "annotations", "_meta",
 	"icons", "timeout_s"};
