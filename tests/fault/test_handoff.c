@@ -628,7 +628,7 @@ static void test_one_broker(void **state)
 	struct link_call *call;
 	struct err err;
 	int gate[2], status, rc;
-	char name[16];
+	char name[32];
 
 	assert_int_equal(pipe(gate), 0);
 	for (int i = 0; i < STARTERS; i++) {
