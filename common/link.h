@@ -94,7 +94,8 @@ enum link_stream_flag { LINK_STREAM_MODERN = 1 };	     /* no event ids, no repla
  *               -> ACK stream = the session's own stream; u64 version, bytes blob
  *               The call's number is the seq of this message. id is the JSON text of the client's request id. n = 0
  *               asks for the session only and begins no call. Renews the session's idle time.
- *  CALL_END     corr = call. Not answered; ending what is gone is no error.
+ *  CALL_END     corr = call. Not answered; ending what is gone is no error. Without FINISH before it the wills go to the
+ *               call's stream, if it has one.
  *  OPEN_STREAM  key (legacy) or empty; corr = call, or 0: then this begins a call, whose number is the seq of this
  *               message; u8 stream flags, u16 n, n * (bytes id, bytes will); n = 0 when corr is not 0
  *               -> ACK stream. Reserves a descriptor for 2 s.

@@ -33,12 +33,15 @@ static void refuse_error(struct exchange *x, int status, const char *extra, cons
 /* DT-105: what a browser may send here. */
 static void serve_options(struct exchange *x)
 {
-	char extra[2048];
+	struct buf extra;
 
-	snprintf(extra, sizeof(extra), "Allow: GET, POST, DELETE, OPTIONS\r\n%s%s%s",
-	    x->origin ? "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\nAccess-Control-Max-Age: 600\r\nAccess-Control-Allow-Headers: " : "",
-	    x->origin ? x->w->cors_headers : "", x->origin ? "\r\n" : "");
-	refuse(x, 204, extra);
+	buf_init(&extra, 8192);
+	buf_adds(&extra, "Allow: GET, POST, DELETE, OPTIONS\r\n");
+	if (x->origin)
+		buf_addf(&extra, "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"
+		    "Access-Control-Allow-Headers: %s\r\n", x->w->cors_headers);
+	refuse(x, extra.fault ? 503 : 204, extra.fault ? "Retry-After: 1\r\n" : extra.data);
+	buf_release(&extra);
 }
 
 static void serve_health(struct exchange *x)
@@ -51,7 +54,10 @@ static void serve_health(struct exchange *x)
 	buf_adds(&body, ",\"version\":");
 	jx_write_str(&body, slice_str(x->w->cfg.server_version[0] ? x->w->cfg.server_version : PACKAGE_VERSION));
 	buf_adds(&body, "}\n");
-	exchange_reply(x, 200, "application/json", "Cache-Control: no-store\r\n", buf_slice(&body));
+	if (body.fault)
+		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+	else
+		exchange_reply(x, 200, "application/json", "Cache-Control: no-store\r\n", buf_slice(&body));
 	buf_release(&body);
 }
 

@@ -7,7 +7,7 @@
 #include "fcgi/exchange.h"
 #include "common/banned.h"
 
-#define HEAD_MAX 8192
+#define HEAD_MAX 16384
 
 static const char *reason(int status)
 {
@@ -63,8 +63,12 @@ void exchange_reply(struct exchange *x, int status, const char *type, const char
 		buf_addf(&head, "Content-Length: %zu\r\n", body.len);
 	if (method && strcmp(method, "HEAD") == 0)
 		body = SLICE(""); /* but its length was told */
-	if (buf_check(&head, &err) || req_reply(x->req, buf_slice(&head), body, &err))
+	if (buf_check(&head, &err)) {
+		LOG(ERROR, "reply.failed", "status=%d why=\"%s\"", status, err.msg);
+		req_reply(x->req, SLICE("Status: 503 Service Unavailable\r\nRetry-After: 1\r\n"), SLICE(""), NULL);
+	} else if (req_reply(x->req, buf_slice(&head), body, &err)) {
 		LOG(DEBUG, "reply.failed", "status=%d why=\"%s\"", status, err.msg);
+	}
 	buf_release(&head);
 }
 
@@ -185,29 +189,25 @@ int exchange_stream(struct exchange *x, struct err *err)
 	return 0;
 }
 
-/* The broker takes only so much at a time; then the client gets an error in the place of what was too big. */
+static bool is_any_lost(const struct slice *messages, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (messages[i].len == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What can't be finished (too large for the broker, no memory, the broker is gone) is answered by the will, when the call ends. */
 static void finish_on_stream(struct exchange *x, uint64_t stream, const struct slice *messages, size_t count)
 {
-	struct err err = {0}, sorry = {.code = ERR_INTERNAL};
-	struct buf text;
-	struct slice one;
+	struct err err = {0};
 
-	if (link_finish(x->w->link, x->lcall, stream, messages, count, &err) == 0)
+	if (is_any_lost(messages, count))
+		err_set(&err, ERR_NOMEM, "no memory for the answer");
+	else if (link_finish(x->w->link, x->lcall, stream, messages, count, &err) == 0)
 		return;
 	LOG(WARN, "finish.failed", "session=%.8s stream=%llu why=\"%s\"", x->session, (unsigned long long)stream, err.msg);
-	if (err.code != ERR_TOO_BIG)
-		return; /* the broker is gone, and the stream with it */
-	buf_init(&text, 65536);
-	for (size_t i = 0; i < x->ids_count; i++) {
-		buf_clear(&text);
-		rpc_put_error(&text, x->ids[i], &sorry, "\"the answer is larger than this server streams\"");
-		one = buf_slice(&text);
-		if (i + 1 == x->ids_count)
-			link_finish(x->w->link, x->lcall, stream, &one, 1, &err);
-		else
-			link_append(x->w->link, stream, one, true, &err);
-	}
-	buf_release(&text);
 }
 
 /* As one JSON object, or for a batch as an array; nothing at all as an empty event stream (DT-72). */
@@ -215,6 +215,10 @@ static void finish_as_json(struct exchange *x, const struct slice *messages, siz
 {
 	struct buf array;
 
+	if (is_any_lost(messages, count)) {
+		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+		return;
+	}
 	if (count == 0) {
 		exchange_reply(x, 200, "text/event-stream", NULL, SLICE(""));
 		return;

@@ -55,7 +55,14 @@ void exchange_stream_head(const struct exchange *x, const char *extra, struct bu
  * EXCHANGE_STREAM. -1: the exchange is still open and stays so (stream_refused). */
 int exchange_stream(struct exchange *x, struct err *err);
 
-/* Ends a request in whichever phase: messages (responses; none when it was cancelled) go to the client. */
+/* The message that b holds, for exchange_finish(); empty when there was no memory for all of it. */
+static inline struct slice exchange_message(const struct buf *b)
+{
+	return b->fault ? SLICE("") : buf_slice(b);
+}
+
+/* Ends a request in whichever phase: messages (responses; none when it was cancelled) go to the client. An empty one stands for an
+ * answer that is lost: the client is told that something failed. */
 void exchange_finish(struct exchange *x, const struct slice *messages, size_t messages_count);
 
 /* Gives the connection to the broker as reader of a stream that exists (GET): head is everything to write first. */

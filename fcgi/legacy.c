@@ -61,6 +61,26 @@ static void count_item(struct legacy_batch *batch, const struct rpc *rpc)
 	batch->has_initialize = batch->has_initialize || (rpc->kind == RPC_REQUEST && slice_is(rpc->method, INITIALIZE));
 }
 
+static int reserve_answers(struct legacy_batch *batch, struct err *err)
+{
+	size_t n = 0;
+
+	if (batch->requests == 0)
+		return 0;
+	batch->ids = mem_alloc(batch->requests, sizeof(*batch->ids));
+	batch->answers = mem_alloc(batch->requests, sizeof(*batch->answers));
+	batch->messages = mem_alloc(batch->requests, sizeof(*batch->messages));
+	if (!batch->ids || !batch->answers || !batch->messages)
+		return err_set(err, ERR_NOMEM, "answers to %zu requests", batch->requests);
+	for (size_t i = 0; i < batch->count; i++) {
+		if (batch->items[i].kind != RPC_REQUEST)
+			continue;
+		buf_init(&batch->answers[n], ANSWER_MAX);
+		batch->ids[n++] = batch->items[i].id;
+	}
+	return 0;
+}
+
 int legacy_batch_read(struct legacy_batch *batch, json_object *json, const struct rpc *rpc, size_t count_max, struct err *err)
 {
 	size_t count = rpc ? 1 : json_object_array_length(json);
@@ -75,7 +95,7 @@ int legacy_batch_read(struct legacy_batch *batch, json_object *json, const struc
 		batch->items[0] = *rpc;
 		batch->count = 1;
 		count_item(batch, rpc);
-		return 0;
+		return reserve_answers(batch, err);
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (rpc_read(json_object_array_get_idx(json, i), &batch->items[i], err))
@@ -87,12 +107,17 @@ int legacy_batch_read(struct legacy_batch *batch, json_object *json, const struc
 		return err_set(err, ERR_INVALID, "initialize cannot be part of a batch");
 	if (batch->responses && batch->responses < count)
 		return err_set(err, ERR_INVALID, "a batch holds responses or requests, not both");
-	return check_distinct(batch, err);
+	return check_distinct(batch, err) ? -1 : reserve_answers(batch, err);
 }
 
 void legacy_batch_release(struct legacy_batch *batch)
 {
+	for (size_t i = 0; batch->answers && i < batch->requests; i++)
+		buf_release(&batch->answers[i]);
 	mem_free(batch->items);
+	mem_free(batch->ids);
+	mem_free(batch->answers);
+	mem_free(batch->messages);
 	*batch = (struct legacy_batch){0};
 }
 
@@ -305,42 +330,26 @@ static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *s
 	return !call_is_cancelled(&call);
 }
 
-void legacy_run(struct exchange *x, const struct legacy_batch *batch, struct session *session)
+void legacy_run(struct exchange *x, struct legacy_batch *batch, struct session *session)
 {
-	struct buf *answers = mem_alloc(batch->requests, sizeof(*answers));
-	struct slice *messages = mem_alloc(batch->requests, sizeof(*messages));
-	const char **ids = mem_alloc(batch->requests, sizeof(*ids));
 	size_t n = 0, count = 0;
 
-	if (answers && messages && ids) {
-		for (size_t i = 0; i < batch->count; i++) {
-			if (batch->items[i].kind == RPC_REQUEST)
-				ids[n++] = batch->items[i].id;
-		}
-		x->ids = ids;
-		x->ids_count = n;
-		n = 0;
-		for (size_t i = 0; i < batch->count; i++) {
-			if (batch->items[i].kind != RPC_REQUEST)
-				continue;
-			buf_init(&answers[n], ANSWER_MAX);
-			if (run_one(x, &batch->items[i], session, &answers[n]) && answers[n].len)
-				messages[count++] = buf_slice(&answers[n]);
-			n++;
-		}
+	x->ids = batch->ids;
+	x->ids_count = batch->requests;
+	for (size_t i = 0; i < batch->count; i++) {
+		if (batch->items[i].kind != RPC_REQUEST)
+			continue;
+		if (run_one(x, &batch->items[i], session, &batch->answers[n]))
+			batch->messages[count++] = exchange_message(&batch->answers[n]);
+		n++;
 	}
-	exchange_finish(x, messages, count);
+	exchange_finish(x, batch->messages, count);
 	link_call_end(x->w->link, &x->lcall);
-	for (size_t i = 0; i < n; i++)
-		buf_release(&answers[i]);
 	x->ids = NULL;
-	mem_free(answers);
-	mem_free(messages);
-	mem_free(ids);
 	session_release(session);
 }
 
-static void serve_in_session(struct exchange *x, const struct legacy_batch *batch, const struct err *bad)
+static void serve_in_session(struct exchange *x, struct legacy_batch *batch, const struct err *bad)
 {
 	static const struct legacy_batch none;
 	const char *id = batch->requests == 1 && !x->is_batch ? batch->items[0].id : "";

@@ -11,14 +11,18 @@ void legacy_post(struct exchange *x, json_object *json, struct rpc *rpc, const c
 void legacy_get(struct exchange *x, const char *version);
 void legacy_delete(struct exchange *x, const char *version);
 
-/* What a POST holds, read and counted. */
+/* What a POST holds, read and counted, with room for its answers: once a request is accepted, nothing but writing the answer
+ * itself can fail for lack of memory. */
 struct legacy_batch {
 	struct rpc *items; /* owned; count entries */
 	size_t count, requests, notifications, responses;
 	bool has_initialize;
+	const char **ids;	/* owned; of the requests, in their order */
+	struct buf *answers;	/* owned; one for each request */
+	struct slice *messages; /* owned; room for those answers that there are */
 };
 
-/* Reads one message (rpc) or an array. ERR_INVALID: a batch that DT-68 refuses. batch is to be released in any case. */
+/* Reads one message (rpc) or an array. ERR_INVALID: a batch that DT-68 refuses; ERR_NOMEM. batch is to be released in any case. */
 int legacy_batch_read(struct legacy_batch *batch, json_object *json, const struct rpc *rpc, size_t count_max, struct err *err);
 void legacy_batch_release(struct legacy_batch *batch);
 
@@ -36,7 +40,7 @@ void legacy_refuse(struct exchange *x, const char *id, const struct err *err);
 int legacy_take_notifications(struct exchange *x, const struct legacy_batch *batch, struct err *err);
 
 /* Runs the requests one after the other and ends the exchange with their answers. Takes session's contents. */
-void legacy_run(struct exchange *x, const struct legacy_batch *batch, struct session *session);
+void legacy_run(struct exchange *x, struct legacy_batch *batch, struct session *session);
 
 /* initialize: reads params into session; ERR_PARAMS. Then the answer to it. */
 int legacy_read_initialize(const struct rpc *rpc, struct session *session, struct err *err);

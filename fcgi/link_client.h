@@ -50,7 +50,7 @@ int link_session_del(struct link *l, struct slice session, const char *principal
  * nothing. On failure *call is NULL. */
 int link_call_begin(struct link *l, struct slice session, const char *principal, unsigned flags,
     const struct link_will *wills, size_t wills_count, struct link_call **call, struct err *err);
-/* Ends (unless link_finish() has) and frees *callp. */
+/* Ends and frees *callp. Unless link_finish() did it the wills answer, if the call has a stream. */
 void link_call_end(struct link *l, struct link_call **callp);
 int link_cancel(struct link *l, struct slice session, const char *principal, struct slice id, struct err *err);
 bool link_call_id_cancelled(struct link *l, struct link_call *call, struct slice id); /* id, or the whole call */

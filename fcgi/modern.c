@@ -262,7 +262,7 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 		call.log_level = level_find(jx_get_str(rpc->meta, KEY_LEVEL));
 	buf_init(&answer, ANSWER_MAX);
 	ret = method_run(m, &call, rpc, NULL, &answer, &err);
-	message = buf_slice(&answer);
+	message = exchange_message(&answer);
 	exchange_finish(x, &message, ret == 0 ? 1 : 0); /* cancelled: nobody is there */
 	buf_release(&answer);
 	link_call_end(x->w->link, &x->lcall);

@@ -68,14 +68,24 @@ static void run_initialize(struct exchange *x, const struct rpc *rpc, struct ses
 		legacy_put_initialize_result(x->w, rpc, &session, &answer);
 	else
 		rpc_put_error(&answer, rpc->id, &err, NULL);
-	message = buf_slice(&answer);
+	message = exchange_message(&answer);
 	exchange_finish(x, &message, 1);
 	x->ids = NULL;
 	buf_release(&answer);
 	session_release(&session);
 }
 
-static void run(struct exchange *x, const struct legacy_batch *batch)
+/* Refuses what the broker knows already: its wills must not come on the stream too. */
+static void refuse_begun(struct exchange *x, const struct legacy_batch *batch, const struct err *err)
+{
+	struct err ignored;
+
+	if (batch->requests)
+		link_finish(x->w->link, x->lcall, x->lcall->session_stream, NULL, 0, &ignored);
+	legacy_refuse(x, "", err);
+}
+
+static void run(struct exchange *x, struct legacy_batch *batch)
 {
 	struct session session = {0};
 	struct err err = {0};
@@ -86,9 +96,9 @@ static void run(struct exchange *x, const struct legacy_batch *batch)
 	}
 	if (x->is_batch && session.initialized && session.revision >= REV_2025_06) { /* DT-121 */
 		err_set(&err, ERR_INVALID, "revision %s knows no batches", revision_name(session.revision));
-		legacy_refuse(x, "", &err);
+		refuse_begun(x, batch, &err);
 	} else if (legacy_take_notifications(x, batch, &err)) {
-		legacy_refuse(x, "", &err);
+		refuse_begun(x, batch, &err);
 	} else {
 		exchange_reply(x, 202, NULL, NULL, SLICE(""));
 	}

@@ -52,6 +52,7 @@ void fake_link_forget(struct link *l)
 	for (uint64_t i = 1; i <= FAKE_STREAMS_MAX; i++) {
 		buf_init(&l->streams[i].head, 1 << 16);
 		buf_init(&l->streams[i].events, 1 << 24);
+		buf_reserve(&l->streams[i].events, 4096); /* wills come also when the worker has no memory */
 	}
 	l->streams_count = 0;
 	memset(l->fail, 0, sizeof(l->fail));
@@ -71,6 +72,7 @@ struct link *link_new(const struct cfg *cfg)
 	(void)cfg;
 	DIE_UNLESS(l);
 	buf_init(&l->wills, 1 << 20);
+	buf_reserve(&l->wills, 1 << 16);
 	fake_link_forget(l);
 	return l;
 }
@@ -113,6 +115,8 @@ int link_session_put(struct link *l, struct slice session, const char *principal
 		s->flags = flags;
 		s->stream = add_stream(l, s->id);
 	}
+	if (!buf_reserve(&s->blob, blob.len))
+		return err_set(err, ERR_NOMEM, "fake session");
 	buf_clear(&s->blob);
 	buf_add_slice(&s->blob, blob);
 	s->version++;
@@ -172,6 +176,8 @@ static struct fake_call *new_call(struct link *l, const char *session, const str
 		add_line(&c->ids, wills[i].id);
 		add_line(&l->wills, wills[i].event);
 	}
+	for (size_t i = 0; i < wills_count; i++)
+		add_line(&c->wills, wills[i].event);
 	c->next = l->calls;
 	l->calls = c;
 	return c;
@@ -183,7 +189,6 @@ int link_call_begin(struct link *l, struct slice session, const char *principal,
 	struct fake_session *s;
 	struct fake_call *c;
 
-	(void)flags;
 	*call = NULL;
 	if (asked(l, FAKE_CALL_BEGIN, err))
 		return -1;
@@ -199,9 +204,22 @@ int link_call_begin(struct link *l, struct slice session, const char *principal,
 	c = new_call(l, s->id, wills, wills_count);
 	c->base.session_version = s->version;
 	c->base.session_stream = s->stream;
+	c->stream = flags & LINK_CALL_ON_SESSION_STREAM && wills_count ? s->stream : 0;
 	buf_add_slice(&c->base.blob, buf_slice(&s->blob));
 	*call = &c->base;
-	return 0;
+	if (!c->base.blob.fault && !c->ids.fault && !c->wills.fault)
+		return 0;
+	link_call_end(l, call);
+	return err_set(err, ERR_NOMEM, "fake call");
+}
+
+static bool is_own(const struct link *l, uint64_t stream)
+{
+	for (size_t i = 0; i < FAKE_SESSIONS_MAX; i++) {
+		if (l->sessions[i].id[0] && l->sessions[i].stream == stream)
+			return true;
+	}
+	return false;
 }
 
 void link_call_end(struct link *l, struct link_call **callp)
@@ -214,6 +232,14 @@ void link_call_end(struct link *l, struct link_call **callp)
 	for (at = &l->calls; *at != c; at = &(*at)->next)
 		;
 	*at = c->next;
+	if (c->stream && !c->is_finished) {
+		struct fake_stream *s = &l->streams[c->stream];
+
+		buf_add_slice(&s->events, buf_slice(&c->wills));
+		for (size_t i = 0; i < c->wills.len; i++)
+			s->events_count += c->wills.data[i] == '\n';
+		s->is_finished = !is_own(l, c->stream);
+	}
 	if (c->base.cancel_fd >= 0)
 		close(c->base.cancel_fd);
 	buf_release(&c->ids);
@@ -254,7 +280,11 @@ int link_open_stream(struct link *l, struct slice session, unsigned flags, const
 	l->streams[*stream].is_modern = flags & LINK_STREAM_MODERN;
 	if (!*callp)
 		*callp = &new_call(l, "", wills, wills_count)->base;
-	return 0;
+	((struct fake_call *)*callp)->stream = *stream;
+	if (!((struct fake_call *)*callp)->ids.fault && !((struct fake_call *)*callp)->wills.fault)
+		return 0;
+	link_call_end(l, callp);
+	return err_set(err, ERR_NOMEM, "fake call");
 }
 
 int link_attach(struct link *l, struct slice session, const char *principal, struct slice last_event_id,
@@ -287,7 +317,7 @@ int link_adopt(struct link *l, int fd, enum link_kind kind, uint16_t request_id,
 	s->cursor = cursor;
 	s->heartbeat_ms = heartbeat_ms;
 	buf_add_slice(&s->head, head);
-	return 0;
+	return s->head.fault ? err_set(err, ERR_NOMEM, "fake head") : 0;
 }
 
 static int add_event(struct link *l, uint64_t stream, struct slice event, struct err *err)
@@ -298,6 +328,10 @@ static int add_event(struct link *l, uint64_t stream, struct slice event, struct
 	DIE_UNLESS(!memchr(event.p, '\n', event.len));
 	if (l->event_max && event.len > l->event_max)
 		return err_set(err, ERR_TOO_BIG, "event of %zu bytes", event.len);
+	if (!buf_reserve(&s->events, event.len + 1)) {
+		s->events.fault = ERR_NONE;
+		return err_set(err, ERR_NOMEM, "fake stream");
+	}
 	add_line(&s->events, event);
 	s->events_count++;
 	return 0;
@@ -313,18 +347,19 @@ int link_finish(struct link *l, struct link_call *call, uint64_t stream, const s
     size_t events_count, struct err *err)
 {
 	struct fake_call *c = (struct fake_call *)call;
-	bool is_own = false;
 
 	if (asked(l, FAKE_FINISH, err))
 		return -1;
 	DIE_UNLESS(c && !c->is_finished && c->base.number);
 	for (size_t i = 0; i < events_count; i++) {
+		if (l->event_max && events[i].len > l->event_max)
+			return err_set(err, ERR_TOO_BIG, "event of %zu bytes", events[i].len); /* then none is taken */
+	}
+	for (size_t i = 0; i < events_count; i++) {
 		if (add_event(l, stream, events[i], err))
 			return -1;
 	}
-	for (size_t i = 0; i < FAKE_SESSIONS_MAX; i++)
-		is_own = is_own || (l->sessions[i].id[0] && l->sessions[i].stream == stream);
-	l->streams[stream].is_finished = !is_own;
+	l->streams[stream].is_finished = !is_own(l, stream);
 	c->is_finished = true;
 	return 0;
 }

@@ -31,6 +31,7 @@ struct fake_call {
 	struct link_call base;
 	char session[LINK_KEY_MAX + 1];
 	struct buf ids, wills, cancelled; /* one a line */
+	uint64_t stream; /* where its wills go; 0: nowhere */
 	bool is_finished;
 	struct fake_call *next;
 };

@@ -57,8 +57,10 @@ void fake_req_init(struct fake_req *r)
 {
 	*r = (struct fake_req){.base.ops = &fake_ops, .fd = -1};
 	r->base.env = r->env;
-	buf_init(&r->head, 1 << 20);
-	buf_init(&r->answer, 1 << 28);
+	buf_init(&r->head, 1 << 16);
+	buf_init(&r->answer, 1 << 20);
+	buf_reserve(&r->head, r->head.max); /* now: later a test may let the worker's allocations fail */
+	buf_reserve(&r->answer, r->answer.max);
 }
 
 void fake_req_release(struct fake_req *r)

@@ -7,24 +7,10 @@
 
 #include "common/jx.h"
 #include "common/log.h"
-#include "tests/lib/site.h"
 #include "fcgi/call_priv.h"
+#include "fcgi/result.h"
+#include "tests/lib/site.h"
 #include "common/banned.h"
-
-static json_object *text_result(const char *text)
-{
-	struct buf json;
-	json_object *result;
-	struct err err;
-
-	buf_init(&json, 1 << 20);
-	buf_adds(&json, "{\"content\":[{\"type\":\"text\",\"text\":");
-	jx_write_str(&json, slice_str(text));
-	buf_adds(&json, "}]}");
-	result = jx_parse(buf_slice(&json), 16, &err);
-	buf_release(&json);
-	return result;
-}
 
 static int notify(struct call *call, const char *method, const char *params, struct err *err)
 {
@@ -35,10 +21,10 @@ static int call_big(struct call *call, const struct tool *tool, json_object *arg
 {
 	static char text[100001];
 
-	(void)call, (void)tool, (void)args, (void)err;
+	(void)call, (void)tool, (void)args;
 	memset(text, 'b', sizeof(text) - 1);
-	*result = text_result(text);
-	return 0;
+	*result = result_new_text((struct slice){text, sizeof(text) - 1}, false, err);
+	return *result ? 0 : -1;
 }
 
 static int call_cancelled(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
@@ -52,15 +38,15 @@ static int call_cancelled(struct call *call, const struct tool *tool, json_objec
 		;
 	if (err->code == ERR_CANCELLED)
 		return -1;
-	*result = text_result("not cancelled");
-	return 0;
+	*result = result_new_text(SLICE("not cancelled"), false, err);
+	return *result ? 0 : -1;
 }
 
 static int call_echo(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	(void)call, (void)tool;
-	*result = text_result("echo");
-	return jx_add(*result, "structuredContent", json_object_get(args), err);
+	*result = result_new_text(SLICE("echo"), false, err);
+	return *result ? jx_add(*result, "structuredContent", json_object_get(args), err) : -1;
 }
 
 static int call_fail(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
@@ -90,8 +76,8 @@ static int call_progress(struct call *call, const struct tool *tool, json_object
 	    notify(call, "notifications/message", "{\"level\":\"debug\",\"data\":\"a\"}", err) ||
 	    notify(call, "notifications/message", "{\"level\":\"warning\",\"data\":\"line\\nbreak\"}", err))
 		return -1;
-	*result = text_result("done");
-	return 0;
+	*result = result_new_text(SLICE("done"), false, err);
+	return *result ? 0 : -1;
 }
 
 static int call_slow(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
@@ -99,8 +85,8 @@ static int call_slow(struct call *call, const struct tool *tool, json_object *ar
 	(void)tool, (void)args;
 	if (call_poll(call, NULL, 0, 60, err) < 0)
 		return -1;
-	*result = text_result("slow");
-	return 0;
+	*result = result_new_text(SLICE("slow"), false, err);
+	return *result ? 0 : -1;
 }
 
 #define FAKE_PROVIDER(tool) static const struct provider provider_##tool = {.name = #tool, .call = call_##tool}
@@ -151,8 +137,7 @@ static void put_session(struct site *s, const char *id, const char *principal, c
 	assert_int_equal(link_session_put(s->w.link, slice_str(id), principal, 0, 0, slice_str(blob), NULL, &err), 0);
 }
 
-/* Everything that a request may have left behind is gone. */
-static void renew(struct site *s)
+void site_renew(struct site *s)
 {
 	struct link *l = s->w.link;
 	struct err err;
@@ -206,7 +191,7 @@ void site_init(struct site *s)
 	s->w.server_info = (char *)"{\"name\":\"test\",\"version\":\"1\"}";
 	s->w.cors_headers = (char *)"Authorization, Mcp-Param-Region";
 	s->w.link = link_new(&s->w.cfg);
-	renew(s);
+	site_renew(s);
 }
 
 void site_release(struct site *s)
@@ -285,7 +270,11 @@ void site_ask(struct site *s, const char *method, const char *uri, const char *h
 	fake_req_set_headers(&req, headers);
 	if (body)
 		fake_req_set_body(&req, slice_str(body));
+	if (s->on_serve)
+		s->on_serve(true);
 	worker_serve(&s->w, &req.base, on_busy, s);
+	if (s->on_serve)
+		s->on_serve(false);
 	assert_int_equal(req.answers_count, 1);
 	assert_null(s->w.link->calls);
 	if (req.is_detached) {
@@ -361,7 +350,7 @@ void site_check(struct site *s, const struct site_row *table, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		struct site_answer a;
 
-		renew(s);
+		site_renew(s);
 		site_ask(s, table[i].method, table[i].uri, table[i].headers, table[i].body, &a);
 		bad += !is_as_told(s, &table[i], &a);
 		site_answer_release(&a);

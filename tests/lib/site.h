@@ -25,10 +25,12 @@ struct site {
 	struct tool tools[SITE_TOOLS_COUNT];
 	unsigned busy_count; /* of the last request */
 	bool client_leaves;  /* hangs up before the request is served */
+	void (*on_serve)(bool begins); /* called just before and after the worker's code runs; may be NULL */
 };
 
 void site_init(struct site *s);
 void site_release(struct site *s);
+void site_renew(struct site *s); /* what requests have left behind is gone; sessions as above */
 
 /* What a client got: of the worker, or of the broker when the connection was handed over. */
 struct site_answer {

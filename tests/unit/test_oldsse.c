@@ -104,6 +104,21 @@ static void test_on_the_stream(void **state)
 	}
 }
 
+/* DT-121: what was refused with a status is not answered on the stream as well. */
+static void test_refused_once(void **state)
+{
+	struct site_answer a;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	site_ask(&s, "POST", TO("S11"), CONTENT, "[" PING("1") "]", &a);
+	assert_int_equal(a.status, 400);
+	assert_int_equal(s.w.link->streams[fake_link_session(s.w.link, SLICE("S11"))->stream].events_count, 0);
+	site_answer_release(&a);
+	site_release(&s);
+}
+
 /* From GET to the first call, as a client does it. */
 static void test_whole(void **state)
 {
@@ -182,6 +197,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_http),
 	    cmocka_unit_test(test_on_the_stream),
+	    cmocka_unit_test(test_refused_once),
 	    cmocka_unit_test(test_whole),
 	    cmocka_unit_test(test_get_fails),
 	};

@@ -1,0 +1,115 @@
+/* Each allocation of a request fails in turn, alone and with all that follow: one answer comes all the same, it is a true one or an
+ * error, and nothing leaks. */
+#include "config.h"
+
+#include "common/jx.h"
+#include "tests/lib/mem_fault.h"
+#include "tests/lib/site.h"
+#include "common/banned.h"
+
+#define CALL(id, name, more) REQUEST(id, "tools/call", "\"name\":\"" name "\"" more)
+#define ECHO CALL("1", "echo", ",\"arguments\":{\"text\":\"x\"}")
+#define TO_CALL(name) POSTED VERSION26 "Mcp-Method: tools/call\nMcp-Name: " name "\n"
+#define IN(session) POSTED "Mcp-Session-Id: " session "\n"
+
+static long nth, count;
+
+static void on_serve(bool begins)
+{
+	if (begins)
+		mem_fault_at(nth, count);
+	else
+		nth = mem_fault_end() ? nth : -1; /* -1: it needs no more allocations than that */
+}
+
+static bool is_answer(json_object *msg)
+{
+	return jx_get_object(msg, "result") || jx_get_object(msg, "error");
+}
+
+/* What a client can make sense of. */
+static bool is_sound(const struct site_answer *a, bool is_post, bool is_batch)
+{
+	char type[64];
+
+	if (a->status >= 400)
+		return !site_answer_header(a, "Content-Type", type, sizeof(type)) || is_answer(a->last);
+	if (a->status == 202 || a->status == 204)
+		return a->body.len == 0;
+	if (a->is_handed_over)
+		return strstr(a->head, "\r\n\r\n") != NULL && (!is_post || is_answer(a->last));
+	if (is_batch)
+		return json_object_is_type(a->last, json_type_array) && json_object_array_length(a->last) == 2;
+	return is_answer(a->last) || strstr(a->body.data, "\"status\":\"ok\"");
+}
+
+static void test_each(void **state)
+{
+	static const struct { const char *name, *method, *uri, *headers, *body; } cases[] = {
+	    {"health", "GET", "/health", "", NULL},
+	    {"preflight", "OPTIONS", "/mcp", "Origin: http://localhost\n", NULL},
+	    {"refused", "POST", "/mcp", POSTED, "{"},
+	    {"modern call", "POST", "/mcp", TO_CALL("echo"), CALL("1", "echo", ",\"arguments\":{\"text\":\"x\"}," META)},
+	    {"modern call, SSE only", "POST", "/mcp", CONTENT "Accept: text/event-stream\n" VERSION26 "Mcp-Method: tools/call\nMcp-Name: echo\n",
+		CALL("1", "echo", ",\"arguments\":{\"text\":\"x\"}," META)},
+	    {"modern call, encoded headers", "POST", "/mcp", TO_CALL("=?base64?cmVnaW9u?=") "Mcp-Param-Region: =?base64?YmVybg==?=\n",
+		CALL("1", "region", ",\"arguments\":{\"region\":\"bern\"}," META)},
+	    {"modern bad arguments", "POST", "/mcp", TO_CALL("echo"), CALL("1", "echo", "," META)},
+	    {"modern version", "POST", "/mcp", POSTED "MCP-Protocol-Version: x\n", REQUEST("1", "ping", META_OF("x"))},
+	    {"modern stream", "POST", "/mcp", TO_CALL("progress"),
+		CALL("1", "progress", ",\"_meta\":{" KEY("protocolVersion") ":\"2026-07-28\"," KEY("clientCapabilities") ":{},\"progressToken\":1}")},
+	    {"modern list", "POST", "/mcp", POSTED VERSION26 "Mcp-Method: tools/list\n", REQUEST("1", "tools/list", META)},
+	    {"initialize", "POST", "/mcp", POSTED, REQUEST("1", "initialize", INITIALIZE_PARAMS("2025-11-25"))},
+	    {"legacy call", "POST", "/mcp", IN("S11"), ECHO},
+	    {"legacy level", "POST", "/mcp", IN("S11"), REQUEST("1", "logging/setLevel", "\"level\":\"error\"")},
+	    {"legacy stream", "POST", "/mcp", IN("S11"), CALL("1", "progress", ",\"_meta\":{\"progressToken\":\"p\"}")},
+	    {"legacy notification", "POST", "/mcp", IN("S11"), NOTIFICATION("notifications/cancelled", "\"requestId\":1")},
+	    {"legacy GET", "GET", "/mcp", "Accept: text/event-stream\nMcp-Session-Id: S11\n", NULL},
+	    {"batch", "POST", "/mcp", IN("S03"), "[" ECHO "," REQUEST("2", "ping", "") "]"},
+	    {"HTTP+SSE stream", "GET", "/sse", "", NULL},
+	    {"HTTP+SSE call", "POST", "/messages?sessionId=S24", CONTENT, ECHO},
+	    {"HTTP+SSE initialize", "POST", "/messages?sessionId=S00", CONTENT, REQUEST("1", "initialize", INITIALIZE_PARAMS("2024-11-05"))},
+	};
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	s.on_serve = on_serve;
+	for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
+		size_t at = i / 2;
+		long tries = 0;
+
+		count = i % 2 ? 100000 : 1;
+		do {
+			struct site_answer a;
+			long live;
+
+			site_renew(&s);
+			live = mem_fault_live();
+			nth = tries;
+			site_ask(&s, cases[at].method, cases[at].uri, cases[at].headers, cases[at].body, &a);
+			if (!is_sound(&a, cases[at].body != NULL, cases[at].body && cases[at].body[0] == '['))
+				fail_msg("%s, allocation %ld%s:\n%s\n%s", cases[at].name, tries, count > 1 ? " and all behind it" : "", a.head,
+				    a.body.len ? a.body.data : "(no body)");
+			site_answer_release(&a);
+			site_renew(&s);
+			if (mem_fault_live() != live)
+				fail_msg("%s, allocation %ld: %ld leaked", cases[at].name, tries, mem_fault_live() - live);
+			tries++;
+		} while (nth >= 0 && tries < 1000);
+		if (tries < 2 || nth >= 0)
+			fail_msg("%s: %ld allocations", cases[at].name, tries);
+	}
+	s.on_serve = NULL;
+	site_release(&s);
+	assert_int_equal(mem_fault_live(), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_each),
+	};
+
+	return cmocka_run_group_tests_name("no_memory", tests, NULL, NULL);
+}
