@@ -10,6 +10,7 @@
 
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define NORETURN	  __attribute__((noreturn))
+#define FALLTHROUGH	  __attribute__((fallthrough)) /* clang doesn't take a comment for it */
 #define COUNT_OF(a)	  (sizeof(a) / sizeof((a)[0]))
 
 /* Borrowed bytes: never freed, never outlive their owner, need no NUL. */

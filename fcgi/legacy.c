@@ -176,7 +176,7 @@ void legacy_refuse(struct exchange *x, const char *id, const struct err *err)
 	switch (err->code) {
 	case ERR_NO_SESSION:
 		err_set(&told, err->code, "it ended, or was never this client's; initialize again");
-		/* fall through */
+		FALLTHROUGH;
 	case ERR_GAP:
 	case ERR_DUPLICATE:
 		exchange_reply_error(x, err_http(err->code), NULL, "", &told, NULL);
@@ -193,7 +193,7 @@ void legacy_refuse(struct exchange *x, const char *id, const struct err *err)
 			exchange_reply_error(x, 200, NULL, id, err, NULL);
 			break;
 		}
-		/* fall through */
+		FALLTHROUGH;
 	default:
 		LOG(WARN, "request.failed", "status=503 why=\"%s\"", err->msg);
 		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));

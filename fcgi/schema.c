@@ -1096,12 +1096,13 @@ static uint64_t hash_of(struct run *run, json_object *val)
 		for (size_t i = 0; i < json_object_array_length(val); i++)
 			hash = mix(hash, hash_of(run, json_object_array_get_idx(val, i)));
 		return hash;
-	case json_type_object:
+	case json_type_object: {
 		json_object_object_foreach(val, name, member) /* in any order: a sum */
 		{
 			hash += mix(mix_bytes(0, slice_str(name)), hash_of(run, member));
 		}
 		return mix(hash, 1);
+	}
 	default:
 		return hash;
 	}
