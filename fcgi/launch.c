@@ -55,24 +55,20 @@ static void report(int leash, enum launch_event event, int value)
 	(void)!send(leash, &words, sizeof(words), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void set_limit(int resource, uint64_t value)
-{
-	struct rlimit limit = {(rlim_t)value, (rlim_t)value};
-
-	if (value)
-		setrlimit(resource, &limit); /* fails only where the limit is lower already */
-}
-
 NORETURN static void run_child(const struct launch *l, const struct request *r)
 {
+	const struct rlimit cpu = {r->head.cpu_s, r->head.cpu_s};
+	const struct rlimit memory = {r->head.memory_bytes, r->head.memory_bytes};
 	sigset_t none;
 
 	setsid();
 	/* If mcp-launch died before this line, the signal will not come; then the parent is another one. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != l->pid)
 		_exit(127);
-	set_limit(RLIMIT_CPU, r->head.cpu_s);
-	set_limit(RLIMIT_AS, r->head.memory_bytes);
+	if (cpu.rlim_max) /* fails only where the limit is lower already; so does the next */
+		setrlimit(RLIMIT_CPU, &cpu);
+	if (memory.rlim_max)
+		setrlimit(RLIMIT_AS, &memory);
 	if (chdir(r->cwd) == -1) {
 		report(r->fds[LAUNCH_LEASH], LAUNCH_NO_CWD, errno);
 		_exit(127);
