@@ -70,7 +70,9 @@ Ctrl-C ends it.
 EOF
 
 status=0
-while kill -0 "$server" 2>/dev/null; do # a signal interrupts wait
-	wait "$server" && status=0 || status=$?
+wait "$server" || status=$?
+while kill -0 "$server" 2>/dev/null; do # a signal interrupted wait; the server is ending
+	status=0
+	wait "$server" || status=$?
 done
 exit "$status"
