@@ -25,6 +25,7 @@ UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(CMO
 SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_link.h %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 if HAVE_CMOCKA
 check_PROGRAMS += %D%/fault/test_handoff
+check_PROGRAMS += %D%/unit/test_broker
 check_PROGRAMS += %D%/unit/test_guard
 check_PROGRAMS += %D%/unit/test_header
 check_PROGRAMS += %D%/unit/test_jx
@@ -40,6 +41,7 @@ check_PROGRAMS += %D%/unit/test_rpc
 check_PROGRAMS += %D%/unit/test_schema
 check_PROGRAMS += %D%/unit/test_session
 TESTS += %D%/fault/test_handoff
+TESTS += %D%/unit/test_broker
 TESTS += %D%/unit/test_guard
 TESTS += %D%/unit/test_header
 TESTS += %D%/unit/test_jx
@@ -57,6 +59,8 @@ TESTS += %D%/unit/test_session
 endif
 %C%_fault_test_handoff_SOURCES = %D%/fault/test_handoff.c %D%/lib/unit.h
 %C%_fault_test_handoff_LDADD = $(UNIT_LIBS)
+%C%_unit_test_broker_SOURCES = %D%/unit/test_broker.c %D%/lib/fake_worker.c %D%/lib/fake_worker.h %D%/lib/unit.h
+%C%_unit_test_broker_LDADD = libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_guard_SOURCES = %D%/unit/test_guard.c %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 %C%_unit_test_guard_LDADD = $(UNIT_LIBS)
 %C%_unit_test_header_SOURCES = %D%/unit/test_header.c %D%/lib/unit.h

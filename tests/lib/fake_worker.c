@@ -1,0 +1,507 @@
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "common/rnd.h"
+#include "tests/lib/fake_worker.h"
+#include "tests/lib/unit.h"
+#include "common/banned.h"
+
+#define SETS_MAX 16
+
+static void path_of(char *out, size_t size, const char *dir, const char *name)
+{
+	snprintf(out, size, "%s/%s", dir, name);
+}
+
+int fake_ctl_connect(const char *dir)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	path_of(sun.sun_path, sizeof(sun.sun_path), dir, LINK_CTL_NAME);
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* Only async-signal-safe calls: ASan's threads and cmocka's state stay the parent's. */
+static pid_t spawn(const char *dir, const char *const *sets, size_t sets_count, unsigned fd_limit)
+{
+	const char *build = getenv("abs_top_builddir");
+	char program[512], run_dir[128], conf[128];
+	const char *argv[8 + 2 * SETS_MAX] = {program, "--foreground", "--conf", conf, "--set", run_dir};
+	size_t n = 6;
+	pid_t pid;
+
+	snprintf(program, sizeof(program), "%s/mcp-broker", build ? build : ".");
+	snprintf(run_dir, sizeof(run_dir), "run_dir=%s", dir);
+	path_of(conf, sizeof(conf), dir, "mcp.json");
+	for (size_t i = 0; i < sets_count && i < SETS_MAX; i++) {
+		argv[n++] = "--set";
+		argv[n++] = sets[i];
+	}
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	if (fd_limit > 0) {
+		struct rlimit lim = {fd_limit, fd_limit};
+
+		setrlimit(RLIMIT_NOFILE, &lim);
+	}
+	execv(program, (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+static int status_of(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) == -1)
+		assert_int_equal(errno, EINTR);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void fake_broker_start(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit)
+{
+	const char *tmp = getenv("TMPDIR");
+	char conf[128];
+	int fd;
+
+	snprintf(b->dir, sizeof(b->dir), "%s/mcp-broker-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
+	assert_non_null(mkdtemp(b->dir));
+	path_of(conf, sizeof(conf), b->dir, "mcp.json");
+	fd = open(conf, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, "{}", 2), 2);
+	close(fd);
+	b->pid = spawn(b->dir, sets, sets_count, fd_limit);
+	for (int waited = 0; waited < FAKE_WAIT_MS; waited += 5) {
+		fd = fake_ctl_connect(b->dir);
+		if (fd != -1) {
+			close(fd);
+			return;
+		}
+		usleep(5000);
+	}
+	fail_msg("the broker does not listen");
+}
+
+int fake_broker_run_again(const struct fake_broker_process *b)
+{
+	return status_of(spawn(b->dir, NULL, 0, 0));
+}
+
+int fake_broker_wait(struct fake_broker_process *b)
+{
+	int status = status_of(b->pid);
+	DIR *dir = opendir(b->dir);
+	struct dirent *entry;
+
+	b->pid = 0;
+	while (dir && (entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	}
+	if (dir)
+		closedir(dir);
+	rmdir(b->dir);
+	return status;
+}
+
+void fake_broker_stop(struct fake_broker_process *b)
+{
+	if (b->pid == 0)
+		return;
+	kill(b->pid, SIGTERM);
+	assert_int_equal(fake_broker_wait(b), 0);
+}
+
+void fake_worker_put_hello(struct buf *packet, uint64_t producer, uint16_t version_min, uint16_t version_max)
+{
+	struct link_header h = {.version = LINK_VERSION, .type = LINK_HELLO, .producer = producer, .seq = 1, .body_len = 12};
+
+	link_put_header(packet, &h);
+	link_put_u16(packet, version_min);
+	link_put_u16(packet, version_max);
+	link_put_u32(packet, (uint32_t)getpid());
+	link_put_bytes(packet, SLICE(""));
+}
+
+void fake_worker_connect(struct fake_worker *w, const char *dir)
+{
+	unsigned char routing[LINK_ROUTING_LEN];
+	char address[160], packet[512];
+	struct link_header h;
+	struct buf hello;
+	struct slice in;
+	bool bad = false;
+	int zero = 0;
+	ssize_t len;
+
+	*w = (struct fake_worker){.producer = rnd_u64(), .seq = 1};
+	w->ctl = fake_ctl_connect(dir);
+	assert_int_not_equal(w->ctl, -1);
+	buf_init(&hello, 512);
+	fake_worker_put_hello(&hello, w->producer, 1, 1);
+	assert_int_equal(send(w->ctl, hello.data, hello.len, 0), hello.len);
+	buf_release(&hello);
+	len = recv(w->ctl, packet, sizeof(packet), 0);
+	assert_true(len >= LINK_HEADER_LEN);
+	in = (struct slice){packet, (size_t)len};
+	assert_int_equal(link_get_header(in, &h, NULL), 0);
+	assert_int_equal(h.type, LINK_WELCOME);
+	in = (struct slice){packet + LINK_HEADER_LEN, (size_t)len - LINK_HEADER_LEN};
+	assert_int_equal(link_get_u16(&in, &bad), LINK_VERSION);
+	w->epoch = link_get_u64(&in, &bad);
+	w->credit = link_get_u64(&in, &bad);
+	w->body_max = link_get_u32(&in, &bad);
+	assert_false(bad);
+	w->context = zmq_ctx_new();
+	w->dealer = zmq_socket(w->context, ZMQ_DEALER);
+	link_routing_id(w->producer, routing);
+	assert_int_equal(zmq_setsockopt(w->dealer, ZMQ_ROUTING_ID, routing, sizeof(routing)), 0);
+	assert_int_equal(zmq_setsockopt(w->dealer, ZMQ_LINGER, &zero, sizeof(zero)), 0);
+	snprintf(address, sizeof(address), "ipc://%s/%s", dir, LINK_ZMQ_NAME);
+	assert_int_equal(zmq_connect(w->dealer, address), 0);
+}
+
+void fake_worker_die(struct fake_worker *w)
+{
+	if (w->ctl == -1)
+		return;
+	close(w->ctl);
+	w->ctl = -1;
+	zmq_close(w->dealer);
+	zmq_ctx_term(w->context);
+}
+
+void fake_worker_send_raw(struct fake_worker *w, const struct slice *frames, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(
+		    zmq_send(w->dealer, frames[i].p, frames[i].len, i + 1 < count ? ZMQ_SNDMORE : 0), frames[i].len);
+}
+
+uint64_t fake_worker_send(struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body)
+{
+	struct link_header full = *h;
+	struct slice frames[3];
+	struct buf header;
+
+	full.version = LINK_VERSION;
+	full.producer = w->producer;
+	full.body_len = (uint32_t)body.len;
+	if (full.seq == 0)
+		full.seq = ++w->seq;
+	buf_init(&header, 256);
+	link_put_header(&header, &full);
+	frames[0] = buf_slice(&header);
+	frames[1] = key;
+	frames[2] = body;
+	fake_worker_send_raw(w, frames, 3);
+	buf_release(&header);
+	return full.seq;
+}
+
+static void take_frame(struct fake_worker *w, struct buf *out)
+{
+	zmq_msg_t m;
+
+	zmq_msg_init(&m);
+	assert_true(zmq_msg_recv(&m, w->dealer, 0) >= 0);
+	buf_init(out, SIZE_MAX / 2);
+	buf_add(out, zmq_msg_data(&m), zmq_msg_size(&m));
+	zmq_msg_close(&m);
+}
+
+void fake_answer_release(struct fake_answer *a)
+{
+	buf_release(&a->body);
+}
+
+bool fake_worker_receive(struct fake_worker *w, struct fake_answer *a, int wait_ms)
+{
+	uint64_t until = now_ms() + (uint64_t)wait_ms;
+
+	for (;;) {
+		uint64_t now = now_ms();
+		zmq_pollitem_t item = {w->dealer, 0, ZMQ_POLLIN, 0};
+		struct buf header, key;
+		bool bad = false;
+		struct slice in;
+
+		if (zmq_poll(&item, 1, now < until ? (long)(until - now) : 0) <= 0)
+			return false;
+		take_frame(w, &header);
+		take_frame(w, &key);
+		take_frame(w, &a->body);
+		assert_int_equal(link_get_header(buf_slice(&header), &a->h, NULL), 0);
+		assert_int_equal(a->h.body_len, a->body.len);
+		buf_release(&header);
+		buf_release(&key);
+		in = buf_slice(&a->body);
+		a->nack = a->h.type == LINK_NACK ? link_get_u16(&in, &bad) : 0;
+		if (a->h.type != LINK_CREDIT)
+			return true;
+		w->credit += link_get_u64(&in, &bad);
+		fake_answer_release(a);
+	}
+}
+
+unsigned fake_worker_ask(struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body,
+    struct fake_answer *a)
+{
+	uint64_t seq = fake_worker_send(w, h, key, body);
+	struct fake_answer own;
+
+	if (!a)
+		a = &own;
+	for (;;) {
+		if (!fake_worker_receive(w, a, FAKE_WAIT_MS))
+			fail_msg("no answer to %s", link_type_name(h->type));
+		if ((a->h.type == LINK_ACK || a->h.type == LINK_NACK) && a->h.corr == seq)
+			break;
+		fake_answer_release(a);
+	}
+	if (a == &own)
+		fake_answer_release(a);
+	return a->nack;
+}
+
+static void put_ids(struct buf *out, const char *const *ids_and_wills)
+{
+	uint16_t n = 0;
+
+	while (ids_and_wills && ids_and_wills[2 * n])
+		n++;
+	link_put_u16(out, n);
+	for (unsigned i = 0; i < 2u * n; i++)
+		link_put_bytes(out, slice_str(ids_and_wills[i]));
+}
+
+/* Asks, releases body, and reads a number from the answer's front if there is one. */
+static unsigned ask(struct fake_worker *w, struct link_header h, const char *key, struct buf *body, uint64_t *stream,
+    uint64_t *value)
+{
+	struct fake_answer a;
+	unsigned nack = fake_worker_ask(w, &h, slice_str(key), buf_slice(body), &a);
+	struct slice in = buf_slice(&a.body);
+	bool bad = false;
+
+	buf_release(body);
+	if (stream)
+		*stream = a.h.stream;
+	if (value && nack == 0)
+		*value = link_get_u64(&in, &bad);
+	assert_false(bad);
+	fake_answer_release(&a);
+	return nack;
+}
+
+unsigned fake_session_put(struct fake_worker *w, const char *key, const char *principal, uint64_t expected, unsigned flags,
+    const char *blob, uint64_t *version)
+{
+	struct buf body;
+
+	buf_init(&body, 1 << 20);
+	link_put_u64(&body, expected);
+	link_put_u32(&body, 0);
+	link_put_u8(&body, (uint8_t)flags);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_bytes(&body, slice_str(blob));
+	return ask(w, (struct link_header){.type = LINK_SESSION_PUT}, key, &body, NULL, version);
+}
+
+unsigned fake_session_del(struct fake_worker *w, const char *key, const char *principal)
+{
+	struct buf body;
+
+	buf_init(&body, 1024);
+	link_put_bytes(&body, slice_str(principal));
+	return ask(w, (struct link_header){.type = LINK_SESSION_DEL}, key, &body, NULL, NULL);
+}
+
+unsigned fake_call_begin(struct fake_worker *w, const char *key, const char *principal, unsigned flags,
+    const char *const *ids_and_wills, uint64_t *call, uint64_t *own_stream)
+{
+	struct buf body;
+	unsigned nack;
+
+	buf_init(&body, 1 << 20);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_u8(&body, (uint8_t)flags);
+	put_ids(&body, ids_and_wills);
+	nack = ask(w, (struct link_header){.type = LINK_CALL_BEGIN}, key, &body, own_stream, NULL);
+	if (call)
+		*call = w->seq;
+	return nack;
+}
+
+unsigned fake_open(struct fake_worker *w, const char *key, unsigned flags, uint64_t corr, const char *const *ids_and_wills,
+    uint64_t *call, uint64_t *stream)
+{
+	struct buf body;
+	unsigned nack;
+
+	buf_init(&body, 1 << 20);
+	link_put_u8(&body, (uint8_t)flags);
+	put_ids(&body, ids_and_wills);
+	nack = ask(w, (struct link_header){.type = LINK_OPEN_STREAM, .corr = corr}, key, &body, stream, NULL);
+	if (call)
+		*call = w->seq;
+	return nack;
+}
+
+unsigned fake_attach(struct fake_worker *w, const char *key, const char *principal, const char *last_event_id,
+    uint64_t *stream, uint64_t *cursor)
+{
+	struct buf body;
+
+	buf_init(&body, 1024);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_bytes(&body, slice_str(last_event_id));
+	return ask(w, (struct link_header){.type = LINK_ATTACH}, key, &body, stream, cursor);
+}
+
+unsigned fake_append(struct fake_worker *w, uint64_t stream, const char *event)
+{
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_bytes(&body, slice_str(event));
+	return ask(w,
+	    (struct link_header){.type = LINK_APPEND, .flags = LINK_DURABLE | LINK_WANT_ACK, .stream = stream, .count = 1},
+	    "", &body, NULL, NULL);
+}
+
+unsigned fake_finish(struct fake_worker *w, uint64_t call, uint64_t stream, const char *event)
+{
+	struct link_header h = {
+	    .type = LINK_FINISH, .flags = LINK_DURABLE | LINK_WANT_ACK, .corr = call, .stream = stream, .count = event ? 1 : 0};
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	if (event)
+		link_put_bytes(&body, slice_str(event));
+	return ask(w, h, "", &body, NULL, NULL);
+}
+
+unsigned fake_cancel(struct fake_worker *w, const char *key, const char *principal, const char *id)
+{
+	struct buf body;
+
+	buf_init(&body, 1024);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_bytes(&body, slice_str(id));
+	return ask(w, (struct link_header){.type = LINK_CANCEL}, key, &body, NULL, NULL);
+}
+
+int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov;
+	struct msghdr msg = {
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	struct cmsghdr *cm = CMSG_FIRSTHDR(&msg);
+	struct link_header h = {
+	    .version = LINK_VERSION, .type = LINK_ADOPT, .producer = w->producer, .seq = ++w->seq, .stream = stream};
+	struct buf packet;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	h.body_len = 1 + 2 + 8 + 4 + 4 + sizeof(FAKE_HEAD) - 1;
+	buf_init(&packet, LINK_ADOPT_MAX);
+	link_put_header(&packet, &h);
+	link_put_u8(&packet, (uint8_t)kind);
+	link_put_u16(&packet, 1);
+	link_put_u64(&packet, cursor);
+	link_put_u32(&packet, heartbeat_ms);
+	link_put_bytes(&packet, SLICE(FAKE_HEAD));
+	iov = (struct iovec){packet.data, packet.len};
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cm), &pair[0], sizeof(int));
+	assert_int_equal(sendmsg(w->ctl, &msg, 0), packet.len);
+	buf_release(&packet);
+	close(pair[0]);
+	return pair[1];
+}
+
+void fake_server_init(struct fake_server *s, int fd)
+{
+	*s = (struct fake_server){.fd = fd};
+	buf_init(&s->raw, SIZE_MAX / 2);
+	buf_init(&s->text, SIZE_MAX / 2);
+}
+
+void fake_server_release(struct fake_server *s)
+{
+	if (s->fd != -1)
+		close(s->fd);
+	s->fd = -1;
+	buf_release(&s->raw);
+	buf_release(&s->text);
+}
+
+/* Strict: version, request id, known types, nothing after END_REQUEST. */
+static void parse_records(struct fake_server *s)
+{
+	while (s->raw.len >= 8) {
+		const unsigned char *r = (const unsigned char *)s->raw.data;
+		size_t len = (size_t)r[4] << 8 | r[5];
+
+		assert_int_equal(r[0], 1);
+		assert_int_equal(r[2] << 8 | r[3], 1);
+		assert_true(r[1] == 6 || r[1] == 3);
+		assert_false(s->ended);
+		if (s->raw.len < 8 + len + r[6])
+			return;
+		if (r[1] == 3)
+			s->ended = true;
+		else
+			buf_add(&s->text, r + 8, len);
+		buf_drop(&s->raw, 8 + len + r[6]);
+	}
+}
+
+bool fake_server_expect(struct fake_server *s, const char *what, int wait_ms)
+{
+	uint64_t until = now_ms() + (uint64_t)wait_ms;
+
+	for (;;) {
+		struct pollfd p = {s->fd, POLLIN, 0};
+		uint64_t now = now_ms();
+		char bytes[65536];
+		ssize_t n;
+
+		if (what ? s->text.data && strstr(s->text.data, what) != NULL : s->closed)
+			return what || s->ended;
+		if (s->closed || now >= until || poll(&p, 1, (int)(until - now)) <= 0)
+			return false;
+		n = read(s->fd, bytes, sizeof(bytes));
+		if (n <= 0) {
+			s->closed = true;
+			continue;
+		}
+		buf_add(&s->raw, bytes, (size_t)n);
+		parse_records(s);
+	}
+}

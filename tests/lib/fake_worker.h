@@ -1,0 +1,82 @@
+/* tests/lib/fake_worker.h - a worker's end of the link as plain bytes, a real mcp-broker to talk to, and a web server's
+ * end of an adopted connection. Everything fails the running cmocka test when it can't be done. */
+#ifndef MCP_TESTS_FAKE_WORKER_H
+#define MCP_TESTS_FAKE_WORKER_H
+
+#include <sys/types.h>
+
+#include "common/link.h"
+
+#define FAKE_WAIT_MS 3000 /* for anything that is bound to come */
+
+struct fake_broker_process {
+	char dir[64]; /* run_dir */
+	pid_t pid;
+};
+
+/* Starts abs_top_builddir's mcp-broker --foreground in a new directory with these settings, and waits until it listens.
+ * fd_limit 0: as it is. */
+void fake_broker_start(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit);
+/* Runs another one on the same directory, to its end. Its exit status. */
+int fake_broker_run_again(const struct fake_broker_process *b);
+int fake_broker_wait(struct fake_broker_process *b); /* exit status, or 128 + signal */
+void fake_broker_stop(struct fake_broker_process *b); /* SIGTERM; the status must be 0; removes the directory */
+
+struct fake_worker {
+	uint64_t producer, seq, epoch, credit;
+	uint32_t body_max;
+	int ctl;
+	void *context, *dealer;
+};
+
+struct fake_answer {
+	struct link_header h;
+	unsigned nack; /* of a NACK; else 0 */
+	struct buf body;
+};
+
+int fake_ctl_connect(const char *dir); /* the bare control socket, or -1 */
+void fake_worker_connect(struct fake_worker *w, const char *dir);
+void fake_worker_die(struct fake_worker *w); /* the control socket closes, as by kill -9 */
+void fake_worker_put_hello(struct buf *packet, uint64_t producer, uint16_t version_min, uint16_t version_max);
+
+/* Sends one message of the data channel; h needs type and what matters. h->seq 0: the next one. Returns the seq. */
+uint64_t fake_worker_send(struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body);
+void fake_worker_send_raw(struct fake_worker *w, const struct slice *frames, size_t count);
+/* The next message but CREDIT, which is added up. False: none came in wait_ms. */
+bool fake_worker_receive(struct fake_worker *w, struct fake_answer *a, int wait_ms);
+/* Sends, and waits for the ACK or NACK. Returns 0 or enum link_nack; *a (may be NULL) is the answer. */
+unsigned fake_worker_ask(struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body,
+    struct fake_answer *a);
+void fake_answer_release(struct fake_answer *a);
+
+/* The messages that tests need. text arguments are C strings; ids and wills come in pairs, ended by NULL. */
+unsigned fake_session_put(struct fake_worker *w, const char *key, const char *principal, uint64_t expected, unsigned flags,
+    const char *blob, uint64_t *version);
+unsigned fake_session_del(struct fake_worker *w, const char *key, const char *principal);
+unsigned fake_call_begin(struct fake_worker *w, const char *key, const char *principal, unsigned flags,
+    const char *const *ids_and_wills, uint64_t *call, uint64_t *own_stream);
+unsigned fake_open(struct fake_worker *w, const char *key, unsigned flags, uint64_t corr, const char *const *ids_and_wills,
+    uint64_t *call, uint64_t *stream);
+unsigned fake_attach(struct fake_worker *w, const char *key, const char *principal, const char *last_event_id,
+    uint64_t *stream, uint64_t *cursor);
+unsigned fake_append(struct fake_worker *w, uint64_t stream, const char *event);
+unsigned fake_finish(struct fake_worker *w, uint64_t call, uint64_t stream, const char *event);
+unsigned fake_cancel(struct fake_worker *w, const char *key, const char *principal, const char *id);
+/* Passes one end of a new socket pair; the other one is returned. */
+int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms);
+
+#define FAKE_HEAD "Content-Type: text/event-stream\r\n\r\n"
+
+/* A web server's end of a connection. */
+struct fake_server {
+	int fd;
+	struct buf raw, text; /* bytes not parsed yet; all of FCGI_STDOUT */
+	bool ended, closed; /* END_REQUEST came; EOF came */
+};
+void fake_server_init(struct fake_server *s, int fd);
+/* Reads until text holds what (NULL: until END_REQUEST and EOF). False: it did not come. */
+bool fake_server_expect(struct fake_server *s, const char *what, int wait_ms);
+void fake_server_release(struct fake_server *s);
+
+#endif
