@@ -111,6 +111,8 @@ static void run(struct exchange *x, struct legacy_batch *batch)
 			run_initialize(x, &batch->items[0], &session);
 		else
 			legacy_run(x, batch, &session);
+	} else if (batch->requests) { /* refused here, so the will is void: it must not answer on the stream too */
+		link_finish(x->w->link, x->lcall, x->lcall->session_stream, NULL, 0, &err);
 	}
 	link_call_end(x->w->link, &x->lcall);
 	session_release(&session);
