@@ -760,7 +760,7 @@ static int take_message(struct run *run, struct slice line, struct err *err)
 	method = jx_get_str(json_object_is_type(message, json_type_object) ? message : NULL, "method");
 	params = method.p ? jx_get_object(message, "params") : NULL;
 	if (!params) {
-		log_bad_message(run, message ? "not {\"method\", \"params\"}" : why.msg, line);
+		log_bad_message(run, message ? "not an object of method and params" : why.msg, line);
 	} else if (call_notify(run->call, method.p, json_object_get(params), &why)) {
 		if (why.code == ERR_CANCELLED) {
 			*err = why;

@@ -787,7 +787,7 @@ int toolset_init(struct toolset *set, struct cfg *cfg, struct err *err)
 			goto fail;
 	}
 	if (cfg->complaint_count != complaints) {
-		err_set(err, ERR_CONFIG, "%d mistakes in the tools", cfg->complaint_count - complaints);
+		err_set(err, ERR_CONFIG, "mistakes in the definitions of tools: %d", cfg->complaint_count - complaints);
 		goto fail;
 	}
 	if (set->count)

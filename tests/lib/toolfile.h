@@ -1,0 +1,23 @@
+/* tests/lib/toolfile.h - a configuration file in a scratch directory, read into a set of tools. */
+#ifndef MCP_TESTS_TOOLFILE_H
+#define MCP_TESTS_TOOLFILE_H
+
+#include "fcgi/toolset.h"
+#include "tests/lib/unit.h"
+
+struct toolfile {
+	char dir[64];
+	struct cfg cfg;
+	struct toolset set;
+	struct buf complaints; /* a line each, without the directory */
+	bool is_loaded;
+};
+
+void toolfile_init(struct toolfile *f); /* makes the directory */
+/* A file there; mode as chmod() has it. */
+void toolfile_write(struct toolfile *f, const char *name, const char *text, unsigned mode);
+/* Reads text as mcp.json. 0: the set is there. */
+int toolfile_load(struct toolfile *f, const char *text, struct err *err);
+void toolfile_release(struct toolfile *f); /* removes the directory */
+
+#endif

@@ -1,0 +1,462 @@
+/* exec tools against the real mcp-launch of this build. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/jx.h"
+#include "tests/lib/fake_call.h"
+#include "tests/lib/toolfile.h"
+#include "common/banned.h"
+
+#define ERROR(text) "{\"content\":[{\"type\":\"text\",\"text\":\"" text "\"}],\"isError\":true}"
+#define GOOD(text)  "{\"content\":[{\"type\":\"text\",\"text\":\"" text "\"}]}"
+#define TOOL	    "{\"exec\":[\"./tool\"]" /* the script of the row */
+#define ANY	    ",\"input\":{\"type\":\"object\"}"
+
+static struct toolfile file;
+
+/* A set of one tool "t" with this definition, and the shell script "tool" beside it. */
+static const struct tool *load(const char *script, const char *def)
+{
+	const char *top = getenv("abs_top_builddir");
+	struct buf text;
+	struct err err;
+
+	buf_init(&text, 65536);
+	if (script) {
+		buf_addf(&text, "#!/bin/sh\n%s\n", script);
+		toolfile_write(&file, "tool", text.data, 0755);
+		buf_clear(&text);
+	}
+	buf_addf(&text, "{\"exec\":{\"launcher\":\"%s/mcp-launch\",\"stderr_max_bytes\":256},\"tools\":{\"t\":%s}}",
+	    top ? top : ".", def);
+	if (toolfile_load(&file, text.data, &err))
+		fail_msg("%s: %s %s", def, err.msg, file.complaints.data ? file.complaints.data : "");
+	buf_release(&text);
+	return &file.set.tools[0];
+}
+
+static char *run(struct fake_call *call, const struct tool *tool, const char *args_text, struct err *err)
+{
+	json_object *args = jx_parse(slice_str(args_text), 64, err), *result = NULL;
+	struct buf text;
+	int ret;
+
+	assert_non_null(args);
+	buf_init(&text, 1 << 22);
+	ret = tool->provider->call(&call->call, tool, args, &result, err);
+	assert_true((ret == 0) == (result != NULL));
+	if (ret == 0)
+		jx_write(&text, result);
+	json_object_put(result);
+	json_object_put(args);
+	return ret == 0 ? text.data : NULL;
+}
+
+#define NO_WORD                                                                                                       \
+	"t: argument a can't be a word of a command: it must be a string, number or boolean of at most 4096 bytes, "    \
+	"without NUL"
+
+static const struct {
+	const char *name, *script, *def, *args, *want;
+} rows[] = {
+	{"stdin holds all arguments", NULL, "{\"exec\":[\"/bin/cat\"]" ANY "}", "{\"a\":[1,2.50],\"b\":\"x\\n\"}",
+	    GOOD("{\\\"a\\\":[1,2.50],\\\"b\\\":\\\"x\\\\n\\\"}\\n")},
+	{"a program is looked for in PATH", NULL, "{\"exec\":[\"echo\",\"hi\"]}", "{}", GOOD("hi\\n")},
+	{"placeholders", NULL,
+	    "{\"exec\":[\"/bin/echo\",\"{a}-{b}\",\"{{{a}\",\"{n}\",\"{f}\",\"a}\"]" ANY "}",
+	    "{\"a\":\"x y\",\"b\":\"$HOME;?\",\"n\":-1.5,\"f\":true}", GOOD("x y-$HOME;? {x y -1.5 true a}\\n")},
+	{"a missing argument takes its word along", NULL, "{\"exec\":[\"/bin/echo\",\"1\",\"x{a}\",\"2\"]" ANY "}", "{}",
+	    GOOD("1 2\\n")},
+	{"an empty argument is a word", "echo $#", "{\"exec\":[\"./tool\",\"{a}\",\"\"]" ANY "}", "{\"a\":\"\"}", GOOD("2\\n")},
+	{"a default stands in", NULL,
+	    "{\"exec\":[\"/bin/echo\",\"{d}\"],\"input\":{\"d\":{\"type\":\"integer\",\"default\":3}}}", "{}", GOOD("3\\n")},
+	{"an option in disguise", NULL, "{\"exec\":[\"/bin/echo\",\"{a}\"]" ANY "}", "{\"a\":\"-n\"}",
+	    ERROR("t: argument a must not begin with '-'")},
+	{"after -- it is none", NULL, "{\"exec\":[\"/bin/echo\",\"--\",\"{a}\"]" ANY "}", "{\"a\":\"-n\"}",
+	    GOOD("-- -n\\n")},
+	{"inside a word it is none", NULL, "{\"exec\":[\"/bin/echo\",\"a={a}\"]" ANY "}", "{\"a\":\"-n\"}",
+	    GOOD("a=-n\\n")},
+	{"an object is no word", NULL, "{\"exec\":[\"/bin/echo\",\"{a}\"]" ANY "}", "{\"a\":{}}", ERROR(NO_WORD)},
+	{"a NUL is no word", NULL, "{\"exec\":[\"/bin/echo\",\"{a}\"]" ANY "}", "{\"a\":\"x\\u0000y\"}", ERROR(NO_WORD)},
+	{"environment", "echo \"$MCP_ARG_A_B|$MCP_ARG_N|$MCP_ARG_O|$MCP_TOOL|$MCP_FD|$X|$MCP_TEST_SECRET\"",
+	    TOOL ",\"env\":{\"X\":\"y\"}" ANY "}", "{\"a-b\":\"q\",\"n\":7,\"o\":[1]}", GOOD("q|7||t|3|y|\\n")},
+	{"inherited environment", "echo $MCP_TEST_SECRET", TOOL ",\"inherit_env\":[\"MCP_TEST_SECRET\"]}", "{}",
+	    GOOD("s3cret\\n")},
+	{"own environment wins over what is inherited", "echo $HOME", TOOL ",\"env\":{\"HOME\":\"/h\"}}", "{}",
+	    GOOD("/h\\n")},
+	{"directory", NULL, "{\"exec\":[\"/bin/pwd\"],\"cwd\":\"/\"}", "{}", GOOD("/\\n")},
+	{"json", "echo ' {\"a\": 1}'", TOOL ",\"output\":\"json\"}", "{}",
+	    "{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"a\\\":1}\"}],\"structuredContent\":{\"a\":1}}"},
+	{"json that is none", "echo '{'", TOOL ",\"output\":\"json\"}", "{}",
+	    ERROR("t: its output is not the JSON that it should be: *")},
+	{"json against its schema", "echo '{\"a\":\"x\"}'",
+	    TOOL ",\"output\":\"json\",\"output_schema\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}}}}",
+	    "{}",
+	    ERROR("t: its output does not fit its schema: /a: must be an integer, not a string\\n{\\\"a\\\":\\\"x\\\"}\\n")},
+	{"result", "echo '{\"content\":[],\"isError\":true}'", TOOL ",\"output\":\"result\"}", "{}",
+	    "{\"content\":[],\"isError\":true}"},
+	{"result of no shape", "echo '{\"content\":[{\"type\":\"text\"}]}'", TOOL ",\"output\":\"result\"}", "{}",
+	    ERROR("t: its output is not a result: content[0].text must be a string\\n"
+		  "{\\\"content\\\":[{\\\"type\\\":\\\"text\\\"}]}\\n")},
+	{"result without what its schema describes", "echo '{\"content\":[]}'",
+	    TOOL ",\"output\":\"result\",\"output_schema\":{\"type\":\"object\"}}", "{}",
+	    ERROR("t: its output does not fit its schema: structuredContent is missing\\n{\\\"content\\\":[]}\\n")},
+	{"exit status", "echo out; echo oops >&2; exit 3", TOOL "}", "{}",
+	    ERROR("t: exited with status 3\\noops\\nout\\n")},
+	{"signal", "kill -9 $$", TOOL "}", "{}", ERROR("t: was ended by signal 9 (Killed)")},
+	{"stderr of a success is not told", "echo out; echo oops >&2", TOOL "}", "{}", GOOD("out\\n")},
+	{"the end of a long stderr is kept", "i=100; while [ $i -lt 200 ]; do echo line$i >&2; i=$((i+1)); done; exit 1",
+	    TOOL "}", "{}", ERROR("t: exited with status 1\\nline168\\n*line199\\n")},
+	{"bytes that are not UTF-8", "printf 'a\\377b'", TOOL "}", "{}", GOOD("a\xef\xbf\xbd" "b")},
+	{"too much output", "exec yes", TOOL ",\"output_max_bytes\":2000}", "{}", ERROR("t: wrote more than 2000 bytes")},
+	{"too much output, and gone", "head -c 5000 /dev/zero", TOOL ",\"output_max_bytes\":2000}", "{}",
+	    ERROR("t: wrote more than 2000 bytes")},
+	{"timeout", "echo a; exec sleep 60", TOOL ",\"timeout_s\":1}", "{}", ERROR("t: timed out after 1 s\\na\\n")},
+	{"nobody waits for what holds stdout", "echo a; sleep 60 &", TOOL "}", "{}", GOOD("a\\n")},
+	{"a closed stdout is no end", "exec >&-; sleep 0.1; exit 7", TOOL "}", "{}", ERROR("t: exited with status 7")},
+	{"nothing is open but 0 to 3, and what ls reads", NULL, "{\"exec\":[\"/bin/ls\",\"/proc/self/fd\"]}", "{}",
+	    GOOD("0\\n1\\n2\\n3\\n4\\n")},
+	{"limit of CPU time", "while :; do :; done", TOOL ",\"limits\":{\"cpu_s\":1},\"timeout_s\":20}", "{}",
+	    ERROR("t: was ended by signal 9 (Killed)")},
+};
+
+/* want may hold one '*': any bytes. */
+static bool is_as_wanted(const char *got, const char *want)
+{
+	size_t head = strcspn(want, "*"), tail = strlen(want) - head, len = strlen(got);
+
+	if (tail == 0)
+		return strcmp(got, want) == 0;
+	tail--;
+	return len >= head + tail && memcmp(got, want, head) == 0 && strcmp(got + len - tail, want + head + 1) == 0;
+}
+
+static void test_rows(void **state)
+{
+	int failures = 0;
+
+	(void)state;
+	setenv("MCP_TEST_SECRET", "s3cret", 1);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		const struct tool *tool = load(rows[i].script, rows[i].def);
+		struct fake_call call;
+		struct err err = {0};
+		char *got;
+
+		fake_call_init(&call, &file.cfg, ERA_MODERN);
+		got = run(&call, tool, rows[i].args, &err);
+		if (!got || !is_as_wanted(got, rows[i].want)) {
+			print_message("# %s: %s\n", rows[i].name, got ? got : err.msg);
+			failures++;
+		}
+		free(got);
+		fake_call_release(&call);
+	}
+	assert_int_equal(failures, 0);
+}
+
+static void test_messages(void **state)
+{
+	const struct tool *tool =
+	    load("for i in 1 2; do echo '{\"method\":\"notifications/progress\",\"params\":{\"progress\":'$i'}}' >&3; done\n"
+		 "echo bad >&3; echo '{}' >&3; head -c 70000 /dev/zero | tr '\\0' x >&3; echo >&3\n"
+		 "echo '{\"method\":\"tools/list\",\"params\":{}}' >&3\n"
+		 "printf '{\"method\":\"notifications/message\",\"params\":{}}' >&3; echo ok",
+		TOOL "}");
+	struct fake_call call;
+	struct err err = {0};
+	char *got;
+
+	(void)state;
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	got = run(&call, tool, "{}", &err);
+	assert_string_equal(got, GOOD("ok\\n"));
+	assert_string_equal(call.notified.data, "notifications/progress {\"progress\":1}\n"
+						"notifications/progress {\"progress\":2}\nnotifications/message {}\n");
+	free(got);
+	fake_call_release(&call);
+}
+
+static pid_t read_pid(const char *name)
+{
+	char path[256];
+	int pid = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", file.dir, name);
+	for (int i = 0; i < 500 && pid == 0; i++) {
+		f = fopen(path, "re");
+		if (!f || fscanf(f, "%d", &pid) != 1)
+			usleep(10000); /* another process writes it */
+		if (f)
+			fclose(f);
+	}
+	assert_int_not_equal(pid, 0);
+	return pid;
+}
+
+static bool is_running(pid_t pid)
+{
+	char path[64], line[200] = "", *paren;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (!fgets(line, sizeof(line), f))
+		line[0] = '\0';
+	fclose(f);
+	paren = strrchr(line, ')');
+	return paren && paren[2] != 'Z' && paren[2] != 'X';
+}
+
+static void assert_ends(pid_t pid)
+{
+	for (int i = 0; i < 500 && is_running(pid); i++)
+		usleep(10000); /* the kernel kills when it comes to it */
+	assert_false(is_running(pid));
+}
+
+/* Writes its own pid and that of a grandchild, says so on descriptor 3, and stays. */
+#define SLEEPER                                                                                                       \
+	"sleep 1000 & echo $! > grandchild; echo $$ > child\n"                                                         \
+	"echo '{\"method\":\"notifications/x\",\"params\":{}}' >&3; sleep 1000"
+
+static void forget_pids(void)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/child", file.dir);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/grandchild", file.dir);
+	unlink(path);
+}
+
+static void test_timeout_kills_the_group(void **state)
+{
+	const struct tool *tool = load(SLEEPER, TOOL ",\"timeout_s\":1}");
+	struct fake_call call;
+	struct err err = {0};
+	char *got;
+
+	(void)state;
+	forget_pids();
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	got = run(&call, tool, "{}", &err);
+	assert_string_equal(got, ERROR("t: timed out after 1 s"));
+	assert_ends(read_pid("child"));
+	assert_ends(read_pid("grandchild"));
+	free(got);
+	fake_call_release(&call);
+}
+
+static void test_end_kills_what_is_left(void **state)
+{
+	const struct tool *tool = load("sleep 1000 & echo $! > grandchild; echo done", TOOL "}");
+	struct fake_call call;
+	struct err err = {0};
+	char *got;
+
+	(void)state;
+	forget_pids();
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	got = run(&call, tool, "{}", &err);
+	assert_string_equal(got, GOOD("done\\n"));
+	assert_ends(read_pid("grandchild"));
+	free(got);
+	fake_call_release(&call);
+}
+
+static void test_cancel_kills_the_group(void **state)
+{
+	const struct tool *tool = load(SLEEPER, TOOL "}");
+	struct fake_call call;
+	struct err err = {0};
+
+	(void)state;
+	forget_pids();
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	call.cancel_on_notify = true;
+	assert_null(run(&call, tool, "{}", &err));
+	assert_int_equal(err.code, ERR_CANCELLED);
+	assert_ends(read_pid("child"));
+	assert_ends(read_pid("grandchild"));
+	fake_call_release(&call);
+}
+
+/* A process beside us that calls the tool, as a worker does. */
+static pid_t start_worker(const struct tool *tool)
+{
+	struct fake_call call;
+	struct err err = {0};
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	run(&call, tool, "{}", &err);
+	_exit(err.code == ERR_INTERNAL ? 42 : 1);
+}
+
+static void test_worker_killed(void **state)
+{
+	pid_t worker;
+	int status;
+
+	(void)state;
+	forget_pids();
+	worker = start_worker(load(SLEEPER, TOOL "}"));
+	read_pid("child");
+	assert_int_equal(kill(worker, SIGKILL), 0);
+	assert_int_equal(waitpid(worker, &status, 0), worker);
+	assert_ends(read_pid("child"));
+	assert_ends(read_pid("grandchild"));
+}
+
+static pid_t parent_of(pid_t pid)
+{
+	char path[64], line[200] = "", *paren;
+	int parent = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_non_null(fgets(line, sizeof(line), f));
+	fclose(f);
+	paren = strrchr(line, ')');
+	assert_non_null(paren);
+	assert_int_equal(sscanf(paren + 1, " %*c %d", &parent), 1);
+	return parent;
+}
+
+static void test_launcher_killed(void **state)
+{
+	const struct tool *tool = load(SLEEPER, TOOL "}"), *again;
+	struct fake_call call;
+	struct err err = {0};
+	pid_t worker, launcher, grandchild;
+	char *got;
+	int status;
+
+	(void)state;
+	/* In a process beside us the call fails as ours, not the tool's ... */
+	forget_pids();
+	worker = start_worker(tool);
+	grandchild = read_pid("grandchild");
+	launcher = parent_of(read_pid("child"));
+	assert_int_not_equal(launcher, worker);
+	assert_int_equal(kill(launcher, SIGKILL), 0);
+	assert_int_equal(waitpid(worker, &status, 0), worker);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 42);
+	assert_ends(read_pid("child"));
+	kill(grandchild, SIGKILL); /* its group's keeper was killed: the one case in which something is left */
+
+	/* ... and here the next call starts another launcher. */
+	again = load("echo $PPID", TOOL "}");
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	got = run(&call, again, "{}", &err);
+	launcher = (pid_t)strtol(strstr(got, "\"text\":\"") + 8, NULL, 10);
+	free(got);
+	assert_int_equal(kill(launcher, SIGKILL), 0);
+	assert_ends(launcher);
+	got = run(&call, again, "{}", &err);
+	if (!got)
+		fail_msg("%s", err.msg);
+	assert_int_not_equal(launcher, (pid_t)strtol(strstr(got, "\"text\":\"") + 8, NULL, 10));
+	free(got);
+	fake_call_release(&call);
+}
+
+static void test_not_started(void **state)
+{
+	const struct tool *tool;
+	struct fake_call call;
+	struct err err = {0};
+	char *got, path[256];
+	struct buf args;
+
+	(void)state;
+	toolfile_write(&file, "gone", "#!/bin/sh\necho here\n", 0755);
+	tool = load(NULL, "{\"exec\":[\"./gone\",\"{a}\"]" ANY "}");
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	got = run(&call, tool, "{}", &err);
+	assert_string_equal(got, GOOD("here\\n"));
+	free(got);
+	snprintf(path, sizeof(path), "%s/gone", file.dir);
+	unlink(path);
+	got = run(&call, tool, "{}", &err);
+	assert_string_equal(got, ERROR("t: could not be started: No such file or directory"));
+	free(got);
+
+	tool = load("true", TOOL ANY "}");
+	buf_init(&args, 1 << 20);
+	buf_adds(&args, "{");
+	for (int i = 0; i < 40; i++) {
+		buf_addf(&args, "%s\"a%d\":\"", i ? "," : "", i);
+		for (int j = 0; j < 4000; j++)
+			buf_adds(&args, "x");
+		buf_adds(&args, "\"");
+	}
+	buf_adds(&args, "}");
+	got = run(&call, tool, args.data, &err);
+	assert_string_equal(got, ERROR("t: its arguments are too long"));
+	free(got);
+	buf_release(&args);
+	fake_call_release(&call);
+}
+
+static void test_legacy_structured(void **state)
+{
+	const struct tool *tool = load("echo '[1]'", TOOL ",\"output\":\"json\"}");
+	struct fake_call call;
+	struct err err = {0};
+	char *got;
+
+	(void)state;
+	fake_call_init(&call, &file.cfg, ERA_LEGACY);
+	got = run(&call, tool, "{}", &err);
+	assert_string_equal(got, GOOD("[1]"));
+	free(got);
+	fake_call_release(&call);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	toolfile_init(&file);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	toolfile_release(&file);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_timeout_kills_the_group),
+		cmocka_unit_test(test_end_kills_what_is_left),
+		cmocka_unit_test(test_cancel_kills_the_group),
+		cmocka_unit_test(test_worker_killed),
+		cmocka_unit_test(test_launcher_killed),
+		cmocka_unit_test(test_not_started),
+		cmocka_unit_test(test_legacy_structured),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
