@@ -1,5 +1,5 @@
 # bench/: programs that measure; built by "make bench" only. Then bench/run.
-EXTRA_PROGRAMS = %D%/load %D%/streams %D%/hello_fcgi %D%/link_ask
+EXTRA_PROGRAMS += %D%/load %D%/streams %D%/hello_fcgi %D%/link_ask
 CLEANFILES += $(EXTRA_PROGRAMS)
 EXTRA_DIST += %D%/run
 

@@ -110,3 +110,32 @@ EXTRA_DIST += \
 	%D%/packages \
 	%D%/proto \
 	%D%/serve
+
+# Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
+FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS)
+REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
+check_PROGRAMS += %D%/fuzz/replay_header
+check_PROGRAMS += %D%/fuzz/replay_rpc
+check_PROGRAMS += %D%/fuzz/replay_url
+TESTS += %D%/fuzz/replay_header
+TESTS += %D%/fuzz/replay_rpc
+TESTS += %D%/fuzz/replay_url
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_header
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_rpc
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
+%C%_fuzz_replay_header_SOURCES = %D%/fuzz/fuzz_header.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_header_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_header_SOURCES = %D%/fuzz/fuzz_header.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_header_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_header_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_rpc_SOURCES = %D%/fuzz/fuzz_rpc.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_rpc_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_rpc_SOURCES = %D%/fuzz/fuzz_rpc.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_rpc_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_rpc_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_url_SOURCES = %D%/fuzz/fuzz_url.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_url_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_url_SOURCES = %D%/fuzz/fuzz_url.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_url_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_url_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+EXTRA_DIST += %D%/fuzz/corpus
