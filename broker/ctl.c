@@ -244,7 +244,7 @@ static int take_fd(struct msghdr *msg)
 
 static void on_packet(uv_poll_t *watch, int status, int events)
 {
-	static char packet[LINK_ADOPT_MAX + 1]; /* one loop, one thread */
+	static char packet[LINK_ADOPT_MAX]; /* one loop, one thread */
 	struct ctl *c = TABLE_OF(watch, struct ctl, watch);
 
 	(void)events;
