@@ -17,7 +17,8 @@
 #include "fcgi/toolset.h"
 #include "common/banned.h"
 
-#define OUT_MAX (1 << 20)
+#define OUT_MAX	   (1 << 20)
+#define MDOC_WIDTH 79
 
 #define PURPOSE                                                                                                       \
 	"Checks and shows the configuration of mcp-fcgi. COMMAND is one of\n"                                         \
@@ -196,16 +197,26 @@ static void add_settings_text(struct buf *out, const struct cfg *cfg)
 	}
 }
 
-/* Text in mdoc: a backslash is an escape, and a line must not begin with a control character. */
+/* Lines of text in mdoc: a backslash is an escape, and a line must not begin with a control character. */
 static void add_mdoc_text(struct buf *out, const char *text)
 {
-	if (*text == '.' || *text == '\'')
-		buf_adds(out, "\\&");
-	for (; *text; text++) {
-		if (*text == '\\')
-			buf_adds(out, "\\e");
-		else
-			buf_add(out, text, 1);
+	size_t column = 0;
+
+	while (*text) {
+		size_t len = strcspn(text, " ");
+
+		if (column > 0) {
+			bool fits = column + 1 + len < MDOC_WIDTH;
+
+			buf_adds(out, fits ? " " : "\n");
+			column = fits ? column + 1 : 0;
+		}
+		if (column == 0 && (*text == '.' || *text == '\''))
+			buf_adds(out, "\\&");
+		for (size_t i = 0; i < len; i++)
+			buf_add(out, text[i] == '\\' ? "\\e" : &text[i], text[i] == '\\' ? 2 : 1);
+		column += len;
+		text += len + (text[len] == ' ');
 	}
 }
 

@@ -155,3 +155,10 @@ EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
 %C%_fuzz_fuzz_url_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_url_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 EXTRA_DIST += %D%/fuzz/corpus
+
+# What the layout and the manual pages promise.
+TESTS += %D%/lint/man.sh
+TESTS += %D%/lint/source.sh
+EXTRA_DIST += \
+	%D%/lint/man.sh \
+	%D%/lint/source.sh

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Every manual page is what mandoc takes without a complaint, and every program has one.
+set -u
+src=${abs_top_srcdir:?} build=${abs_top_builddir:?}
+
+command -v mandoc >/dev/null || {
+	echo "1..0 # SKIP mandoc is missing (Debian: apt install mandoc)"
+	exit 0
+}
+n=0
+ok() { # ok STATUS NAME
+	n=$((n + 1))
+	[ "$1" -eq 0 ] && echo "ok $n - $2" || echo "not ok $n - $2"
+}
+
+for page in "$src"/man/*.[158] "$build"/man/mcp.json.5; do
+	# Whether other pages are known depends on the machine, not on ours.
+	complaints=$(mandoc -Tlint -W style "$page" 2>&1 | grep -v -e 'referenced manual not found' -e 'outdated mandoc.db' \
+		-e 'operating system explicitly')
+	[ -z "$complaints" ]
+	ok $? "$(basename "$page")"
+	[ -z "$complaints" ] || echo "$complaints" | sed 's/^/# /'
+done
+for program in mcp-broker.8 mcp-launch.8 mcp-worker.8 mcpctl.1; do
+	[ -f "$src/man/$program" ]
+	ok $? "there is a page $program"
+done
+
+# Each option that --help names is on the page, but for the settings.
+for program in mcp-broker mcp-worker mcpctl; do
+	page=$(ls "$src"/man/$program.*)
+	missing=
+	for option in $("$build/$program" --help | sed -n 's/^  --\([a-z]*\).*/\1/p'); do
+		grep -q -e "Fl -$option" -e "Fl -help | -$option" "$page" || missing="$missing --$option"
+	done
+	[ -z "$missing" ]
+	ok $? "$program: all options are on its page$missing"
+done
+echo "1..$n"
