@@ -107,7 +107,8 @@ void exchange_reply_message(struct exchange *x, int status, const char *extra, s
 void exchange_stream_head(const struct exchange *x, const char *extra, struct buf *out)
 {
 	put_head(x, 200, "text/event-stream", extra, out);
-	buf_adds(out, "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n");
+	/* Apache passes the head on with the first byte behind it, which may be a heartbeat away: so there is one at once. */
+	buf_adds(out, "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n" SSE_HEARTBEAT);
 }
 
 void exchange_put_will(struct buf *out, const char *id)

@@ -11,7 +11,7 @@ if (process.env.MCP_TEST_URL)
   skipAll('needs processes that it may kill');
 
 // Where test_slow says which process it is.
-const stateOf = (up, tag) => join(up.dir, 'start', `slow-${Buffer.from(tag).toString('hex')}`);
+const stateOf = (up, tag) => join(up.dir, 'run', `slow-${Buffer.from(tag).toString('hex')}`);
 const pidOf = (up, tag) => until(`test_slow ${tag} runs`, () => existsSync(stateOf(up, tag))
   && Number(/^running (\d+)/.exec(readFileSync(stateOf(up, tag), 'utf8'))?.[1]));
 
@@ -20,7 +20,7 @@ const withProgress = (params) => ({ ...params, _meta: { progressToken: 'p' } });
 const status = async (up, tag) => textOf(await answer(await modern(up.url, 1, 'tools/call',
   { name: 'test_slow_status', arguments: { tag } })));
 const becomes = (up, tag, want, limit_ms) => until(`test_slow ${tag} is ${want}`, async () => await status(up, tag) === want, limit_ms);
-const echo = async (call) => assert.equal(textOf(await answer(await call('test_echo', { a: 1 }))), '{"a":1}');
+const echo = async (call) => assert.deepEqual(JSON.parse(textOf(await answer(await call('test_echo', { a: 1 })))), { a: 1 });
 const modernEcho = (up) => echo((name, args) => modern(up.url, 1, 'tools/call', { name, arguments: args }));
 
 // The first message of an answer that streams.
@@ -44,7 +44,7 @@ async function rest(reader) {
 
 async function killWorker(up, tag) {
   const tool = await pidOf(up, tag);
-  process.kill(parentOf(tool), 'SIGKILL');
+  process.kill(parentOf(parentOf(tool)), 'SIGKILL'); // mcp-launch is between them
   return tool;
 }
 
