@@ -132,12 +132,15 @@ FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS)
 REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
 check_PROGRAMS += %D%/fuzz/replay_header
 check_PROGRAMS += %D%/fuzz/replay_rpc
+check_PROGRAMS += %D%/fuzz/replay_schema
 check_PROGRAMS += %D%/fuzz/replay_url
 TESTS += %D%/fuzz/replay_header
 TESTS += %D%/fuzz/replay_rpc
+TESTS += %D%/fuzz/replay_schema
 TESTS += %D%/fuzz/replay_url
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_header
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_rpc
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_schema
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
 %C%_fuzz_replay_header_SOURCES = %D%/fuzz/fuzz_header.c $(REPLAY_SOURCES)
 %C%_fuzz_replay_header_LDADD = $(FUZZ_LIBS)
@@ -149,6 +152,11 @@ EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
 %C%_fuzz_fuzz_rpc_SOURCES = %D%/fuzz/fuzz_rpc.c %D%/fuzz/target.h
 %C%_fuzz_fuzz_rpc_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_rpc_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_schema_SOURCES = %D%/fuzz/fuzz_schema.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_schema_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_schema_SOURCES = %D%/fuzz/fuzz_schema.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_schema_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_schema_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 %C%_fuzz_replay_url_SOURCES = %D%/fuzz/fuzz_url.c $(REPLAY_SOURCES)
 %C%_fuzz_replay_url_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_url_SOURCES = %D%/fuzz/fuzz_url.c %D%/fuzz/target.h
