@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -430,6 +431,46 @@ static void test_legacy_structured(void **state)
 	fake_call_release(&call);
 }
 
+#define THREADS_COUNT 8
+
+static void *call_often(void *arg)
+{
+	const struct tool *tool = &file.set.tools[0];
+	unsigned id = *(unsigned *)arg;
+
+	for (unsigned i = 0; i < 20; i++) {
+		struct fake_call call;
+		struct err err = {0};
+		char args[64], want[200], *got;
+
+		snprintf(args, sizeof(args), "{\"id\":\"%u.%u\"}", id, i);
+		snprintf(want, sizeof(want), GOOD("{\\\"id\\\":\\\"%u.%u\\\"}\\n%u.%u\\n"), id, i, id, i);
+		fake_call_init(&call, &file.cfg, ERA_MODERN);
+		got = run(&call, tool, args, &err);
+		if (!got || strcmp(got, want) != 0)
+			fail_msg("%s: %s", args, got ? got : err.msg);
+		free(got);
+		fake_call_release(&call);
+	}
+	return NULL;
+}
+
+/* Each call has its own program's answer. */
+static void test_many_at_once(void **state)
+{
+	pthread_t threads[THREADS_COUNT];
+	unsigned ids[THREADS_COUNT];
+
+	(void)state;
+	load("cat; echo $1", "{\"exec\":[\"./tool\",\"{id}\"]" ANY "}");
+	for (unsigned i = 0; i < THREADS_COUNT; i++) {
+		ids[i] = i;
+		assert_int_equal(pthread_create(&threads[i], NULL, call_often, &ids[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS_COUNT; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -456,6 +497,7 @@ int main(void)
 		cmocka_unit_test(test_launcher_killed),
 		cmocka_unit_test(test_not_started),
 		cmocka_unit_test(test_legacy_structured),
+		cmocka_unit_test(test_many_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
