@@ -64,7 +64,8 @@ static int check_message(struct call *call, json_object *params, bool *send, str
 	int level = level_find(jx_get_str(params, "level"));
 
 	if (level < 0)
-		return err_set(err, ERR_PARAMS, "level must be one of debug, info, notice, warning, error, critical, alert, emergency");
+		return err_set(err, ERR_PARAMS,
+		    "level must be one of debug, info, notice, warning, error, critical, alert, emergency");
 	if (!jx_has(params, "data"))
 		return err_set(err, ERR_PARAMS, "data is missing");
 	*send = level >= call->log_level;
@@ -79,7 +80,8 @@ static int send_event(struct call *call, struct slice event, struct err *err)
 
 	if (x->phase == EXCHANGE_OPEN && exchange_stream(x, &refused))
 		return 0; /* a client that gets one JSON object does without notifications */
-	return link_append(x->w->link, x->phase == EXCHANGE_ACCEPTED ? x->lcall->session_stream : x->stream, event, false, err);
+	return link_append(
+	    x->w->link, x->phase == EXCHANGE_ACCEPTED ? x->lcall->session_stream : x->stream, event, false, err);
 }
 
 int call_notify(struct call *call, const char *method, json_object *params, struct err *err)
@@ -140,7 +142,8 @@ static nfds_t add_own(struct call *call, struct pollfd *fds, nfds_t count)
 
 	if (x->lcall)
 		fds[count++] = (struct pollfd){.fd = x->lcall->cancel_fd, .events = POLLIN};
-	if (x->era == ERA_MODERN && x->phase == EXCHANGE_OPEN) { /* before the handoff a client that leaves shows here */
+	/* Before the handoff a client that leaves shows here. */
+	if (x->era == ERA_MODERN && x->phase == EXCHANGE_OPEN) {
 		enum link_kind kind;
 		uint16_t request_id;
 		int fd = req_fd(x->req, &kind, &request_id);
@@ -148,6 +151,16 @@ static nfds_t add_own(struct call *call, struct pollfd *fds, nfds_t count)
 		fds[count++] = (struct pollfd){.fd = fd, .events = kind == LINK_KIND_FCGI ? POLLRDHUP : 0};
 	}
 	return count;
+}
+
+/* For poll(): -1 without an end. */
+static int ms_until(uint64_t end_ms, uint64_t now)
+{
+	if (end_ms == UINT64_MAX)
+		return -1;
+	if (end_ms <= now)
+		return 0;
+	return end_ms - now > INT_MAX ? INT_MAX : (int)(end_ms - now);
 }
 
 int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
@@ -170,7 +183,7 @@ int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_m
 		if (count)
 			memcpy(all, fds, count * sizeof(*fds));
 		total = add_own(call, all, count);
-		n = poll(all, total, until == UINT64_MAX ? -1 : until <= now ? 0 : until - now > INT_MAX ? INT_MAX : (int)(until - now));
+		n = poll(all, total, ms_until(until, now));
 		if (n < 0 && errno != EINTR)
 			return err_sys(err, "poll");
 		if (n > 0) {
@@ -182,7 +195,8 @@ int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_m
 				if (x->lcall && all[i].fd == x->lcall->cancel_fd) {
 					eventfd_t ignored;
 
-					if (all[i].revents && !call_is_cancelled(call)) /* another request of the batch */
+					/* another request of the batch? */
+					if (all[i].revents && !call_is_cancelled(call))
 						eventfd_read(all[i].fd, &ignored);
 				} else if (all[i].revents) {
 					return err_set(err, ERR_CANCELLED, "the client left");

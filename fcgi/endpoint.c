@@ -1,5 +1,6 @@
-/* The order of checks for every request (differences.md 2.1): path, method, Host and Origin, OPTIONS, size, key, media type, Accept,
- * JSON, era. Nothing here looks at Mcp-Method, Mcp-Name or Mcp-Param-*: they mean something only once the body is known. */
+/* The order of checks for every request (differences.md 2.1): path, method, Host and Origin, OPTIONS, size, key, media
+ * type, Accept, JSON, era. Nothing here looks at Mcp-Method, Mcp-Name or Mcp-Param-*: they mean something only once the
+ * body is known. */
 #include "config.h"
 
 #include <stdio.h>
@@ -16,7 +17,8 @@
 #include "fcgi/revision.h"
 #include "common/banned.h"
 
-#define DISCARD_MAX ((size_t)256 << 20) /* bytes of a refused body that are read so that the web server sees our answer */
+/* Bytes of a refused body that are read so that the web server sees our answer. */
+#define DISCARD_MAX ((size_t)256 << 20)
 
 static void refuse(struct exchange *x, int status, const char *extra)
 {
@@ -38,8 +40,10 @@ static void serve_options(struct exchange *x)
 	buf_init(&extra, 8192);
 	buf_adds(&extra, "Allow: GET, POST, DELETE, OPTIONS\r\n");
 	if (x->origin)
-		buf_addf(&extra, "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"
-		    "Access-Control-Allow-Headers: %s\r\n", x->w->cors_headers);
+		buf_addf(&extra,
+		    "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"
+		    "Access-Control-Allow-Headers: %s\r\n",
+		    x->w->cors_headers);
 	refuse(x, extra.fault ? 503 : 204, extra.fault ? "Retry-After: 1\r\n" : extra.data);
 	buf_release(&extra);
 }
@@ -64,7 +68,10 @@ static void serve_health(struct exchange *x)
 /* What Allow says of a path (DT-107, DT-112, DT-113); NULL: this method is served. OPTIONS is, everywhere. */
 static const char *allowed(enum route_kind kind, const char *method)
 {
-	static const struct { enum route_kind kind; const char *allow; } rows[] = {
+	static const struct {
+		enum route_kind kind;
+		const char *allow;
+	} rows[] = {
 	    {ROUTE_MCP, "GET, POST, DELETE, OPTIONS"},
 	    {ROUTE_SSE, "GET"},
 	    {ROUTE_MESSAGES, "POST"},
@@ -94,7 +101,8 @@ static const char *allowed(enum route_kind kind, const char *method)
 /* DT-10: headers of one value arrive joined with a comma when they were sent twice. */
 static int check_single(const struct exchange *x, struct err *err)
 {
-	static const char *const names[] = {"HTTP_MCP_PROTOCOL_VERSION", "HTTP_MCP_SESSION_ID", "HTTP_MCP_METHOD", "HTTP_LAST_EVENT_ID"};
+	static const char *const names[] = {
+	    "HTTP_MCP_PROTOCOL_VERSION", "HTTP_MCP_SESSION_ID", "HTTP_MCP_METHOD", "HTTP_LAST_EVENT_ID"};
 
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
 		const char *value = req_env(x->req, names[i]);
@@ -156,7 +164,8 @@ static bool is_modern_header(const char *version)
 	return version && strcmp(version, revision_name(REV_2026_07)) == 0;
 }
 
-/* differences.md 2.2: the era is settled by the claim, the key protocolVersion in params._meta, before any status is chosen. */
+/* differences.md 2.2: the era is settled by the claim, the key protocolVersion in params._meta, before any status is
+ * chosen. */
 static void classify(struct exchange *x, json_object *json)
 {
 	const char *version = req_env(x->req, "HTTP_MCP_PROTOCOL_VERSION");
@@ -208,7 +217,7 @@ static void serve_mcp(struct exchange *x, const char *method)
 	}
 	req_discard_body(x->req, DISCARD_MAX);
 	x->accept = header_accept(req_env(x->req, "HTTP_ACCEPT"));
-	if (strcmp(method, "GET") == 0 && !x->accept.sse_named) { /* DT-80: a browser must not open a stream by a link */
+	if (strcmp(method, "GET") == 0 && !x->accept.sse_named) { /* DT-80: no stream by a link in a browser */
 		refuse(x, 406, NULL);
 	} else if (is_modern_header(version)) {
 		refuse(x, 405, "Allow: POST\r\n");
@@ -250,7 +259,8 @@ void endpoint_serve(struct exchange *x)
 	if (allow) {
 		char extra[128];
 
-		snprintf(extra, sizeof(extra), "Allow: %s\r\n", is_modern && x->route.kind == ROUTE_MCP ? "POST" : allow);
+		snprintf(
+		    extra, sizeof(extra), "Allow: %s\r\n", is_modern && x->route.kind == ROUTE_MCP ? "POST" : allow);
 		refuse(x, 405, extra);
 		return;
 	}
@@ -267,7 +277,8 @@ void endpoint_serve(struct exchange *x)
 		return;
 	}
 	if (length && strtoull(length, NULL, 10) > (unsigned long long)x->w->cfg.body_max_bytes) {
-		err_set(&err, ERR_TOO_BIG, "body of %s bytes, at most %lld are read (body_max_bytes)", length, (long long)x->w->cfg.body_max_bytes);
+		err_set(&err, ERR_TOO_BIG, "body of %s bytes, at most %lld are read (body_max_bytes)", length,
+		    (long long)x->w->cfg.body_max_bytes);
 		refuse_error(x, 413, NULL, &err);
 		return;
 	}

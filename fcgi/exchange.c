@@ -11,21 +11,29 @@
 
 static const char *reason(int status)
 {
-	switch (status) {
-	case 200: return "OK";
-	case 202: return "Accepted";
-	case 204: return "No Content";
-	case 400: return "Bad Request";
-	case 401: return "Unauthorized";
-	case 403: return "Forbidden";
-	case 404: return "Not Found";
-	case 405: return "Method Not Allowed";
-	case 406: return "Not Acceptable";
-	case 413: return "Content Too Large";
-	case 415: return "Unsupported Media Type";
-	case 503: return "Service Unavailable";
-	default: return "Error";
+	static const struct {
+		int status;
+		const char *text;
+	} rows[] = {
+	    {200, "OK"},
+	    {202, "Accepted"},
+	    {204, "No Content"},
+	    {400, "Bad Request"},
+	    {401, "Unauthorized"},
+	    {403, "Forbidden"},
+	    {404, "Not Found"},
+	    {405, "Method Not Allowed"},
+	    {406, "Not Acceptable"},
+	    {413, "Content Too Large"},
+	    {415, "Unsupported Media Type"},
+	    {503, "Service Unavailable"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		if (rows[i].status == status)
+			return rows[i].text;
 	}
+	return "Error";
 }
 
 /* What every answer to a browser carries (T-26). */
@@ -33,8 +41,10 @@ static void put_cors(const struct exchange *x, struct buf *out)
 {
 	if (!x->origin)
 		return;
-	buf_addf(out, "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n"
-	    "Access-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate\r\n", x->origin);
+	buf_addf(out,
+	    "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n"
+	    "Access-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate\r\n",
+	    x->origin);
 }
 
 static void put_head(const struct exchange *x, int status, const char *type, const char *extra, struct buf *out)
@@ -69,10 +79,12 @@ void exchange_reply(struct exchange *x, int status, const char *type, const char
 	} else if (req_reply(x->req, buf_slice(&head), body, &err)) {
 		LOG(DEBUG, "reply.failed", "status=%d why=\"%s\"", status, err.msg);
 	}
+	x->origin = NULL; /* died with the request's variables */
 	buf_release(&head);
 }
 
-void exchange_reply_error(struct exchange *x, int status, const char *extra, const char *id, const struct err *err, const char *data)
+void exchange_reply_error(
+    struct exchange *x, int status, const char *extra, const char *id, const struct err *err, const char *data)
 {
 	struct buf body;
 
@@ -129,7 +141,7 @@ int exchange_hand_over(struct exchange *x, uint64_t stream, uint64_t cursor, str
 	DIE_UNLESS(x->phase == EXCHANGE_OPEN);
 	if (link_adopt(x->w->link, fd, kind, request_id, stream, cursor, (uint32_t)heartbeat_ms, head, err))
 		return -1;
-	x->origin = NULL; /* died with the connection's variables */
+	x->origin = NULL; /* died with the request's variables */
 	req_detach(x->req);
 	x->phase = EXCHANGE_STREAM;
 	x->stream = stream;
@@ -199,7 +211,8 @@ static bool is_any_lost(const struct slice *messages, size_t count)
 	return false;
 }
 
-/* What can't be finished (too large for the broker, no memory, the broker is gone) is answered by the will, when the call ends. */
+/* What can't be finished (too large for the broker, no memory, the broker is gone) is answered by the will, when the
+ * call ends. */
 static void finish_on_stream(struct exchange *x, uint64_t stream, const struct slice *messages, size_t count)
 {
 	struct err err = {0};
@@ -208,7 +221,8 @@ static void finish_on_stream(struct exchange *x, uint64_t stream, const struct s
 		err_set(&err, ERR_NOMEM, "no memory for the answer");
 	else if (link_finish(x->w->link, x->lcall, stream, messages, count, &err) == 0)
 		return;
-	LOG(WARN, "finish.failed", "session=%.8s stream=%llu why=\"%s\"", x->session, (unsigned long long)stream, err.msg);
+	LOG(WARN, "finish.failed", "session=%.8s stream=%llu why=\"%s\"", x->session, (unsigned long long)stream,
+	    err.msg);
 }
 
 /* As one JSON object, or for a batch as an array; nothing at all as an empty event stream (DT-72). */
@@ -242,7 +256,8 @@ static void finish_as_json(struct exchange *x, const struct slice *messages, siz
 	if (array.fault)
 		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
 	else
-		exchange_reply(x, 200, x->accept.json ? "application/json" : "text/event-stream", NULL, buf_slice(&array));
+		exchange_reply(
+		    x, 200, x->accept.json ? "application/json" : "text/event-stream", NULL, buf_slice(&array));
 	buf_release(&array);
 }
 

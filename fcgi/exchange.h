@@ -1,8 +1,8 @@
 /* fcgi/exchange.h - one HTTP exchange from routing to answer: the worker's side of a request, shared by the files that
  * handle it in turn (endpoint, guard, modern, legacy, oldsse, call).
  *
- * Its door to the client: exactly one of exchange_reply*, exchange_stream + exchange_finish, or exchange_hand_over is used.
- * The phase says which. */
+ * Its door to the client: exactly one of exchange_reply*, exchange_stream + exchange_finish, or exchange_hand_over is
+ * used. The phase says which. */
 #ifndef MCP_FCGI_EXCHANGE_H
 #define MCP_FCGI_EXCHANGE_H
 
@@ -13,7 +13,7 @@
 #include "fcgi/worker.h"
 
 enum exchange_phase {
-	EXCHANGE_OPEN,	   /* nothing was sent; the connection is ours */
+	EXCHANGE_OPEN,     /* nothing was sent; the connection is ours */
 	EXCHANGE_ANSWERED, /* done */
 	EXCHANGE_STREAM,   /* the broker has the connection; events go to stream */
 	EXCHANGE_ACCEPTED, /* HTTP+SSE: 202 is out; events go to the session's stream */
@@ -30,21 +30,24 @@ struct exchange {
 	const char *origin;    /* allowed Origin, to be echoed; NULL without one. Borrowed: dies with the connection */
 	const char *principal; /* "" when no key is asked for; borrowed from the worker's keys */
 	char session[LINK_KEY_MAX + 1]; /* legacy: id; "" otherwise */
-	struct link_call *lcall; /* what the broker knows of this request; NULL: nothing */
+	struct link_call *lcall;        /* what the broker knows of this request; NULL: nothing */
 	uint64_t stream;
 	uint64_t started_ms;
-	bool stream_refused;   /* no stream could be had, or the client takes none: the answer stays one JSON object */
+	bool stream_refused;    /* no stream could be had, or the client takes none: the answer stays one JSON object */
 	const char *const *ids; /* JSON texts of the requests it answers */
 	size_t ids_count;
-	bool is_batch;	       /* the answer is an array, even of one */
+	bool is_batch; /* the answer is an array, even of one */
 	void (*busy)(void *arg);
 	void *busy_arg;
 };
 
-/* One whole answer. extra is more head lines ("Allow: POST\r\n") or NULL; type NULL means no body. All need EXCHANGE_OPEN. */
+/* One whole answer. extra is more head lines ("Allow: POST\r\n") or NULL; type NULL means no body. All need
+ * EXCHANGE_OPEN. */
 void exchange_reply(struct exchange *x, int status, const char *type, const char *extra, struct slice body);
-/* JSON-RPC error as the whole answer, at the HTTP status given; id "" leaves it out. At 200 it is as any message (see below). */
-void exchange_reply_error(struct exchange *x, int status, const char *extra, const char *id, const struct err *err, const char *data);
+/* JSON-RPC error as the whole answer, at the HTTP status given; id "" leaves it out. At 200 it is as any message (see
+ * below). */
+void exchange_reply_error(
+    struct exchange *x, int status, const char *extra, const char *id, const struct err *err, const char *data);
 /* A finished answer of any content: JSON, or an event stream of its one message when the client admits only that. */
 void exchange_reply_message(struct exchange *x, int status, const char *extra, struct slice message);
 
@@ -61,8 +64,8 @@ static inline struct slice exchange_message(const struct buf *b)
 	return b->fault ? SLICE("") : buf_slice(b);
 }
 
-/* Ends a request in whichever phase: messages (responses; none when it was cancelled) go to the client. An empty one stands for an
- * answer that is lost: the client is told that something failed. */
+/* Ends a request in whichever phase: messages (responses; none when it was cancelled) go to the client. An empty one
+ * stands for an answer that is lost: the client is told that something failed. */
 void exchange_finish(struct exchange *x, const struct slice *messages, size_t messages_count);
 
 /* Gives the connection to the broker as reader of a stream that exists (GET): head is everything to write first. */

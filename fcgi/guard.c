@@ -75,7 +75,8 @@ static bool split_origin(struct slice s, struct slice *scheme, struct slice *hos
 	for (int i = 0; i < 2; i++) {
 		struct slice want = i ? https : http;
 
-		if (s.len > want.len + 3 && strncasecmp(s.p, want.p, want.len) == 0 && memcmp(s.p + want.len, "://", 3) == 0) {
+		if (s.len > want.len + 3 && strncasecmp(s.p, want.p, want.len) == 0 &&
+		    memcmp(s.p + want.len, "://", 3) == 0) {
 			*scheme = want;
 			s.p += want.len + 3;
 			s.len -= want.len + 3;
@@ -103,8 +104,8 @@ int guard_split_url(const char *url, char **host, char **origin, struct err *err
 	}
 	if (!split_origin(rest, &scheme, &h, &port) || h.len > 255)
 		return err_set(err, ERR_CONFIG, "\"%.100s\" is not an http or https URL", url);
-	len = snprintf(text, sizeof(text), "%s://%.*s%s%.*s", scheme.p, (int)h.len, h.p, is_default_port(scheme, port) ? "" : ":",
-	    is_default_port(scheme, port) ? 0 : (int)port.len, port.p);
+	len = snprintf(text, sizeof(text), "%s://%.*s%s%.*s", scheme.p, (int)h.len, h.p,
+	    is_default_port(scheme, port) ? "" : ":", is_default_port(scheme, port) ? 0 : (int)port.len, port.p);
 	for (int i = 0; i < len; i++)
 		text[i] = (char)tolower((unsigned char)text[i]);
 	*origin = mem_dup(text, (size_t)len);
@@ -165,9 +166,11 @@ int guard_origin(struct exchange *x, struct err *err)
 	struct slice name, port;
 
 	/* HTTP/1.0 has no Host; then there is no browser either, and nothing to rebind. */
-	if (host && x->route.kind != ROUTE_HEALTH && !(split_authority(slice_str(host), &name, &port) && host_is_ours(x->w, name))) {
-		log_refused("host", host, x->w->public_host[0] ? "only the host of server_public_url and loopback are served" :
-		    "set server_public_url to serve another host than loopback");
+	if (host && x->route.kind != ROUTE_HEALTH &&
+	    !(split_authority(slice_str(host), &name, &port) && host_is_ours(x->w, name))) {
+		log_refused("host", host,
+		    x->w->public_host[0] ? "only the host of server_public_url and loopback are served"
+					 : "set server_public_url to serve another host than loopback");
 		return err_set(err, ERR_FORBIDDEN, "Host is not served here");
 	}
 	if (!origin)

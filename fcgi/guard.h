@@ -1,18 +1,20 @@
-/* fcgi/guard.h - who may ask at all: Host, Origin, API key, before a byte of the body is read (differences.md 2.1, steps 3-6). */
+/* fcgi/guard.h - who may ask at all: Host, Origin, API key, before a byte of the body is read (differences.md 2.1,
+ * steps 3-6). */
 #ifndef MCP_FCGI_GUARD_H
 #define MCP_FCGI_GUARD_H
 
 #include "fcgi/exchange.h"
 
-/* Host and Origin. 0: x->origin is set if there is one. -1: ERR_FORBIDDEN, and the log says which setting would allow it. */
+/* Host and Origin. 0: x->origin is set if there is one. -1: ERR_FORBIDDEN, and the log says which setting would allow
+ * it. */
 int guard_origin(struct exchange *x, struct err *err);
 
-/* API key. 0: x->principal is set. -1: ERR_UNAUTHORIZED, or ERR_INVALID for a malformed header; challenge is then the value for
- * WWW-Authenticate. */
+/* API key. 0: x->principal is set. -1: ERR_UNAUTHORIZED, or ERR_INVALID for a malformed header; challenge is then the
+ * value for WWW-Authenticate. */
 int guard_key(struct exchange *x, const char **challenge, struct err *err);
 
-/* Reads scheme, host and port of an http(s) URL: *host lower case without port or brackets' loss, *origin as browsers write it
- * (scheme://host[:port], default port left out). Owned by the caller; NULL on failure: ERR_CONFIG. */
+/* Reads scheme, host and port of an http(s) URL: *host lower case, without port, with the brackets of IPv6; *origin as
+ * browsers write it (scheme://host[:port], default port left out). Owned by the caller; NULL on failure: ERR_CONFIG. */
 int guard_split_url(const char *url, char **host, char **origin, struct err *err);
 
 #endif

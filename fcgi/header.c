@@ -48,7 +48,10 @@ static bool is_q_zero(struct slice param)
 struct header_accept header_accept(const char *value)
 {
 	/* The more specific range wins, so that "text/event-stream;q=0, * / *" excludes: rank 1 to 3, 0 is no match. */
-	struct { int rank; bool yes; } json = {0, false}, sse = {0, false};
+	struct {
+		int rank;
+		bool yes;
+	} json = {0, false}, sse = {0, false};
 	struct slice rest = slice_str(value);
 	bool named = false;
 
@@ -62,10 +65,14 @@ struct header_accept header_accept(const char *value)
 
 		while (range.len > 0)
 			yes = !is_q_zero(cut(&range, ';')) && yes;
-		rank_json = is_nocase(type, "application/json") ? 3 : is_nocase(type, "application/*") ? 2
-		    : is_nocase(type, "*/*") ? 1 : 0;
-		rank_sse = is_nocase(type, "text/event-stream") ? 3 : is_nocase(type, "text/*") ? 2
-		    : is_nocase(type, "*/*") ? 1 : 0;
+		rank_json = is_nocase(type, "application/json") ? 3
+			    : is_nocase(type, "application/*")  ? 2
+			    : is_nocase(type, "*/*")            ? 1
+								: 0;
+		rank_sse = is_nocase(type, "text/event-stream") ? 3
+			   : is_nocase(type, "text/*")          ? 2
+			   : is_nocase(type, "*/*")             ? 1
+								: 0;
 		if (rank_json > json.rank)
 			json.rank = rank_json, json.yes = yes;
 		if (rank_sse > sse.rank)
@@ -141,7 +148,8 @@ int header_decode(const char *value, struct buf *out, struct err *err)
 		unsigned char c = (unsigned char)s.p[i];
 
 		if ((c < 0x20 && c != '\t') || c > 0x7e)
-			return err_set(err, ERR_MISMATCH, "a character outside visible ASCII; such values are sent as =?base64?...?=");
+			return err_set(err, ERR_MISMATCH,
+			    "a character outside visible ASCII; such values are sent as =?base64?...?=");
 	}
 	buf_add_slice(out, s);
 	return buf_check(out, err);

@@ -10,8 +10,8 @@
 #include "common/banned.h"
 
 #define PRINCIPAL_MAX 64
-#define KEY_MIN	      16
-#define KEY_MAX	      256
+#define KEY_MIN       16
+#define KEY_MAX       256
 
 struct key {
 	char principal[PRINCIPAL_MAX + 1];
@@ -26,13 +26,16 @@ static int read_line(struct keys *keys, const char *file, unsigned line, struct 
 	struct key *more, *key;
 
 	if (name_len == 0 || name_len > PRINCIPAL_MAX)
-		return err_set(err, ERR_CONFIG, "%s:%u: expected principal:key, principal of 1 to %d characters", file, line, PRINCIPAL_MAX);
+		return err_set(err, ERR_CONFIG, "%s:%u: expected principal:key, principal of 1 to %d characters", file,
+		    line, PRINCIPAL_MAX);
 	for (size_t i = 0; i < name_len; i++) {
 		if (!isalnum((unsigned char)text.p[i]) && !memchr("_-.@", text.p[i], 4))
-			return err_set(err, ERR_CONFIG, "%s:%u: a principal holds letters, digits, _ - . and @ only", file, line);
+			return err_set(
+			    err, ERR_CONFIG, "%s:%u: a principal holds letters, digits, _ - . and @ only", file, line);
 	}
 	if (len < KEY_MIN || len > KEY_MAX)
-		return err_set(err, ERR_CONFIG, "%s:%u: a key has %d to %d characters, this one %zu", file, line, KEY_MIN, KEY_MAX, len);
+		return err_set(err, ERR_CONFIG, "%s:%u: a key has %d to %d characters, this one %zu", file, line,
+		    KEY_MIN, KEY_MAX, len);
 	for (size_t i = 0; i < len; i++) {
 		if (colon[1 + i] < 0x21 || colon[1 + i] > 0x7e)
 			return err_set(err, ERR_CONFIG, "%s:%u: a key holds visible ASCII only", file, line);
@@ -71,7 +74,8 @@ int keys_load(struct keys *keys, const char *file, struct err *err)
 				ret = read_line(keys, file, line, (struct slice){text, (size_t)len}, err);
 		}
 		if (ret == 0 && keys->count == 0)
-			ret = err_set(err, ERR_CONFIG, "%s holds no key; remove auth_api_keys_file to ask for none", file);
+			ret = err_set(
+			    err, ERR_CONFIG, "%s holds no key; remove auth_api_keys_file to ask for none", file);
 	}
 	if (text)
 		explicit_bzero(text, size);

@@ -13,14 +13,16 @@
 #include "fcgi/revision.h"
 #include "common/banned.h"
 
-#define ANSWER_MAX	  ((size_t)512 << 20)
+#define ANSWER_MAX        ((size_t)512 << 20)
 #define SESSION_TOKEN_LEN 32 /* 192 random bits (S-02) */
-#define INITIALIZE	  "initialize"
+#define INITIALIZE        "initialize"
 
 int legacy_check_version(const char *version, struct err *err)
 {
 	if (version && revision_find(slice_str(version)) < 0)
-		return err_set(err, ERR_LEGACY, "unsupported protocol version; supported: 2025-11-25, 2025-06-18, 2025-03-26, 2024-11-05, 2026-07-28");
+		return err_set(err, ERR_LEGACY,
+		    "unsupported protocol version; supported: 2025-11-25, 2025-06-18, 2025-03-26, 2024-11-05, "
+		    "2026-07-28");
 	return 0;
 }
 
@@ -58,7 +60,8 @@ static void count_item(struct legacy_batch *batch, const struct rpc *rpc)
 	batch->requests += rpc->kind == RPC_REQUEST;
 	batch->notifications += rpc->kind == RPC_NOTIFICATION;
 	batch->responses += rpc->kind == RPC_RESPONSE;
-	batch->has_initialize = batch->has_initialize || (rpc->kind == RPC_REQUEST && slice_is(rpc->method, INITIALIZE));
+	batch->has_initialize =
+	    batch->has_initialize || (rpc->kind == RPC_REQUEST && slice_is(rpc->method, INITIALIZE));
 }
 
 static int reserve_answers(struct legacy_batch *batch, struct err *err)
@@ -81,7 +84,8 @@ static int reserve_answers(struct legacy_batch *batch, struct err *err)
 	return 0;
 }
 
-int legacy_batch_read(struct legacy_batch *batch, json_object *json, const struct rpc *rpc, size_t count_max, struct err *err)
+int legacy_batch_read(
+    struct legacy_batch *batch, json_object *json, const struct rpc *rpc, size_t count_max, struct err *err)
 {
 	size_t count = rpc ? 1 : json_object_array_length(json);
 
@@ -151,7 +155,8 @@ static int begin_with_wills(struct exchange *x, const struct legacy_batch *batch
 	return ret;
 }
 
-int legacy_begin(struct exchange *x, const struct legacy_batch *batch, unsigned flags, struct session *session, struct err *err)
+int legacy_begin(
+    struct exchange *x, const struct legacy_batch *batch, unsigned flags, struct session *session, struct err *err)
 {
 	int ret;
 
@@ -232,12 +237,14 @@ int legacy_read_initialize(const struct rpc *rpc, struct session *session, struc
 	if (!jx_get_str(info, "name").p || !jx_get_str(info, "version").p)
 		return err_set(err, ERR_PARAMS, "clientInfo must be an object with name and version");
 	session->initialized = true;
-	session->revision = revision < 0 || revision > REVISION_NEWEST_LEGACY ? REVISION_NEWEST_LEGACY : (enum revision)revision;
+	session->revision =
+	    revision < 0 || revision > REVISION_NEWEST_LEGACY ? REVISION_NEWEST_LEGACY : (enum revision)revision;
 	session->capabilities = json_object_get(jx_get_object(rpc->params, "capabilities"));
 	return 0;
 }
 
-void legacy_put_initialize_result(const struct worker *w, const struct rpc *rpc, const struct session *session, struct buf *out)
+void legacy_put_initialize_result(
+    const struct worker *w, const struct rpc *rpc, const struct session *session, struct buf *out)
 {
 	rpc_put_result_head(out, rpc->id);
 	buf_addf(out, "\"protocolVersion\":\"%s\",\"capabilities\":{\"tools\":{},\"logging\":{}},\"serverInfo\":%s",
@@ -259,7 +266,8 @@ int legacy_store_session(struct exchange *x, const struct session *session, stru
 	session_put(session, &blob);
 	ret = buf_check(&blob, err);
 	if (ret == 0)
-		ret = link_session_put(x->w->link, slice_str(x->session), x->principal, version, 0, buf_slice(&blob), &version, err);
+		ret = link_session_put(
+		    x->w->link, slice_str(x->session), x->principal, version, 0, buf_slice(&blob), &version, err);
 	if (ret == 0 && x->lcall)
 		x->lcall->session_version = version;
 	buf_release(&blob);
@@ -282,7 +290,8 @@ static void serve_initialize(struct exchange *x, const struct rpc *rpc)
 	rnd_token(x->session, SESSION_TOKEN_LEN + 1);
 	if (legacy_store_session(x, &session, &err)) {
 		if (err.code == ERR_TOO_BIG) {
-			err_set(&err, ERR_PARAMS, "capabilities are larger than this server keeps (session_blob_max_bytes)");
+			err_set(&err, ERR_PARAMS,
+			    "capabilities are larger than this server keeps (session_blob_max_bytes)");
 			exchange_reply_error(x, 200, NULL, rpc->id, &err, NULL);
 		} else {
 			legacy_refuse(x, rpc->id, &err);
@@ -412,7 +421,8 @@ void legacy_post(struct exchange *x, json_object *json, struct rpc *rpc, const c
 		return;
 	}
 	if (!header)
-		err_set(&err, ERR_LEGACY, "session required: send initialize first, and its Mcp-Session-Id from then on");
+		err_set(
+		    &err, ERR_LEGACY, "session required: send initialize first, and its Mcp-Session-Id from then on");
 	else
 		read_session_header(x, header, &err);
 	if (err.code != ERR_NONE) {
@@ -439,9 +449,11 @@ void legacy_get(struct exchange *x, const char *version)
 	buf_init(&head, 8192);
 	if (legacy_check_version(version, &err) == 0) {
 		if (!header)
-			err_set(&err, ERR_LEGACY, "session required: send initialize first, and its Mcp-Session-Id from then on");
+			err_set(&err, ERR_LEGACY,
+			    "session required: send initialize first, and its Mcp-Session-Id from then on");
 		else if (read_session_header(x, header, &err) == 0 &&
-		    link_attach(x->w->link, slice_str(x->session), x->principal, slice_str(last), &stream, &cursor, &err) == 0) {
+			 link_attach(x->w->link, slice_str(x->session), x->principal, slice_str(last), &stream, &cursor,
+			     &err) == 0) {
 			exchange_stream_head(x, NULL, &head);
 			if (buf_check(&head, &err) == 0)
 				exchange_hand_over(x, stream, cursor, buf_slice(&head), &err);
@@ -462,7 +474,7 @@ void legacy_delete(struct exchange *x, const char *version)
 		if (!header)
 			err_set(&err, ERR_LEGACY, "session required: which one is to end?");
 		else if (read_session_header(x, header, &err) == 0 &&
-		    link_session_del(x->w->link, slice_str(x->session), x->principal, &err) == 0) {
+			 link_session_del(x->w->link, slice_str(x->session), x->principal, &err) == 0) {
 			exchange_reply(x, 200, NULL, NULL, SLICE(""));
 			return;
 		}

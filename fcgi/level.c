@@ -3,7 +3,8 @@
 #include "fcgi/level.h"
 #include "common/banned.h"
 
-static const char *const names[MCP_LEVEL__COUNT] = {"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"};
+static const char *const names[MCP_LEVEL__COUNT] = {
+    "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"};
 
 int level_find(struct slice name)
 {

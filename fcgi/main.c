@@ -1,6 +1,6 @@
 /* mcp-worker: stateless; takes MCP requests from a web server. How it gets them is seen from what it was started with:
- * --socket (it opens the socket and keeps children), a listening socket on descriptor 0 (spawned by lighttpd, mod_fcgid) or from
- * systemd (LISTEN_FDS), or the variables of one plain CGI request. */
+ * --socket (it opens the socket and keeps children), a listening socket on descriptor 0 (spawned by lighttpd,
+ * mod_fcgid) or from systemd (LISTEN_FDS), or the variables of one plain CGI request. */
 #include "config.h"
 
 #include <errno.h>
@@ -24,7 +24,9 @@ extern char **environ;
 static const char *socket_address, *processes, *threads;
 
 static const struct opts_row rows[] = {
-    {"socket", "ADDRESS", "Open this Unix socket (a path) or HOST:PORT, and keep worker_processes children that serve it", &socket_address},
+    {"socket", "ADDRESS",
+	"Open this Unix socket (a path) or HOST:PORT, and keep worker_processes children that serve it",
+	&socket_address},
     {"processes", "N", "The same as --set worker_processes=N", &processes},
     {"threads", "N", "The same as --set worker_threads=N", &threads},
     {NULL, NULL, NULL, NULL},
@@ -128,7 +130,8 @@ int main(int argc, char **argv)
 	int ret, fd;
 
 	log_init("mcp-worker", LOG_LEVEL_INFO);
-	if (opts_parse(&opts, argc, argv, "mcp-worker", "Serves MCP behind a web server, by FastCGI or CGI.", rows, NULL))
+	if (opts_parse(
+		&opts, argc, argv, "mcp-worker", "Serves MCP behind a web server, by FastCGI or CGI.", rows, NULL))
 		return opts.status;
 	add_set(&opts, "worker_processes", processes, set_processes);
 	add_set(&opts, "worker_threads", threads, set_threads);
@@ -145,8 +148,10 @@ int main(int argc, char **argv)
 	} else if (getenv("REQUEST_METHOD")) {
 		ret = serve_cgi(&w);
 	} else {
-		fprintf(stderr, "mcp-worker: nothing to serve: descriptor 0 is no listening socket, and this is no CGI request.\n"
-		    "Give it a socket of its own with --socket PATH, or let the web server start it; see mcp-worker(8).\n");
+		fprintf(stderr,
+		    "mcp-worker: nothing to serve: descriptor 0 is no listening socket, and this is no CGI request.\n"
+		    "Give it a socket of its own with --socket PATH, or let the web server start it; see "
+		    "mcp-worker(8).\n");
 		ret = EXIT_FAILURE;
 	}
 	worker_release(&w);

@@ -9,12 +9,13 @@
 
 #define ANSWER_MAX ((size_t)512 << 20) /* bytes; providers have tighter limits of their own */
 
-typedef int handler(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
+typedef int handler(
+    struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
 
 enum shape {
 	SHAPE_PLAIN,
 	SHAPE_CACHEABLE, /* modern: ttlMs and cacheScope (CA-01) */
-	SHAPE_OWN_META,	 /* the handler writes _meta itself, because its result may have one */
+	SHAPE_OWN_META,  /* the handler writes _meta itself, because its result may have one */
 };
 
 struct method {
@@ -42,13 +43,15 @@ static int discover(struct call *call, const struct rpc *rpc, struct session *se
 }
 
 /* The level is part of the session: the caller stores it when it changed. */
-static int set_level(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+static int set_level(
+    struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
 	int level = level_find(jx_get_str(rpc->params, "level"));
 
 	(void)call, (void)out;
 	if (level < 0)
-		return err_set(err, ERR_PARAMS, "level must be one of debug, info, notice, warning, error, critical, alert, emergency");
+		return err_set(err, ERR_PARAMS,
+		    "level must be one of debug, info, notice, warning, error, critical, alert, emergency");
 	session->log_level = level;
 	return 0;
 }
@@ -86,7 +89,8 @@ static void put_era_members(const struct method *m, const struct call *call, str
 		buf_addf(out, ",\"ttlMs\":%lld,\"cacheScope\":\"public\"", (long long)call->cfg->cache_ttl_ms);
 }
 
-int method_run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+int method_run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session,
+    struct buf *out, struct err *err)
 {
 	struct buf members;
 	int ret;

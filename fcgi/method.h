@@ -1,7 +1,7 @@
 /* fcgi/method.h - the methods a client may call, each written once for both eras.
  *
- * A handler appends the members of its result to out, as JSON text without braces; method_run puts what the era asks for
- * (resultType, _meta, ttlMs, cacheScope) before them. Rows: method.c. */
+ * A handler appends the members of its result to out, as JSON text without braces; method_run puts what the era asks
+ * for (resultType, _meta, ttlMs, cacheScope) before them. Rows: method.c. */
 #ifndef MCP_FCGI_METHOD_H
 #define MCP_FCGI_METHOD_H
 
@@ -13,8 +13,9 @@ struct method;
 /* NULL: no method of this name in this era. */
 const struct method *method_find(enum era era, struct slice name);
 
-/* Runs it: out gets the whole JSON-RPC answer, result or error, for the request rpc. session is the legacy session, NULL in
- * the modern era. -1 with ERR_CANCELLED: nothing is to be answered; any other outcome is an answer (0). */
-int method_run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
+/* Runs it: out gets the whole JSON-RPC answer, result or error, for the request rpc. session is the legacy session,
+ * NULL in the modern era. -1 with ERR_CANCELLED: nothing is to be answered; any other outcome is an answer (0). */
+int method_run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session,
+    struct buf *out, struct err *err);
 
 #endif

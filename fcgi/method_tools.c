@@ -9,7 +9,8 @@
 
 #define WHY_MAX 2000 /* bytes of what a model is told about bad arguments */
 
-/* A cursor is DIGEST.OFFSET: of this very set of tools, so that a page of another configuration is refused, not skewed. */
+/* A cursor is DIGEST.OFFSET: of this very set of tools, so that a page of another configuration is refused, not skewed.
+ */
 static int read_cursor(const struct toolset *set, json_object *params, size_t *offset, struct err *err)
 {
 	struct slice cursor = jx_get_str(params, "cursor");
@@ -19,16 +20,19 @@ static int read_cursor(const struct toolset *set, json_object *params, size_t *o
 	*offset = 0;
 	if (!jx_has(params, "cursor"))
 		return 0;
-	if (!cursor.p || cursor.len <= digest_len + 1 || cursor.len > digest_len + 12 || memcmp(cursor.p, set->digest, digest_len) != 0 ||
-	    cursor.p[digest_len] != '.' || cursor.p[digest_len + 1] < '0' || cursor.p[digest_len + 1] > '9')
-		return err_set(err, ERR_PARAMS, "cursor is not one of this server's, or the tools have changed since; list again without it");
+	if (!cursor.p || cursor.len <= digest_len + 1 || cursor.len > digest_len + 12 ||
+	    memcmp(cursor.p, set->digest, digest_len) != 0 || cursor.p[digest_len] != '.' ||
+	    cursor.p[digest_len + 1] < '0' || cursor.p[digest_len + 1] > '9')
+		return err_set(err, ERR_PARAMS,
+		    "cursor is not one of this server's, or the tools have changed since; list again without it");
 	*offset = strtoul(cursor.p + digest_len + 1, &end, 10);
 	if (end != cursor.p + cursor.len || *offset >= set->count)
 		return err_set(err, ERR_PARAMS, "cursor is not one of this server's; list again without it");
 	return 0;
 }
 
-int method_tools_list(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+int method_tools_list(
+    struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
 	const struct toolset *set = &call->priv->x->w->tools;
 	size_t from, to;
@@ -64,7 +68,8 @@ static void put_tool_result(struct call *call, json_object *result, struct buf *
 		jx_write(out, value);
 	}
 	if (call->era == ERA_MODERN)
-		buf_addf(out, "%s\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s", comma, call->priv->x->w->server_info);
+		buf_addf(out, "%s\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s", comma,
+		    call->priv->x->w->server_info);
 	else if (meta)
 		buf_addf(out, "%s\"_meta\":{", comma);
 	else
@@ -86,13 +91,15 @@ static void put_tool_result(struct call *call, json_object *result, struct buf *
 }
 
 /* from 2025-11-25 on, wrong values are the tool's answer, so that the model can correct itself. */
-static int refuse_arguments(struct call *call, const struct tool *tool, const struct buf *why, struct buf *out, struct err *err)
+static int refuse_arguments(
+    struct call *call, const struct tool *tool, const struct buf *why, struct buf *out, struct err *err)
 {
 	char text[WHY_MAX + 256];
 
 	if (call->revision < REV_2025_11)
 		return err_set(err, ERR_PARAMS, "arguments of %s: %s", tool->name, why->data ? why->data : "");
-	snprintf(text, sizeof(text), "The arguments don't fit the input schema of %s: %s", tool->name, why->data ? why->data : "");
+	snprintf(text, sizeof(text), "The arguments don't fit the input schema of %s: %s", tool->name,
+	    why->data ? why->data : "");
 	buf_adds(out, "\"content\":[{\"type\":\"text\",\"text\":");
 	jx_write_str(out, slice_str(text));
 	buf_adds(out, "}],\"isError\":true");
@@ -101,7 +108,8 @@ static int refuse_arguments(struct call *call, const struct tool *tool, const st
 	return 0;
 }
 
-int method_tools_call(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+int method_tools_call(
+    struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
 	const struct worker *w = call->priv->x->w;
 	struct slice name = jx_get_str(rpc->params, "name");

@@ -4,7 +4,9 @@
 
 #include "fcgi/method.h"
 
-int method_tools_list(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
-int method_tools_call(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
+int method_tools_list(
+    struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
+int method_tools_call(
+    struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
 
 #endif

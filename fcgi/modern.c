@@ -12,12 +12,12 @@
 #include "fcgi/revision.h"
 #include "common/banned.h"
 
-#define KEY_VERSION	 "io.modelcontextprotocol/protocolVersion"
+#define KEY_VERSION      "io.modelcontextprotocol/protocolVersion"
 #define KEY_CAPABILITIES "io.modelcontextprotocol/clientCapabilities"
-#define KEY_CLIENT	 "io.modelcontextprotocol/clientInfo"
-#define KEY_LEVEL	 "io.modelcontextprotocol/logLevel"
-#define VALUE_MAX	 8192 /* bytes of a decoded header; web servers take no longer ones */
-#define ANSWER_MAX	 ((size_t)512 << 20)
+#define KEY_CLIENT       "io.modelcontextprotocol/clientInfo"
+#define KEY_LEVEL        "io.modelcontextprotocol/logLevel"
+#define VALUE_MAX        8192 /* bytes of a decoded header; web servers take no longer ones */
+#define ANSWER_MAX       ((size_t)512 << 20)
 
 bool modern_has_claim(json_object *meta)
 {
@@ -47,8 +47,10 @@ static int check_version(const struct exchange *x, const struct rpc *rpc, struct
 		if (rpc->kind == RPC_NOTIFICATION)
 			return 0; /* DT-35: its header is the claim */
 		if (slice_is(rpc->method, "initialize"))
-			return err_set(err, ERR_MISMATCH, "initialize belongs to revisions before 2026-07-28, the version header to that one");
-		return err_set(err, ERR_PARAMS, "missing _meta: " KEY_VERSION " and " KEY_CAPABILITIES " are required in params._meta");
+			return err_set(err, ERR_MISMATCH,
+			    "initialize belongs to revisions before 2026-07-28, the version header to that one");
+		return err_set(err, ERR_PARAMS,
+		    "missing _meta: " KEY_VERSION " and " KEY_CAPABILITIES " are required in params._meta");
 	}
 	if (!claim.p)
 		return err_set(err, ERR_PARAMS, "_meta: " KEY_VERSION " must be a string");
@@ -72,11 +74,13 @@ static int check_envelope(const struct rpc *rpc, struct err *err)
 		json_object *info = jx_get_object(rpc->meta, KEY_CLIENT);
 
 		if (!jx_get_str(info, "name").p || !jx_get_str(info, "version").p)
-			return err_set(err, ERR_PARAMS, "_meta: " KEY_CLIENT " must be an object with name and version");
+			return err_set(
+			    err, ERR_PARAMS, "_meta: " KEY_CLIENT " must be an object with name and version");
 	}
 	if (jx_has(rpc->meta, KEY_LEVEL) && level_find(jx_get_str(rpc->meta, KEY_LEVEL)) < 0)
 		return err_set(err, ERR_PARAMS, "_meta: " KEY_LEVEL " is not a level");
-	if (jx_has(rpc->meta, "progressToken") && !json_object_is_type(token, json_type_string) && !json_object_is_type(token, json_type_int))
+	if (jx_has(rpc->meta, "progressToken") && !json_object_is_type(token, json_type_string) &&
+	    !json_object_is_type(token, json_type_int))
 		return err_set(err, ERR_PARAMS, "_meta: progressToken must be a string or an integer");
 	return 0;
 }
@@ -84,7 +88,9 @@ static int check_envelope(const struct rpc *rpc, struct err *err)
 /* DT-28: Mcp-Name repeats a member of params, also of methods that this server doesn't have (H-08). */
 static int check_name(const struct exchange *x, const struct rpc *rpc, struct err *err)
 {
-	static const struct { const char *method, *member; } rows[] = {
+	static const struct {
+		const char *method, *member;
+	} rows[] = {
 	    {"tools/call", "name"},
 	    {"prompts/get", "name"},
 	    {"resources/read", "uri"},
@@ -152,7 +158,8 @@ static bool fits_type(const struct tool_header *h, json_object *arg)
 	return json_object_is_type(arg, json_type_string);
 }
 
-/* DT-30: arguments that the schema marks are repeated in Mcp-Param-*. An argument of the wrong type is the schema's business. */
+/* DT-30: arguments that the schema marks are repeated in Mcp-Param-*. An argument of the wrong type is the schema's
+ * business. */
 static int check_params(const struct exchange *x, const struct rpc *rpc, struct err *err)
 {
 	const struct tool *tool = toolset_find(&x->w->tools, jx_get_str(rpc->params, "name"));
@@ -214,7 +221,8 @@ static void refuse(struct exchange *x, const struct rpc *rpc, const struct err *
 		jx_write_str(&data, requested);
 		buf_adds(&data, "}");
 	}
-	exchange_reply_error(x, err_http(err->code), NULL, rpc->kind == RPC_REQUEST ? rpc->id : "", err, data.len && !data.fault ? data.data : NULL);
+	exchange_reply_error(x, err_http(err->code), NULL, rpc->kind == RPC_REQUEST ? rpc->id : "", err,
+	    data.len && !data.fault ? data.data : NULL);
 	buf_release(&data);
 }
 

@@ -14,7 +14,7 @@
 #include "common/banned.h"
 
 #define SESSION_TOKEN_LEN 32
-#define QUERY_NAME	  "sessionId"
+#define QUERY_NAME        "sessionId"
 
 void oldsse_get(struct exchange *x)
 {
@@ -34,7 +34,8 @@ void oldsse_get(struct exchange *x)
 	exchange_stream_head(x, NULL, &head);
 	sse_add_event(&head, SLICE(""), "endpoint", buf_slice(&where));
 	if (buf_check(&where, &err) == 0 && buf_check(&head, &err) == 0 &&
-	    link_session_put(x->w->link, slice_str(x->session), x->principal, 0, LINK_SESSION_ENDS_WITH_CONN, SLICE("{}"), NULL, &err) == 0) {
+	    link_session_put(x->w->link, slice_str(x->session), x->principal, 0, LINK_SESSION_ENDS_WITH_CONN,
+		SLICE("{}"), NULL, &err) == 0) {
 		if (link_attach(x->w->link, slice_str(x->session), x->principal, SLICE(""), &stream, &cursor, &err) ||
 		    exchange_hand_over(x, stream, cursor, buf_slice(&head), &err)) {
 			struct err ignored;
@@ -75,16 +76,6 @@ static void run_initialize(struct exchange *x, const struct rpc *rpc, struct ses
 	session_release(&session);
 }
 
-/* Refuses what the broker knows already: its wills must not come on the stream too. */
-static void refuse_begun(struct exchange *x, const struct legacy_batch *batch, const struct err *err)
-{
-	struct err ignored;
-
-	if (batch->requests)
-		link_finish(x->w->link, x->lcall, x->lcall->session_stream, NULL, 0, &ignored);
-	legacy_refuse(x, "", err);
-}
-
 static void run(struct exchange *x, struct legacy_batch *batch)
 {
 	struct session session = {0};
@@ -96,13 +87,13 @@ static void run(struct exchange *x, struct legacy_batch *batch)
 	}
 	if (x->is_batch && session.initialized && session.revision >= REV_2025_06) { /* DT-121 */
 		err_set(&err, ERR_INVALID, "revision %s knows no batches", revision_name(session.revision));
-		refuse_begun(x, batch, &err);
+		legacy_refuse(x, "", &err);
 	} else if (legacy_take_notifications(x, batch, &err)) {
-		refuse_begun(x, batch, &err);
+		legacy_refuse(x, "", &err);
 	} else {
 		exchange_reply(x, 202, NULL, NULL, SLICE(""));
 	}
-	if (err.code == ERR_NONE && batch->requests) { /* the broker has the will: now the answer is owed on the stream */
+	if (err.code == ERR_NONE && batch->requests) { /* now answers are owed on the stream */
 		x->phase = EXCHANGE_ACCEPTED;
 		if (x->busy)
 			x->busy(x->busy_arg);
@@ -137,7 +128,8 @@ void oldsse_post(struct exchange *x)
 	else if (legacy_check_version(version, &err) == 0) {
 		if (version && strcmp(version, revision_name(REV_2026_07)) == 0) /* DT-117 */
 			err_set(&err, ERR_INVALID, "2026-07-28 is not served at this address");
-		else if (is_array ? modern_claim_inside(json) : modern_has_claim(jx_get_object(jx_get_object(json, "params"), "_meta")))
+		else if (is_array ? modern_claim_inside(json)
+				  : modern_has_claim(jx_get_object(jx_get_object(json, "params"), "_meta")))
 			err_set(&err, ERR_INVALID, "2026-07-28 is not served at this address");
 		else if (is_array || rpc_read(json, &rpc, &err) == 0)
 			legacy_batch_read(&batch, json, is_array ? NULL : &rpc, (size_t)x->w->cfg.batch_max, &err);

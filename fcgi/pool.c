@@ -1,9 +1,9 @@
-/* worker_threads threads wait for requests. One whose request became a stream, or was answered 202, goes on with its call but no
- * longer counts: another is started in its place, up to worker_calls_max in all, so that answers and cancels always find a free
- * thread. When it is done it waits for requests again, or ends if enough others do.
+/* worker_threads threads wait for requests. One whose request became a stream, or was answered 202, goes on with its
+ * call but no longer counts: another is started in its place, up to worker_calls_max in all, so that answers and
+ * cancels always find a free thread. When it is done it waits for requests again, or ends if enough others do.
  *
- * The end: SIGTERM is blocked everywhere and taken by sigtimedwait here; threads that sit in accept() are woken by SIGUSR1
- * (FCGI_FAIL_ACCEPT_ON_INTR). The listening socket is shared with other processes and never shut down. */
+ * The end: SIGTERM is blocked everywhere and taken by sigtimedwait here; threads that sit in accept() are woken by
+ * SIGUSR1 (FCGI_FAIL_ACCEPT_ON_INTR). The listening socket is shared with other processes and never shut down. */
 #include "config.h"
 
 #include <errno.h>
@@ -19,11 +19,11 @@
 #include "common/banned.h"
 
 #define ACCEPT_PAUSE_US 50000 /* after accept() failed for lack of descriptors or memory */
-#define WAKE_STEP_MS	10
+#define WAKE_STEP_MS    10
 
 struct pool {
 	struct worker *w; /* borrowed */
-	int listen_fd;	  /* borrowed */
+	int listen_fd;    /* borrowed */
 	atomic_bool stopping;
 	pthread_mutex_t mtx;
 	pthread_cond_t ended;
@@ -75,7 +75,8 @@ static void on_busy(void *arg)
 		t->counts = false;
 		pool->accepting--;
 	}
-	if (!pool->stopping && pool->accepting < (size_t)pool->w->cfg.worker_threads && pool->total < (size_t)pool->w->cfg.worker_calls_max)
+	if (!pool->stopping && pool->accepting < (size_t)pool->w->cfg.worker_threads &&
+	    pool->total < (size_t)pool->w->cfg.worker_calls_max)
 		start_thread(pool);
 	pthread_mutex_unlock(&pool->mtx);
 }

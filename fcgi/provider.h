@@ -10,7 +10,7 @@
 struct tool;
 
 struct provider {
-	const char *name;	    /* "exec": also the member of a definition that chooses this provider */
+	const char *name;           /* "exec": also the member of a definition that chooses this provider */
 	const char *const *members; /* NULL-terminated: what a definition may hold beside the common members */
 	/* JSON text of common members for when the definition leaves them out (description, input); NULL: none. */
 	const char *(*defaults)(json_object *def);
@@ -21,14 +21,15 @@ struct provider {
 	/* Runs the tool. args is an object, already checked against the schema. 0: *result is a CallToolResult object
 	 * (content, isError, structuredContent), owned by the caller. -1: ERR_CANCELLED, or what went wrong inside us;
 	 * a tool's own failure is a result with isError. */
-	int (*call)(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err);
+	int (*call)(
+	    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err);
 };
 
 /* An argument that 2026-07-28 clients mirror in a header: x-mcp-header in the input schema. */
 struct tool_header {
-	char *env;	/* "HTTP_MCP_PARAM_REGION": the annotation folded as web servers fold header names */
+	char *env;        /* "HTTP_MCP_PARAM_REGION": the annotation folded as web servers fold header names */
 	char *annotation; /* "Region" */
-	char **path;	/* member names from the arguments' root to the value */
+	char **path;      /* member names from the arguments' root to the value */
 	size_t path_count;
 	enum { TOOL_HEADER_STRING, TOOL_HEADER_INTEGER, TOOL_HEADER_BOOLEAN } type;
 };

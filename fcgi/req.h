@@ -17,8 +17,8 @@ const char *req_env(const struct req *req, const char *name);
  * (fewer bytes than CONTENT_LENGTH, or an error on the connection), so nobody is there to be answered. */
 int req_read_body(struct req *req, struct buf *out, struct err *err);
 
-/* Reads and forgets the body, max_bytes of it at most: a web server that is still sending would take an early answer for
- * a broken worker. */
+/* Reads and forgets the body, max_bytes of it at most: a web server that is still sending would take an early answer
+ * for a broken worker. */
 void req_discard_body(struct req *req, size_t max_bytes);
 
 /* The whole answer: head lines ("Status: 200 OK\r\nContent-Type: ...\r\n", without the empty line) and body. Ends the

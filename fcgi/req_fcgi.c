@@ -1,5 +1,5 @@
-/* The handoff's safe sequence (doc/decisions.md): the body is read to its end, nothing was written to out; the broker has
- * the descriptor; then FCGX_Detach() and FCGX_Free(req, 1): libfcgi closes its copy without shutdown() and without
+/* The handoff's safe sequence (doc/decisions.md): the body is read to its end, nothing was written to out; the broker
+ * has the descriptor; then FCGX_Detach() and FCGX_Free(req, 1): libfcgi closes its copy without shutdown() and without
  * writing. FCGX_Finish_r() must not follow: it would write STDOUT-EOF and END_REQUEST into the broker's stream.
  *
  * Accepted descriptors lack CLOEXEC. Nothing is executed from here but mcp-launch and mcp-broker, which close what they

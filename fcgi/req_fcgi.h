@@ -13,8 +13,8 @@ struct req_fcgi {
 
 int req_fcgi_init(struct req_fcgi *r, int listen_fd, struct err *err); /* after FCGX_Init() */
 
-/* Waits for the next request, finishing the one before. ERR_GONE: the process is to end (a signal interrupted the wait);
- * ERR_SYS: accept failed otherwise. */
+/* Waits for the next request, finishing the one before. ERR_GONE: the process is to end (a signal interrupted the
+ * wait); ERR_SYS: accept failed otherwise. */
 int req_fcgi_accept(struct req_fcgi *r, struct err *err);
 void req_fcgi_finish(struct req_fcgi *r);
 

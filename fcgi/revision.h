@@ -8,7 +8,7 @@
 /* JSON array of all we serve, newest first (V-09). */
 #define REVISION_LIST_JSON "[\"2026-07-28\",\"2025-11-25\",\"2025-06-18\",\"2025-03-26\",\"2024-11-05\"]"
 
-int revision_find(struct slice name);	    /* enum revision, or -1 */
+int revision_find(struct slice name);       /* enum revision, or -1 */
 const char *revision_name(enum revision r); /* "2025-11-25" */
 
 #endif

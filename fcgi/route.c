@@ -42,7 +42,8 @@ void route_find(const struct req *req, struct route *out)
 	int len;
 
 	out->kind = ROUTE_NONE;
-	if (uri && uri[0] == '/' && match((struct slice){uri, strcspn(uri, "?#")}, out)) /* not http://host/..., which names an origin */
+	/* Not "http://host/...", which names an origin. */
+	if (uri && uri[0] == '/' && match((struct slice){uri, strcspn(uri, "?#")}, out))
 		return;
 	len = snprintf(out->store, sizeof(out->store), "%s%s", script ? script : "", info ? info : "");
 	if (len > 0 && (size_t)len < sizeof(out->store))

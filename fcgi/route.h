@@ -9,16 +9,16 @@
 
 enum route_kind {
 	ROUTE_NONE,
-	ROUTE_MCP,	/* BASE/mcp: Streamable HTTP, all revisions */
-	ROUTE_SSE,	/* BASE/mcp/sse or BASE/sse: HTTP+SSE of 2024-11-05, its stream */
+	ROUTE_MCP,      /* BASE/mcp: Streamable HTTP, all revisions */
+	ROUTE_SSE,      /* BASE/mcp/sse or BASE/sse: HTTP+SSE of 2024-11-05, its stream */
 	ROUTE_MESSAGES, /* BASE/mcp/messages or BASE/messages: its posts */
-	ROUTE_HEALTH,	/* BASE/health or BASE/mcp/health */
+	ROUTE_HEALTH,   /* BASE/health or BASE/mcp/health */
 };
 
 struct route {
 	enum route_kind kind;
-	struct slice mount; /* what stands before "/sse", "/messages" or the end of "/mcp": where posts go is mount + "/messages".
-			     * Borrowed from the request, or from store. */
+	struct slice mount; /* what stands before "/sse", "/messages" or the end of "/mcp": where posts go is mount +
+			     * "/messages". Borrowed from the request, or from store. */
 	char store[1024];
 };
 

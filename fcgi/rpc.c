@@ -94,8 +94,8 @@ void rpc_put_error(struct buf *out, const char *id, const struct err *err, const
 {
 	char message[sizeof(err->msg) + 64];
 
-	snprintf(message, sizeof(message), "%s%s%s", err_text(err->code), is_peers_mistake(err->code) && err->msg[0] ? ": " : "",
-	    is_peers_mistake(err->code) ? err->msg : "");
+	snprintf(message, sizeof(message), "%s%s%s", err_text(err->code),
+	    is_peers_mistake(err->code) && err->msg[0] ? ": " : "", is_peers_mistake(err->code) ? err->msg : "");
 	put_head(out, id);
 	buf_addf(out, "\"error\":{\"code\":%d,\"message\":", err_rpc(err->code));
 	jx_write_str(out, slice_str(message));

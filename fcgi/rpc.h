@@ -12,9 +12,9 @@ enum rpc_kind { RPC_REQUEST, RPC_NOTIFICATION, RPC_RESPONSE };
 
 struct rpc {
 	enum rpc_kind kind;
-	struct slice method;	/* empty for a response; borrowed from the message, as the rest */
-	json_object *params;	/* object or NULL */
-	json_object *meta;	/* params._meta, an object, or NULL */
+	struct slice method;     /* empty for a response; borrowed from the message, as the rest */
+	json_object *params;     /* object or NULL */
+	json_object *meta;       /* params._meta, an object, or NULL */
 	char id[RPC_ID_MAX + 1]; /* JSON text of the id: "7" or "\"a\""; "" when there is none */
 };
 
@@ -24,8 +24,8 @@ int rpc_read(json_object *msg, struct rpc *out, struct err *err);
 /* JSON text of an id ("7", "\"a\"") into out; -1 with ERR_INVALID if it is not one, or ERR_NOMEM. */
 int rpc_id_text(json_object *id, char out[RPC_ID_MAX + 1], struct err *err);
 
-/* {"jsonrpc":"2.0","id":ID,"error":{...}}. id "" leaves the member out (J-13). The message is the table's text, and for a
- * peer's mistake what was wrong with it. data is JSON text or NULL. */
+/* {"jsonrpc":"2.0","id":ID,"error":{...}}. id "" leaves the member out (J-13). The message is the table's text, and for
+ * a peer's mistake what was wrong with it. data is JSON text or NULL. */
 void rpc_put_error(struct buf *out, const char *id, const struct err *err, const char *data);
 /* {"jsonrpc":"2.0","id":ID,"result":{   - the caller adds the members and "}}". */
 void rpc_put_result_head(struct buf *out, const char *id);

@@ -13,7 +13,8 @@ void session_put(const struct session *s, struct buf *out)
 		buf_adds(out, "{}");
 		return;
 	}
-	buf_addf(out, "{\"revision\":\"%s\",\"logLevel\":%d,\"capabilities\":", revision_name(s->revision), s->log_level);
+	buf_addf(
+	    out, "{\"revision\":\"%s\",\"logLevel\":%d,\"capabilities\":", revision_name(s->revision), s->log_level);
 	if (s->capabilities)
 		jx_write(out, s->capabilities);
 	else
@@ -38,7 +39,7 @@ int session_read(struct slice blob, struct session *out, struct err *err)
 		out->log_level = json_object_get_int(level);
 		out->capabilities = json_object_get(jx_get_object(root, "capabilities"));
 	} else if (!json_object_is_type(root, json_type_object) || json_object_object_length(root) > 0) {
-		ret = err_set(err, ERR_INTERNAL, "session blob: not one of ours"); /* of another version of this program? */
+		ret = err_set(err, ERR_INTERNAL, "session blob: not one of ours, or of another version's");
 	}
 	json_object_put(root);
 	return ret;

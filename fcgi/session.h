@@ -6,15 +6,16 @@
 #include "fcgi/call.h"
 
 struct session {
-	bool initialized;	   /* false: an HTTP+SSE stream whose client has not said initialize */
+	bool initialized; /* false: an HTTP+SSE stream whose client has not said initialize */
 	enum revision revision;
-	int log_level;		   /* enum mcp_level */
+	int log_level;             /* enum mcp_level */
 	json_object *capabilities; /* owned; what the client declared at initialize */
 };
 
 /* JSON text: {"revision":"2025-11-25","logLevel":1,"capabilities":{...}}; {} before initialize. */
 void session_put(const struct session *s, struct buf *out);
-/* What session_put() wrote; anything else is ERR_INTERNAL, or what jx_parse() says. out is to be released in any case. */
+/* What session_put() wrote; anything else is ERR_INTERNAL, or what jx_parse() says. out is to be released
+ * in any case. */
 int session_read(struct slice blob, struct session *out, struct err *err);
 void session_release(struct session *s);
 

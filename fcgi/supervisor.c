@@ -17,8 +17,8 @@
 #include "fcgi/supervisor.h"
 #include "common/banned.h"
 
-#define BACKLOG	       1024
-#define LIVED_LONG_MS  1000 /* a child that dies sooner is not restarted at once */
+#define BACKLOG          1024
+#define LIVED_LONG_MS    1000 /* a child that dies sooner is not restarted at once */
 #define RESTART_AFTER_MS 500
 
 static int listen_unix(const char *path, struct err *err)
@@ -28,7 +28,8 @@ static int listen_unix(const char *path, struct err *err)
 	mode_t old;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(err, ERR_CONFIG, "--socket %s: a path has at most %zu bytes", path, sizeof(addr.sun_path) - 1);
+		return err_set(
+		    err, ERR_CONFIG, "--socket %s: a path has at most %zu bytes", path, sizeof(addr.sun_path) - 1);
 	memcpy(addr.sun_path, path, strlen(path));
 	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ok = probe >= 0 ? connect(probe, (struct sockaddr *)&addr, sizeof(addr)) : -1;
@@ -78,9 +79,12 @@ int supervisor_listen(const char *address, struct err *err)
 	if (strchr(address, '/') || !colon)
 		return listen_unix(address, err);
 	if (colon == address || (size_t)(colon - address) >= sizeof(host))
-		return err_set(err, ERR_CONFIG, "--socket %s: HOST:PORT needs a host, for instance 127.0.0.1:9000", address);
-	memcpy(host, address, (size_t)(colon - address));
-	host[colon - address] = '\0';
+		return err_set(
+		    err, ERR_CONFIG, "--socket %s: HOST:PORT needs a host, for instance 127.0.0.1:9000", address);
+	if (address[0] == '[' && colon[-1] == ']') /* an IPv6 address */
+		snprintf(host, sizeof(host), "%.*s", (int)(colon - address - 2), address + 1);
+	else
+		snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
 	return listen_tcp(host, colon + 1, err);
 }
 
@@ -89,7 +93,8 @@ struct child {
 	uint64_t started_ms, start_at_ms;
 };
 
-static void start(struct child *c, int listen_fd, const sigset_t *mask, int (*serve)(void *arg, int listen_fd), void *arg)
+static void start(
+    struct child *c, int listen_fd, const sigset_t *mask, int (*serve)(void *arg, int listen_fd), void *arg)
 {
 	pid_t parent = getpid(), pid = fork();
 
@@ -122,8 +127,10 @@ static void reap(struct child *children, unsigned count)
 				continue;
 			c->pid = 0;
 			c->start_at_ms = now_ms() - c->started_ms < LIVED_LONG_MS ? now_ms() + RESTART_AFTER_MS : 0;
-			LOG(WARN, "worker.died", "pid=%d %s=%d restart_ms=%d", (int)pid, WIFSIGNALED(status) ? "signal" : "status",
-			    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), c->start_at_ms ? RESTART_AFTER_MS : 0);
+			LOG(WARN, "worker.died", "pid=%d %s=%d restart_ms=%d", (int)pid,
+			    WIFSIGNALED(status) ? "signal" : "status",
+			    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+			    c->start_at_ms ? RESTART_AFTER_MS : 0);
 		}
 	}
 }

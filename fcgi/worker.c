@@ -10,7 +10,9 @@
 #include "fcgi/guard.h"
 #include "common/banned.h"
 
-#define CORS_ALLOWED "Authorization, X-API-Key, Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name"
+#define CORS_ALLOWED                                                                                                   \
+	"Authorization, X-API-Key, Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, Mcp-Session-Id, "        \
+	"Mcp-Method, Mcp-Name"
 
 static int make_server_info(struct worker *w, struct err *err)
 {

@@ -1,7 +1,7 @@
-/* fcgi/worker.h - what all threads of a worker process share: made before the first request, read by all, changed by none.
+/* fcgi/worker.h - what all threads of a worker process share: made before the first request, then only read.
  *
- * The order in which a request is checked is endpoint.c; what a session or a stateless client may ask is legacy.c, oldsse.c
- * and modern.c. */
+ * The order in which a request is checked is endpoint.c; what a session or a stateless client may ask is legacy.c,
+ * oldsse.c and modern.c. */
 #ifndef MCP_FCGI_WORKER_H
 #define MCP_FCGI_WORKER_H
 
@@ -15,19 +15,19 @@ struct worker {
 	struct cfg cfg;
 	struct toolset tools;
 	struct keys keys;
-	struct link *link; /* made in the process that serves, after fork */
-	char *public_host; /* host of server_public_url, lower case, without port; "" without it */
+	struct link *link;   /* made in the process that serves, after fork */
+	char *public_host;   /* host of server_public_url, lower case, without port; "" without it */
 	char *public_origin; /* its scheme://host[:port], as browsers send it */
-	char *server_info; /* JSON text: {"name":...,"version":...} */
-	char *cors_headers; /* for Access-Control-Allow-Headers: with every Mcp-Param-* of the tools */
+	char *server_info;   /* JSON text: {"name":...,"version":...} */
+	char *cors_headers;  /* for Access-Control-Allow-Headers: with every Mcp-Param-* of the tools */
 };
 
 /* Reads the configuration and everything that hangs on it. Complaints are logged. */
 int worker_init(struct worker *w, const char *file, const char *const *sets, size_t sets_count, struct err *err);
 void worker_release(struct worker *w);
 
-/* Answers one request, whatever it is. busy is called at most once, when the request stops counting as one that occupies an
- * accepting thread (it became a stream, or was answered 202), before the rest of its work. */
+/* Answers one request, whatever it is. busy is called at most once, when the request stops counting as one that
+ * occupies an accepting thread (it became a stream, or was answered 202), before the rest of its work. */
 void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), void *busy_arg);
 
 #endif

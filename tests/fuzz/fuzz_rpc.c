@@ -43,7 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!second)
 		abort();
 	ret = rpc_read(first, &rpc, &err);
-	if (ret != rpc_read(second, &again, &ignored) || strcmp(rpc.id, again.id) != 0 || (ret != 0) != (err.code != ERR_NONE))
+	if (ret != rpc_read(second, &again, &ignored) || strcmp(rpc.id, again.id) != 0 ||
+	    (ret != 0) != (err.code != ERR_NONE))
 		abort();
 	if (ret == 0 && (rpc.kind != again.kind || !slice_eq(rpc.method, again.method)))
 		abort();

@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!url)
 		return 0;
 	if (guard_split_url(url, &host, &origin, &err) == 0) {
-		if (guard_split_url(origin, &host_again, &origin_again, &err) || strcmp(host, host_again) != 0 || strcmp(origin, origin_again) != 0)
+		if (guard_split_url(origin, &host_again, &origin_again, &err) || strcmp(host, host_again) != 0 ||
+		    strcmp(origin, origin_again) != 0)
 			abort();
 		mem_free(host_again);
 		mem_free(origin_again);

@@ -1,6 +1,6 @@
-/* tests/fuzz/replay.c - a main() for a fuzz target that has none: gives it each file of its corpus, so that a crash once found stays
- * fixed. For "replay_NAME" that is tests/fuzz/corpus/NAME. Besides, each file is tried with its first half, and with each of its
- * bytes changed: a little fuzzing on every "make check".
+/* tests/fuzz/replay.c - a main() for a fuzz target that has none: gives it each file of its corpus, so that a crash
+ * once found stays fixed. For "replay_NAME" that is tests/fuzz/corpus/NAME. Besides, each file is tried with its first
+ * half, and with each of its bytes changed: a little fuzzing on every "make check".
  *
  * To fuzz in earnest, with clang:
  *     ../configure CC=clang CFLAGS='-g -O1 -fsanitize=fuzzer-no-link' --enable-sanitize
@@ -65,11 +65,13 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	name = strstr(name ? name : argv[0], "replay_");
-	snprintf(dir, sizeof(dir), "%s/tests/fuzz/corpus/%s", srcdir ? srcdir : ".", name ? name + strlen("replay_") : "");
+	snprintf(
+	    dir, sizeof(dir), "%s/tests/fuzz/corpus/%s", srcdir ? srcdir : ".", name ? name + strlen("replay_") : "");
 	count = scandir(dir, &files, NULL, alphasort);
 	for (int i = 0; i < count; i++) {
 		if (files[i]->d_name[0] != '.') {
-			printf("%s %d - %s\n", replay(dir, files[i]->d_name) ? "not ok" : "ok", ++done, files[i]->d_name);
+			printf(
+			    "%s %d - %s\n", replay(dir, files[i]->d_name) ? "not ok" : "ok", ++done, files[i]->d_name);
 			fflush(stdout);
 		}
 		free(files[i]);

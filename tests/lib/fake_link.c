@@ -157,7 +157,8 @@ static void add_line(struct buf *lines, struct slice line)
 	buf_adds(lines, "\n");
 }
 
-static struct fake_call *new_call(struct link *l, const char *session, const struct link_will *wills, size_t wills_count)
+static struct fake_call *new_call(
+    struct link *l, const char *session, const struct link_will *wills, size_t wills_count)
 {
 	struct fake_call *c = calloc(1, sizeof(*c));
 

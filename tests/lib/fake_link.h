@@ -1,11 +1,22 @@
-/* tests/lib/fake_link.h - fcgi/link_client.h without a broker: sessions, calls and streams in memory, for the test to look at. */
+/* tests/lib/fake_link.h - fcgi/link_client.h without a broker: sessions, calls and streams in memory, for the test to
+ * look at. */
 #ifndef MCP_TESTS_FAKE_LINK_H
 #define MCP_TESTS_FAKE_LINK_H
 
 #include "fcgi/link_client.h"
 
-enum fake_op { FAKE_SESSION_PUT, FAKE_SESSION_DEL, FAKE_CALL_BEGIN, FAKE_CANCEL, FAKE_OPEN_STREAM, FAKE_ATTACH, FAKE_ADOPT,
-	FAKE_APPEND, FAKE_FINISH, FAKE__COUNT };
+enum fake_op {
+	FAKE_SESSION_PUT,
+	FAKE_SESSION_DEL,
+	FAKE_CALL_BEGIN,
+	FAKE_CANCEL,
+	FAKE_OPEN_STREAM,
+	FAKE_ATTACH,
+	FAKE_ADOPT,
+	FAKE_APPEND,
+	FAKE_FINISH,
+	FAKE__COUNT
+};
 
 #define FAKE_SESSIONS_MAX 16
 #define FAKE_STREAMS_MAX  32
@@ -31,7 +42,7 @@ struct fake_call {
 	struct link_call base;
 	char session[LINK_KEY_MAX + 1];
 	struct buf ids, wills, cancelled; /* one a line */
-	uint64_t stream; /* where its wills go; 0: nowhere */
+	uint64_t stream;                  /* where its wills go; 0: nowhere */
 	bool is_finished;
 	struct fake_call *next;
 };
@@ -40,14 +51,15 @@ struct link {
 	struct fake_session sessions[FAKE_SESSIONS_MAX];
 	struct fake_stream streams[FAKE_STREAMS_MAX + 1]; /* by handle; 0 is none */
 	uint64_t streams_count;
-	struct fake_call *calls;   /* open ones */
-	struct buf wills;	   /* of the last call that left some; one a line */
-	size_t event_max;	   /* longer ones are ERR_TOO_BIG; 0: no limit */
+	struct fake_call *calls;         /* open ones */
+	struct buf wills;                /* of the last call that left some; one a line */
+	size_t event_max;                /* longer ones are ERR_TOO_BIG; 0: no limit */
 	enum err_code fail[FAKE__COUNT]; /* each operation fails with that, while it is not ERR_NONE */
-	unsigned asked[FAKE__COUNT];	 /* how often */
+	unsigned asked[FAKE__COUNT];     /* how often */
 };
 
 struct fake_session *fake_link_session(struct link *l, struct slice id); /* NULL: no such session */
-void fake_link_forget(struct link *l); /* all streams; faults and counts too. Sessions stay, with new streams of their own. */
+void fake_link_forget(
+    struct link *l); /* all streams; faults and counts too. Sessions stay, with new streams of their own. */
 
 #endif

@@ -105,7 +105,10 @@ void fake_req_set_headers(struct fake_req *r, const char *lines)
 		while (len > 0 && *lines == ' ')
 			lines++, len--;
 		snprintf(value, sizeof(value), "%.*s", (int)len, lines);
-		fake_req_set(r, strcmp(name, "HTTP_CONTENT_TYPE") == 0 || strcmp(name, "HTTP_CONTENT_LENGTH") == 0 ? name + 5 : name, value);
+		fake_req_set(r,
+		    strcmp(name, "HTTP_CONTENT_TYPE") == 0 || strcmp(name, "HTTP_CONTENT_LENGTH") == 0 ? name + 5
+												       : name,
+		    value);
 		lines += len + (lines[len] == '\n');
 	}
 }

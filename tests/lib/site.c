@@ -17,7 +17,8 @@ static int notify(struct call *call, const char *method, const char *params, str
 	return call_notify(call, method, jx_parse(slice_str(params), 16, err), err);
 }
 
-static int call_big(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+static int call_big(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	static char text[100001];
 
@@ -27,13 +28,15 @@ static int call_big(struct call *call, const struct tool *tool, json_object *arg
 	return *result ? 0 : -1;
 }
 
-static int call_cancelled(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+static int call_cancelled(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	struct exchange *x = call->priv->x;
 
 	(void)tool, (void)args;
 	if (x->session[0])
-		assert_int_equal(link_cancel(x->w->link, slice_str(x->session), x->principal, slice_str(call->priv->id), err), 0);
+		assert_int_equal(
+		    link_cancel(x->w->link, slice_str(x->session), x->principal, slice_str(call->priv->id), err), 0);
 	while (call_poll(call, NULL, 0, 2000, err) > 0)
 		;
 	if (err->code == ERR_CANCELLED)
@@ -42,27 +45,33 @@ static int call_cancelled(struct call *call, const struct tool *tool, json_objec
 	return *result ? 0 : -1;
 }
 
-static int call_echo(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+static int call_echo(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	(void)call, (void)tool;
 	*result = result_new_text(SLICE("echo"), false, err);
 	return *result ? jx_add(*result, "structuredContent", json_object_get(args), err) : -1;
 }
 
-static int call_fail(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+static int call_fail(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	(void)call, (void)tool, (void)args, (void)result;
 	return err_set(err, ERR_INTERNAL, "a secret of ours");
 }
 
-static int call_meta(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+static int call_meta(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	(void)call, (void)tool, (void)args;
-	*result = jx_parse(SLICE("{\"resultType\":\"weird\",\"content\":[],\"_meta\":{\"a/b\":1," KEY("serverInfo") ":{\"name\":\"fake\"}}}"), 16, err);
+	*result = jx_parse(SLICE("{\"resultType\":\"weird\",\"content\":[],\"_meta\":{\"a/b\":1," KEY(
+			       "serverInfo") ":{\"name\":\"fake\"}}}"),
+	    16, err);
 	return *result ? 0 : -1;
 }
 
-static int call_progress(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+static int call_progress(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	(void)tool, (void)args;
 	for (int i = 1; i <= 3; i++) {
@@ -80,7 +89,8 @@ static int call_progress(struct call *call, const struct tool *tool, json_object
 	return *result ? 0 : -1;
 }
 
-static int call_slow(struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+static int call_slow(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	(void)tool, (void)args;
 	if (call_poll(call, NULL, 0, 60, err) < 0)
@@ -106,7 +116,8 @@ static const struct {
 } rows[SITE_TOOLS_COUNT] = {
     {"big", &provider_big, ANY},
     {"cancelled", &provider_cancelled, ANY},
-    {"echo", &provider_echo, "{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"},"
+    {"echo", &provider_echo,
+	"{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"},"
 	"\"n\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":9}},\"required\":[\"text\"]}"},
     {"fail", &provider_fail, ANY},
     {"meta", &provider_meta, ANY},
@@ -250,7 +261,8 @@ bool site_answer_header(const struct site_answer *a, const char *name, char *out
 	return fake_head_get(a->head, name, out, size);
 }
 
-void site_ask(struct site *s, const char *method, const char *uri, const char *headers, const char *body, struct site_answer *a)
+void site_ask(
+    struct site *s, const char *method, const char *uri, const char *headers, const char *body, struct site_answer *a)
 {
 	struct fake_req req;
 	char text[64];
@@ -285,7 +297,8 @@ void site_ask(struct site *s, const char *method, const char *uri, const char *h
 	}
 	if (site_answer_header(a, "Status", text, sizeof(text)))
 		a->status = (int)strtol(text, NULL, 10);
-	a->last = read_last(a, site_answer_header(a, "Content-Type", text, sizeof(text)) && strcmp(text, SSE_TYPE) == 0);
+	a->last =
+	    read_last(a, site_answer_header(a, "Content-Type", text, sizeof(text)) && strcmp(text, SSE_TYPE) == 0);
 	close(pair[0]);
 	if (!s->client_leaves)
 		close(pair[1]);
@@ -301,7 +314,8 @@ void site_answer_release(struct site_answer *a)
 
 static bool complain(const struct site_row *row, const struct site_answer *a, const char *what)
 {
-	print_error("%s: not the expected %s in\n%s\n%s\n", row->name, what, a->head, a->body.len ? a->body.data : "(no body)");
+	print_error(
+	    "%s: not the expected %s in\n%s\n%s\n", row->name, what, a->head, a->body.len ? a->body.data : "(no body)");
 	return false;
 }
 

@@ -9,7 +9,8 @@
  *   progress   three notifications/progress, one notifications/message, then a result
  *   region     {"region": string, "count": integer, "flag": boolean, "a": {"b": string}}, all mirrored in Mcp-Param-*
  *   slow       60 ms of silence; stream_after_ms is 20
- * Sessions: S24, S03, S06, S11 of the revisions with those ends, S00 before initialize, all of nobody; SX of "mallory". */
+ * Sessions: S24, S03, S06, S11 of the revisions with those ends, S00 before initialize, all of nobody; SX of "mallory".
+ */
 #ifndef MCP_TESTS_SITE_H
 #define MCP_TESTS_SITE_H
 
@@ -23,8 +24,8 @@
 struct site {
 	struct worker w;
 	struct tool tools[SITE_TOOLS_COUNT];
-	unsigned busy_count; /* of the last request */
-	bool client_leaves;  /* hangs up before the request is served */
+	unsigned busy_count;           /* of the last request */
+	bool client_leaves;            /* hangs up before the request is served */
 	void (*on_serve)(bool begins); /* called just before and after the worker's code runs; may be NULL */
 };
 
@@ -45,33 +46,42 @@ void site_answer_release(struct site_answer *a);
 bool site_answer_header(const struct site_answer *a, const char *name, char *out, size_t size);
 
 /* headers are "Name: value" lines; body NULL sends none. uri may have a query. */
-void site_ask(struct site *s, const char *method, const char *uri, const char *headers, const char *body, struct site_answer *a);
+void site_ask(
+    struct site *s, const char *method, const char *uri, const char *headers, const char *body, struct site_answer *a);
 
 struct site_row {
 	const char *name, *method, *uri, *headers, *body;
 	int status;
 	const char *type; /* NULL: the answer has no body and no type */
-	int code;	  /* of the JSON-RPC error; 0: it is none */
-	const char *id;	  /* JSON text; NULL: the answer has none */
+	int code;         /* of the JSON-RPC error; 0: it is none */
+	const char *id;   /* JSON text; NULL: the answer has none */
 	const char *head; /* a header line of the answer, or NULL */
 	const char *says; /* part of the body, or NULL */
 };
 /* Checks all, each with sessions as new; complains with the row's name, and fails in the end. */
 void site_check(struct site *s, const struct site_row *rows, size_t count);
 
+/* What rows are made of: what was asked, and the end of a row, what comes back. */
+#define POST_MCP                  "POST", "/mcp"
+#define REFUSED(status, code, id) status, JSON_TYPE, code, id, NULL, NULL
+#define EMPTY(status)             status, NULL, 0, NULL, NULL, NULL
+#define EMPTY_WITH(status, head)  status, NULL, 0, NULL, head, NULL
+
 #define JSON_TYPE "application/json"
 #define SSE_TYPE  "text/event-stream"
-#define CONTENT	  "Content-Type: application/json\n"
-#define ACCEPT	  "Accept: application/json, text/event-stream\n"
-#define POSTED	  CONTENT ACCEPT
+#define CONTENT   "Content-Type: application/json\n"
+#define ACCEPT    "Accept: application/json, text/event-stream\n"
+#define POSTED    CONTENT ACCEPT
 #define VERSION26 "MCP-Protocol-Version: 2026-07-28\n"
 
 /* Messages as text. */
-#define REQUEST(id, method, params) "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"" method "\",\"params\":{" params "}}"
+#define REQUEST(id, method, params)                                                                                    \
+	"{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"" method "\",\"params\":{" params "}}"
 #define NOTIFICATION(method, params) "{\"jsonrpc\":\"2.0\",\"method\":\"" method "\",\"params\":{" params "}}"
-#define KEY(name) "\"io.modelcontextprotocol/" name "\""
-#define META_OF(version) "\"_meta\":{" KEY("protocolVersion") ":\"" version "\"," KEY("clientCapabilities") ":{}}"
-#define META	  META_OF("2026-07-28")
-#define INITIALIZE_PARAMS(version) "\"protocolVersion\":\"" version "\",\"capabilities\":{},\"clientInfo\":{\"name\":\"t\",\"version\":\"1\"}"
+#define KEY(name)                    "\"io.modelcontextprotocol/" name "\""
+#define META_OF(version)             "\"_meta\":{" KEY("protocolVersion") ":\"" version "\"," KEY("clientCapabilities") ":{}}"
+#define META                         META_OF("2026-07-28")
+#define INITIALIZE_PARAMS(version)                                                                                     \
+	"\"protocolVersion\":\"" version "\",\"capabilities\":{},\"clientInfo\":{\"name\":\"t\",\"version\":\"1\"}"
 
 #endif

@@ -12,6 +12,9 @@
 #include "common/buf.h"
 #include "common/err.h"
 
-#define TEXT(literal) {(literal), sizeof(literal) - 1} /* a slice in a table; may hold NULs */
+#define TEXT(literal)                                                                                                  \
+	{                                                                                                              \
+		(literal), sizeof(literal) - 1                                                                         \
+	} /* a slice in a table; may hold NULs */
 
 #endif

@@ -1,5 +1,5 @@
-/* fcgi/endpoint.c: what is checked before the era is known, in its order, and how the era is found (differences.md 2.1, 2.2, 2.3c,
- * 2.5, 2.7, 2.8) */
+/* fcgi/endpoint.c: what is checked before the era is known, in its order, and how the era is found
+ * (differences.md 2.1, 2.2, 2.3c, 2.5, 2.7, 2.8) */
 #include "config.h"
 
 #include <stdio.h>
@@ -10,102 +10,131 @@
 #include "tests/lib/site.h"
 #include "common/banned.h"
 
-#define EVIL  "Origin: https://evil.example\n"
-#define OURS  "Origin: http://localhost:3000\n"
-#define CALL  REQUEST("1", "tools/list", "")
-#define INIT  REQUEST("1", "initialize", INITIALIZE_PARAMS("2025-11-25"))
-#define REPLY "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}"
-#define NOTE  NOTIFICATION("notifications/initialized", "")
-#define BATCH "[" CALL "]"
-#define LIST26 REQUEST("1", "tools/list", META)
+#define EVIL    "Origin: https://evil.example\n"
+#define OURS    "Origin: http://localhost:3000\n"
+#define CALL    REQUEST("1", "tools/list", "")
+#define INIT    REQUEST("1", "initialize", INITIALIZE_PARAMS("2025-11-25"))
+#define REPLY   "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}"
+#define NOTE    NOTIFICATION("notifications/initialized", "")
+#define BATCH   "[" CALL "]"
+#define LIST26  REQUEST("1", "tools/list", META)
 #define HEADS26 POSTED VERSION26 "Mcp-Method: tools/list\n"
 
 static void test_before_the_era(void **state)
 {
 	static const struct site_row rows[] = {
 	    /* DT-133, and the path comes before everything else */
-	    {"DT-133 unknown path", "GET", "/other", "", NULL, 404, NULL, 0, NULL, NULL, NULL},
-	    {"DT-133 unknown path before Host", "POST", "/other", "Host: evil.example\n", "{", 404, NULL, 0, NULL, NULL, NULL},
-	    {"DT-130 no OAuth, no document", "GET", "/.well-known/oauth-protected-resource", "", NULL, 404, NULL, 0, NULL, NULL, NULL},
-	    {"DT-132 default path of 2025-03-26", "GET", "/authorize", "", NULL, 404, NULL, 0, NULL, NULL, NULL},
+	    {"DT-133 unknown path", "GET", "/other", "", NULL, EMPTY(404)},
+	    {"DT-133 unknown path before Host", "POST", "/other", "Host: evil.example\n", "{", EMPTY(404)},
+	    {"DT-130 no OAuth, no document", "GET", "/.well-known/oauth-protected-resource", "", NULL, EMPTY(404)},
+	    {"DT-132 default path of 2025-03-26", "GET", "/authorize", "", NULL, EMPTY(404)},
 	    /* methods */
-	    {"DT-107 PUT", "PUT", "/mcp", "", "x", 405, NULL, 0, NULL, "Allow: GET, POST, DELETE, OPTIONS\r", NULL},
-	    {"DT-107 PATCH", "PATCH", "/mcp", "", NULL, 405, NULL, 0, NULL, "Allow: GET, POST, DELETE, OPTIONS\r", NULL},
-	    {"DT-107 TRACE", "TRACE", "/mcp", "", NULL, 405, NULL, 0, NULL, "Allow: GET, POST, DELETE, OPTIONS\r", NULL},
-	    {"DT-107 invented", "GE", "/mcp", "", NULL, 405, NULL, 0, NULL, "Allow: GET, POST, DELETE, OPTIONS\r", NULL},
-	    {"DT-107 two methods", "GET, POST", "/mcp", "", NULL, 405, NULL, 0, NULL, "Allow: GET, POST, DELETE, OPTIONS\r", NULL},
-	    {"DT-107 lower case", "post", "/mcp", "", NULL, 405, NULL, 0, NULL, "Allow: GET, POST, DELETE, OPTIONS\r", NULL},
-	    {"DT-107 modern (T-18)", "PUT", "/mcp", VERSION26, NULL, 405, NULL, 0, NULL, "Allow: POST\r", NULL},
-	    {"DT-107 before Host and Origin", "PUT", "/mcp", "Host: evil.example\n" EVIL, NULL, 405, NULL, 0, NULL, NULL, NULL},
-	    {"DT-92 HEAD", "HEAD", "/mcp", ACCEPT, NULL, 405, NULL, 0, NULL, "Allow: GET, POST, DELETE, OPTIONS\r", NULL},
-	    {"DT-112 POST /sse", "POST", "/sse", POSTED, INIT, 405, NULL, 0, NULL, "Allow: GET\r", NULL},
-	    {"DT-112 POST /mcp/sse by a modern client", "POST", "/mcp/sse", HEADS26, LIST26, 405, NULL, 0, NULL, "Allow: GET\r", NULL},
-	    {"DT-113 GET /messages", "GET", "/messages", ACCEPT, NULL, 405, NULL, 0, NULL, "Allow: POST\r", NULL},
-	    {"DT-113 DELETE /mcp/messages", "DELETE", "/mcp/messages", "", NULL, 405, NULL, 0, NULL, "Allow: POST\r", NULL},
-	    {"DT-134 POST /health", "POST", "/health", POSTED, "{}", 405, NULL, 0, NULL, "Allow: GET, HEAD\r", NULL},
+	    {"DT-107 PUT", "PUT", "/mcp", "", "x", EMPTY_WITH(405, "Allow: GET, POST, DELETE, OPTIONS\r")},
+	    {"DT-107 PATCH", "PATCH", "/mcp", "", NULL, EMPTY_WITH(405, "Allow: GET, POST, DELETE, OPTIONS\r")},
+	    {"DT-107 TRACE", "TRACE", "/mcp", "", NULL, EMPTY_WITH(405, "Allow: GET, POST, DELETE, OPTIONS\r")},
+	    {"DT-107 invented", "GE", "/mcp", "", NULL, EMPTY_WITH(405, "Allow: GET, POST, DELETE, OPTIONS\r")},
+	    {"DT-107 two methods", "GET, POST", "/mcp", "", NULL,
+		EMPTY_WITH(405, "Allow: GET, POST, DELETE, OPTIONS\r")},
+	    {"DT-107 lower case", "post", "/mcp", "", NULL, EMPTY_WITH(405, "Allow: GET, POST, DELETE, OPTIONS\r")},
+	    {"DT-107 modern (T-18)", "PUT", "/mcp", VERSION26, NULL, EMPTY_WITH(405, "Allow: POST\r")},
+	    {"DT-107 before Host and Origin", "PUT", "/mcp", "Host: evil.example\n" EVIL, NULL, EMPTY(405)},
+	    {"DT-92 HEAD", "HEAD", "/mcp", ACCEPT, NULL, EMPTY_WITH(405, "Allow: GET, POST, DELETE, OPTIONS\r")},
+	    {"DT-112 POST /sse", "POST", "/sse", POSTED, INIT, EMPTY_WITH(405, "Allow: GET\r")},
+	    {"DT-112 POST /mcp/sse by a modern client", "POST", "/mcp/sse", HEADS26, LIST26,
+		EMPTY_WITH(405, "Allow: GET\r")},
+	    {"DT-113 GET /messages", "GET", "/messages", ACCEPT, NULL, EMPTY_WITH(405, "Allow: POST\r")},
+	    {"DT-113 DELETE /mcp/messages", "DELETE", "/mcp/messages", "", NULL, EMPTY_WITH(405, "Allow: POST\r")},
+	    {"DT-134 POST /health", "POST", "/health", POSTED, "{}", EMPTY_WITH(405, "Allow: GET, HEAD\r")},
 	    /* Host and Origin */
-	    {"DT-01 foreign Host", "POST", "/mcp", "Host: evil.example\n" POSTED, CALL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-01 foreign Host on a GET", "GET", "/mcp", "Host: evil.example\n" ACCEPT, NULL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-01 before the body is looked at", "POST", "/mcp", "Host: evil.example\n", "{", 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-02 foreign Origin", "POST", "/mcp", EVIL POSTED, CALL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-02 null", "POST", "/mcp", "Origin: null\n" POSTED, CALL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-02 unparseable", "POST", "/mcp", "Origin: ://\n" POSTED, CALL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-02 on HTTP+SSE", "GET", "/sse", EVIL ACCEPT, NULL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-02 on its posts", "POST", "/messages?sessionId=S11", EVIL CONTENT, CALL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-02 before the size", "POST", "/mcp", EVIL POSTED "Content-Length: 9999999\n", NULL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-02 allowed Origin is echoed", "POST", "/mcp", OURS HEADS26, LIST26, 200, JSON_TYPE, 0, "1",
-		"Access-Control-Allow-Origin: http://localhost:3000\r\nVary: Origin\r\nAccess-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate\r\n", NULL},
-	    {"DT-105 OPTIONS", "OPTIONS", "/mcp", OURS, NULL, 204, NULL, 0, NULL, "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r", NULL},
-	    {"DT-105 its headers", "OPTIONS", "/mcp", OURS, NULL, 204, NULL, 0, NULL, "Access-Control-Allow-Headers: Authorization, Mcp-Param-Region\r", NULL},
-	    {"DT-105 its origin", "OPTIONS", "/mcp/sse", OURS, NULL, 204, NULL, 0, NULL, "Access-Control-Allow-Origin: http://localhost:3000\r", NULL},
-	    {"DT-105 of messages", "OPTIONS", "/messages", OURS, NULL, 204, NULL, 0, NULL, NULL, NULL},
-	    {"DT-105 of health", "OPTIONS", "/health", OURS, NULL, 204, NULL, 0, NULL, NULL, NULL},
-	    {"DT-105 without Origin", "OPTIONS", "/mcp", "", NULL, 204, NULL, 0, NULL, "Allow: GET, POST, DELETE, OPTIONS\r", NULL},
-	    {"DT-106 OPTIONS, foreign Origin", "OPTIONS", "/mcp", EVIL, NULL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
+	    {"DT-01 foreign Host", POST_MCP, "Host: evil.example\n" POSTED, CALL, REFUSED(403, -32600, NULL)},
+	    {"DT-01 foreign Host on a GET", "GET", "/mcp", "Host: evil.example\n" ACCEPT, NULL,
+		REFUSED(403, -32600, NULL)},
+	    {"DT-01 before the body is looked at", POST_MCP, "Host: evil.example\n", "{", REFUSED(403, -32600, NULL)},
+	    {"DT-02 foreign Origin", POST_MCP, EVIL POSTED, CALL, REFUSED(403, -32600, NULL)},
+	    {"DT-02 null", POST_MCP, "Origin: null\n" POSTED, CALL, REFUSED(403, -32600, NULL)},
+	    {"DT-02 unparseable", POST_MCP, "Origin: ://\n" POSTED, CALL, REFUSED(403, -32600, NULL)},
+	    {"DT-02 on HTTP+SSE", "GET", "/sse", EVIL ACCEPT, NULL, REFUSED(403, -32600, NULL)},
+	    {"DT-02 on its posts", "POST", "/messages?sessionId=S11", EVIL CONTENT, CALL, REFUSED(403, -32600, NULL)},
+	    {"DT-02 before the size", POST_MCP, EVIL POSTED "Content-Length: 9999999\n", NULL,
+		REFUSED(403, -32600, NULL)},
+	    {"DT-02 allowed Origin is echoed", POST_MCP, OURS HEADS26, LIST26, 200, JSON_TYPE, 0, "1",
+		"Access-Control-Allow-Origin: http://localhost:3000\r\nVary: Origin\r\nAccess-Control-Expose-Headers: "
+		"Mcp-Session-Id, WWW-Authenticate\r\n",
+		NULL},
+	    {"DT-105 OPTIONS", "OPTIONS", "/mcp", OURS, NULL,
+		EMPTY_WITH(204, "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r")},
+	    {"DT-105 its headers", "OPTIONS", "/mcp", OURS, NULL,
+		EMPTY_WITH(204, "Access-Control-Allow-Headers: Authorization, Mcp-Param-Region\r")},
+	    {"DT-105 its origin", "OPTIONS", "/mcp/sse", OURS, NULL,
+		EMPTY_WITH(204, "Access-Control-Allow-Origin: http://localhost:3000\r")},
+	    {"DT-105 of messages", "OPTIONS", "/messages", OURS, NULL, EMPTY(204)},
+	    {"DT-105 of health", "OPTIONS", "/health", OURS, NULL, EMPTY(204)},
+	    {"DT-105 without Origin", "OPTIONS", "/mcp", "", NULL,
+		EMPTY_WITH(204, "Allow: GET, POST, DELETE, OPTIONS\r")},
+	    {"DT-106 OPTIONS, foreign Origin", "OPTIONS", "/mcp", EVIL, NULL, REFUSED(403, -32600, NULL)},
 	    /* health */
-	    {"DT-134 GET", "GET", "/health", "Host: 192.0.2.7\n", NULL, 200, JSON_TYPE, 0, NULL, NULL, "{\"status\":\"ok\",\"service\":\"mcp-fcgi\",\"version\":\""},
+	    {"DT-134 GET", "GET", "/health", "Host: 192.0.2.7\n", NULL, 200, JSON_TYPE, 0, NULL, NULL,
+		"{\"status\":\"ok\",\"service\":\"mcp-fcgi\",\"version\":\""},
 	    {"DT-134 below mcp", "GET", "/a/mcp/health", "", NULL, 200, JSON_TYPE, 0, NULL, NULL, "\"status\":\"ok\""},
 	    /* size, media type, Accept */
-	    {"DT-03 announced size", "POST", "/mcp", POSTED "Content-Length: 65537\n", NULL, 413, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-03 absurd size", "POST", "/mcp", POSTED "Content-Length: 99999999999999999999999\n", NULL, 413, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-03 before the media type", "POST", "/mcp", "Content-Length: 65537\n", NULL, 413, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-06 no media type", "POST", "/mcp", ACCEPT, CALL, 415, NULL, 0, NULL, NULL, NULL},
-	    {"DT-06 text/plain", "POST", "/mcp", "Content-Type: text/plain\n" ACCEPT, CALL, 415, NULL, 0, NULL, NULL, NULL},
-	    {"DT-06 form", "POST", "/mcp", "Content-Type: application/x-www-form-urlencoded\n" ACCEPT, CALL, 415, NULL, 0, NULL, NULL, NULL},
-	    {"DT-06 before Accept", "POST", "/mcp", "Accept: text/html\n", CALL, 415, NULL, 0, NULL, NULL, NULL},
-	    {"DT-06 charset is ignored", "POST", "/mcp", "Content-Type: Application/JSON; charset=latin1\n" ACCEPT VERSION26 "Mcp-Method: tools/list\n",
+	    {"DT-03 announced size", POST_MCP, POSTED "Content-Length: 65537\n", NULL, REFUSED(413, -32600, NULL)},
+	    {"DT-03 absurd size", POST_MCP, POSTED "Content-Length: 99999999999999999999999\n", NULL,
+		REFUSED(413, -32600, NULL)},
+	    {"DT-03 before the media type", POST_MCP, "Content-Length: 65537\n", NULL, REFUSED(413, -32600, NULL)},
+	    {"DT-06 no media type", POST_MCP, ACCEPT, CALL, EMPTY(415)},
+	    {"DT-06 text/plain", POST_MCP, "Content-Type: text/plain\n" ACCEPT, CALL, EMPTY(415)},
+	    {"DT-06 form", POST_MCP, "Content-Type: application/x-www-form-urlencoded\n" ACCEPT, CALL, EMPTY(415)},
+	    {"DT-06 before Accept", POST_MCP, "Accept: text/html\n", CALL, EMPTY(415)},
+	    {"DT-06 charset is ignored", POST_MCP,
+		"Content-Type: Application/JSON; charset=latin1\n" ACCEPT VERSION26 "Mcp-Method: tools/list\n", LIST26,
+		200, JSON_TYPE, 0, "1", NULL, NULL},
+	    {"DT-06 encoding", POST_MCP, POSTED "Content-Encoding: gzip\n", CALL, EMPTY(415)},
+	    {"DT-06 identity is none", POST_MCP, HEADS26 "Content-Encoding: identity\n", LIST26, 200, JSON_TYPE, 0, "1",
+		NULL, NULL},
+	    {"DT-07 neither type", POST_MCP, CONTENT "Accept: text/html\n", CALL, EMPTY(406)},
+	    {"DT-07 both excluded", POST_MCP, CONTENT "Accept: application/json;q=0, text/*;q=0\n", CALL, EMPTY(406)},
+	    {"DT-07 before the JSON", POST_MCP, CONTENT "Accept: text/html\n", "{", EMPTY(406)},
+	    {"DT-07 absent admits all", POST_MCP, CONTENT VERSION26 "Mcp-Method: tools/list\n", LIST26, 200, JSON_TYPE,
+		0, "1", NULL, NULL},
+	    {"DT-07 JSON only", POST_MCP, CONTENT "Accept: application/json\n" VERSION26 "Mcp-Method: tools/list\n",
 		LIST26, 200, JSON_TYPE, 0, "1", NULL, NULL},
-	    {"DT-06 encoding", "POST", "/mcp", POSTED "Content-Encoding: gzip\n", CALL, 415, NULL, 0, NULL, NULL, NULL},
-	    {"DT-06 identity is none", "POST", "/mcp", HEADS26 "Content-Encoding: identity\n", LIST26, 200, JSON_TYPE, 0, "1", NULL, NULL},
-	    {"DT-07 neither type", "POST", "/mcp", CONTENT "Accept: text/html\n", CALL, 406, NULL, 0, NULL, NULL, NULL},
-	    {"DT-07 both excluded", "POST", "/mcp", CONTENT "Accept: application/json;q=0, text/*;q=0\n", CALL, 406, NULL, 0, NULL, NULL, NULL},
-	    {"DT-07 before the JSON", "POST", "/mcp", CONTENT "Accept: text/html\n", "{", 406, NULL, 0, NULL, NULL, NULL},
-	    {"DT-07 absent admits all", "POST", "/mcp", CONTENT VERSION26 "Mcp-Method: tools/list\n", LIST26, 200, JSON_TYPE, 0, "1", NULL, NULL},
-	    {"DT-07 JSON only", "POST", "/mcp", CONTENT "Accept: application/json\n" VERSION26 "Mcp-Method: tools/list\n", LIST26, 200, JSON_TYPE, 0, "1", NULL, NULL},
-	    {"DT-07 SSE only gets SSE", "POST", "/mcp", CONTENT "Accept: text/event-stream\n" VERSION26 "Mcp-Method: tools/list\n", LIST26, 200, SSE_TYPE, 0, "1", NULL, NULL},
-	    {"DT-07 SSE only gets errors in SSE", "POST", "/mcp", CONTENT "Accept: text/event-stream\n" VERSION26 "Mcp-Method: tools/call\nMcp-Name: x\n",
+	    {"DT-07 SSE only gets SSE", POST_MCP,
+		CONTENT "Accept: text/event-stream\n" VERSION26 "Mcp-Method: tools/list\n", LIST26, 200, SSE_TYPE, 0,
+		"1", NULL, NULL},
+	    {"DT-07 SSE only gets errors in SSE", POST_MCP,
+		CONTENT "Accept: text/event-stream\n" VERSION26 "Mcp-Method: tools/call\nMcp-Name: x\n",
 		REQUEST("1", "tools/call", "\"name\":\"x\"," META), 200, SSE_TYPE, -32602, "1", NULL, NULL},
 	    /* JSON */
-	    {"DT-08 no body", "POST", "/mcp", POSTED, NULL, 400, JSON_TYPE, -32700, NULL, NULL, NULL},
-	    {"DT-08 empty body", "POST", "/mcp", POSTED, "", 400, JSON_TYPE, -32700, NULL, NULL, NULL},
-	    {"DT-08 not JSON", "POST", "/mcp", POSTED, "hello", 400, JSON_TYPE, -32700, NULL, NULL, NULL},
-	    {"DT-08 cut short", "POST", "/mcp", POSTED, "{\"jsonrpc\":\"2.0\",\"id\":1", 400, JSON_TYPE, -32700, NULL, NULL, NULL},
-	    {"DT-08 two values", "POST", "/mcp", POSTED, CALL CALL, 400, JSON_TYPE, -32700, NULL, NULL, NULL},
-	    {"DT-08 not UTF-8", "POST", "/mcp", POSTED, "{\"jsonrpc\":\"2.0\",\"id\":\"\377\",\"method\":\"ping\"}", 400, JSON_TYPE, -32700, NULL, NULL, NULL},
-	    {"DT-08 single quotes", "POST", "/mcp", POSTED, "{'jsonrpc':'2.0','id':1,'method':'ping'}", 400, JSON_TYPE, -32700, NULL, NULL, NULL},
-	    {"DT-09 null", "POST", "/mcp", POSTED, "null", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-09 number", "POST", "/mcp", POSTED, "7", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-09 name twice", "POST", "/mcp", POSTED, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"method\":\"x\"}", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-09 no jsonrpc, id is repeated", "POST", "/mcp", POSTED, "{\"id\":\"a\",\"method\":\"ping\"}", 400, JSON_TYPE, -32600, "\"a\"", NULL, NULL},
-	    {"DT-09 id null", "POST", "/mcp", POSTED, "{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-09 params an array", "POST", "/mcp", POSTED, "{\"jsonrpc\":\"2.0\",\"id\":9007199254740993,\"method\":\"ping\",\"params\":[]}",
-		400, JSON_TYPE, -32600, "9007199254740993", NULL, NULL},
-	    {"DT-09 before the session is asked for", "POST", "/mcp", POSTED "Mcp-Session-Id: dead\n", "{}", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-10 two versions", "POST", "/mcp", POSTED "MCP-Protocol-Version: 2025-11-25, 2025-11-25\n", CALL, 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-10 two sessions", "POST", "/mcp", POSTED "Mcp-Session-Id: S11, S06\n", CALL, 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-10 two sessions on GET", "GET", "/mcp", ACCEPT "Mcp-Session-Id: S11, S06\n", NULL, 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-10 two event ids", "GET", "/mcp", ACCEPT "Mcp-Session-Id: S11\nLast-Event-ID: a, b\n", NULL, 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-10 two methods", "POST", "/mcp", POSTED VERSION26 "Mcp-Method: a, b\n", LIST26, 400, JSON_TYPE, -32600, NULL, NULL, NULL},
+	    {"DT-08 no body", POST_MCP, POSTED, NULL, REFUSED(400, -32700, NULL)},
+	    {"DT-08 empty body", POST_MCP, POSTED, "", REFUSED(400, -32700, NULL)},
+	    {"DT-08 not JSON", POST_MCP, POSTED, "hello", REFUSED(400, -32700, NULL)},
+	    {"DT-08 cut short", POST_MCP, POSTED, "{\"jsonrpc\":\"2.0\",\"id\":1", REFUSED(400, -32700, NULL)},
+	    {"DT-08 two values", POST_MCP, POSTED, CALL CALL, REFUSED(400, -32700, NULL)},
+	    {"DT-08 not UTF-8", POST_MCP, POSTED, "{\"jsonrpc\":\"2.0\",\"id\":\"\377\",\"method\":\"ping\"}",
+		REFUSED(400, -32700, NULL)},
+	    {"DT-08 single quotes", POST_MCP, POSTED, "{'jsonrpc':'2.0','id':1,'method':'ping'}",
+		REFUSED(400, -32700, NULL)},
+	    {"DT-09 null", POST_MCP, POSTED, "null", REFUSED(400, -32600, NULL)},
+	    {"DT-09 number", POST_MCP, POSTED, "7", REFUSED(400, -32600, NULL)},
+	    {"DT-09 name twice", POST_MCP, POSTED,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"method\":\"x\"}", REFUSED(400, -32600, NULL)},
+	    {"DT-09 no jsonrpc, id is repeated", POST_MCP, POSTED, "{\"id\":\"a\",\"method\":\"ping\"}",
+		REFUSED(400, -32600, "\"a\"")},
+	    {"DT-09 id null", POST_MCP, POSTED, "{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}",
+		REFUSED(400, -32600, NULL)},
+	    {"DT-09 params an array", POST_MCP, POSTED,
+		"{\"jsonrpc\":\"2.0\",\"id\":9007199254740993,\"method\":\"ping\",\"params\":[]}",
+		REFUSED(400, -32600, "9007199254740993")},
+	    {"DT-09 before the session is asked for", POST_MCP, POSTED "Mcp-Session-Id: dead\n", "{}",
+		REFUSED(400, -32600, NULL)},
+	    {"DT-10 two versions", POST_MCP, POSTED "MCP-Protocol-Version: 2025-11-25, 2025-11-25\n", CALL,
+		REFUSED(400, -32600, NULL)},
+	    {"DT-10 two sessions", POST_MCP, POSTED "Mcp-Session-Id: S11, S06\n", CALL, REFUSED(400, -32600, NULL)},
+	    {"DT-10 two sessions on GET", "GET", "/mcp", ACCEPT "Mcp-Session-Id: S11, S06\n", NULL,
+		REFUSED(400, -32600, NULL)},
+	    {"DT-10 two event ids", "GET", "/mcp", ACCEPT "Mcp-Session-Id: S11\nLast-Event-ID: a, b\n", NULL,
+		REFUSED(400, -32600, NULL)},
+	    {"DT-10 two methods", POST_MCP, POSTED VERSION26 "Mcp-Method: a, b\n", LIST26, REFUSED(400, -32600, NULL)},
 	};
 	struct site s;
 
@@ -118,22 +147,39 @@ static void test_before_the_era(void **state)
 /* differences.md 2.8: body by version header, without a session header. */
 static void test_matrix(void **state)
 {
-	static const char *const headers[] = {"", "MCP-Protocol-Version: 2025-06-18\n", VERSION26, "MCP-Protocol-Version: 2099-01-01\n"};
-	static const struct { const char *name, *body; struct { int status, code; const char *dt; } want[4]; } cases[] = {
-	    {"initialize, no claim", INIT, {{200, 0, "DT-51"}, {200, 0, "DT-51"}, {400, -32020, "DT-20"}, {400, -32000, "DT-50"}}},
-	    {"request, no claim", CALL, {{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {400, -32602, "DT-21"}, {400, -32000, "DT-50"}}},
-	    {"notification, no claim", NOTE, {{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {202, 0, "DT-35"}, {400, -32000, "DT-50"}}},
-	    {"response", REPLY, {{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {400, -32600, "DT-42"}, {400, -32000, "DT-50"}}},
-	    {"batch", BATCH, {{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {400, -32600, "DT-43"}, {400, -32000, "DT-50"}}},
-	    {"batch with a claim", "[" LIST26 "]", {{400, -32600, "DT-43"}, {400, -32600, "DT-43"}, {400, -32600, "DT-43"}, {400, -32600, "DT-43"}}},
-	    {"request, claim 26", LIST26, {{400, -32020, "DT-23"}, {400, -32020, "DT-24"}, {200, 0, "DT-37"}, {400, -32020, "DT-24"}}},
+	static const char *const headers[] = {
+	    "", "MCP-Protocol-Version: 2025-06-18\n", VERSION26, "MCP-Protocol-Version: 2099-01-01\n"};
+	static const struct {
+		const char *name, *body;
+		struct {
+			int status, code;
+			const char *dt;
+		} want[4];
+	} cases[] = {
+	    {"initialize, no claim", INIT,
+		{{200, 0, "DT-51"}, {200, 0, "DT-51"}, {400, -32020, "DT-20"}, {400, -32000, "DT-50"}}},
+	    {"request, no claim", CALL,
+		{{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {400, -32602, "DT-21"}, {400, -32000, "DT-50"}}},
+	    {"notification, no claim", NOTE,
+		{{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {202, 0, "DT-35"}, {400, -32000, "DT-50"}}},
+	    {"response", REPLY,
+		{{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {400, -32600, "DT-42"}, {400, -32000, "DT-50"}}},
+	    {"batch", BATCH,
+		{{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {400, -32600, "DT-43"}, {400, -32000, "DT-50"}}},
+	    {"batch with a claim", "[" LIST26 "]",
+		{{400, -32600, "DT-43"}, {400, -32600, "DT-43"}, {400, -32600, "DT-43"}, {400, -32600, "DT-43"}}},
+	    {"request, claim 26", LIST26,
+		{{400, -32020, "DT-23"}, {400, -32020, "DT-24"}, {200, 0, "DT-37"}, {400, -32020, "DT-24"}}},
 	    {"request, claim unknown", REQUEST("1", "tools/list", META_OF("2099-01-01")),
 		{{400, -32020, "DT-23"}, {400, -32020, "DT-24"}, {400, -32020, "DT-24"}, {400, -32022, "DT-25"}}},
 	    {"request, claim legacy", REQUEST("1", "tools/list", META_OF("2025-06-18")),
 		{{400, -32020, "DT-23"}, {400, -32022, "DT-25"}, {400, -32020, "DT-24"}, {400, -32020, "DT-24"}}},
 	    {"other _meta is no claim", REQUEST("1", "tools/list", "\"_meta\":{\"progressToken\":1}"),
 		{{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {400, -32602, "DT-21"}, {400, -32000, "DT-50"}}},
-	    {"params without claim in a string", REQUEST("1", "tools/list", "\"_meta\":\"" "x\""),
+	    {"params without claim in a string",
+		REQUEST("1", "tools/list",
+		    "\"_meta\":\""
+		    "x\""),
 		{{400, -32000, "DT-54"}, {400, -32000, "DT-54"}, {400, -32602, "DT-21"}, {400, -32000, "DT-50"}}},
 	};
 	struct site s;
@@ -147,17 +193,18 @@ static void test_matrix(void **state)
 			int code;
 
 			snprintf(lines, sizeof(lines), "%s%sMcp-Method: tools/list\n", POSTED, headers[h]);
-			site_ask(&s, "POST", "/mcp", lines, cases[i].body, &a);
+			site_ask(&s, POST_MCP, lines, cases[i].body, &a);
 			code = json_object_get_int(jx_get(jx_get_object(a.last, "error"), "code"));
 			/* H-20: a notification's Mcp-Method, if there is one, has to match; this one's doesn't */
 			if (cases[i].want[h].status == 202) {
 				assert_int_equal(code, -32020);
 				site_answer_release(&a);
-				site_ask(&s, "POST", "/mcp", POSTED VERSION26, cases[i].body, &a);
+				site_ask(&s, POST_MCP, POSTED VERSION26, cases[i].body, &a);
 				code = 0;
 			}
 			if (a.status != cases[i].want[h].status || code != cases[i].want[h].code)
-				fail_msg("%s, %s, header %zu: status %d, code %d", cases[i].want[h].dt, cases[i].name, h, a.status, code);
+				fail_msg("%s, %s, header %zu: status %d, code %d", cases[i].want[h].dt, cases[i].name,
+				    h, a.status, code);
 			site_answer_release(&a);
 		}
 	}
@@ -167,7 +214,12 @@ static void test_matrix(void **state)
 /* A body that is longer than its announced length allows, or that ends before it. */
 static void test_body(void **state)
 {
-	static const struct { const char *name, *length; size_t len; bool breaks_off; int status; } cases[] = {
+	static const struct {
+		const char *name, *length;
+		size_t len;
+		bool breaks_off;
+		int status;
+	} cases[] = {
 	    {"just fits, not announced", NULL, 65536, false, 400},
 	    {"one byte too long, not announced", NULL, 65537, false, 413},
 	    {"just fits, announced", "65536", 65536, false, 400},
@@ -228,23 +280,27 @@ static void test_key(void **state)
 {
 	static const char text[] = "alice:0123456789abcdef\n";
 	static const struct site_row rows[] = {
-	    {"DT-04 none", "POST", "/mcp", POSTED, CALL, 401, JSON_TYPE, -32600, NULL, "WWW-Authenticate: Bearer\r", NULL},
-	    {"DT-04 on GET", "GET", "/mcp", ACCEPT, NULL, 401, JSON_TYPE, -32600, NULL, "WWW-Authenticate: Bearer\r", NULL},
-	    {"DT-04 on DELETE", "DELETE", "/mcp", "", NULL, 401, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-04 on /sse", "GET", "/sse", ACCEPT, NULL, 401, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-04 on /messages", "POST", "/messages?sessionId=S11", CONTENT, CALL, 401, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-04 before the media type", "POST", "/mcp", "", "{", 401, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-04 wrong", "POST", "/mcp", POSTED "X-API-Key: 0123456789abcdeX\n", CALL, 401, JSON_TYPE, -32600, NULL,
+	    {"DT-04 none", POST_MCP, POSTED, CALL, 401, JSON_TYPE, -32600, NULL, "WWW-Authenticate: Bearer\r", NULL},
+	    {"DT-04 on GET", "GET", "/mcp", ACCEPT, NULL, 401, JSON_TYPE, -32600, NULL, "WWW-Authenticate: Bearer\r",
+		NULL},
+	    {"DT-04 on DELETE", "DELETE", "/mcp", "", NULL, REFUSED(401, -32600, NULL)},
+	    {"DT-04 on /sse", "GET", "/sse", ACCEPT, NULL, REFUSED(401, -32600, NULL)},
+	    {"DT-04 on /messages", "POST", "/messages?sessionId=S11", CONTENT, CALL, REFUSED(401, -32600, NULL)},
+	    {"DT-04 before the media type", POST_MCP, "", "{", REFUSED(401, -32600, NULL)},
+	    {"DT-04 wrong", POST_MCP, POSTED "X-API-Key: 0123456789abcdeX\n", CALL, 401, JSON_TYPE, -32600, NULL,
 		"WWW-Authenticate: Bearer error=\"invalid_token\"\r", NULL},
-	    {"DT-05 malformed", "POST", "/mcp", POSTED "Authorization: Bearer\n", CALL, 400, JSON_TYPE, -32600, NULL,
+	    {"DT-05 malformed", POST_MCP, POSTED "Authorization: Bearer\n", CALL, 400, JSON_TYPE, -32600, NULL,
 		"WWW-Authenticate: Bearer error=\"invalid_request\"\r", NULL},
-	    {"DT-04 behind Origin", "POST", "/mcp", EVIL POSTED, CALL, 403, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-04 behind the size", "POST", "/mcp", POSTED "Content-Length: 65537\n", NULL, 413, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-04 right", "POST", "/mcp", HEADS26 "X-API-Key: 0123456789abcdef\n", LIST26, 200, JSON_TYPE, 0, "1", NULL, NULL},
-	    {"DT-04 right, Bearer", "POST", "/mcp", HEADS26 "Authorization: Bearer 0123456789abcdef\n", LIST26, 200, JSON_TYPE, 0, "1", NULL, NULL},
-	    {"DT-55 another's session", "POST", "/mcp", POSTED "X-API-Key: 0123456789abcdef\nMcp-Session-Id: SX\n", CALL, 404, JSON_TYPE, -32001, NULL, NULL, NULL},
+	    {"DT-04 behind Origin", POST_MCP, EVIL POSTED, CALL, REFUSED(403, -32600, NULL)},
+	    {"DT-04 behind the size", POST_MCP, POSTED "Content-Length: 65537\n", NULL, REFUSED(413, -32600, NULL)},
+	    {"DT-04 right", POST_MCP, HEADS26 "X-API-Key: 0123456789abcdef\n", LIST26, 200, JSON_TYPE, 0, "1", NULL,
+		NULL},
+	    {"DT-04 right, Bearer", POST_MCP, HEADS26 "Authorization: Bearer 0123456789abcdef\n", LIST26, 200,
+		JSON_TYPE, 0, "1", NULL, NULL},
+	    {"DT-55 another's session", POST_MCP, POSTED "X-API-Key: 0123456789abcdef\nMcp-Session-Id: SX\n", CALL,
+		REFUSED(404, -32001, NULL)},
 	    {"DT-134 no key for health", "GET", "/health", "", NULL, 200, JSON_TYPE, 0, NULL, NULL, NULL},
-	    {"DT-105 no key for OPTIONS", "OPTIONS", "/mcp", OURS, NULL, 204, NULL, 0, NULL, NULL, NULL},
+	    {"DT-105 no key for OPTIONS", "OPTIONS", "/mcp", OURS, NULL, EMPTY(204)},
 	};
 	char file[] = "/tmp/mcp-test-endpoint.XXXXXX";
 	int fd = mkstemp(file);

@@ -64,7 +64,8 @@ static void test_origin(void **state)
 	    {"DT-02 user part", false, false, "localhost", "http://localhost@evil.example", false},
 	    {"DT-02 two origins", false, false, "localhost", "http://localhost http://evil.example", false},
 	    {"DT-02 public origin", true, false, "acme.example", "https://acme.example", true},
-	    {"DT-02 public origin with its default port", true, false, "acme.example", "https://acme.example:443", true},
+	    {"DT-02 public origin with its default port", true, false, "acme.example", "https://acme.example:443",
+		true},
 	    {"DT-02 public origin, any case", true, false, "acme.example", "HTTPS://ACME.example", true},
 	    {"DT-02 public origin, another port", true, false, "acme.example", "https://acme.example:444", false},
 	    {"DT-02 public origin, another scheme", true, false, "acme.example", "http://acme.example", false},
@@ -86,7 +87,8 @@ static void test_origin(void **state)
 		int ret;
 
 		if (cases[i].is_public)
-			assert_int_equal(guard_split_url("https://Acme.example/mcp", &w.public_host, &w.public_origin, &err), 0);
+			assert_int_equal(
+			    guard_split_url("https://Acme.example/mcp", &w.public_host, &w.public_origin, &err), 0);
 		if (cases[i].is_listed)
 			w.cfg.cors_origins = (struct cfg_list){listed, COUNT_OF(listed)};
 		fake_req_init(&req);
@@ -124,7 +126,9 @@ static void test_health_takes_any_host(void **state)
 
 static void test_split_url(void **state)
 {
-	static const struct { const char *name, *url, *host, *origin; } cases[] = {
+	static const struct {
+		const char *name, *url, *host, *origin;
+	} cases[] = {
 	    {"plain", "https://acme.example/mcp", "acme.example", "https://acme.example"},
 	    {"no path", "https://acme.example", "acme.example", "https://acme.example"},
 	    {"case", "HTTPS://Acme.Example/MCP", "acme.example", "https://acme.example"},
@@ -163,28 +167,36 @@ static void test_split_url(void **state)
 static void test_key(void **state)
 {
 	static const struct {
-		const char *name, *key, *authorization, *principal, *challenge; /* principal NULL: refused with challenge */
+		const char *name, *key, *authorization, *principal,
+		    *challenge; /* principal NULL: refused with challenge */
 		enum err_code code;
 	} cases[] = {
 	    {"DT-04 none", NULL, NULL, NULL, "Bearer", ERR_UNAUTHORIZED},
 	    {"DT-04 X-API-Key", "alice-0123456789abcdef", NULL, "alice", NULL, ERR_NONE},
 	    {"DT-04 Bearer", NULL, "Bearer bob-0123456789abcdef", "bob", NULL, ERR_NONE},
 	    {"DT-04 bearer, any case and blanks", NULL, "bEARER   bob-0123456789abcdef", "bob", NULL, ERR_NONE},
-	    {"DT-04 X-API-Key before Bearer", "alice-0123456789abcdef", "Bearer bob-0123456789abcdef", "alice", NULL, ERR_NONE},
+	    {"DT-04 X-API-Key before Bearer", "alice-0123456789abcdef", "Bearer bob-0123456789abcdef", "alice", NULL,
+		ERR_NONE},
 	    {"DT-04 empty X-API-Key is none", "", "Bearer bob-0123456789abcdef", "bob", NULL, ERR_NONE},
 	    {"DT-04 only an empty X-API-Key", "", NULL, NULL, "Bearer", ERR_UNAUTHORIZED},
-	    {"DT-04 wrong X-API-Key", "alice-0123456789abcdeX", NULL, NULL, "Bearer error=\"invalid_token\"", ERR_UNAUTHORIZED},
+	    {"DT-04 wrong X-API-Key", "alice-0123456789abcdeX", NULL, NULL, "Bearer error=\"invalid_token\"",
+		ERR_UNAUTHORIZED},
 	    {"DT-04 wrong Bearer", NULL, "Bearer x", NULL, "Bearer error=\"invalid_token\"", ERR_UNAUTHORIZED},
-	    {"DT-04 a key's beginning", "alice-0123456789abcde", NULL, NULL, "Bearer error=\"invalid_token\"", ERR_UNAUTHORIZED},
-	    {"DT-04 a key and more", "alice-0123456789abcdeff", NULL, NULL, "Bearer error=\"invalid_token\"", ERR_UNAUTHORIZED},
-	    {"DT-04 a key of the other case", "ALICE-0123456789ABCDEF", NULL, NULL, "Bearer error=\"invalid_token\"", ERR_UNAUTHORIZED},
+	    {"DT-04 a key's beginning", "alice-0123456789abcde", NULL, NULL, "Bearer error=\"invalid_token\"",
+		ERR_UNAUTHORIZED},
+	    {"DT-04 a key and more", "alice-0123456789abcdeff", NULL, NULL, "Bearer error=\"invalid_token\"",
+		ERR_UNAUTHORIZED},
+	    {"DT-04 a key of the other case", "ALICE-0123456789ABCDEF", NULL, NULL, "Bearer error=\"invalid_token\"",
+		ERR_UNAUTHORIZED},
 	    {"DT-04 the principal", "alice", NULL, NULL, "Bearer error=\"invalid_token\"", ERR_UNAUTHORIZED},
 	    {"DT-04 another scheme", NULL, "Basic YTpi", NULL, "Bearer", ERR_UNAUTHORIZED},
-	    {"DT-04 a scheme that begins with Bearer", NULL, "Bearerx bob-0123456789abcdef", NULL, "Bearer", ERR_UNAUTHORIZED},
+	    {"DT-04 a scheme that begins with Bearer", NULL, "Bearerx bob-0123456789abcdef", NULL, "Bearer",
+		ERR_UNAUTHORIZED},
 	    {"DT-05 Bearer without token", NULL, "Bearer", NULL, "Bearer error=\"invalid_request\"", ERR_INVALID},
 	    {"DT-05 Bearer and blanks", NULL, "Bearer  ", NULL, "Bearer error=\"invalid_request\"", ERR_INVALID},
 	    {"DT-05 two tokens", NULL, "Bearer a b", NULL, "Bearer error=\"invalid_request\"", ERR_INVALID},
-	    {"DT-05 two headers", NULL, "Bearer bob-0123456789abcdef, Bearer x", NULL, "Bearer error=\"invalid_request\"", ERR_INVALID},
+	    {"DT-05 two headers", NULL, "Bearer bob-0123456789abcdef, Bearer x", NULL,
+		"Bearer error=\"invalid_request\"", ERR_INVALID},
 	};
 	static const char text[] = "alice:alice-0123456789abcdef\nbob:bob-0123456789abcdef\n";
 	struct worker w = {.public_host = (char *)"", .public_origin = (char *)""};

@@ -7,7 +7,10 @@
 
 static void test_accept(void **state)
 {
-	static const struct { const char *name, *value; bool json, sse, sse_named; } cases[] = {
+	static const struct {
+		const char *name, *value;
+		bool json, sse, sse_named;
+	} cases[] = {
 	    {"absent admits all", NULL, true, true, false},
 	    {"empty admits all", "", true, true, false},
 	    {"blank admits all", " \t ", true, true, false},
@@ -43,13 +46,17 @@ static void test_accept(void **state)
 		struct header_accept got = header_accept(cases[i].value);
 
 		if (got.json != cases[i].json || got.sse != cases[i].sse || got.sse_named != cases[i].sse_named)
-			fail_msg("%s: got json %d, sse %d, sse_named %d", cases[i].name, got.json, got.sse, got.sse_named);
+			fail_msg(
+			    "%s: got json %d, sse %d, sse_named %d", cases[i].name, got.json, got.sse, got.sse_named);
 	}
 }
 
 static void test_media_type(void **state)
 {
-	static const struct { const char *name, *value; bool want; } cases[] = {
+	static const struct {
+		const char *name, *value;
+		bool want;
+	} cases[] = {
 	    {"exact", "application/json", true},
 	    {"any case", "Application/JSON", true},
 	    {"charset", "application/json; charset=utf-8", true},
@@ -70,7 +77,11 @@ static void test_media_type(void **state)
 
 static void test_decode(void **state)
 {
-	static const struct { const char *name, *value; bool ok; struct slice want; } cases[] = {
+	static const struct {
+		const char *name, *value;
+		bool ok;
+		struct slice want;
+	} cases[] = {
 	    {"plain", "echo", true, TEXT("echo")},
 	    {"trimmed", " \techo\t ", true, TEXT("echo")},
 	    {"blanks and tabs inside", "a \tb", true, TEXT("a \tb")},
@@ -84,7 +95,10 @@ static void test_decode(void **state)
 	    {"encoded, no padding needed", "=?base64?YWJj?=", true, TEXT("abc")},
 	    {"encoded, one pad", "=?base64?YWI=?=", true, TEXT("ab")},
 	    {"encoded, two pads", "=?base64?YQ==?=", true, TEXT("a")},
-	    {"encoded nothing", "=?base64?" "?=", true, TEXT("")},
+	    {"encoded nothing",
+		"=?base64?"
+		"?=",
+		true, TEXT("")},
 	    {"encoded, trimmed outside", "  =?base64?YWJj?= ", true, TEXT("abc")},
 	    {"encoded line break and NUL", "=?base64?YQoAYg==?=", true, TEXT("a\n\0b")},
 	    {"encoded blanks stay", "=?base64?IGEg?=", true, TEXT(" a ")},

@@ -10,7 +10,7 @@
 #include "tests/lib/unit.h"
 #include "common/banned.h"
 
-#define P64 "0123456789012345678901234567890123456789012345678901234567890123"
+#define P64  "0123456789012345678901234567890123456789012345678901234567890123"
 #define K256 P64 P64 P64 P64
 
 static int load(struct keys *keys, struct slice text, mode_t mode, char file[64], struct err *err)
@@ -31,7 +31,7 @@ static void test_load(void **state)
 	static const struct {
 		const char *name;
 		struct slice text;
-		size_t count;	  /* keys; 0: refused */
+		size_t count;     /* keys; 0: refused */
 		const char *says; /* part of the complaint, after the file's name */
 	} cases[] = {
 	    {"one", TEXT("alice:0123456789abcdef\n"), 1, NULL},
@@ -67,7 +67,7 @@ static void test_load(void **state)
 		if (keys.count != cases[i].count || (ret == 0) != (cases[i].count > 0))
 			fail_msg("%s: got %d and %zu keys (%s)", cases[i].name, ret, keys.count, err.msg);
 		if (ret && (err.code != ERR_CONFIG || strncmp(err.msg, file, strlen(file)) != 0 ||
-		    strncmp(err.msg + strlen(file), cases[i].says, strlen(cases[i].says)) != 0))
+			       strncmp(err.msg + strlen(file), cases[i].says, strlen(cases[i].says)) != 0))
 			fail_msg("%s: complaint is \"%s\"", cases[i].name, err.msg);
 		if (ret && strstr(err.msg, "0123456789"))
 			fail_msg("%s: a key is in the complaint", cases[i].name);
@@ -101,7 +101,9 @@ static void test_find(void **state)
 	char file[64];
 
 	(void)state;
-	assert_int_equal(load(&keys, SLICE("alice:0123456789abcdef\nbob:0123456789abcdeg\nalice:0123456789abcdefgh\n"), 0600, file, &err), 0);
+	assert_int_equal(load(&keys, SLICE("alice:0123456789abcdef\nbob:0123456789abcdeg\nalice:0123456789abcdefgh\n"),
+			     0600, file, &err),
+	    0);
 	assert_string_equal(keys_find(&keys, SLICE("0123456789abcdef")), "alice");
 	assert_string_equal(keys_find(&keys, SLICE("0123456789abcdeg")), "bob");
 	assert_string_equal(keys_find(&keys, SLICE("0123456789abcdefgh")), "alice");

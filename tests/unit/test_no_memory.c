@@ -1,5 +1,5 @@
-/* Each allocation of a request fails in turn, alone and with all that follow: one answer comes all the same, it is a true one or an
- * error, and nothing leaks. */
+/* Each allocation of a request fails in turn, alone and with all that follow: one answer comes all the same, it is a
+ * true one or an error, and nothing leaks. */
 #include "config.h"
 
 #include "common/jx.h"
@@ -8,9 +8,9 @@
 #include "common/banned.h"
 
 #define CALL(id, name, more) REQUEST(id, "tools/call", "\"name\":\"" name "\"" more)
-#define ECHO CALL("1", "echo", ",\"arguments\":{\"text\":\"x\"}")
-#define TO_CALL(name) POSTED VERSION26 "Mcp-Method: tools/call\nMcp-Name: " name "\n"
-#define IN(session) POSTED "Mcp-Session-Id: " session "\n"
+#define ECHO                 CALL("1", "echo", ",\"arguments\":{\"text\":\"x\"}")
+#define TO_CALL(name)        POSTED VERSION26 "Mcp-Method: tools/call\nMcp-Name: " name "\n"
+#define IN(session)          POSTED "Mcp-Session-Id: " session "\n"
 
 static long nth, count;
 
@@ -45,30 +45,40 @@ static bool is_sound(const struct site_answer *a, bool is_post, bool is_batch)
 
 static void test_each(void **state)
 {
-	static const struct { const char *name, *method, *uri, *headers, *body; } cases[] = {
+	static const struct {
+		const char *name, *method, *uri, *headers, *body;
+	} cases[] = {
 	    {"health", "GET", "/health", "", NULL},
 	    {"preflight", "OPTIONS", "/mcp", "Origin: http://localhost\n", NULL},
 	    {"refused", "POST", "/mcp", POSTED, "{"},
-	    {"modern call", "POST", "/mcp", TO_CALL("echo"), CALL("1", "echo", ",\"arguments\":{\"text\":\"x\"}," META)},
-	    {"modern call, SSE only", "POST", "/mcp", CONTENT "Accept: text/event-stream\n" VERSION26 "Mcp-Method: tools/call\nMcp-Name: echo\n",
+	    {"modern call", "POST", "/mcp", TO_CALL("echo"),
 		CALL("1", "echo", ",\"arguments\":{\"text\":\"x\"}," META)},
-	    {"modern call, encoded headers", "POST", "/mcp", TO_CALL("=?base64?cmVnaW9u?=") "Mcp-Param-Region: =?base64?YmVybg==?=\n",
+	    {"modern call, SSE only", "POST", "/mcp",
+		CONTENT "Accept: text/event-stream\n" VERSION26 "Mcp-Method: tools/call\nMcp-Name: echo\n",
+		CALL("1", "echo", ",\"arguments\":{\"text\":\"x\"}," META)},
+	    {"modern call, encoded headers", "POST", "/mcp",
+		TO_CALL("=?base64?cmVnaW9u?=") "Mcp-Param-Region: =?base64?YmVybg==?=\n",
 		CALL("1", "region", ",\"arguments\":{\"region\":\"bern\"}," META)},
 	    {"modern bad arguments", "POST", "/mcp", TO_CALL("echo"), CALL("1", "echo", "," META)},
 	    {"modern version", "POST", "/mcp", POSTED "MCP-Protocol-Version: x\n", REQUEST("1", "ping", META_OF("x"))},
 	    {"modern stream", "POST", "/mcp", TO_CALL("progress"),
-		CALL("1", "progress", ",\"_meta\":{" KEY("protocolVersion") ":\"2026-07-28\"," KEY("clientCapabilities") ":{},\"progressToken\":1}")},
-	    {"modern list", "POST", "/mcp", POSTED VERSION26 "Mcp-Method: tools/list\n", REQUEST("1", "tools/list", META)},
+		CALL("1", "progress",
+		    ",\"_meta\":{" KEY("protocolVersion") ":\"2026-07-28\"," KEY(
+			"clientCapabilities") ":{},\"progressToken\":1}")},
+	    {"modern list", "POST", "/mcp", POSTED VERSION26 "Mcp-Method: tools/list\n",
+		REQUEST("1", "tools/list", META)},
 	    {"initialize", "POST", "/mcp", POSTED, REQUEST("1", "initialize", INITIALIZE_PARAMS("2025-11-25"))},
 	    {"legacy call", "POST", "/mcp", IN("S11"), ECHO},
 	    {"legacy level", "POST", "/mcp", IN("S11"), REQUEST("1", "logging/setLevel", "\"level\":\"error\"")},
 	    {"legacy stream", "POST", "/mcp", IN("S11"), CALL("1", "progress", ",\"_meta\":{\"progressToken\":\"p\"}")},
-	    {"legacy notification", "POST", "/mcp", IN("S11"), NOTIFICATION("notifications/cancelled", "\"requestId\":1")},
+	    {"legacy notification", "POST", "/mcp", IN("S11"),
+		NOTIFICATION("notifications/cancelled", "\"requestId\":1")},
 	    {"legacy GET", "GET", "/mcp", "Accept: text/event-stream\nMcp-Session-Id: S11\n", NULL},
 	    {"batch", "POST", "/mcp", IN("S03"), "[" ECHO "," REQUEST("2", "ping", "") "]"},
 	    {"HTTP+SSE stream", "GET", "/sse", "", NULL},
 	    {"HTTP+SSE call", "POST", "/messages?sessionId=S24", CONTENT, ECHO},
-	    {"HTTP+SSE initialize", "POST", "/messages?sessionId=S00", CONTENT, REQUEST("1", "initialize", INITIALIZE_PARAMS("2024-11-05"))},
+	    {"HTTP+SSE initialize", "POST", "/messages?sessionId=S00", CONTENT,
+		REQUEST("1", "initialize", INITIALIZE_PARAMS("2024-11-05"))},
 	};
 	struct site s;
 
@@ -89,12 +99,14 @@ static void test_each(void **state)
 			nth = tries;
 			site_ask(&s, cases[at].method, cases[at].uri, cases[at].headers, cases[at].body, &a);
 			if (!is_sound(&a, cases[at].body != NULL, cases[at].body && cases[at].body[0] == '['))
-				fail_msg("%s, allocation %ld%s:\n%s\n%s", cases[at].name, tries, count > 1 ? " and all behind it" : "", a.head,
+				fail_msg("%s, allocation %ld%s:\n%s\n%s", cases[at].name, tries,
+				    count > 1 ? " and all behind it" : "", a.head,
 				    a.body.len ? a.body.data : "(no body)");
 			site_answer_release(&a);
 			site_renew(&s);
 			if (mem_fault_live() != live)
-				fail_msg("%s, allocation %ld: %ld leaked", cases[at].name, tries, mem_fault_live() - live);
+				fail_msg(
+				    "%s, allocation %ld: %ld leaked", cases[at].name, tries, mem_fault_live() - live);
 			tries++;
 		} while (nth >= 0 && tries < 1000);
 		if (tries < 2 || nth >= 0)

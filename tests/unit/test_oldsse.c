@@ -7,47 +7,55 @@
 #include "tests/lib/site.h"
 #include "common/banned.h"
 
-#define GET_SSE "Accept: text/event-stream\n"
+#define GET_SSE  "Accept: text/event-stream\n"
 #define PING(id) REQUEST(id, "ping", "")
-#define INIT	REQUEST("1", "initialize", INITIALIZE_PARAMS("2024-11-05"))
-#define TO(id)	"/messages?sessionId=" id
-#define NOTE	NOTIFICATION("notifications/initialized", "")
+#define INIT     REQUEST("1", "initialize", INITIALIZE_PARAMS("2024-11-05"))
+#define TO(id)   "/messages?sessionId=" id
+#define NOTE     NOTIFICATION("notifications/initialized", "")
 
 static void test_http(void **state)
 {
 	static const struct site_row rows[] = {
-	    {"DT-110 event-stream", "GET", "/sse", GET_SSE, NULL, 200, SSE_TYPE, 0, NULL, "\r\n\r\nevent: endpoint\ndata: /messages?sessionId=", NULL},
+	    {"DT-110 event-stream", "GET", "/sse", GET_SSE, NULL, 200, SSE_TYPE, 0, NULL,
+		"\r\n\r\nevent: endpoint\ndata: /messages?sessionId=", NULL},
 	    {"DT-110 no Accept", "GET", "/sse", "", NULL, 200, SSE_TYPE, 0, NULL, NULL, NULL},
 	    {"DT-110 anything", "GET", "/sse", "Accept: */*\n", NULL, 200, SSE_TYPE, 0, NULL, NULL, NULL},
-	    {"DT-110 below mcp", "GET", "/acme/mcp/sse", GET_SSE, NULL, 200, SSE_TYPE, 0, NULL, "data: /acme/mcp/messages?sessionId=", NULL},
-	    {"DT-110 below a mount", "GET", "/acme/sse/?x=1", GET_SSE, NULL, 200, SSE_TYPE, 0, NULL, "data: /acme/messages?sessionId=", NULL},
-	    {"DT-110 a mount that looks like a host (L-05)", "GET", "//evil.example/sse", GET_SSE, NULL, 200, SSE_TYPE, 0, NULL, "data: /evil.example/messages?sessionId=", NULL},
-	    {"DT-110 with CORS", "GET", "/sse", "Origin: http://localhost\n", NULL, 200, SSE_TYPE, 0, NULL, "Access-Control-Allow-Origin: http://localhost\r", NULL},
-	    {"DT-111 other Accept", "GET", "/sse", "Accept: application/json\n", NULL, 406, NULL, 0, NULL, NULL, NULL},
-	    {"DT-114 no query", "POST", "/messages", CONTENT, PING("1"), 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-114 another name", "POST", "/messages?session=S24", CONTENT, PING("1"), 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-114 empty", "POST", "/messages?sessionId=", CONTENT, PING("1"), 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-115 unknown", "POST", TO("dead"), CONTENT, PING("1"), 404, JSON_TYPE, -32001, NULL, NULL, NULL},
-	    {"DT-115 foreign", "POST", TO("SX"), CONTENT, PING("1"), 404, JSON_TYPE, -32001, NULL, NULL, NULL},
-	    {"DT-115 unknown, notification", "POST", TO("dead"), CONTENT, NOTE, 404, JSON_TYPE, -32001, NULL, NULL, NULL},
-	    {"DT-116 not JSON", "POST", TO("S24"), CONTENT, "{", 400, JSON_TYPE, -32700, NULL, NULL, NULL},
-	    {"DT-116 not JSON-RPC", "POST", TO("S24"), CONTENT, "{}", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-116 scalar", "POST", TO("S24"), CONTENT, "7", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-116 media type", "POST", TO("S24"), "Content-Type: text/plain\n", PING("1"), 415, NULL, 0, NULL, NULL, NULL},
-	    {"DT-117 claim", "POST", TO("S24"), CONTENT, REQUEST("1", "ping", META), 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-117 claim in a batch", "POST", TO("S24"), CONTENT, "[" REQUEST("1", "ping", META) "]", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-117 modern header", "POST", TO("S24"), CONTENT VERSION26, PING("1"), 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-118 unknown version", "POST", TO("S24"), CONTENT "MCP-Protocol-Version: x\n", PING("1"), 400, JSON_TYPE, -32000, NULL, NULL, NULL},
-	    {"DT-119 request", "POST", TO("S24"), CONTENT, PING("1"), 202, NULL, 0, NULL, NULL, NULL},
-	    {"DT-119 Accept is not looked at (L-07)", "POST", TO("S24"), CONTENT "Accept: text/html\n", PING("1"), 202, NULL, 0, NULL, NULL, NULL},
-	    {"DT-119 notification", "POST", TO("S24"), CONTENT, NOTE, 202, NULL, 0, NULL, NULL, NULL},
-	    {"DT-119 response", "POST", TO("S24"), CONTENT, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}", 202, NULL, 0, NULL, NULL, NULL},
-	    {"DT-120 not negotiated", "POST", TO("S00"), CONTENT, "[" PING("1") "]", 202, NULL, 0, NULL, NULL, NULL},
-	    {"DT-120 notifications", "POST", TO("S24"), CONTENT, "[" NOTE "]", 202, NULL, 0, NULL, NULL, NULL},
-	    {"DT-68 empty array", "POST", TO("S24"), CONTENT, "[]", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-68 initialize in an array", "POST", TO("S00"), CONTENT, "[" INIT "]", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-121 2025-06-18", "POST", TO("S06"), CONTENT, "[" PING("1") "]", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
-	    {"DT-121 2025-11-25", "POST", TO("S11"), CONTENT, "[" NOTE "]", 400, JSON_TYPE, -32600, NULL, NULL, NULL},
+	    {"DT-110 below mcp", "GET", "/acme/mcp/sse", GET_SSE, NULL, 200, SSE_TYPE, 0, NULL,
+		"data: /acme/mcp/messages?sessionId=", NULL},
+	    {"DT-110 below a mount", "GET", "/acme/sse/?x=1", GET_SSE, NULL, 200, SSE_TYPE, 0, NULL,
+		"data: /acme/messages?sessionId=", NULL},
+	    {"DT-110 a mount that looks like a host (L-05)", "GET", "//evil.example/sse", GET_SSE, NULL, 200, SSE_TYPE,
+		0, NULL, "data: /evil.example/messages?sessionId=", NULL},
+	    {"DT-110 with CORS", "GET", "/sse", "Origin: http://localhost\n", NULL, 200, SSE_TYPE, 0, NULL,
+		"Access-Control-Allow-Origin: http://localhost\r", NULL},
+	    {"DT-111 other Accept", "GET", "/sse", "Accept: application/json\n", NULL, EMPTY(406)},
+	    {"DT-114 no query", "POST", "/messages", CONTENT, PING("1"), REFUSED(400, -32600, NULL)},
+	    {"DT-114 another name", "POST", "/messages?session=S24", CONTENT, PING("1"), REFUSED(400, -32600, NULL)},
+	    {"DT-114 empty", "POST", "/messages?sessionId=", CONTENT, PING("1"), REFUSED(400, -32600, NULL)},
+	    {"DT-115 unknown", "POST", TO("dead"), CONTENT, PING("1"), REFUSED(404, -32001, NULL)},
+	    {"DT-115 foreign", "POST", TO("SX"), CONTENT, PING("1"), REFUSED(404, -32001, NULL)},
+	    {"DT-115 unknown, notification", "POST", TO("dead"), CONTENT, NOTE, REFUSED(404, -32001, NULL)},
+	    {"DT-116 not JSON", "POST", TO("S24"), CONTENT, "{", REFUSED(400, -32700, NULL)},
+	    {"DT-116 not JSON-RPC", "POST", TO("S24"), CONTENT, "{}", REFUSED(400, -32600, NULL)},
+	    {"DT-116 scalar", "POST", TO("S24"), CONTENT, "7", REFUSED(400, -32600, NULL)},
+	    {"DT-116 media type", "POST", TO("S24"), "Content-Type: text/plain\n", PING("1"), EMPTY(415)},
+	    {"DT-117 claim", "POST", TO("S24"), CONTENT, REQUEST("1", "ping", META), REFUSED(400, -32600, NULL)},
+	    {"DT-117 claim in a batch", "POST", TO("S24"), CONTENT, "[" REQUEST("1", "ping", META) "]",
+		REFUSED(400, -32600, NULL)},
+	    {"DT-117 modern header", "POST", TO("S24"), CONTENT VERSION26, PING("1"), REFUSED(400, -32600, NULL)},
+	    {"DT-118 unknown version", "POST", TO("S24"), CONTENT "MCP-Protocol-Version: x\n", PING("1"),
+		REFUSED(400, -32000, NULL)},
+	    {"DT-119 request", "POST", TO("S24"), CONTENT, PING("1"), EMPTY(202)},
+	    {"DT-119 Accept is not looked at (L-07)", "POST", TO("S24"), CONTENT "Accept: text/html\n", PING("1"),
+		EMPTY(202)},
+	    {"DT-119 notification", "POST", TO("S24"), CONTENT, NOTE, EMPTY(202)},
+	    {"DT-119 response", "POST", TO("S24"), CONTENT, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}", EMPTY(202)},
+	    {"DT-120 not negotiated", "POST", TO("S00"), CONTENT, "[" PING("1") "]", EMPTY(202)},
+	    {"DT-120 notifications", "POST", TO("S24"), CONTENT, "[" NOTE "]", EMPTY(202)},
+	    {"DT-68 empty array", "POST", TO("S24"), CONTENT, "[]", REFUSED(400, -32600, NULL)},
+	    {"DT-68 initialize in an array", "POST", TO("S00"), CONTENT, "[" INIT "]", REFUSED(400, -32600, NULL)},
+	    {"DT-121 2025-06-18", "POST", TO("S06"), CONTENT, "[" PING("1") "]", REFUSED(400, -32600, NULL)},
+	    {"DT-121 2025-11-25", "POST", TO("S11"), CONTENT, "[" NOTE "]", REFUSED(400, -32600, NULL)},
 	};
 	struct site s;
 
@@ -60,26 +68,44 @@ static void test_http(void **state)
 /* After the 202: what comes on the session's stream. */
 static void test_on_the_stream(void **state)
 {
-	static const struct { const char *name, *session, *body, *want; unsigned busy_count; } cases[] = {
+	static const struct {
+		const char *name, *session, *body, *want;
+		unsigned busy_count;
+	} cases[] = {
 	    {"DT-119 result", "S24", PING("\"p\""), "{\"jsonrpc\":\"2.0\",\"id\":\"p\",\"result\":{}}\n", 1},
-	    {"DT-119 error", "S24", REQUEST("1", "no/such", ""), "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32601,\"message\":\"Method not found: no/such\"}}\n", 1},
+	    {"DT-119 error", "S24", REQUEST("1", "no/such", ""),
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32601,\"message\":\"Method not found: "
+		"no/such\"}}\n",
+		1},
 	    {"DT-119 notification", "S24", NOTE, "", 0},
 	    {"DT-119 log, then result", "S24", REQUEST("1", "tools/call", "\"name\":\"progress\""),
-		"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"warning\",\"data\":\"line\\nbreak\"}}\n"
-		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"done\"}]}}\n", 1},
+		"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/"
+		"message\",\"params\":{\"level\":\"warning\",\"data\":\"line\\nbreak\"}}\n"
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"done\"}]}}\n",
+		1},
 	    {"DT-119 silence opens no stream", "S24", REQUEST("1", "tools/call", "\"name\":\"slow\""),
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"slow\"}]}}\n", 1},
 	    {"DT-120 one by one", "S24", "[" PING("1") "," NOTE "," PING("2") "]",
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n", 1},
 	    {"DT-122 request before initialize", "S00", REQUEST("9", "tools/list", ""),
-		"{\"jsonrpc\":\"2.0\",\"id\":9,\"error\":{\"code\":-32000,\"message\":\"Bad Request: this stream has no session yet: initialize comes first\"}}\n", 1},
+		"{\"jsonrpc\":\"2.0\",\"id\":9,\"error\":{\"code\":-32000,\"message\":\"Bad Request: this stream has "
+		"no session yet: initialize comes first\"}}\n",
+		1},
 	    {"DT-122 ping before initialize", "S00", PING("9"), "{\"jsonrpc\":\"2.0\",\"id\":9,\"result\":{}}\n", 1},
 	    {"K-07 cancelled", "S24", REQUEST("1", "tools/call", "\"name\":\"cancelled\""), "", 1},
-	    {"initialize", "S00", INIT, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"protocolVersion\":\"2024-11-05\","
-		"\"capabilities\":{\"tools\":{},\"logging\":{}},\"serverInfo\":{\"name\":\"test\",\"version\":\"1\"}}}\n", 1},
-	    {"initialize again", "S24", INIT, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32600,\"message\":\"Invalid Request: this session is initialized already\"}}\n", 1},
+	    {"initialize", "S00", INIT,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"protocolVersion\":\"2024-11-05\","
+		"\"capabilities\":{\"tools\":{},\"logging\":{}},\"serverInfo\":{\"name\":\"test\",\"version\":\"1\"}}}"
+		"\n",
+		1},
+	    {"initialize again", "S24", INIT,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32600,\"message\":\"Invalid Request: this session "
+		"is initialized already\"}}\n",
+		1},
 	    {"initialize, malformed", "S00", REQUEST("1", "initialize", ""),
-		"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32602,\"message\":\"Invalid params: protocolVersion must be a string\"}}\n", 1},
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32602,\"message\":\"Invalid params: "
+		"protocolVersion must be a string\"}}\n",
+		1},
 	};
 
 	(void)state;
@@ -152,7 +178,8 @@ static void test_whole(void **state)
 	assert_int_equal(a.status, 202);
 	site_answer_release(&a);
 	assert_int_equal(stream->events_count, 1);
-	site_ask(&s, "POST", where, CONTENT, REQUEST("2", "tools/call", "\"name\":\"echo\",\"arguments\":{\"text\":\"x\"}"), &a);
+	site_ask(&s, "POST", where, CONTENT,
+	    REQUEST("2", "tools/call", "\"name\":\"echo\",\"arguments\":{\"text\":\"x\"}"), &a);
 	assert_int_equal(a.status, 202);
 	assert_int_equal(stream->events_count, 2);
 	assert_non_null(strstr(stream->events.data, "\"structuredContent\":{\"text\":\"x\"}"));
@@ -163,7 +190,11 @@ static void test_whole(void **state)
 /* A stream that can't be had leaves no session behind. */
 static void test_get_fails(void **state)
 {
-	static const struct { enum fake_op op; enum err_code code; int status; } cases[] = {
+	static const struct {
+		enum fake_op op;
+		enum err_code code;
+		int status;
+	} cases[] = {
 	    {FAKE_SESSION_PUT, ERR_BROKER, 503},
 	    {FAKE_SESSION_PUT, ERR_LIMIT, 503},
 	    {FAKE_ATTACH, ERR_LIMIT, 503},

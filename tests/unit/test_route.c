@@ -91,7 +91,9 @@ static void test_long_path(void **state)
 
 static void test_query(void **state)
 {
-	static const struct { const char *name, *query, *want; } cases[] = {
+	static const struct {
+		const char *name, *query, *want;
+	} cases[] = {
 	    {"alone", "sessionId=abc", "abc"},
 	    {"second", "x=1&sessionId=abc&y=2", "abc"},
 	    {"first of two", "sessionId=a&sessionId=b", "a"},

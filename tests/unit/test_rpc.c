@@ -12,18 +12,21 @@ static void test_read(void **state)
 {
 	static const struct {
 		const char *name, *text;
-		int kind;	/* enum rpc_kind, or -1: refused */
+		int kind;       /* enum rpc_kind, or -1: refused */
 		const char *id; /* also of what is refused, when it could be read */
 	} cases[] = {
 	    {"request", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\"}", RPC_REQUEST, "1"},
 	    {"request with params", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":{}}", RPC_REQUEST, "1"},
-	    {"members in any order", "{\"params\":{},\"method\":\"a\",\"id\":\"x\",\"jsonrpc\":\"2.0\"}", RPC_REQUEST, "\"x\""},
-	    {"unknown members are ignored", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"x\":[1]}", RPC_REQUEST, "1"},
+	    {"members in any order", "{\"params\":{},\"method\":\"a\",\"id\":\"x\",\"jsonrpc\":\"2.0\"}", RPC_REQUEST,
+		"\"x\""},
+	    {"unknown members are ignored", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"x\":[1]}", RPC_REQUEST,
+		"1"},
 	    {"notification", "{\"jsonrpc\":\"2.0\",\"method\":\"a\"}", RPC_NOTIFICATION, ""},
 	    {"result", "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}", RPC_RESPONSE, "1"},
 	    {"error", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-1,\"message\":\"m\"}}", RPC_RESPONSE, "1"},
 	    {"error without id", "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-1,\"message\":\"m\"}}", RPC_RESPONSE, ""},
-	    {"error with data", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-1,\"message\":\"m\",\"data\":[]}}", RPC_RESPONSE, "1"},
+	    {"error with data", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-1,\"message\":\"m\",\"data\":[]}}",
+		RPC_RESPONSE, "1"},
 	    {"DT-09 string", "\"a\"", -1, ""},
 	    {"DT-09 number", "7", -1, ""},
 	    {"DT-09 true", "true", -1, ""},
@@ -43,17 +46,21 @@ static void test_read(void **state)
 	    {"DT-09 params a string", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":\"x\"}", -1, "1"},
 	    {"DT-09 params null", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":null}", -1, "1"},
 	    {"DT-09 params of a notification an array", "{\"jsonrpc\":\"2.0\",\"method\":\"a\",\"params\":[]}", -1, ""},
-	    {"DT-09 result and error", "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{},\"error\":{\"code\":1,\"message\":\"\"}}", -1, "1"},
+	    {"DT-09 result and error",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{},\"error\":{\"code\":1,\"message\":\"\"}}", -1, "1"},
 	    {"DT-09 method and result", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"result\":{}}", -1, "1"},
-	    {"DT-09 method and error", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"error\":{\"code\":1,\"message\":\"\"}}", -1, "1"},
+	    {"DT-09 method and error",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"error\":{\"code\":1,\"message\":\"\"}}", -1, "1"},
 	    {"DT-09 nothing recognisable", "{\"jsonrpc\":\"2.0\",\"id\":1}", -1, "1"},
 	    {"DT-64 result without id", "{\"jsonrpc\":\"2.0\",\"result\":{}}", -1, ""},
 	    {"DT-64 result not an object", "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":7}", -1, "1"},
 	    {"DT-64 result null", "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":null}", -1, "1"},
 	    {"DT-64 error not an object", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":\"x\"}", -1, "1"},
 	    {"DT-64 error without code", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"message\":\"m\"}}", -1, "1"},
-	    {"DT-64 error code a string", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":\"1\",\"message\":\"m\"}}", -1, "1"},
-	    {"DT-64 error code a fraction", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":1.5,\"message\":\"m\"}}", -1, "1"},
+	    {"DT-64 error code a string", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":\"1\",\"message\":\"m\"}}",
+		-1, "1"},
+	    {"DT-64 error code a fraction", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":1.5,\"message\":\"m\"}}",
+		-1, "1"},
 	    {"DT-64 error without message", "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":1}}", -1, "1"},
 	};
 
@@ -79,7 +86,10 @@ static void test_read(void **state)
 
 static void test_read_meta(void **state)
 {
-	static const struct { const char *name, *params; bool has_meta; } cases[] = {
+	static const struct {
+		const char *name, *params;
+		bool has_meta;
+	} cases[] = {
 	    {"object", "{\"_meta\":{}}", true},
 	    {"absent", "{}", false},
 	    {"null", "{\"_meta\":null}", false},
@@ -93,7 +103,8 @@ static void test_read_meta(void **state)
 		struct rpc rpc;
 		char text[256];
 
-		snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m/n\",\"params\":%s}", cases[i].params);
+		snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m/n\",\"params\":%s}",
+		    cases[i].params);
 		msg = jx_parse(slice_str(text), 64, &err);
 		assert_int_equal(rpc_read(msg, &rpc, &err), 0);
 		assert_true(slice_is(rpc.method, "m/n"));
@@ -107,7 +118,9 @@ static void test_read_meta(void **state)
 /* J-05: an answer carries the id as it came, also beyond what a double holds. */
 static void test_id_text(void **state)
 {
-	static const struct { const char *name, *json, *want; } cases[] = {
+	static const struct {
+		const char *name, *json, *want;
+	} cases[] = {
 	    {"zero", "0", "0"},
 	    {"negative", "-1", "-1"},
 	    {"53 bits and one", "9007199254740993", "9007199254740993"},
@@ -164,14 +177,21 @@ static void test_id_length(void **state)
 
 static void test_put_error(void **state)
 {
-	static const struct { const char *name, *id; struct err err; const char *data, *want; } cases[] = {
+	static const struct {
+		const char *name, *id;
+		struct err err;
+		const char *data, *want;
+	} cases[] = {
 	    {"peer's mistake, with what", "7", {ERR_PARAMS, 0, "no \"x\""}, NULL,
-		"{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-32602,\"message\":\"Invalid params: no \\\"x\\\"\"}}"},
-	    {"no id", "", {ERR_PARSE, 0, ""}, NULL, "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32700,\"message\":\"Parse error\"}}"},
+		"{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-32602,\"message\":\"Invalid params: no "
+		"\\\"x\\\"\"}}"},
+	    {"no id", "", {ERR_PARSE, 0, ""}, NULL,
+		"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32700,\"message\":\"Parse error\"}}"},
 	    {"ours stays ours", "\"a\"", {ERR_SYS, 2, "open /secret: No such file"}, NULL,
 		"{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"error\":{\"code\":-32603,\"message\":\"Internal error\"}}"},
 	    {"data", "1", {ERR_VERSION, 0, ""}, "{\"a\":[1]}",
-		"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32022,\"message\":\"Unsupported protocol version\",\"data\":{\"a\":[1]}}}"},
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32022,\"message\":\"Unsupported protocol "
+		"version\",\"data\":{\"a\":[1]}}}"},
 	};
 	struct buf out;
 

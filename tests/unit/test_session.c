@@ -8,16 +8,24 @@
 
 static void test_round_trip(void **state)
 {
-	static const struct { const char *name; bool initialized; enum revision revision; int level; const char *capabilities; } cases[] = {
+	static const struct {
+		const char *name;
+		bool initialized;
+		enum revision revision;
+		int level;
+		const char *capabilities;
+	} cases[] = {
 	    {"before initialize", false, REV_2024_11, MCP_LEVEL_INFO, NULL},
 	    {"oldest", true, REV_2024_11, MCP_LEVEL_DEBUG, "{}"},
 	    {"newest", true, REV_2025_11, MCP_LEVEL_EMERGENCY, "{\"roots\":{\"listChanged\":true},\"sampling\":{}}"},
-	    {"numbers and odd names", true, REV_2025_06, MCP_LEVEL_INFO, "{\"experimental\":{\"a\\\"b\":[1.50,12345678901234567890,null]}}"},
+	    {"numbers and odd names", true, REV_2025_06, MCP_LEVEL_INFO,
+		"{\"experimental\":{\"a\\\"b\":[1.50,12345678901234567890,null]}}"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		struct session in = {.initialized = cases[i].initialized, .revision = cases[i].revision, .log_level = cases[i].level};
+		struct session in = {
+		    .initialized = cases[i].initialized, .revision = cases[i].revision, .log_level = cases[i].level};
 		struct session out;
 		struct err err = {0};
 		struct buf first, second;
@@ -30,7 +38,8 @@ static void test_round_trip(void **state)
 		if (session_read(buf_slice(&first), &out, &err))
 			fail_msg("%s: %s", cases[i].name, err.msg);
 		if (out.initialized != in.initialized || out.revision != in.revision || out.log_level != in.log_level)
-			fail_msg("%s: got %d, revision %d, level %d", cases[i].name, out.initialized, out.revision, out.log_level);
+			fail_msg("%s: got %d, revision %d, level %d", cases[i].name, out.initialized, out.revision,
+			    out.log_level);
 		session_put(&out, &second);
 		if (!slice_eq(buf_slice(&first), buf_slice(&second)))
 			fail_msg("%s: %s became %s", cases[i].name, first.data, second.data);
@@ -44,13 +53,18 @@ static void test_round_trip(void **state)
 
 static void test_broken(void **state)
 {
-	static const struct { const char *name; struct slice blob; bool ok, initialized; } cases[] = {
+	static const struct {
+		const char *name;
+		struct slice blob;
+		bool ok, initialized;
+	} cases[] = {
 	    {"empty", TEXT(""), false, false},
 	    {"not JSON", TEXT("{\"revision\":"), false, false},
 	    {"scalar", TEXT("7"), false, false},
 	    {"array", TEXT("[]"), false, false},
 	    {"unknown revision", TEXT("{\"revision\":\"2099-01-01\"}"), false, false},
-	    {"level out of range", TEXT("{\"revision\":\"2025-11-25\",\"logLevel\":99,\"capabilities\":{}}"), false, false},
+	    {"level out of range", TEXT("{\"revision\":\"2025-11-25\",\"logLevel\":99,\"capabilities\":{}}"), false,
+		false},
 	    {"level missing", TEXT("{\"revision\":\"2025-11-25\",\"capabilities\":{}}"), false, false},
 	    {"before initialize", TEXT("{}"), true, false},
 	    {"sound", TEXT("{\"revision\":\"2025-11-25\",\"logLevel\":1,\"capabilities\":{}}"), true, true},
