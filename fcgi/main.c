@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,17 +81,34 @@ static int serve(void *arg, int listen_fd)
 	return EXIT_SUCCESS;
 }
 
+/* A web server may kill its CGI process once it has the answer (lighttpd does), while the call of a 202, or of a stream that the
+ * broker has, goes on. So a child does the work, and the process that the web server knows lasts until that has answered. */
 static int serve_cgi(struct worker *w)
 {
 	struct req_cgi req;
+	int over[2], fds = pipe2(over, O_CLOEXEC);
+	pid_t pid = fds == 0 ? fork() : -1;
+	char ignored;
 
+	if (pid > 0) {
+		close(over[1]);
+		close(STDIN_FILENO);
+		close(STDOUT_FILENO); /* its end is the child's to decide */
+		while (read(over[0], &ignored, 1) == -1 && errno == EINTR)
+			;
+		return EXIT_SUCCESS;
+	}
+	if (pid == 0) {
+		close(over[0]);
+		setsid();
+	}
 	signal(SIGPIPE, SIG_IGN);
 	w->link = link_new(&w->cfg);
 	if (!w->link) {
 		LOG(ERROR, "worker.failed", "why=\"out of memory\"");
 		return EXIT_FAILURE;
 	}
-	req_cgi_init(&req, environ);
+	req_cgi_init(&req, environ, pid == 0 ? over[1] : -1);
 	worker_serve(w, &req.base, NULL, NULL);
 	return EXIT_SUCCESS;
 }

@@ -43,15 +43,18 @@ static int write_all(struct slice s, struct err *err)
 }
 
 /* Descriptors 0 and 1 stay taken, by /dev/null, so that no later open() becomes somebody's standard stream. */
-static void let_go(void)
+static void let_go(struct req_cgi *r)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (null < 0)
-		return;
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	close(null);
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		close(null);
+	}
+	if (r->over_fd >= 0)
+		close(r->over_fd);
+	r->over_fd = -1;
 }
 
 static int cgi_reply(struct req *req, struct slice head, struct slice body, struct err *err)
@@ -63,7 +66,7 @@ static int cgi_reply(struct req *req, struct slice head, struct slice body, stru
 	if (ret == 0)
 		ret = write_all(body, err);
 	req->env = NULL;
-	let_go(); /* the web server waits for the end of descriptor 1, not for our exit */
+	let_go(R(req)); /* the web server waits for the end of descriptor 1, not for our exit */
 	return ret;
 }
 
@@ -79,17 +82,16 @@ static int cgi_fd(struct req *req, enum link_kind *kind, uint16_t *request_id)
 
 static void cgi_detach(struct req *req)
 {
-	(void)req;
-	let_go();
+	let_go(R(req));
 }
 
 static const struct req_ops cgi_ops = {cgi_read, cgi_reply, cgi_fd, cgi_detach};
 
-void req_cgi_init(struct req_cgi *r, char **env)
+void req_cgi_init(struct req_cgi *r, char **env, int over_fd)
 {
 	const char *len;
 
-	*r = (struct req_cgi){.base = {&cgi_ops, env}};
+	*r = (struct req_cgi){.base = {&cgi_ops, env}, .over_fd = over_fd};
 	len = req_env(&r->base, "CONTENT_LENGTH");
 	r->body_left = len ? strtoul(len, NULL, 10) : 0;
 }

@@ -7,8 +7,10 @@
 struct req_cgi {
 	struct req base;
 	size_t body_left; /* bytes of CONTENT_LENGTH not read yet: a CGI body has no other end */
+	int over_fd;	  /* owned; closed when the web server has its answer, or the broker its connection */
 };
 
-void req_cgi_init(struct req_cgi *r, char **env); /* env is borrowed */
+/* env is borrowed. over_fd as above, -1 for none. */
+void req_cgi_init(struct req_cgi *r, char **env, int over_fd);
 
 #endif
