@@ -181,8 +181,8 @@ static void take_adopt(struct ctl *c, const struct link_header *h, struct slice 
 	}
 	if (how.cursor == LINK_CURSOR_UNDELIVERED)
 		how.cursor = s->delivered_seq;
-	if (how.cursor > s->last_seq)
-		how.cursor = s->last_seq;
+	if (how.cursor > s->ready_seq)
+		how.cursor = s->ready_seq;
 	if (how.cursor + 1 < s->first_seq) { /* what ATTACH promised was forgotten since: never a silent skip */
 		conn_refuse(b, fd, &how, false);
 		return;

@@ -464,7 +464,7 @@ unsigned stream_find_event_id(struct session *session, struct slice id, struct s
 	if (!cut_number(&id, &handle) || !cut_number(&id, &epoch) || !cut_number(&id, &n) || id.len > 0)
 		return LINK_NACK_GAP;
 	s = epoch == b->store->epoch ? stream_find(b, handle) : NULL;
-	if (!s || s->session != session || n > s->last_seq || n + 1 < s->first_seq)
+	if (!s || s->session != session || n > s->ready_seq || n + 1 < s->first_seq)
 		return LINK_NACK_GAP;
 	if (s->state == STREAM_FINISHED && n == s->last_seq)
 		return LINK_NACK_DELIVERED;

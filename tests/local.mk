@@ -26,6 +26,7 @@ SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_li
 if HAVE_CMOCKA
 check_PROGRAMS += %D%/fault/test_handoff
 check_PROGRAMS += %D%/unit/test_broker
+check_PROGRAMS += %D%/unit/test_broker_no_memory
 check_PROGRAMS += %D%/unit/test_record
 check_PROGRAMS += %D%/unit/test_store
 check_PROGRAMS += %D%/unit/test_stream
@@ -49,6 +50,7 @@ check_PROGRAMS += %D%/unit/test_session
 check_PROGRAMS += %D%/unit/test_toolset
 TESTS += %D%/fault/test_handoff
 TESTS += %D%/unit/test_broker
+TESTS += %D%/unit/test_broker_no_memory
 TESTS += %D%/unit/test_record
 TESTS += %D%/unit/test_store
 TESTS += %D%/unit/test_stream
@@ -75,6 +77,8 @@ endif
 %C%_fault_test_handoff_LDADD = $(UNIT_LIBS)
 %C%_unit_test_broker_SOURCES = %D%/unit/test_broker.c %D%/lib/fake_worker.c %D%/lib/fake_worker.h %D%/lib/unit.h
 %C%_unit_test_broker_LDADD = libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+%C%_unit_test_broker_no_memory_SOURCES = %D%/unit/test_broker_no_memory.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/unit.h
+%C%_unit_test_broker_no_memory_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_record_SOURCES = %D%/unit/test_record.c %D%/lib/unit.h
 %C%_unit_test_record_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_store_SOURCES = %D%/unit/test_store.c %D%/lib/unit.h

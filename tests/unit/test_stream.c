@@ -207,6 +207,9 @@ static void event_ids(void **state)
 	stream_delivered(s, 3);
 	for (int i = 0; i < 8; i++) /* pushes out 1 and, of the 10, as many as needed */
 		append(s, "0123456789", true, true);
+	stream_put_event_id(s, 11, id); /* in the log, but nobody can have been sent it */
+	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), LINK_NACK_GAP);
+	stream_commit(s, 4, 11, 0);
 	assert_int_equal(s->first_seq, 2);
 	stream_put_event_id(s, 0, id);
 	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), LINK_NACK_GAP);

@@ -1,0 +1,182 @@
+/* A conversation with the broker's objects in which each allocation fails in turn, alone and with all that follow: every
+ * question has an answer, a connection that was taken is closed, and nothing leaks. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/bus.h"
+#include "broker/conn.h"
+#include "broker/ctl.h"
+#include "broker/handle.h"
+#include "broker/session.h"
+#include "broker/stream.h"
+#include "tests/lib/mem_fault.h"
+#include "tests/lib/unit.h"
+#include "common/banned.h"
+
+#define DONE_AFTER 400 /* a conversation has far fewer allocations */
+
+static uint64_t answered_seq, answered_stream;
+static unsigned char answered_type;
+
+void bus_send(struct producer *p, const struct link_header *h, struct slice body)
+{
+	(void)p, (void)body;
+	if (h->type != LINK_ACK && h->type != LINK_NACK)
+		return;
+	answered_seq = h->corr;
+	answered_type = h->type;
+	answered_stream = h->stream;
+}
+
+void bus_forget(struct producer *p)
+{
+	(void)p;
+}
+
+void ctl_close(struct ctl *c, const char *why)
+{
+	(void)c, (void)why;
+}
+
+static bool turn(void *arg)
+{
+	struct broker *b = arg;
+
+	return b->store->reap(b->store);
+}
+
+static void run(struct broker *b)
+{
+	for (int i = 0; i < 8; i++)
+		uv_run(&b->loop.uv, UV_RUN_NOWAIT);
+}
+
+/* Asks until it is not BUSY, as a worker does; gives up, as it does too. True: ACK. Only the body is the test's memory. */
+static bool ask(struct producer *p, struct link_header h, const char *key, struct slice body)
+{
+	static uint64_t seq;
+
+	h.version = LINK_VERSION;
+	h.producer = p->id;
+	h.body_len = (uint32_t)body.len;
+	h.flags |= LINK_WANT_ACK;
+	h.seq = ++seq;
+	answered_seq = 0;
+	for (int tries = 0; tries < 3; tries++) { /* an answer that found no memory is asked for again */
+		handle_message(p, &h, slice_str(key), body);
+		run(p->broker);
+		if (answered_seq == h.seq)
+			return answered_type == LINK_ACK;
+	}
+	return false;
+}
+
+#define U32(n) n "\0\0\0"
+static const struct slice put_body = TEXT("\0\0\0\0\0\0\0\0" U32("\0") "\0" U32("\1") "a" U32("\2") "{}");
+static const struct slice call_body = TEXT(U32("\1") "a" "\0" "\1\0" U32("\1") "1" U32("\4") "will");
+static const struct slice open_body = TEXT("\0" "\0\0");
+static const struct slice modern_body = TEXT("\1" "\1\0" U32("\1") "2" U32("\4") "will");
+static const struct slice attach_body = TEXT(U32("\1") "a" U32("\0"));
+static const struct slice event_body = TEXT(U32("\5") "event");
+
+/* The web server's end of a connection for stream, which the broker has then taken. */
+static int adopt(struct broker *b, uint64_t handle)
+{
+	struct stream *s = stream_find(b, handle);
+	struct conn_how how = {LINK_KIND_FCGI, 1, 0, 100};
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_true(broker_fd_take(b, 1));
+	if (s)
+		conn_new(s, pair[0], &how, SLICE("head\r\n\r\n"));
+	else
+		conn_refuse(b, pair[0], &how, true);
+	return pair[1];
+}
+
+static void expect_close(int fd)
+{
+	char bytes[4096];
+	ssize_t n;
+
+	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+		;
+	assert_int_equal(n, 0);
+	close(fd);
+}
+
+static void converse(struct broker *b)
+{
+	static int ctl;
+	struct producer *p = producer_new(b, 42, (struct ctl *)(void *)&ctl, 1);
+	uint64_t stream = 0, modern = 0, own = 0;
+	int fds[3];
+
+	if (!p)
+		return;
+	ask(p, (struct link_header){.type = LINK_SESSION_PUT}, "s", put_body);
+	if (ask(p, (struct link_header){.type = LINK_CALL_BEGIN}, "s", call_body) &&
+	    ask(p, (struct link_header){.type = LINK_OPEN_STREAM, .corr = answered_seq}, "s", open_body))
+		stream = answered_stream;
+	if (ask(p, (struct link_header){.type = LINK_OPEN_STREAM}, "", modern_body))
+		modern = answered_stream;
+	if (ask(p, (struct link_header){.type = LINK_ATTACH}, "s", attach_body))
+		own = answered_stream;
+	fds[0] = adopt(b, stream);
+	fds[1] = adopt(b, modern);
+	fds[2] = adopt(b, own);
+	ask(p, (struct link_header){.type = LINK_APPEND, .stream = stream, .count = 1}, "", event_body);
+	ask(p, (struct link_header){.type = LINK_APPEND, .stream = own, .count = 1}, "", event_body);
+	producer_close(p); /* wills */
+	run(b);
+	while (b->sessions.count > 0)
+		session_close(TABLE_OF(table_any(&b->sessions), struct session, node), "test");
+	run(b);
+	while (b->conns)
+		conn_close(b->conns, "test");
+	run(b);
+	for (size_t i = 0; i < 3; i++)
+		expect_close(fds[i]);
+	assert_int_equal(b->fd_used, 0);
+}
+
+static void each_allocation_fails_in_turn(void **state)
+{
+	static const long counts[] = {1, 1000000};
+	struct cfg cfg;
+	bool reached = true;
+
+	(void)state;
+	assert_int_equal(cfg_init(&cfg, NULL), 0);
+	cfg.link_window = 64;
+	for (size_t i = 0; i < COUNT_OF(counts); i++) {
+		reached = true;
+		for (long nth = 0; reached; nth++) {
+			long live = mem_fault_live();
+			struct broker b;
+
+			assert_true(nth < DONE_AFTER);
+			mem_fault_at(nth, counts[i]);
+			if (broker_init(&b, &cfg, turn, &b, NULL) == 0) {
+				b.fd_max = 100;
+				converse(&b);
+				broker_release(&b);
+			}
+			reached = mem_fault_end();
+			if (mem_fault_live() != live)
+				fail_msg("allocation %ld: %ld leaked", nth, mem_fault_live() - live);
+		}
+	}
+	cfg_release(&cfg);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(each_allocation_fails_in_turn)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
