@@ -25,6 +25,7 @@ UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(CMO
 SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_link.h %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 if HAVE_CMOCKA
 check_PROGRAMS += %D%/fault/test_handoff
+check_PROGRAMS += %D%/fault/test_tools
 check_PROGRAMS += %D%/unit/test_broker
 check_PROGRAMS += %D%/unit/test_broker_no_memory
 check_PROGRAMS += %D%/unit/test_record
@@ -49,6 +50,7 @@ check_PROGRAMS += %D%/unit/test_schema_suite
 check_PROGRAMS += %D%/unit/test_session
 check_PROGRAMS += %D%/unit/test_toolset
 TESTS += %D%/fault/test_handoff
+TESTS += %D%/fault/test_tools
 TESTS += %D%/unit/test_broker
 TESTS += %D%/unit/test_broker_no_memory
 TESTS += %D%/unit/test_record
@@ -73,6 +75,9 @@ TESTS += %D%/unit/test_schema_suite
 TESTS += %D%/unit/test_session
 TESTS += %D%/unit/test_toolset
 endif
+%C%_fault_test_tools_SOURCES = %D%/fault/test_tools.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/toolfile.c \
+	%D%/lib/toolfile.h %D%/lib/fake_call.c %D%/lib/fake_call.h
+%C%_fault_test_tools_LDADD = $(UNIT_LIBS)
 %C%_fault_test_handoff_SOURCES = %D%/fault/test_handoff.c %D%/lib/unit.h
 %C%_fault_test_handoff_LDADD = $(UNIT_LIBS)
 %C%_unit_test_broker_SOURCES = %D%/unit/test_broker.c %D%/lib/fake_worker.c %D%/lib/fake_worker.h %D%/lib/unit.h
