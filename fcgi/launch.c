@@ -28,13 +28,13 @@
 
 struct job {
 	pid_t pid;
-	int leash;	/* -1: closed, the group was killed, the leader is still to be reaped */
+	int leash;      /* -1: closed, the group was killed, the leader is still to be reaped */
 	bool is_exited; /* and reported */
 };
 
 struct launch {
-	struct job *jobs;    /* owned */
-	struct pollfd *fds;  /* owned; 2 more than jobs_max */
+	struct job *jobs;   /* owned */
+	struct pollfd *fds; /* owned; 2 more than jobs_max */
 	size_t jobs_count, jobs_max;
 	int signals;
 	pid_t pid;
@@ -187,7 +187,7 @@ static bool serve_request(struct launch *l)
 	} control;
 	struct iovec part = {packet, sizeof(packet)};
 	struct msghdr msg = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
 	struct request r = {0};
 	ssize_t len = recvmsg(LAUNCH_FD, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	size_t count, keep = 0;
@@ -296,7 +296,8 @@ int main(void)
 	fcntl(LAUNCH_FD, F_SETFD, FD_CLOEXEC);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
-	/* It ends when its worker does, which may have calls to finish: signals to a whole group of processes are not ours. */
+	/* It ends when its worker does, which may have calls to finish: signals to a whole group of processes are not
+	 * ours. */
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGHUP);

@@ -1,8 +1,8 @@
 /* fcgi/launch.h - what a worker process and its mcp-launch say to each other.
  *
- * mcp-launch is started with one end of a SOCK_SEQPACKET socketpair as descriptor LAUNCH_FD. A packet there asks for one
- * program: struct launch_head, then NUL-terminated strings: the directory to run in, argv, the environment. It carries
- * LAUNCH_FD_COUNT descriptors in the order of enum launch_fd. The first is the job's leash, one end of another
+ * mcp-launch is started with one end of a SOCK_SEQPACKET socketpair as descriptor LAUNCH_FD. A packet there asks for
+ * one program: struct launch_head, then NUL-terminated strings: the directory to run in, argv, the environment. It
+ * carries LAUNCH_FD_COUNT descriptors in the order of enum launch_fd. The first is the job's leash, one end of another
  * SOCK_SEQPACKET socketpair: on it comes one struct launch_report, and when the worker closes its end (it is done, or
  * dead) the program's whole process group is killed. Both ends are of one build and one machine: numbers stand as they
  * are in memory. */
@@ -11,8 +11,8 @@
 
 #include <stdint.h>
 
-#define LAUNCH_FD	 3
-#define LAUNCH_MAGIC	 0x6d63704cu
+#define LAUNCH_FD        3
+#define LAUNCH_MAGIC     0x6d63704cu
 #define LAUNCH_MAX_BYTES 131072 /* of a packet: less than the default of SO_SNDBUF, which one packet must fit */
 
 enum launch_fd { LAUNCH_LEASH, LAUNCH_STDIN, LAUNCH_STDOUT, LAUNCH_STDERR, LAUNCH_MESSAGES, LAUNCH_FD_COUNT };
@@ -20,15 +20,15 @@ enum launch_fd { LAUNCH_LEASH, LAUNCH_STDIN, LAUNCH_STDOUT, LAUNCH_STDERR, LAUNC
 struct launch_head {
 	uint32_t magic;
 	uint32_t argc, envc;
-	uint32_t cpu_s;	       /* RLIMIT_CPU; 0: as mcp-launch has it */
+	uint32_t cpu_s;        /* RLIMIT_CPU; 0: as mcp-launch has it */
 	uint64_t memory_bytes; /* RLIMIT_AS; 0: the same */
 };
 
 enum launch_event {
 	LAUNCH_NO_FORK, /* value: errno */
-	LAUNCH_NO_CWD,	/* value: errno */
+	LAUNCH_NO_CWD,  /* value: errno */
 	LAUNCH_NO_EXEC, /* value: errno */
-	LAUNCH_EXITED,	/* value: as waitpid() has it */
+	LAUNCH_EXITED,  /* value: as waitpid() has it */
 };
 
 struct launch_report {

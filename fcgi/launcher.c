@@ -51,7 +51,7 @@ static char *find_program(const struct cfg *cfg)
  * process stdin and stdout are the request's connection. */
 static int spawn(const char *path, int sock, pid_t *pid)
 {
-	char *const argv[] = {(char *)(uintptr_t)"mcp-launch", NULL}, *const env[] = {NULL};
+	char *const argv[] = {(char *)(uintptr_t) "mcp-launch", NULL}, *const env[] = {NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none, all;
@@ -156,7 +156,7 @@ static int send_packet(const struct buf *packet, const int *fds)
 	} control = {{0}};
 	struct iovec part = {packet->data, packet->len};
 	struct msghdr msg = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	ssize_t sent;
 

@@ -31,11 +31,11 @@ static int echo(const struct call *call, json_object *args, json_object **result
 }
 
 static const struct builtin builtins[] = {
-	{"echo",
-	    "{\"title\":\"Echo\",\"description\":\"Answers with the text that it is given.\","
-	    "\"input\":{\"text\":{\"type\":\"string\",\"description\":\"The text to answer with\"}},"
-	    "\"annotations\":{\"readOnlyHint\":true,\"openWorldHint\":false}}",
-	    echo},
+    {"echo",
+	"{\"title\":\"Echo\",\"description\":\"Answers with the text that it is given.\","
+	"\"input\":{\"text\":{\"type\":\"string\",\"description\":\"The text to answer with\"}},"
+	"\"annotations\":{\"readOnlyHint\":true,\"openWorldHint\":false}}",
+	echo},
 };
 
 static const struct builtin *find(json_object *def)
@@ -80,8 +80,8 @@ static void tool_release(struct tool *tool)
 	tool->priv = NULL;
 }
 
-static int call_tool(struct call *call, const struct tool *tool, json_object *args, json_object **result,
-    struct err *err)
+static int call_tool(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	const struct builtin *builtin = tool->priv;
 
@@ -91,10 +91,10 @@ static int call_tool(struct call *call, const struct tool *tool, json_object *ar
 static const char *const members[] = {NULL};
 
 const struct provider provider_builtin = {
-	.name = "builtin",
-	.members = members,
-	.defaults = defaults,
-	.tool_init = tool_init,
-	.tool_release = tool_release,
-	.call = call_tool,
+    .name = "builtin",
+    .members = members,
+    .defaults = defaults,
+    .tool_init = tool_init,
+    .tool_release = tool_release,
+    .call = call_tool,
 };

@@ -42,13 +42,13 @@
 #include "fcgi/result.h"
 #include "common/banned.h"
 
-#define SCALAR_MAX_BYTES  4096	/* of an argument in the environment or on the command line */
+#define SCALAR_MAX_BYTES  4096  /* of an argument in the environment or on the command line */
 #define MESSAGE_MAX_BYTES 65536 /* of a line on descriptor 3 */
 #define MESSAGE_DEPTH_MAX 64
-#define LOG_LINE_MAX	  400 /* bytes of a line of stderr that are logged */
-#define READ_BYTES	  65536
-#define WHY_MAX		  2000
-#define PATH_DEFAULT	  "/usr/local/bin:/usr/bin:/bin"
+#define LOG_LINE_MAX      400 /* bytes of a line of stderr that are logged */
+#define READ_BYTES        65536
+#define WHY_MAX           2000
+#define PATH_DEFAULT      "/usr/local/bin:/usr/bin:/bin"
 
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_RESULT, OUTPUT__COUNT };
 static const char *const output_names[] = {"text", "json", "result"};
@@ -63,9 +63,9 @@ struct def_value {
 };
 
 struct exec {
-	struct strings words; /* templates; the first is the program's path */
-	struct strings env;   /* "NAME=VALUE" */
-	char *cwd;	      /* owned */
+	struct strings words;       /* templates; the first is the program's path */
+	struct strings env;         /* "NAME=VALUE" */
+	char *cwd;                  /* owned */
 	struct def_value *defaults; /* owned */
 	size_t defaults_count;
 	enum output output;
@@ -175,8 +175,8 @@ static char *find_program(const char *name, const char *dir)
 	return NULL;
 }
 
-/* What stands at word[*at]: a placeholder (1, *name is its name), or plain text of at least one byte (0, *name is that).
- * -1: a { that is neither. Moves *at past it. */
+/* What stands at word[*at]: a placeholder (1, *name is its name), or plain text of at least one byte (0, *name is
+ * that). -1: a { that is neither. Moves *at past it. */
 static int next_part(const char *word, size_t *at, struct slice *name)
 {
 	const char *p = word + *at, *end;
@@ -210,7 +210,8 @@ static int check_word(const struct tool *tool, const char *word, size_t index, s
 	while (word[at]) {
 		kind = next_part(word, &at, &part);
 		if (kind == -1)
-			return complain(cfg, pointer, member, "a { begins a placeholder, as in {path}; a plain { is written {{");
+			return complain(
+			    cfg, pointer, member, "a { begins a placeholder, as in {path}; a plain { is written {{");
 		if (kind == 1 && index == 0)
 			return complain(cfg, pointer, member, "the program itself takes no {placeholder}");
 		if (kind == 1 && !schema_allows_member(tool->input, part))
@@ -220,8 +221,8 @@ static int check_word(const struct tool *tool, const char *word, size_t index, s
 	return 0;
 }
 
-static int read_words(struct exec *exec, const struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer,
-    struct err *err)
+static int read_words(
+    struct exec *exec, const struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer, struct err *err)
 {
 	json_object *words = jx_get_array(def, "exec");
 	size_t count = words ? json_object_array_length(words) : 0;
@@ -245,7 +246,8 @@ static int read_words(struct exec *exec, const struct tool *tool, json_object *d
 	return 0;
 }
 
-static int read_output(struct exec *exec, const struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer)
+static int read_output(
+    struct exec *exec, const struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer)
 {
 	struct slice name = jx_get_str(def, "output");
 	int output = OUTPUT_TEXT;
@@ -255,13 +257,14 @@ static int read_output(struct exec *exec, const struct tool *tool, json_object *
 	if (output == OUTPUT__COUNT)
 		return complain(cfg, pointer, "output", "output must be \"text\", \"json\" or \"result\"");
 	if (output == OUTPUT_TEXT && tool->output)
-		return complain(cfg, pointer, "output_schema", "output_schema needs \"output\": \"json\" or \"result\"");
+		return complain(
+		    cfg, pointer, "output_schema", "output_schema needs \"output\": \"json\" or \"result\"");
 	exec->output = (enum output)output;
 	return 0;
 }
 
-static int read_number(json_object *def, const char *name, int64_t min, int64_t max, int64_t *number, struct cfg *cfg,
-    const char *pointer)
+static int read_number(
+    json_object *def, const char *name, int64_t min, int64_t max, int64_t *number, struct cfg *cfg, const char *pointer)
 {
 	json_object *val = jx_get(def, name);
 
@@ -289,11 +292,11 @@ static int read_limits(struct exec *exec, json_object *def, struct cfg *cfg, con
 	bad |= read_number(limits, "cpu_s", 1, 86400, &cpu_s, cfg, at);
 	bad |= read_number(limits, "memory_bytes", 1048576, INT64_MAX, &memory, cfg, at);
 	if (limits) {
-		json_object_object_foreach(limits, name, val)
-		{
+		json_object_object_foreach(limits, name, val) {
 			(void)val;
 			if (strcmp(name, known[0]) != 0 && strcmp(name, known[1]) != 0)
-				bad = complain(cfg, at, name, "unknown member \"%s\"; known are cpu_s and memory_bytes", name);
+				bad = complain(
+				    cfg, at, name, "unknown member \"%s\"; known are cpu_s and memory_bytes", name);
 		}
 	}
 	exec->output_max_bytes = (size_t)output_max;
@@ -338,8 +341,7 @@ static int read_env(struct exec *exec, json_object *def, struct cfg *cfg, const 
 		bad |= inherit(&exec->env, name.p, err);
 	}
 	if (own) {
-		json_object_object_foreach(own, key, val)
-		{
+		json_object_object_foreach(own, key, val) {
 			struct slice value = jx_str(val);
 
 			if (!value.p || strlen(value.p) != value.len || !is_variable_name(key))
@@ -391,8 +393,7 @@ static int read_defaults(struct exec *exec, json_object *def, struct err *err)
 
 	if (!properties)
 		return 0;
-	json_object_object_foreach(properties, name, property)
-	{
+	json_object_object_foreach(properties, name, property) {
 		json_object *val = jx_get(property, "default");
 
 		if (val && add_default(exec, name, val, err))
@@ -444,11 +445,11 @@ struct run {
 	struct call *call;
 	const struct tool *tool;
 	const struct exec *exec;
-	int fds[AT_COUNT];  /* ours: nonblocking ends; -1: at its end */
-	struct buf out;	    /* stdout */
-	struct buf errors;  /* the end of stderr */
+	int fds[AT_COUNT];   /* ours: nonblocking ends; -1: at its end */
+	struct buf out;      /* stdout */
+	struct buf errors;   /* the end of stderr */
 	struct buf log_line; /* of stderr, not complete */
-	struct buf message; /* line of descriptor 3, not complete */
+	struct buf message;  /* line of descriptor 3, not complete */
 	bool message_is_too_long;
 	uint64_t deadline_ms;
 	struct launch_report report;
@@ -460,7 +461,8 @@ static const char *tool_name(const struct run *run)
 }
 
 /* isError with the tool's own words below ours. */
-static int fail_result(const struct run *run, json_object **result, struct err *err, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static int fail_result(const struct run *run, json_object **result, struct err *err, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 static int fail_result(const struct run *run, json_object **result, struct err *err, const char *fmt, ...)
 {
 	char words[WHY_MAX + 200];
@@ -528,9 +530,14 @@ static int expand_word(const struct run *run, const char *word, json_object *arg
 			is_missing = true;
 		} else if (!scalar_text(val, &text)) {
 			ret = fail_result(run, result, err,
-			    "argument %s can't be a word of a command: it must be a string, number or boolean of at most %d "
-			    "bytes, without NUL", name, SCALAR_MAX_BYTES) ? -1 : 1;
-		} else if (out.len == 0 && text.data[0] == '-' && json_object_is_type(val, json_type_string) && !after_dashes) {
+				  "argument %s can't be a word of a command: it must be a string, number or boolean of "
+				  "at most %d "
+				  "bytes, without NUL",
+				  name, SCALAR_MAX_BYTES)
+				  ? -1
+				  : 1;
+		} else if (out.len == 0 && text.data[0] == '-' && json_object_is_type(val, json_type_string) &&
+			   !after_dashes) {
 			ret = fail_result(run, result, err, "argument %s must not begin with '-'", name) ? -1 : 1;
 		} else {
 			buf_add_slice(&out, buf_slice(&text));
@@ -543,8 +550,8 @@ static int expand_word(const struct run *run, const char *word, json_object *arg
 	return ret;
 }
 
-static int expand_words(const struct run *run, json_object *args, struct strings *argv, json_object **result,
-    struct err *err)
+static int expand_words(
+    const struct run *run, json_object *args, struct strings *argv, json_object **result, struct err *err)
 {
 	const struct strings *words = &run->exec->words;
 	bool after_dashes = false;
@@ -564,8 +571,7 @@ static int add_argument_variables(json_object *args, struct strings *env, struct
 
 	buf_init(&name, 512);
 	buf_init(&text, SCALAR_MAX_BYTES);
-	json_object_object_foreach(args, key, val)
-	{
+	json_object_object_foreach(args, key, val) {
 		buf_clear(&name);
 		buf_adds(&name, "MCP_ARG_");
 		for (const char *p = key; *p; p++) {
@@ -589,7 +595,8 @@ static int make_env(const struct run *run, json_object *args, struct strings *en
 		if (strings_add(env, mem_dup(base->items[i], strlen(base->items[i])), err))
 			return -1;
 	}
-	if (add_variable(env, "MCP_TOOL", slice_str(run->tool->name), err) || add_variable(env, "MCP_FD", SLICE("3"), err))
+	if (add_variable(env, "MCP_TOOL", slice_str(run->tool->name), err) ||
+	    add_variable(env, "MCP_FD", SLICE("3"), err))
 		return -1;
 	return add_argument_variables(args, env, err);
 }
@@ -673,8 +680,10 @@ static int open_pipe(struct run *run, int at, int *theirs, struct err *err)
 /* 1: *result says why not, to the client. */
 static int start(struct run *run, json_object *args, json_object **result, struct err *err)
 {
-	struct launcher_job job = {.cwd = run->exec->cwd, .cpu_s = run->exec->cpu_s,
-		.memory_bytes = run->exec->memory_bytes, .fds = {-1, -1, -1, -1, -1}};
+	struct launcher_job job = {.cwd = run->exec->cwd,
+	    .cpu_s = run->exec->cpu_s,
+	    .memory_bytes = run->exec->memory_bytes,
+	    .fds = {-1, -1, -1, -1, -1}};
 	struct strings argv = {0}, env = {0};
 	int ret = apply_defaults(run->exec, args, err);
 
@@ -694,7 +703,10 @@ static int start(struct run *run, json_object *args, json_object **result, struc
 	if (ret == 0) {
 		run->fds[AT_LEASH] = launcher_start(run->call->cfg, &job, err);
 		if (run->fds[AT_LEASH] == -1)
-			ret = err->code == ERR_TOO_BIG && fail_result(run, result, err, "its arguments are too long") == 0 ? 1 : -1;
+			ret =
+			    err->code == ERR_TOO_BIG && fail_result(run, result, err, "its arguments are too long") == 0
+				? 1
+				: -1;
 	}
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
 		close_fd(&job.fds[i]);
@@ -845,7 +857,9 @@ static int watch(struct run *run, json_object **result, struct err *err)
 		int wait_ms, got;
 
 		if (now >= run->deadline_ms)
-			return fail_result(run, result, err, "timed out after %lld s", (long long)run->tool->timeout_s) ? -1 : 1;
+			return fail_result(run, result, err, "timed out after %lld s", (long long)run->tool->timeout_s)
+				   ? -1
+				   : 1;
 		wait_ms = run->deadline_ms - now > INT_MAX ? INT_MAX : (int)(run->deadline_ms - now);
 		for (int i = 0; i < AT_COUNT; i++)
 			fds[i] = (struct pollfd){.fd = run->fds[i], .events = POLLIN};
@@ -859,7 +873,9 @@ static int watch(struct run *run, json_object **result, struct err *err)
 			return out_of_memory(err);
 		if (run->out.fault) {
 			buf_clear(&run->out);
-			return fail_result(run, result, err, "wrote more than %zu bytes", run->exec->output_max_bytes) ? -1 : 1;
+			return fail_result(run, result, err, "wrote more than %zu bytes", run->exec->output_max_bytes)
+				   ? -1
+				   : 1;
 		}
 		if (!fds[AT_LEASH].revents)
 			continue;
@@ -893,7 +909,8 @@ static int json_result(struct run *run, json_object **result, struct err *err)
 	if (!val)
 		return fail_result(run, result, err, "its output is not the JSON that it should be: %s", err->msg);
 	if (check_structured(run, val, &why, err)) {
-		ret = fail_result(run, result, err, "its output does not fit its schema: %s", why.data ? why.data : err->msg);
+		ret = fail_result(
+		    run, result, err, "its output does not fit its schema: %s", why.data ? why.data : err->msg);
 	} else {
 		buf_init(&text, 2 * run->out.len + 64);
 		jx_write(&text, val);
@@ -959,9 +976,11 @@ static int make_result(struct run *run, json_object **result, struct err *err)
 
 	if (run->report.event != LAUNCH_EXITED) {
 		if (log_rate_ok(&start_rate, 5, 1000, &dropped))
-			LOG(ERROR, "tool.not_started", "tool=%s program=%s cwd=%s dropped=%u why=\"%s: %s\"", tool_name(run),
-			    run->exec->words.items[0], run->exec->cwd, dropped,
-			    run->report.event == LAUNCH_NO_CWD ? "chdir" : run->report.event == LAUNCH_NO_EXEC ? "exec" : "fork",
+			LOG(ERROR, "tool.not_started", "tool=%s program=%s cwd=%s dropped=%u why=\"%s: %s\"",
+			    tool_name(run), run->exec->words.items[0], run->exec->cwd, dropped,
+			    run->report.event == LAUNCH_NO_CWD    ? "chdir"
+			    : run->report.event == LAUNCH_NO_EXEC ? "exec"
+								  : "fork",
 			    strerrordesc_np(value));
 		return fail_result(run, result, err, "could not be started: %s", strerrordesc_np(value));
 	}
@@ -973,8 +992,8 @@ static int make_result(struct run *run, json_object **result, struct err *err)
 	return good_result(run, result, err);
 }
 
-static int call_tool(struct call *call, const struct tool *tool, json_object *args, json_object **result,
-    struct err *err)
+static int call_tool(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	const struct exec *exec = tool->priv;
 	struct run run = {.call = call, .tool = tool, .exec = exec, .fds = {-1, -1, -1, -1}};
@@ -1013,9 +1032,9 @@ static int call_tool(struct call *call, const struct tool *tool, json_object *ar
 static const char *const members[] = {"output", "cwd", "env", "inherit_env", "output_max_bytes", "limits", NULL};
 
 const struct provider provider_exec = {
-	.name = "exec",
-	.members = members,
-	.tool_init = tool_init,
-	.tool_release = tool_release,
-	.call = call_tool,
+    .name = "exec",
+    .members = members,
+    .tool_init = tool_init,
+    .tool_release = tool_release,
+    .call = call_tool,
 };

@@ -10,7 +10,8 @@ json_object *result_new_text(struct slice text, bool is_error, struct err *err)
 {
 	json_object *result = json_object_new_object(), *content = json_object_new_array();
 	json_object *block = json_object_new_object();
-	json_object *words = text.len > INT_MAX ? NULL : json_object_new_string_len(text.p ? text.p : "", (int)text.len);
+	json_object *words =
+	    text.len > INT_MAX ? NULL : json_object_new_string_len(text.p ? text.p : "", (int)text.len);
 	int failed;
 
 	/* Each step takes what it is given, also when it fails, and all must run: json-c says NULL for "no memory". */
@@ -40,11 +41,11 @@ static int check_block(json_object *block, size_t index, struct err *err)
 	static const struct {
 		const char *type, *strings[3];
 	} kinds[] = {
-		{"text", {"text"}},
-		{"image", {"data", "mimeType"}},
-		{"audio", {"data", "mimeType"}},
-		{"resource_link", {"uri", "name"}},
-		{"resource", {NULL}},
+	    {"text", {"text"}},
+	    {"image", {"data", "mimeType"}},
+	    {"audio", {"data", "mimeType"}},
+	    {"resource_link", {"uri", "name"}},
+	    {"resource", {NULL}},
 	};
 	struct slice type = jx_get_str(block, "type");
 	json_object *resource = jx_get_object(block, "resource");
@@ -53,8 +54,8 @@ static int check_block(json_object *block, size_t index, struct err *err)
 	for (i = 0; i < COUNT_OF(kinds) && !slice_is(type, kinds[i].type); i++)
 		;
 	if (!type.p || i == COUNT_OF(kinds))
-		return err_set(err, ERR_INVALID,
-		    "content[%zu].type must be text, image, audio, resource_link or resource", index);
+		return err_set(
+		    err, ERR_INVALID, "content[%zu].type must be text, image, audio, resource_link or resource", index);
 	if (slice_is(type, "resource") &&
 	    (!jx_get_str(resource, "uri").p || (!jx_get_str(resource, "text").p && !jx_get_str(resource, "blob").p)))
 		return err_set(err, ERR_INVALID, "content[%zu].resource must have a uri, and text or blob", index);

@@ -20,7 +20,7 @@
 #include "common/banned.h"
 
 #define TEXT_MAX_LEN 300 /* bytes of a value, a name or a list of them inside a problem's text */
-#define DIALECT	     "https://json-schema.org/draft/2020-12/schema"
+#define DIALECT      "https://json-schema.org/draft/2020-12/schema"
 
 enum { T_NULL = 1, T_BOOLEAN = 2, T_INTEGER = 4, T_NUMBER = 8, T_STRING = 16, T_ARRAY = 32, T_OBJECT = 64 };
 
@@ -28,9 +28,13 @@ static const struct {
 	const char *name, *words;
 	unsigned bit;
 } types[] = {
-	{"string", "a string", T_STRING},     {"integer", "an integer", T_INTEGER}, {"number", "a number", T_NUMBER},
-	{"boolean", "a boolean", T_BOOLEAN}, {"object", "an object", T_OBJECT},    {"array", "an array", T_ARRAY},
-	{"null", "null", T_NULL},
+    {"string", "a string", T_STRING},
+    {"integer", "an integer", T_INTEGER},
+    {"number", "a number", T_NUMBER},
+    {"boolean", "a boolean", T_BOOLEAN},
+    {"object", "an object", T_OBJECT},
+    {"array", "an array", T_ARRAY},
+    {"null", "null", T_NULL},
 };
 
 struct bound { /* of a number; long double holds every int64_t, uint64_t and double */
@@ -75,7 +79,7 @@ struct constant {
 struct node {
 	struct node *next; /* of all, in the schema */
 	json_object *doc;  /* borrowed, while compiling only */
-	bool is_false;	   /* the schema false */
+	bool is_false;     /* the schema false */
 	bool unique_items;
 	unsigned types; /* 0: any */
 	struct bound minimum, maximum, exclusive_minimum, exclusive_maximum, multiple_of;
@@ -87,8 +91,8 @@ struct node {
 	struct constant constant, enumeration; /* enumeration.value is an array */
 	struct node_list prefix_items, all_of, any_of, one_of;
 	struct node *additional_properties, *property_names, *items, *contains, *not, *if_, *then, *else_, *ref;
-	const char *anchor, *ref_text; /* borrowed, while compiling only */
-	char *ref_at;		       /* owned: the pointer to $ref */
+	const char *anchor, *ref_text;                 /* borrowed, while compiling only */
+	char *ref_at;                                  /* owned: the pointer to $ref */
 	enum { MARK_NONE, MARK_OPEN, MARK_DONE } mark; /* for the search of cycles */
 };
 
@@ -108,7 +112,8 @@ struct compiler {
 
 struct keyword {
 	const char *name;
-	int (*read)(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err);
+	int (*read)(
+	    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err);
 	size_t offset; /* of the field in struct node */
 };
 
@@ -170,8 +175,8 @@ static int copy_value(json_object *val, json_object **copy, struct err *err)
 	return val && json_object_deep_copy(val, copy, NULL) != 0 ? out_of_memory(err) : 0;
 }
 
-static int read_bound(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_bound(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	struct bound *bound = field(node, kw);
 
@@ -184,8 +189,8 @@ static int read_bound(struct compiler *c, struct node *node, const struct keywor
 	return 0;
 }
 
-static int read_limit(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_limit(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	struct limit *limit = field(node, kw);
 	long double number = is_number(value) ? number_of(value) : -1;
@@ -197,8 +202,8 @@ static int read_limit(struct compiler *c, struct node *node, const struct keywor
 	return 0;
 }
 
-static int read_flag(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_flag(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	(void)c;
 	if (!json_object_is_type(value, json_type_boolean))
@@ -207,8 +212,8 @@ static int read_flag(struct compiler *c, struct node *node, const struct keyword
 	return 0;
 }
 
-static int read_node(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_node(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	struct node *child = compile(c, value, err);
 
@@ -216,8 +221,8 @@ static int read_node(struct compiler *c, struct node *node, const struct keyword
 	return child ? 0 : -1;
 }
 
-static int read_node_list(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_node_list(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	struct node_list *list = field(node, kw);
 	size_t count = json_object_is_type(value, json_type_array) ? json_object_array_length(value) : 0;
@@ -261,8 +266,8 @@ static int read_names(struct names *names, const char *what, json_object *value,
 	return 0;
 }
 
-static int read_required(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_required(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	(void)c;
 	return read_names(field(node, kw), kw->name, value, err);
@@ -274,8 +279,8 @@ static int by_name(const void *a, const void *b)
 }
 
 /* An object whose members are schemas, or lists of names for dependentRequired. */
-static int read_properties(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_properties(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	struct property_list *list = field(node, kw);
 
@@ -284,8 +289,7 @@ static int read_properties(struct compiler *c, struct node *node, const struct k
 	list->items = mem_alloc((size_t)json_object_object_length(value) + 1, sizeof(*list->items));
 	if (!list->items)
 		return out_of_memory(err);
-	json_object_object_foreach(value, name, member)
-	{
+	json_object_object_foreach(value, name, member) {
 		struct property *property = &list->items[list->count];
 		size_t mark = push(c, name);
 
@@ -316,8 +320,8 @@ static unsigned type_bit(json_object *name)
 	return 0;
 }
 
-static int read_type(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_type(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	bool is_list = json_object_is_type(value, json_type_array);
 	size_t count = is_list ? json_object_array_length(value) : 1;
@@ -366,8 +370,8 @@ static int constant_text(struct constant *constant, bool is_list, struct err *er
 	return constant->text ? 0 : -1;
 }
 
-static int read_constant(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_constant(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	struct constant *constant = field(node, kw);
 	bool is_list = constant == &node->enumeration;
@@ -381,8 +385,8 @@ static int read_constant(struct compiler *c, struct node *node, const struct key
 	return constant_text(constant, is_list, err);
 }
 
-static int read_text(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_text(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	const char **text = field(node, kw);
 
@@ -406,18 +410,19 @@ static int read_id(struct compiler *c, struct node *node, const struct keyword *
 	return 0;
 }
 
-static int read_dialect(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_dialect(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	(void)c;
 	(void)node;
 	if (!slice_is(jx_str(value), DIALECT) && !slice_is(jx_str(value), DIALECT "#"))
-		return err_set(err, ERR_CONFIG, "%s must be \"" DIALECT "\", the only dialect that is supported", kw->name);
+		return err_set(
+		    err, ERR_CONFIG, "%s must be \"" DIALECT "\", the only dialect that is supported", kw->name);
 	return 0;
 }
 
-static int read_unsupported(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value,
-    struct err *err)
+static int read_unsupported(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	(void)c;
 	(void)node;
@@ -427,57 +432,56 @@ static int read_unsupported(struct compiler *c, struct node *node, const struct 
 
 #define FIELD(name) offsetof(struct node, name)
 static const struct keyword keywords[] = {
-	{"type", read_type, 0},
-	{"enum", read_constant, FIELD(enumeration)},
-	{"const", read_constant, FIELD(constant)},
-	{"minimum", read_bound, FIELD(minimum)},
-	{"maximum", read_bound, FIELD(maximum)},
-	{"exclusiveMinimum", read_bound, FIELD(exclusive_minimum)},
-	{"exclusiveMaximum", read_bound, FIELD(exclusive_maximum)},
-	{"multipleOf", read_bound, FIELD(multiple_of)},
-	{"minLength", read_limit, FIELD(min_length)},
-	{"maxLength", read_limit, FIELD(max_length)},
-	{"minItems", read_limit, FIELD(min_items)},
-	{"maxItems", read_limit, FIELD(max_items)},
-	{"uniqueItems", read_flag, FIELD(unique_items)},
-	{"minContains", read_limit, FIELD(min_contains)},
-	{"maxContains", read_limit, FIELD(max_contains)},
-	{"minProperties", read_limit, FIELD(min_properties)},
-	{"maxProperties", read_limit, FIELD(max_properties)},
-	{"required", read_required, FIELD(required)},
-	{"dependentRequired", read_properties, FIELD(dependent_required)},
-	{"properties", read_properties, FIELD(properties)},
-	{"additionalProperties", read_node, FIELD(additional_properties)},
-	{"propertyNames", read_node, FIELD(property_names)},
-	{"dependentSchemas", read_properties, FIELD(dependent_schemas)},
-	{"prefixItems", read_node_list, FIELD(prefix_items)},
-	{"items", read_node, FIELD(items)},
-	{"contains", read_node, FIELD(contains)},
-	{"allOf", read_node_list, FIELD(all_of)},
-	{"anyOf", read_node_list, FIELD(any_of)},
-	{"oneOf", read_node_list, FIELD(one_of)},
-	{"not", read_node, FIELD(not)},
-	{"if", read_node, FIELD(if_)},
-	{"then", read_node, FIELD(then)},
-	{"else", read_node, FIELD(else_)},
-	{"$ref", read_text, FIELD(ref_text)},
-	{"$anchor", read_text, FIELD(anchor)},
-	{"$defs", read_properties, FIELD(defs)},
-	{"$id", read_id, 0},
-	{"$schema", read_dialect, 0},
-	{"pattern", read_unsupported, 0},
-	{"patternProperties", read_unsupported, 0},
-	{"unevaluatedItems", read_unsupported, 0},
-	{"unevaluatedProperties", read_unsupported, 0},
-	{"$dynamicRef", read_unsupported, 0},
-	{"$dynamicAnchor", read_unsupported, 0},
-	{"$vocabulary", read_unsupported, 0},
+    {"type", read_type, 0},
+    {"enum", read_constant, FIELD(enumeration)},
+    {"const", read_constant, FIELD(constant)},
+    {"minimum", read_bound, FIELD(minimum)},
+    {"maximum", read_bound, FIELD(maximum)},
+    {"exclusiveMinimum", read_bound, FIELD(exclusive_minimum)},
+    {"exclusiveMaximum", read_bound, FIELD(exclusive_maximum)},
+    {"multipleOf", read_bound, FIELD(multiple_of)},
+    {"minLength", read_limit, FIELD(min_length)},
+    {"maxLength", read_limit, FIELD(max_length)},
+    {"minItems", read_limit, FIELD(min_items)},
+    {"maxItems", read_limit, FIELD(max_items)},
+    {"uniqueItems", read_flag, FIELD(unique_items)},
+    {"minContains", read_limit, FIELD(min_contains)},
+    {"maxContains", read_limit, FIELD(max_contains)},
+    {"minProperties", read_limit, FIELD(min_properties)},
+    {"maxProperties", read_limit, FIELD(max_properties)},
+    {"required", read_required, FIELD(required)},
+    {"dependentRequired", read_properties, FIELD(dependent_required)},
+    {"properties", read_properties, FIELD(properties)},
+    {"additionalProperties", read_node, FIELD(additional_properties)},
+    {"propertyNames", read_node, FIELD(property_names)},
+    {"dependentSchemas", read_properties, FIELD(dependent_schemas)},
+    {"prefixItems", read_node_list, FIELD(prefix_items)},
+    {"items", read_node, FIELD(items)},
+    {"contains", read_node, FIELD(contains)},
+    {"allOf", read_node_list, FIELD(all_of)},
+    {"anyOf", read_node_list, FIELD(any_of)},
+    {"oneOf", read_node_list, FIELD(one_of)},
+    {"not", read_node, FIELD(not )},
+    {"if", read_node, FIELD(if_)},
+    {"then", read_node, FIELD(then)},
+    {"else", read_node, FIELD(else_)},
+    {"$ref", read_text, FIELD(ref_text)},
+    {"$anchor", read_text, FIELD(anchor)},
+    {"$defs", read_properties, FIELD(defs)},
+    {"$id", read_id, 0},
+    {"$schema", read_dialect, 0},
+    {"pattern", read_unsupported, 0},
+    {"patternProperties", read_unsupported, 0},
+    {"unevaluatedItems", read_unsupported, 0},
+    {"unevaluatedProperties", read_unsupported, 0},
+    {"$dynamicRef", read_unsupported, 0},
+    {"$dynamicAnchor", read_unsupported, 0},
+    {"$vocabulary", read_unsupported, 0},
 };
 
 static int compile_keywords(struct compiler *c, struct node *node, struct err *err)
 {
-	json_object_object_foreach(node->doc, name, value)
-	{
+	json_object_object_foreach(node->doc, name, value) {
 		for (size_t i = 0; i < COUNT_OF(keywords); i++) {
 			size_t mark;
 
@@ -867,13 +871,13 @@ static bool problem_end(struct run *run, size_t mark)
 	return false;
 }
 
-#define PROBLEM_AT(run, path, member, ...)                                                                            \
-	do {                                                                                                          \
-		if (!is_quiet(run)) {                                                                                 \
-			size_t problem_mark = problem_begin(run, path, member);                                       \
-			buf_addf((run)->why, __VA_ARGS__);                                                            \
-			problem_end(run, problem_mark);                                                               \
-		}                                                                                                     \
+#define PROBLEM_AT(run, path, member, ...)                                                                             \
+	do {                                                                                                           \
+		if (!is_quiet(run)) {                                                                                  \
+			size_t problem_mark = problem_begin(run, path, member);                                        \
+			buf_addf((run)->why, __VA_ARGS__);                                                             \
+			problem_end(run, problem_mark);                                                                \
+		}                                                                                                      \
 	} while (0)
 #define PROBLEM(run, path, ...) PROBLEM_AT(run, path, NULL, __VA_ARGS__)
 
@@ -925,8 +929,7 @@ static bool equal(struct run *run, json_object *a, json_object *b)
 	case json_type_object:
 		if (json_object_object_length(a) != json_object_object_length(b))
 			return false;
-		json_object_object_foreach(a, name, member)
-		{
+		json_object_object_foreach(a, name, member) {
 			if (!json_object_object_get_ex(b, name, &other) || !equal(run, member, other))
 				return false;
 		}
@@ -995,14 +998,15 @@ static const char *number_text(char *text, size_t size, long double number)
 static bool is_nearly_whole(long double number)
 {
 	return fabsl(number) < 9007199254740992.0L &&
-	    fabsl(number - roundl(number)) <= fabsl(number) * 2 * (long double)DBL_EPSILON;
+	       fabsl(number - roundl(number)) <= fabsl(number) * 2 * (long double)DBL_EPSILON;
 }
 
 static bool is_multiple(long double number, long double of)
 {
 	if (fmodl(number, of) == 0 || is_nearly_whole(number / of))
 		return true;
-	return of < 1 && truncl(number) == number && is_nearly_whole(1 / of); /* 12391239123 of 1e-8: all whole ones are */
+	return of < 1 && truncl(number) == number &&
+	       is_nearly_whole(1 / of); /* 12391239123 of 1e-8: all whole ones are */
 }
 
 static bool check_number(struct run *run, const struct node *node, json_object *val, const struct path *path)
@@ -1013,12 +1017,12 @@ static bool check_number(struct run *run, const struct node *node, json_object *
 		bool ok;
 		const char *words;
 	} rows[] = {
-		{&node->minimum, number >= node->minimum.value, "at least"},
-		{&node->maximum, number <= node->maximum.value, "at most"},
-		{&node->exclusive_minimum, number > node->exclusive_minimum.value, "more than"},
-		{&node->exclusive_maximum, number < node->exclusive_maximum.value, "less than"},
-		{&node->multiple_of, !node->multiple_of.is_set || is_multiple(number, node->multiple_of.value),
-		    "a multiple of"},
+	    {&node->minimum, number >= node->minimum.value, "at least"},
+	    {&node->maximum, number <= node->maximum.value, "at most"},
+	    {&node->exclusive_minimum, number > node->exclusive_minimum.value, "more than"},
+	    {&node->exclusive_maximum, number < node->exclusive_maximum.value, "less than"},
+	    {&node->multiple_of, !node->multiple_of.is_set || is_multiple(number, node->multiple_of.value),
+		"a multiple of"},
 	};
 	char text[64];
 	bool ok = true;
@@ -1026,8 +1030,8 @@ static bool check_number(struct run *run, const struct node *node, json_object *
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		if (!rows[i].bound->is_set || rows[i].ok)
 			continue;
-		PROBLEM(run, path, "must be %s %s", rows[i].words,
-		    number_text(text, sizeof(text), rows[i].bound->value));
+		PROBLEM(
+		    run, path, "must be %s %s", rows[i].words, number_text(text, sizeof(text), rows[i].bound->value));
 		ok = false;
 	}
 	return ok;
@@ -1185,8 +1189,8 @@ static const struct property *property_find(const struct property_list *list, co
 	return list->count ? bsearch(&key, list->items, list->count, sizeof(key), by_name) : NULL;
 }
 
-static bool check_required(struct run *run, const struct names *names, json_object *val, const struct path *path,
-    const char *because)
+static bool check_required(
+    struct run *run, const struct names *names, json_object *val, const struct path *path, const char *because)
 {
 	bool ok = true;
 
@@ -1202,8 +1206,8 @@ static bool check_required(struct run *run, const struct names *names, json_obje
 	return ok;
 }
 
-static bool check_unknown_member(struct run *run, const struct node *node, const char *name, json_object *val,
-    const struct path *path)
+static bool check_unknown_member(
+    struct run *run, const struct node *node, const char *name, json_object *val, const struct path *path)
 {
 	struct path leaf = {path, name, 0};
 	size_t mark;
@@ -1250,8 +1254,7 @@ static bool check_members(struct run *run, const struct node *node, json_object 
 {
 	bool ok = true;
 
-	json_object_object_foreach(val, name, member)
-	{
+	json_object_object_foreach(val, name, member) {
 		const struct property *property = property_find(&node->properties, name);
 		struct path leaf = {path, name, 0};
 
@@ -1312,8 +1315,8 @@ static void tell_alternatives(struct run *run, const struct node_list *list, jso
 	problem_end(run, mark);
 }
 
-static bool check_alternatives(struct run *run, const struct node_list *list, size_t max, json_object *val,
-    const struct path *path)
+static bool check_alternatives(
+    struct run *run, const struct node_list *list, size_t max, json_object *val, const struct path *path)
 {
 	size_t fits = 0;
 
@@ -1342,7 +1345,7 @@ static bool check_same(struct run *run, const struct node *node, json_object *va
 		ok = check(run, node->all_of.nodes[i], val, path) && ok;
 	ok = check_alternatives(run, &node->any_of, SIZE_MAX, val, path) && ok;
 	ok = check_alternatives(run, &node->one_of, 1, val, path) && ok;
-	if (node->not && check_quietly(run, node->not, val, path)) {
+	if (node->not &&check_quietly(run, node->not, val, path)) {
 		PROBLEM(run, path, "must not be of the form that its schema excludes");
 		ok = false;
 	}

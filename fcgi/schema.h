@@ -24,8 +24,9 @@ struct schema *schema_new(json_object *doc, struct buf *where, struct err *err);
 void schema_free(struct schema **schemap);
 
 /* 0: valid. -1 with ERR_PARAMS: why says, in words a model can act on, which instance paths are wrong and what was
- * expected, several problems if there are several ("/city: must be one of \"bern\", \"thun\"; /days: must be at most 7").
- * why starts empty and has a ceiling of the caller's; problems that don't fit become "; ...". ERR_LIMIT: a bound. */
+ * expected, several problems if there are several ("/city: must be one of \"bern\", \"thun\"; /days: must be at most
+ * 7"). why starts empty and has a ceiling of the caller's; problems that don't fit become "; ...". ERR_LIMIT: a bound.
+ */
 int schema_check(const struct schema *schema, json_object *instance, struct buf *why, struct err *err);
 
 /* False when the schema's root names its members, allows no others, and this one is not among them. */

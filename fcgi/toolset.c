@@ -17,30 +17,30 @@
 #include "fcgi/toolset.h"
 #include "common/banned.h"
 
-#define NAME_MAX_LEN	      128
+#define NAME_MAX_LEN          128
 #define LISTING_MAX_BYTES     1048576
 #define MANIFEST_MAX_BYTES    1048576
 #define MANIFEST_DEPTH_MAX    64
 #define HEADER_NAME_MAX_LEN   100
 #define POINTER_MAX_BYTES     16384
-#define HEADER_KEYWORD	      "x-mcp-header"
+#define HEADER_KEYWORD        "x-mcp-header"
 #define INPUT_OF_NO_ARGUMENTS "{\"type\":\"object\",\"additionalProperties\":false}"
 
 static const struct provider *const providers[] = {&provider_builtin, &provider_exec};
 
-static const char *const common_members[] = {"title", "description", "input", "output_schema", "annotations", "_meta",
-	"icons", "timeout_s"};
+static const char *const common_members[] = {
+    "title", "description", "input", "output_schema", "annotations", "_meta", "icons", "timeout_s"};
 
 #define MEMBERS_MAX 64 /* names that one definition may hold, all providers' together */
 
 /* One definition while it is read. */
 struct reader {
 	struct cfg *cfg;
-	const char *pointer; /* of the definition */
-	json_object *def;    /* borrowed */
+	const char *pointer;   /* of the definition */
+	json_object *def;      /* borrowed */
 	json_object *defaults; /* owned; NULL: none */
-	json_object *input;  /* owned: the whole schema */
-	bool input_is_short; /* the definition gives properties, not a schema */
+	json_object *input;    /* owned: the whole schema */
+	bool input_is_short;   /* the definition gives properties, not a schema */
 	struct tool *tool;
 };
 
@@ -84,8 +84,8 @@ static bool name_is_valid(struct slice name)
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.p[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-			c == '.'))
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+			c == '-' || c == '.'))
 			return false;
 	}
 	return true;
@@ -113,8 +113,7 @@ static int read_provider(struct reader *r)
 		DIE_UNLESS(count < MEMBERS_MAX);
 		known[count++] = *name;
 	}
-	json_object_object_foreach(r->def, name, value)
-	{
+	json_object_object_foreach(r->def, name, value) {
 		size_t i = 0;
 
 		(void)value;
@@ -137,12 +136,12 @@ static int check_types(struct reader *r)
 		const char *name, *words;
 		json_type type;
 	} rows[] = {
-		{"title", "a string", json_type_string},
-		{"description", "a string", json_type_string},
-		{"input", "an object", json_type_object},
-		{"annotations", "an object", json_type_object},
-		{"_meta", "an object", json_type_object},
-		{"icons", "an array", json_type_array},
+	    {"title", "a string", json_type_string},
+	    {"description", "a string", json_type_string},
+	    {"input", "an object", json_type_object},
+	    {"annotations", "an object", json_type_object},
+	    {"_meta", "an object", json_type_object},
+	    {"icons", "an array", json_type_array},
 	};
 	int bad = 0;
 
@@ -176,7 +175,8 @@ static int add_property(struct reader *r, const char *name, json_object *val, js
 
 	if (!json_object_is_type(val, json_type_object)) {
 		snprintf(below, sizeof(below), "/%.*s", NAME_MAX_LEN, name);
-		return complain(r, "input", below, "an argument is described by an object, as in {\"type\": \"string\"}");
+		return complain(
+		    r, "input", below, "an argument is described by an object, as in {\"type\": \"string\"}");
 	}
 	if (jx_has(val, "optional") && !json_object_is_type(optional, json_type_boolean)) {
 		snprintf(below, sizeof(below), "/%.*s/optional", NAME_MAX_LEN, name);
@@ -185,8 +185,7 @@ static int add_property(struct reader *r, const char *name, json_object *val, js
 	copy = json_object_new_object();
 	if (!copy)
 		return out_of_memory(err);
-	json_object_object_foreach(val, key, child)
-	{
+	json_object_object_foreach(val, key, child) {
 		if (strcmp(key, "optional") != 0 && json_object_object_add(copy, key, json_object_get(child)) != 0) {
 			json_object_put(copy);
 			return out_of_memory(err);
@@ -206,8 +205,7 @@ static json_object *expand_short_input(struct reader *r, json_object *val, struc
 	json_object *required = json_object_new_array();
 	int bad = 0;
 
-	json_object_object_foreach(val, name, property)
-	{
+	json_object_object_foreach(val, name, property) {
 		bad |= add_property(r, name, property, properties, required, err);
 	}
 	bad |= jx_add_str(schema, "type", "object", err);
@@ -278,8 +276,8 @@ static int read_output(struct reader *r, struct err *err)
 
 struct header_walk {
 	struct reader *r;
-	struct buf at;		    /* pointer inside the schema */
-	const char **path;	    /* names on the way here; borrowed */
+	struct buf at;     /* pointer inside the schema */
+	const char **path; /* names on the way here; borrowed */
 	size_t path_count;
 	struct err *err;
 };
@@ -357,7 +355,8 @@ static int header_add(struct header_walk *walk, struct slice name, int type)
 	}
 	for (size_t i = 0; i + 1 < tool->headers_count; i++) {
 		if (strcmp(tool->headers[i].env, header->env) == 0)
-			return header_complain(walk, "two arguments have this " HEADER_KEYWORD " (case does not count)");
+			return header_complain(
+			    walk, "two arguments have this " HEADER_KEYWORD " (case does not count)");
 	}
 	return 0;
 }
@@ -367,7 +366,8 @@ static int header_read(struct header_walk *walk, json_object *schema, bool is_pl
 	struct slice name = jx_get_str(schema, HEADER_KEYWORD), type = jx_get_str(schema, "type");
 
 	if (!is_plain || walk->path_count == 0)
-		return header_complain(walk, HEADER_KEYWORD " only stands in arguments that are reached through properties alone");
+		return header_complain(
+		    walk, HEADER_KEYWORD " only stands in arguments that are reached through properties alone");
 	if (!header_name_is_valid(name))
 		return header_complain(walk, HEADER_KEYWORD " must be 1 to 100 letters, digits and '-'");
 	if (!slice_is(type, "string") && !slice_is(type, "integer") && !slice_is(type, "boolean"))
@@ -401,8 +401,7 @@ static int header_walk_keyword(struct header_walk *walk, const char *key, char k
 		return header_walk_step(walk, key, val, false);
 	jx_add_pointer(&walk->at, slice_str(key));
 	if (kind == '{' && json_object_is_type(val, json_type_object)) {
-		json_object_object_foreach(val, name, child)
-		{
+		json_object_object_foreach(val, name, child) {
 			walk->path[walk->path_count++] = name;
 			bad |= header_walk_step(walk, name, child, is_plain);
 			walk->path_count--;
@@ -427,10 +426,22 @@ static int header_walk(struct header_walk *walk, json_object *schema, bool is_pl
 		const char *name;
 		char kind;
 	} rows[] = {
-		{"properties", '{'}, {"$defs", '{'}, {"definitions", '{'}, {"dependentSchemas", '{'},
-		{"allOf", '['}, {"anyOf", '['}, {"oneOf", '['}, {"prefixItems", '['},
-		{"items", '.'}, {"additionalProperties", '.'}, {"propertyNames", '.'}, {"contains", '.'},
-		{"not", '.'}, {"if", '.'}, {"then", '.'}, {"else", '.'},
+	    {"properties", '{'},
+	    {"$defs", '{'},
+	    {"definitions", '{'},
+	    {"dependentSchemas", '{'},
+	    {"allOf", '['},
+	    {"anyOf", '['},
+	    {"oneOf", '['},
+	    {"prefixItems", '['},
+	    {"items", '.'},
+	    {"additionalProperties", '.'},
+	    {"propertyNames", '.'},
+	    {"contains", '.'},
+	    {"not", '.'},
+	    {"if", '.'},
+	    {"then", '.'},
+	    {"else", '.'},
 	};
 	int bad = 0;
 
@@ -440,8 +451,8 @@ static int header_walk(struct header_walk *walk, json_object *schema, bool is_pl
 		bad = header_read(walk, schema, is_plain);
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		if (jx_has(schema, rows[i].name))
-			bad |= header_walk_keyword(walk, rows[i].name, rows[i].kind, jx_get(schema, rows[i].name),
-			    is_plain && i == 0);
+			bad |= header_walk_keyword(
+			    walk, rows[i].name, rows[i].kind, jx_get(schema, rows[i].name), is_plain && i == 0);
 	}
 	return bad;
 }
@@ -451,8 +462,7 @@ static size_t depth_of(json_object *val)
 	size_t deepest = 0, depth;
 
 	if (json_object_is_type(val, json_type_object)) {
-		json_object_object_foreach(val, name, child)
-		{
+		json_object_object_foreach(val, name, child) {
 			(void)name;
 			depth = depth_of(child);
 			deepest = depth > deepest ? depth : deepest;
@@ -490,8 +500,13 @@ static char *listing_new(const struct reader *r, enum era era, struct err *err)
 	static const struct {
 		const char *member, *name;
 	} rows[] = {
-		{"title", "title"}, {"description", "description"}, {"input", "inputSchema"},
-		{"output_schema", "outputSchema"}, {"annotations", "annotations"}, {"icons", "icons"}, {"_meta", "_meta"},
+	    {"title", "title"},
+	    {"description", "description"},
+	    {"input", "inputSchema"},
+	    {"output_schema", "outputSchema"},
+	    {"annotations", "annotations"},
+	    {"icons", "icons"},
+	    {"_meta", "_meta"},
 	};
 	char *text = NULL;
 	struct buf out;
@@ -525,7 +540,8 @@ static int write_listings(struct reader *r, struct err *err)
 		if (r->tool->listing[era])
 			continue;
 		if (err->code == ERR_TOO_BIG)
-			complain(r, NULL, NULL, "the tool's entry in the list is longer than %d bytes", LISTING_MAX_BYTES);
+			complain(
+			    r, NULL, NULL, "the tool's entry in the list is longer than %d bytes", LISTING_MAX_BYTES);
 		return -1;
 	}
 	return 0;
@@ -537,7 +553,8 @@ static int read_members(struct reader *r, struct err *err)
 	int bad = 0;
 
 	if (!json_object_is_type(r->def, json_type_object))
-		return complain(r, NULL, NULL, "a tool is described by an object, as in {\"exec\": [\"/usr/bin/uptime\"]}");
+		return complain(
+		    r, NULL, NULL, "a tool is described by an object, as in {\"exec\": [\"/usr/bin/uptime\"]}");
 	if (read_provider(r))
 		bad = -1;
 	if (!r->tool->provider)
@@ -572,8 +589,8 @@ static void tool_release(struct tool *tool)
 }
 
 /* Reads one definition into the set. -1 with ERR_CONFIG: complained about; the set is as before. */
-static int add_tool(struct toolset *set, struct cfg *cfg, struct slice name, json_object *def, const char *pointer,
-    struct err *err)
+static int add_tool(
+    struct toolset *set, struct cfg *cfg, struct slice name, json_object *def, const char *pointer, struct err *err)
 {
 	struct tool *tools = mem_realloc(set->tools, (set->count + 1) * sizeof(*tools));
 	struct reader r = {.cfg = cfg, .pointer = pointer, .def = def};
@@ -612,8 +629,7 @@ static int read_tools(struct toolset *set, struct cfg *cfg, struct err *err)
 	int ret = 0;
 
 	buf_init(&pointer, POINTER_MAX_BYTES);
-	json_object_object_foreach(cfg->tools, name, def)
-	{
+	json_object_object_foreach(cfg->tools, name, def) {
 		buf_clear(&pointer);
 		buf_adds(&pointer, "/tools");
 		jx_add_pointer(&pointer, slice_str(name));
@@ -698,8 +714,8 @@ static int add_manifest(struct toolset *set, struct cfg *cfg, struct slice name,
 }
 
 /* file is NAME.json of dir. */
-static int read_manifest(struct toolset *set, struct cfg *cfg, const char *dir, const char *file, const char *dir_pointer,
-    struct err *err)
+static int read_manifest(
+    struct toolset *set, struct cfg *cfg, const char *dir, const char *file, const char *dir_pointer, struct err *err)
 {
 	struct slice name = {file, strlen(file) - 5};
 	char *path = cfg_path_join(dir, file), *program = path ? mem_dup(path, strlen(path) - 5) : NULL;
@@ -750,7 +766,8 @@ static int read_dir(struct toolset *set, struct cfg *cfg, size_t index, struct e
 	if (count == -1)
 		cfg_complain(cfg, pointer, "%s: %s", dir, strerrordesc_np(errno));
 	for (int i = 0; i < count; i++) {
-		if (ret == 0 && read_manifest(set, cfg, dir, entries[i]->d_name, pointer, err) && err->code == ERR_NOMEM)
+		if (ret == 0 && read_manifest(set, cfg, dir, entries[i]->d_name, pointer, err) &&
+		    err->code == ERR_NOMEM)
 			ret = -1;
 		free(entries[i]); /* scandir()'s own */
 	}

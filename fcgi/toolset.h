@@ -17,7 +17,8 @@
 struct toolset {
 	struct tool *tools; /* owned, sorted by name (strcmp) */
 	size_t count;
-	char digest[17]; /* hex of a hash over the listings: part of a cursor, so that a cursor of another set is refused */
+	char digest[17]; /* hex of a hash over the listings: part of a cursor, so that a cursor of another set is
+			    refused */
 };
 
 /* Complains through cfg about every bad definition; -1 with ERR_CONFIG if there was one. */
@@ -25,7 +26,7 @@ int toolset_init(struct toolset *set, struct cfg *cfg, struct err *err);
 void toolset_release(struct toolset *set);
 const struct tool *toolset_find(const struct toolset *set, struct slice name); /* NULL: no such tool */
 
-/* The member "NAME" or "NAME.json" of a directory of exec_dirs: a program with a manifest, the same members as above less
- * the provider's, which is the program itself; "args" (array, may hold {placeholders}) is optional. */
+/* The member "NAME" or "NAME.json" of a directory of exec_dirs: a program with a manifest, the same members as above
+ * less the provider's, which is the program itself; "args" (array, may hold {placeholders}) is optional. */
 
 #endif

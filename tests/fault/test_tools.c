@@ -144,9 +144,9 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reading),
-		cmocka_unit_test(test_checking),
-		cmocka_unit_test(test_running),
+	    cmocka_unit_test(test_reading),
+	    cmocka_unit_test(test_checking),
+	    cmocka_unit_test(test_running),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,5 +1,5 @@
-/* [schema, instance]: a schema is taken or refused with an error; the verdict on the instance does not depend on how much
- * room there is for reasons, is given with a reason, and is the same for the instance written and read again. */
+/* [schema, instance]: a schema is taken or refused with an error; the verdict on the instance does not depend on how
+ * much room there is for reasons, is given with a reason, and is the same for the instance written and read again. */
 #include "config.h"
 
 #include <stdlib.h>

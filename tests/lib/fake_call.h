@@ -7,9 +7,9 @@
 #include "fcgi/call.h"
 
 struct fake_call {
-	struct call call; /* what providers see; first, so that they are the same pointer */
+	struct call call;    /* what providers see; first, so that they are the same pointer */
 	struct buf notified; /* "METHOD PARAMS\n" each */
-	int cancel_fd;	     /* readable: the client cancelled */
+	int cancel_fd;       /* readable: the client cancelled */
 	int cancel_writer;
 	bool cancel_on_notify;
 };

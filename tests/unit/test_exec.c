@@ -17,8 +17,8 @@
 
 #define ERROR(text) "{\"content\":[{\"type\":\"text\",\"text\":\"" text "\"}],\"isError\":true}"
 #define GOOD(text)  "{\"content\":[{\"type\":\"text\",\"text\":\"" text "\"}]}"
-#define TOOL	    "{\"exec\":[\"./tool\"]" /* the script of the row */
-#define ANY	    ",\"input\":{\"type\":\"object\"}"
+#define TOOL        "{\"exec\":[\"./tool\"]" /* the script of the row */
+#define ANY         ",\"input\":{\"type\":\"object\"}"
 
 static struct toolfile file;
 
@@ -60,72 +60,77 @@ static char *run(struct fake_call *call, const struct tool *tool, const char *ar
 	return ret == 0 ? text.data : NULL;
 }
 
-#define NO_WORD                                                                                                       \
-	"t: argument a can't be a word of a command: it must be a string, number or boolean of at most 4096 bytes, "    \
+#define NO_WORD                                                                                                        \
+	"t: argument a can't be a word of a command: it must be a string, number or boolean of at most 4096 bytes, "   \
 	"without NUL"
 
 static const struct {
 	const char *name, *script, *def, *args, *want;
 } rows[] = {
-	{"stdin holds all arguments", NULL, "{\"exec\":[\"/bin/cat\"]" ANY "}", "{\"a\":[1,2.50],\"b\":\"x\\n\"}",
-	    GOOD("{\\\"a\\\":[1,2.50],\\\"b\\\":\\\"x\\\\n\\\"}\\n")},
-	{"a program is looked for in PATH", NULL, "{\"exec\":[\"echo\",\"hi\"]}", "{}", GOOD("hi\\n")},
-	{"placeholders", NULL,
-	    "{\"exec\":[\"/bin/echo\",\"{a}-{b}\",\"{{{a}\",\"{n}\",\"{f}\",\"a}\"]" ANY "}",
-	    "{\"a\":\"x y\",\"b\":\"$HOME;?\",\"n\":-1.5,\"f\":true}", GOOD("x y-$HOME;? {x y -1.5 true a}\\n")},
-	{"a missing argument takes its word along", NULL, "{\"exec\":[\"/bin/echo\",\"1\",\"x{a}\",\"2\"]" ANY "}", "{}",
-	    GOOD("1 2\\n")},
-	{"an empty argument is a word", "echo $#", "{\"exec\":[\"./tool\",\"{a}\",\"\"]" ANY "}", "{\"a\":\"\"}", GOOD("2\\n")},
-	{"a default stands in", NULL,
-	    "{\"exec\":[\"/bin/echo\",\"{d}\"],\"input\":{\"d\":{\"type\":\"integer\",\"default\":3}}}", "{}", GOOD("3\\n")},
-	{"an option in disguise", NULL, "{\"exec\":[\"/bin/echo\",\"{a}\"]" ANY "}", "{\"a\":\"-n\"}",
-	    ERROR("t: argument a must not begin with '-'")},
-	{"after -- it is none", NULL, "{\"exec\":[\"/bin/echo\",\"--\",\"{a}\"]" ANY "}", "{\"a\":\"-n\"}",
-	    GOOD("-- -n\\n")},
-	{"inside a word it is none", NULL, "{\"exec\":[\"/bin/echo\",\"a={a}\"]" ANY "}", "{\"a\":\"-n\"}",
-	    GOOD("a=-n\\n")},
-	{"an object is no word", NULL, "{\"exec\":[\"/bin/echo\",\"{a}\"]" ANY "}", "{\"a\":{}}", ERROR(NO_WORD)},
-	{"a NUL is no word", NULL, "{\"exec\":[\"/bin/echo\",\"{a}\"]" ANY "}", "{\"a\":\"x\\u0000y\"}", ERROR(NO_WORD)},
-	{"environment", "echo \"$MCP_ARG_A_B|$MCP_ARG_N|$MCP_ARG_O|$MCP_TOOL|$MCP_FD|$X|$MCP_TEST_SECRET\"",
-	    TOOL ",\"env\":{\"X\":\"y\"}" ANY "}", "{\"a-b\":\"q\",\"n\":7,\"o\":[1]}", GOOD("q|7||t|3|y|\\n")},
-	{"inherited environment", "echo $MCP_TEST_SECRET", TOOL ",\"inherit_env\":[\"MCP_TEST_SECRET\"]}", "{}",
-	    GOOD("s3cret\\n")},
-	{"own environment wins over what is inherited", "echo $HOME", TOOL ",\"env\":{\"HOME\":\"/h\"}}", "{}",
-	    GOOD("/h\\n")},
-	{"directory", NULL, "{\"exec\":[\"/bin/pwd\"],\"cwd\":\"/\"}", "{}", GOOD("/\\n")},
-	{"json", "echo ' {\"a\": 1}'", TOOL ",\"output\":\"json\"}", "{}",
-	    "{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"a\\\":1}\"}],\"structuredContent\":{\"a\":1}}"},
-	{"json that is none", "echo '{'", TOOL ",\"output\":\"json\"}", "{}",
-	    ERROR("t: its output is not the JSON that it should be: *")},
-	{"json against its schema", "echo '{\"a\":\"x\"}'",
-	    TOOL ",\"output\":\"json\",\"output_schema\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}}}}",
-	    "{}",
-	    ERROR("t: its output does not fit its schema: /a: must be an integer, not a string\\n{\\\"a\\\":\\\"x\\\"}\\n")},
-	{"result", "echo '{\"content\":[],\"isError\":true}'", TOOL ",\"output\":\"result\"}", "{}",
-	    "{\"content\":[],\"isError\":true}"},
-	{"result of no shape", "echo '{\"content\":[{\"type\":\"text\"}]}'", TOOL ",\"output\":\"result\"}", "{}",
-	    ERROR("t: its output is not a result: content[0].text must be a string\\n"
-		  "{\\\"content\\\":[{\\\"type\\\":\\\"text\\\"}]}\\n")},
-	{"result without what its schema describes", "echo '{\"content\":[]}'",
-	    TOOL ",\"output\":\"result\",\"output_schema\":{\"type\":\"object\"}}", "{}",
-	    ERROR("t: its output does not fit its schema: structuredContent is missing\\n{\\\"content\\\":[]}\\n")},
-	{"exit status", "echo out; echo oops >&2; exit 3", TOOL "}", "{}",
-	    ERROR("t: exited with status 3\\noops\\nout\\n")},
-	{"signal", "kill -9 $$", TOOL "}", "{}", ERROR("t: was ended by signal 9 (Killed)")},
-	{"stderr of a success is not told", "echo out; echo oops >&2", TOOL "}", "{}", GOOD("out\\n")},
-	{"the end of a long stderr is kept", "i=100; while [ $i -lt 200 ]; do echo line$i >&2; i=$((i+1)); done; exit 1",
-	    TOOL "}", "{}", ERROR("t: exited with status 1\\nline168\\n*line199\\n")},
-	{"bytes that are not UTF-8", "printf 'a\\377b'", TOOL "}", "{}", GOOD("a\xef\xbf\xbd" "b")},
-	{"too much output", "exec yes", TOOL ",\"output_max_bytes\":2000}", "{}", ERROR("t: wrote more than 2000 bytes")},
-	{"too much output, and gone", "head -c 5000 /dev/zero", TOOL ",\"output_max_bytes\":2000}", "{}",
-	    ERROR("t: wrote more than 2000 bytes")},
-	{"timeout", "echo a; exec sleep 60", TOOL ",\"timeout_s\":1}", "{}", ERROR("t: timed out after 1 s\\na\\n")},
-	{"nobody waits for what holds stdout", "echo a; sleep 60 &", TOOL "}", "{}", GOOD("a\\n")},
-	{"a closed stdout is no end", "exec >&-; sleep 0.1; exit 7", TOOL "}", "{}", ERROR("t: exited with status 7")},
-	{"nothing is open but 0 to 3, and what ls reads", NULL, "{\"exec\":[\"/bin/ls\",\"/proc/self/fd\"]}", "{}",
-	    GOOD("0\\n1\\n2\\n3\\n4\\n")},
-	{"limit of CPU time", "while :; do :; done", TOOL ",\"limits\":{\"cpu_s\":1},\"timeout_s\":20}", "{}",
-	    ERROR("t: was ended by signal 9 (Killed)")},
+    {"stdin holds all arguments", NULL, "{\"exec\":[\"/bin/cat\"]" ANY "}", "{\"a\":[1,2.50],\"b\":\"x\\n\"}",
+	GOOD("{\\\"a\\\":[1,2.50],\\\"b\\\":\\\"x\\\\n\\\"}\\n")},
+    {"a program is looked for in PATH", NULL, "{\"exec\":[\"echo\",\"hi\"]}", "{}", GOOD("hi\\n")},
+    {"placeholders", NULL, "{\"exec\":[\"/bin/echo\",\"{a}-{b}\",\"{{{a}\",\"{n}\",\"{f}\",\"a}\"]" ANY "}",
+	"{\"a\":\"x y\",\"b\":\"$HOME;?\",\"n\":-1.5,\"f\":true}", GOOD("x y-$HOME;? {x y -1.5 true a}\\n")},
+    {"a missing argument takes its word along", NULL, "{\"exec\":[\"/bin/echo\",\"1\",\"x{a}\",\"2\"]" ANY "}", "{}",
+	GOOD("1 2\\n")},
+    {"an empty argument is a word", "echo $#", "{\"exec\":[\"./tool\",\"{a}\",\"\"]" ANY "}", "{\"a\":\"\"}",
+	GOOD("2\\n")},
+    {"a default stands in", NULL,
+	"{\"exec\":[\"/bin/echo\",\"{d}\"],\"input\":{\"d\":{\"type\":\"integer\",\"default\":3}}}", "{}",
+	GOOD("3\\n")},
+    {"an option in disguise", NULL, "{\"exec\":[\"/bin/echo\",\"{a}\"]" ANY "}", "{\"a\":\"-n\"}",
+	ERROR("t: argument a must not begin with '-'")},
+    {"after -- it is none", NULL, "{\"exec\":[\"/bin/echo\",\"--\",\"{a}\"]" ANY "}", "{\"a\":\"-n\"}",
+	GOOD("-- -n\\n")},
+    {"inside a word it is none", NULL, "{\"exec\":[\"/bin/echo\",\"a={a}\"]" ANY "}", "{\"a\":\"-n\"}",
+	GOOD("a=-n\\n")},
+    {"an object is no word", NULL, "{\"exec\":[\"/bin/echo\",\"{a}\"]" ANY "}", "{\"a\":{}}", ERROR(NO_WORD)},
+    {"a NUL is no word", NULL, "{\"exec\":[\"/bin/echo\",\"{a}\"]" ANY "}", "{\"a\":\"x\\u0000y\"}", ERROR(NO_WORD)},
+    {"environment", "echo \"$MCP_ARG_A_B|$MCP_ARG_N|$MCP_ARG_O|$MCP_TOOL|$MCP_FD|$X|$MCP_TEST_SECRET\"",
+	TOOL ",\"env\":{\"X\":\"y\"}" ANY "}", "{\"a-b\":\"q\",\"n\":7,\"o\":[1]}", GOOD("q|7||t|3|y|\\n")},
+    {"inherited environment", "echo $MCP_TEST_SECRET", TOOL ",\"inherit_env\":[\"MCP_TEST_SECRET\"]}", "{}",
+	GOOD("s3cret\\n")},
+    {"own environment wins over what is inherited", "echo $HOME", TOOL ",\"env\":{\"HOME\":\"/h\"}}", "{}",
+	GOOD("/h\\n")},
+    {"directory", NULL, "{\"exec\":[\"/bin/pwd\"],\"cwd\":\"/\"}", "{}", GOOD("/\\n")},
+    {"json", "echo ' {\"a\": 1}'", TOOL ",\"output\":\"json\"}", "{}",
+	"{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"a\\\":1}\"}],\"structuredContent\":{\"a\":1}}"},
+    {"json that is none", "echo '{'", TOOL ",\"output\":\"json\"}", "{}",
+	ERROR("t: its output is not the JSON that it should be: *")},
+    {"json against its schema", "echo '{\"a\":\"x\"}'",
+	TOOL
+	",\"output\":\"json\",\"output_schema\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}}}}",
+	"{}",
+	ERROR(
+	    "t: its output does not fit its schema: /a: must be an integer, not a string\\n{\\\"a\\\":\\\"x\\\"}\\n")},
+    {"result", "echo '{\"content\":[],\"isError\":true}'", TOOL ",\"output\":\"result\"}", "{}",
+	"{\"content\":[],\"isError\":true}"},
+    {"result of no shape", "echo '{\"content\":[{\"type\":\"text\"}]}'", TOOL ",\"output\":\"result\"}", "{}",
+	ERROR("t: its output is not a result: content[0].text must be a string\\n"
+	      "{\\\"content\\\":[{\\\"type\\\":\\\"text\\\"}]}\\n")},
+    {"result without what its schema describes", "echo '{\"content\":[]}'",
+	TOOL ",\"output\":\"result\",\"output_schema\":{\"type\":\"object\"}}", "{}",
+	ERROR("t: its output does not fit its schema: structuredContent is missing\\n{\\\"content\\\":[]}\\n")},
+    {"exit status", "echo out; echo oops >&2; exit 3", TOOL "}", "{}",
+	ERROR("t: exited with status 3\\noops\\nout\\n")},
+    {"signal", "kill -9 $$", TOOL "}", "{}", ERROR("t: was ended by signal 9 (Killed)")},
+    {"stderr of a success is not told", "echo out; echo oops >&2", TOOL "}", "{}", GOOD("out\\n")},
+    {"the end of a long stderr is kept", "i=100; while [ $i -lt 200 ]; do echo line$i >&2; i=$((i+1)); done; exit 1",
+	TOOL "}", "{}", ERROR("t: exited with status 1\\nline168\\n*line199\\n")},
+    {"bytes that are not UTF-8", "printf 'a\\377b'", TOOL "}", "{}",
+	GOOD("a\xef\xbf\xbd"
+	     "b")},
+    {"too much output", "exec yes", TOOL ",\"output_max_bytes\":2000}", "{}", ERROR("t: wrote more than 2000 bytes")},
+    {"too much output, and gone", "head -c 5000 /dev/zero", TOOL ",\"output_max_bytes\":2000}", "{}",
+	ERROR("t: wrote more than 2000 bytes")},
+    {"timeout", "echo a; exec sleep 60", TOOL ",\"timeout_s\":1}", "{}", ERROR("t: timed out after 1 s\\na\\n")},
+    {"nobody waits for what holds stdout", "echo a; sleep 60 &", TOOL "}", "{}", GOOD("a\\n")},
+    {"a closed stdout is no end", "exec >&-; sleep 0.1; exit 7", TOOL "}", "{}", ERROR("t: exited with status 7")},
+    {"nothing is open but 0 to 3, and what ls reads", NULL, "{\"exec\":[\"/bin/ls\",\"/proc/self/fd\"]}", "{}",
+	GOOD("0\\n1\\n2\\n3\\n4\\n")},
+    {"limit of CPU time", "while :; do :; done", TOOL ",\"limits\":{\"cpu_s\":1},\"timeout_s\":20}", "{}",
+	ERROR("t: was ended by signal 9 (Killed)")},
 };
 
 /* want may hold one '*': any bytes. */
@@ -165,12 +170,12 @@ static void test_rows(void **state)
 
 static void test_messages(void **state)
 {
-	const struct tool *tool =
-	    load("for i in 1 2; do echo '{\"method\":\"notifications/progress\",\"params\":{\"progress\":'$i'}}' >&3; done\n"
-		 "echo bad >&3; echo '{}' >&3; head -c 70000 /dev/zero | tr '\\0' x >&3; echo >&3\n"
-		 "echo '{\"method\":\"tools/list\",\"params\":{}}' >&3\n"
-		 "printf '{\"method\":\"notifications/message\",\"params\":{}}' >&3; echo ok",
-		TOOL "}");
+	const struct tool *tool = load(
+	    "for i in 1 2; do echo '{\"method\":\"notifications/progress\",\"params\":{\"progress\":'$i'}}' >&3; done\n"
+	    "echo bad >&3; echo '{}' >&3; head -c 70000 /dev/zero | tr '\\0' x >&3; echo >&3\n"
+	    "echo '{\"method\":\"tools/list\",\"params\":{}}' >&3\n"
+	    "printf '{\"method\":\"notifications/message\",\"params\":{}}' >&3; echo ok",
+	    TOOL "}");
 	struct fake_call call;
 	struct err err = {0};
 	char *got;
@@ -227,7 +232,7 @@ static void assert_ends(pid_t pid)
 }
 
 /* Writes its own pid and that of a grandchild, says so on descriptor 3, and stays. */
-#define SLEEPER                                                                                                       \
+#define SLEEPER                                                                                                        \
 	"sleep 1000 & echo $! > grandchild; echo $$ > child\n"                                                         \
 	"echo '{\"method\":\"notifications/x\",\"params\":{}}' >&3; sleep 1000"
 
@@ -488,16 +493,16 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rows),
-		cmocka_unit_test(test_messages),
-		cmocka_unit_test(test_timeout_kills_the_group),
-		cmocka_unit_test(test_end_kills_what_is_left),
-		cmocka_unit_test(test_cancel_kills_the_group),
-		cmocka_unit_test(test_worker_killed),
-		cmocka_unit_test(test_launcher_killed),
-		cmocka_unit_test(test_not_started),
-		cmocka_unit_test(test_legacy_structured),
-		cmocka_unit_test(test_many_at_once),
+	    cmocka_unit_test(test_rows),
+	    cmocka_unit_test(test_messages),
+	    cmocka_unit_test(test_timeout_kills_the_group),
+	    cmocka_unit_test(test_end_kills_what_is_left),
+	    cmocka_unit_test(test_cancel_kills_the_group),
+	    cmocka_unit_test(test_worker_killed),
+	    cmocka_unit_test(test_launcher_killed),
+	    cmocka_unit_test(test_not_started),
+	    cmocka_unit_test(test_legacy_structured),
+	    cmocka_unit_test(test_many_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -17,13 +17,45 @@ static const struct {
 	const char *file;
 	int unsupported;
 } suite[] = {
-	{"additionalProperties", 2}, {"allOf", 0}, {"anchor", 3}, {"anyOf", 0}, {"boolean_schema", 0}, {"const", 0},
-	{"contains", 0}, {"content", 0}, {"default", 0}, {"defs", 1}, {"dependentRequired", 0}, {"dependentSchemas", 0},
-	{"enum", 0}, {"exclusiveMaximum", 0}, {"exclusiveMinimum", 0}, {"format", 0}, {"if-then-else", 0},
-	{"infinite-loop-detection", 0}, {"items", 0}, {"maxContains", 0}, {"maxItems", 0}, {"maxLength", 0},
-	{"maxProperties", 0}, {"maximum", 0}, {"minContains", 0}, {"minItems", 0}, {"minLength", 0},
-	{"minProperties", 0}, {"minimum", 0}, {"multipleOf", 0}, {"not", 1}, {"oneOf", 0}, {"prefixItems", 0},
-	{"properties", 1}, {"propertyNames", 1}, {"ref", 17}, {"required", 0}, {"type", 0}, {"uniqueItems", 0},
+    {"additionalProperties", 2},
+    {"allOf", 0},
+    {"anchor", 3},
+    {"anyOf", 0},
+    {"boolean_schema", 0},
+    {"const", 0},
+    {"contains", 0},
+    {"content", 0},
+    {"default", 0},
+    {"defs", 1},
+    {"dependentRequired", 0},
+    {"dependentSchemas", 0},
+    {"enum", 0},
+    {"exclusiveMaximum", 0},
+    {"exclusiveMinimum", 0},
+    {"format", 0},
+    {"if-then-else", 0},
+    {"infinite-loop-detection", 0},
+    {"items", 0},
+    {"maxContains", 0},
+    {"maxItems", 0},
+    {"maxLength", 0},
+    {"maxProperties", 0},
+    {"maximum", 0},
+    {"minContains", 0},
+    {"minItems", 0},
+    {"minLength", 0},
+    {"minProperties", 0},
+    {"minimum", 0},
+    {"multipleOf", 0},
+    {"not", 1},
+    {"oneOf", 0},
+    {"prefixItems", 0},
+    {"properties", 1},
+    {"propertyNames", 1},
+    {"ref", 17},
+    {"required", 0},
+    {"type", 0},
+    {"uniqueItems", 0},
 };
 
 static json_object *suite_read(const char *name)
@@ -114,7 +146,7 @@ static void test_suite(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_suite),
+	    cmocka_unit_test(test_suite),
 	};
 	const char *top = getenv("abs_top_srcdir");
 
