@@ -2,7 +2,7 @@
  *
  * The objects and who owns whom:
  *
- *   producer  a worker process: identity, what it was answered, what it may still send; owns nothing but its bookkeeping
+ *   producer  a worker process: identity, what it was answered, what it may still send
  *   session   a legacy client; owns its own stream, knows its calls and other streams
  *   call      a request under way: who works on it, and its will
  *   stream    a log of events with one reader at most; lives in the table until it is CLOSED
@@ -22,18 +22,18 @@
 struct broker {
 	const struct cfg *cfg; /* borrowed */
 	struct loop loop;
-	struct store *store;	  /* owned */
-	struct bus *bus;	  /* owned by server.c */
-	struct table producers;	  /* by id */
-	struct table sessions;	  /* by session id */
-	struct table calls;	  /* by producer and number */
-	struct table streams;	  /* by handle */
-	struct conn *conns;	  /* list of all */
+	struct store *store;    /* owned */
+	struct bus *bus;        /* owned by server.c */
+	struct table producers; /* by id */
+	struct table sessions;  /* by session id */
+	struct table calls;     /* by producer and number */
+	struct table streams;   /* by handle */
+	struct conn *conns;     /* list of all */
 	uint64_t next_handle;
-	size_t stream_count;	  /* without the sessions' own */
+	size_t stream_count; /* without the sessions' own */
 	size_t fd_max, fd_used, fd_reserved;
-	struct buf frame, event;  /* scratch: one turn of one connection */
-	bool draining;		  /* nothing new begins */
+	struct buf frame, event; /* scratch: one turn of one connection */
+	bool draining;           /* nothing new begins */
 };
 
 /* frame_max: bytes of the largest link frame. *b is usable by the other modules afterwards. */
@@ -41,8 +41,8 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 /* Closes everything in the tables, without a word to anybody, then loop and store. */
 void broker_release(struct broker *b);
 
-/* Raises the soft limit of descriptors to the hard one, and sets fd_max to what may be given to clients: neither what is
- * open by now nor broker_fd_reserve. Called when all that is our own is open. */
+/* Raises the soft limit of descriptors to the hard one, and sets fd_max to what may be given to clients: neither what
+ * is open by now nor broker_fd_reserve. Called when all that is our own is open. */
 int broker_budget_fds(struct broker *b, struct err *err);
 /* Descriptors that are about to be open, or were closed. take: false at the limit. */
 bool broker_fd_take(struct broker *b, size_t count);

@@ -14,7 +14,7 @@
 #include "common/banned.h"
 
 #define BUS_TURN_MAX   64 /* messages received per turn of the loop */
-#define BUS_HWM	       128
+#define BUS_HWM        128
 #define BUS_FRAMES_MAX 4 /* routing id, header, key, body */
 
 struct bus_message {

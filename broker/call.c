@@ -102,7 +102,8 @@ void call_cancel(struct call *c, struct slice id, const char *why)
 	struct link_header h = {.type = LINK_CANCELLED, .corr = c->number};
 	struct buf body;
 
-	LOG(DEBUG, "call.cancelled", "producer=%016" PRIx64 " call=%" PRIu64 " why=\"%s\"", c->producer->id, c->number, why);
+	LOG(DEBUG, "call.cancelled", "producer=%016" PRIx64 " call=%" PRIu64 " why=\"%s\"", c->producer->id, c->number,
+	    why);
 	buf_init(&body, id.len + sizeof(uint32_t));
 	link_put_bytes(&body, id);
 	if (buf_check(&body, NULL) == 0)

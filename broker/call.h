@@ -14,20 +14,21 @@ struct stream;
 
 struct call {
 	struct table_node node;
-	struct broker *broker;	   /* borrowed, as all that follow */
+	struct broker *broker;     /* borrowed, as all that follow */
 	struct producer *producer; /* has it in its list, so it lives longer */
 	struct session *session;   /* NULL: modern, or the session is over */
-	struct stream *stream;	   /* its response stream, while that is not finished */
+	struct stream *stream;     /* its response stream, while that is not finished */
 	uint64_t number;
 	struct call *next_of_producer, **at_producer;
 	struct call *next_of_session, **at_session;
 	bool on_session_stream;
 	uint16_t ids_count;
-	struct slice wills;	   /* owned: ids_count * (bytes id, bytes will) */
+	struct slice wills; /* owned: ids_count * (bytes id, bytes will) */
 	struct loop_doom doom;
 };
 
-/* wills is the tail of CALL_BEGIN or OPEN_STREAM: n * (bytes id, bytes will). 0 or LINK_NACK_*: DUPLICATE_ID, LIMIT, BAD. */
+/* wills is the tail of CALL_BEGIN or OPEN_STREAM: n * (bytes id, bytes will). 0 or LINK_NACK_*: DUPLICATE_ID, LIMIT,
+ * BAD. */
 unsigned call_new(struct broker *b, struct producer *p, uint64_t number, struct session *session, unsigned flags,
     uint16_t n, struct slice wills, struct call **call);
 struct call *call_find(struct broker *b, const struct producer *p, uint64_t number);

@@ -25,19 +25,19 @@ struct conn_read {
 
 struct conn {
 	uv_poll_t watch;
-	struct broker *broker;	/* borrowed */
-	struct stream *stream;	/* borrowed; NULL: it left its stream, or never had one */
+	struct broker *broker;   /* borrowed */
+	struct stream *stream;   /* borrowed; NULL: it left its stream, or never had one */
 	struct conn *next, **at; /* in broker->conns */
-	int fd;			/* owned */
+	int fd;                  /* owned */
 	enum link_kind kind;
 	uint16_t request_id;
-	bool is_ending;		/* the end is in out, or was written: then close */
+	bool is_ending; /* the end is in out, or was written: then close */
 	bool is_closed, is_watching_write;
 	uint32_t heartbeat_ms;
-	uint64_t cursor;	/* taken from the log up to here, into the kernel or into out */
-	char *out;		/* owned: what the kernel didn't take; NULL: nothing */
+	uint64_t cursor; /* taken from the log up to here, into the kernel or into out */
+	char *out;       /* owned: what the kernel didn't take; NULL: nothing */
 	size_t out_len, out_sent;
-	uint64_t progress_ms;	/* loop_now() when the kernel last took something */
+	uint64_t progress_ms;      /* loop_now() when the kernel last took something */
 	struct conn_read *reading; /* owned by the store until it is done */
 	struct loop_task task;
 	struct wheel_timer timer;
@@ -100,7 +100,9 @@ static void on_io(uv_poll_t *watch, int status, int events);
  * hang-up counts, and PRI stands for "nothing but that". */
 static void watch(struct conn *c, bool want_write)
 {
-	int events = c->kind == LINK_KIND_FCGI ? UV_READABLE : c->kind == LINK_KIND_PIPE ? UV_DISCONNECT : UV_PRIORITIZED;
+	int events = c->kind == LINK_KIND_FCGI   ? UV_READABLE
+		     : c->kind == LINK_KIND_PIPE ? UV_DISCONNECT
+						 : UV_PRIORITIZED;
 
 	c->is_watching_write = want_write;
 	uv_poll_start(&c->watch, events | (want_write ? UV_WRITABLE : 0), on_io);
@@ -312,7 +314,8 @@ static void on_io(uv_poll_t *w, int status, int events)
 		conn_close(c, "the peer hung up");
 		return;
 	}
-	if (events & UV_READABLE) { /* the request was read to its end: what comes now can only be an abort, or nothing */
+	if (events &
+	    UV_READABLE) { /* the request was read to its end: what comes now can only be an abort, or nothing */
 		n = recv(c->fd, ignored, sizeof(ignored), MSG_DONTWAIT);
 		if (n == 0 && !c->out && !c->is_ending) { /* it may still read, and then it wants a proper end */
 			conn_end(c, "the peer hung up");
@@ -435,8 +438,9 @@ void conn_new(struct stream *s, int fd, const struct conn_how *how, struct slice
 
 void conn_refuse(struct broker *b, int fd, const struct conn_how *how, bool is_gone)
 {
-	struct slice head = is_gone ? SLICE("Status: 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-				    : SLICE("Status: 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n");
+	struct slice head =
+	    is_gone ? SLICE("Status: 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+		    : SLICE("Status: 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n");
 	struct conn *c = make(b, fd, how, head);
 
 	if (c)

@@ -22,8 +22,8 @@ struct conn_how {
 /* Takes fd (a failure closes it), and one descriptor of the budget, which the caller has taken. head is copied. The
  * stream's earlier connection is ended. */
 void conn_new(struct stream *s, int fd, const struct conn_how *how, struct slice head);
-/* Answers a connection that has no stream, 404 (is_gone: it will never have one) or 503, and ends it. As conn_new() for fd
- * and the budget. */
+/* Answers a connection that has no stream, 404 (is_gone: it will never have one) or 503, and ends it. As conn_new() for
+ * fd and the budget. */
 void conn_refuse(struct broker *b, int fd, const struct conn_how *how, bool is_gone);
 
 /* Something about its stream changed: looks at it soon. */

@@ -17,17 +17,17 @@
 #include "common/mem.h"
 #include "common/banned.h"
 
-#define CTL_BACKLOG    256
-#define CTL_TURN_MAX   32 /* packets of one connection per wake-up */
-#define CTL_FDS_MAX    4  /* descriptors that one packet may carry before the kernel drops them; one is right */
-#define CTL_FDS_COUNTED 2 /* a worker costs its control connection and libzmq's */
+#define CTL_BACKLOG     256
+#define CTL_TURN_MAX    32 /* packets of one connection per wake-up */
+#define CTL_FDS_MAX     4  /* descriptors that one packet may carry before the kernel drops them; one is right */
+#define CTL_FDS_COUNTED 2  /* a worker costs its control connection and libzmq's */
 
 struct ctl {
 	uv_poll_t watch;
-	struct broker *broker;	    /* borrowed */
-	struct producer *producer;  /* borrowed; NULL: no HELLO yet */
-	struct ctl *next, **at;	    /* in listener->ctls */
-	int fd;			    /* owned */
+	struct broker *broker;     /* borrowed */
+	struct producer *producer; /* borrowed; NULL: no HELLO yet */
+	struct ctl *next, **at;    /* in listener->ctls */
+	int fd;                    /* owned */
 	pid_t pid;
 	bool is_closed;
 	struct wheel_timer hello_timer;
@@ -38,9 +38,9 @@ struct ctl_listener {
 	uv_poll_t watch;
 	struct broker *broker; /* borrowed */
 	struct ctl *ctls;
-	uid_t *uids;	       /* owned: broker_peer_uids */
+	uid_t *uids; /* owned: broker_peer_uids */
 	size_t uids_count;
-	int fd;		       /* owned */
+	int fd; /* owned */
 	struct log_rate rate;
 };
 
@@ -161,7 +161,8 @@ static void take_adopt(struct ctl *c, const struct link_header *h, struct slice 
 	how.cursor = link_get_u64(&in, &bad);
 	how.heartbeat_ms = link_get_u32(&in, &bad);
 	head = link_get_bytes(&in, &bad);
-	if (bad || in.len > 0 || how.kind < LINK_KIND_FCGI || how.kind >= LINK_KIND__COUNT || !c->producer || fd == -1) {
+	if (bad || in.len > 0 || how.kind < LINK_KIND_FCGI || how.kind >= LINK_KIND__COUNT || !c->producer ||
+	    fd == -1) {
 		LOG(WARN, "ctl.bad_adopt", "pid=%d fd=%d", (int)c->pid, fd);
 		if (fd != -1)
 			close(fd);
@@ -258,8 +259,10 @@ static void on_packet(uv_poll_t *watch, int status, int events)
 			char bytes[CMSG_SPACE(CTL_FDS_MAX * sizeof(int))];
 		} control;
 		struct iovec iov = {packet, sizeof(packet)};
-		struct msghdr msg = {
-		    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+		struct msghdr msg = {.msg_iov = &iov,
+		    .msg_iovlen = 1,
+		    .msg_control = control.bytes,
+		    .msg_controllen = sizeof(control.bytes)};
 		ssize_t len = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		int fd;
 
@@ -299,7 +302,8 @@ static void refuse(struct ctl_listener *l, int fd, const struct ucred *peer, con
 	unsigned dropped;
 
 	if (log_rate_ok(&l->rate, 5, 10000, &dropped))
-		LOG(WARN, "ctl.refused", "pid=%d uid=%d why=\"%s\" not_logged=%u", (int)peer->pid, (int)peer->uid, why, dropped);
+		LOG(WARN, "ctl.refused", "pid=%d uid=%d why=\"%s\" not_logged=%u", (int)peer->pid, (int)peer->uid, why,
+		    dropped);
 	close(fd);
 }
 
@@ -413,7 +417,8 @@ struct ctl_listener *ctl_listen(struct broker *b, const char *path, struct err *
 	if (resolve_uids(l, &b->cfg->broker_peer_uids, err))
 		goto fail;
 	if (len >= sizeof(sun.sun_path)) {
-		err_set(err, ERR_CONFIG, "run_dir: %s is longer than a socket's path may be (%zu)", path, sizeof(sun.sun_path) - 1);
+		err_set(err, ERR_CONFIG, "run_dir: %s is longer than a socket's path may be (%zu)", path,
+		    sizeof(sun.sun_path) - 1);
 		goto fail;
 	}
 	memcpy(sun.sun_path, path, len + 1);

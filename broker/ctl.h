@@ -4,7 +4,7 @@
 
 #include "broker/broker.h"
 
-struct ctl;	 /* a control connection */
+struct ctl; /* a control connection */
 struct ctl_listener;
 
 /* Binds, listens (mode 0660). NULL: *err. */

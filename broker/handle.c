@@ -9,7 +9,7 @@
 #include "common/mem.h"
 #include "common/banned.h"
 
-#define RETRY_MS	  100  /* after NACK BUSY */
+#define RETRY_MS          100  /* after NACK BUSY */
 #define RETRY_DRAINING_MS 1000 /* by then there is another broker */
 
 /* One message while it is handled. Each do_x() returns 0 (ACK), an enum link_nack, or LATER. */
@@ -408,7 +408,8 @@ void handle_message(struct producer *p, const struct link_header *h, struct slic
 
 	if (h->type >= COUNT_OF(handlers) || !handlers[h->type].handle) {
 		if (log_rate_ok(&rate, 5, 10000, &dropped))
-			LOG(WARN, "link.misplaced", "pid=%u type=%s not_logged=%u", p->pid, link_type_name(h->type), dropped);
+			LOG(WARN, "link.misplaced", "pid=%u type=%s not_logged=%u", p->pid, link_type_name(h->type),
+			    dropped);
 		return;
 	}
 	m.outcome = producer_take_seq(p, h->seq, &is_new);

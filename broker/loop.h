@@ -44,10 +44,10 @@ struct loop {
 };
 
 int loop_init(struct loop *l, bool (*turn)(void *arg), void *turn_arg, struct err *err);
-void loop_run(struct loop *l);	/* until loop_stop() */
+void loop_run(struct loop *l); /* until loop_stop() */
 void loop_stop(struct loop *l);
 void loop_release(struct loop *l); /* everything else that lives in the loop was closed before; frees the doomed */
-void loop_wake(struct loop *l);	   /* another turn, please: from any thread, from a signal handler */
+void loop_wake(struct loop *l);    /* another turn, please: from any thread, from a signal handler */
 
 uint64_t loop_now(const struct loop *l); /* ms of CLOCK_MONOTONIC, read once per turn */
 void loop_soon(struct loop *l, struct loop_task *t);

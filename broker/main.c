@@ -115,8 +115,8 @@ int main(int argc, char **argv)
 	int status;
 
 	log_init("mcp-broker", level);
-	if (opts_parse(&opts, argc, argv, "mcp-broker", "Owns the sessions and event streams of this machine's workers.",
-		rows, NULL))
+	if (opts_parse(&opts, argc, argv, "mcp-broker",
+		"Owns the sessions and event streams of this machine's workers.", rows, NULL))
 		return opts.status;
 	if (cfg_init(&cfg, &err) || cfg_load(&cfg, opts.conf, opts.sets, opts.sets_count, &err)) {
 		LOG(ERROR, "broker.config", "why=\"%s\"", err.msg);

@@ -111,8 +111,8 @@ void producer_close(struct producer *p)
 	table_remove(&p->broker->producers, &p->node);
 	for (; p->calls; calls++)
 		call_end(p->calls, "its worker died");
-	LOG(INFO, "producer.down", "producer=%016" PRIx64 " pid=%" PRIu32 " calls=%zu producers=%zu", p->id, p->pid, calls,
-	    p->broker->producers.count);
+	LOG(INFO, "producer.down", "producer=%016" PRIx64 " pid=%" PRIu32 " calls=%zu producers=%zu", p->id, p->pid,
+	    calls, p->broker->producers.count);
 	bus_forget(p);
 	p->ctl = NULL;
 	loop_untimer(&p->broker->loop, &p->credit_timer);

@@ -20,8 +20,8 @@ enum outcome_state { OUTCOME_NONE, OUTCOME_PENDING, OUTCOME_ACK, OUTCOME_NACK };
 struct outcome {
 	uint64_t seq;
 	uint64_t stream, value; /* of the ACK: stream handle; version or cursor */
-	uint8_t state;		/* enum outcome_state */
-	uint8_t type;		/* enum link_type of the request */
+	uint8_t state;          /* enum outcome_state */
+	uint8_t type;           /* enum link_type of the request */
 	uint16_t nack;
 	bool want_answer;
 };
@@ -30,13 +30,13 @@ struct producer {
 	struct table_node node;
 	struct broker *broker; /* borrowed */
 	uint64_t id;
-	struct ctl *ctl;       /* borrowed; NULL: it has died */
+	struct ctl *ctl; /* borrowed; NULL: it has died */
 	uint32_t pid;
 	struct outcome *window; /* owned, link_window of them; seq modulo that */
-	uint64_t seq_max;	/* the highest that came */
+	uint64_t seq_max;       /* the highest that came */
 	struct call *calls;
-	uint64_t credit_spent;	/* bytes that came and were not given back */
-	uint64_t credit_owed;	/* of those: logged, to be given back */
+	uint64_t credit_spent;                       /* bytes that came and were not given back */
+	uint64_t credit_owed;                        /* of those: logged, to be given back */
 	struct bus_message *waiting, **waiting_tail; /* bus.c's: messages that the data channel didn't take yet */
 	size_t waiting_count;
 	struct wheel_timer credit_timer, last_timer;
@@ -52,7 +52,8 @@ void producer_lost(struct producer *p);
 /* At once: wills of its calls, out of the table. */
 void producer_close(struct producer *p);
 
-/* The slot for a message. *is_new: to be handled; else its outcome stands there (or is PENDING). NULL: too old to know. */
+/* The slot for a message. *is_new: to be handled; else its outcome stands there (or is PENDING). NULL: too old to know.
+ */
 struct outcome *producer_take_seq(struct producer *p, uint64_t seq, bool *is_new);
 struct outcome *producer_find_seq(struct producer *p, uint64_t seq); /* NULL: not in the window any more */
 

@@ -34,7 +34,7 @@ struct server {
 	struct broker broker;
 	struct ctl_listener *listener; /* owned */
 	char *ctl_path, *zmq_path;     /* owned */
-	int lock_fd;		       /* owned: held as long as we live */
+	int lock_fd;                   /* owned: held as long as we live */
 	uv_signal_t sigterm, sigint;
 	bool has_signals;
 	enum drain_step step;
@@ -139,7 +139,8 @@ static void end_all(struct server *s)
 	struct broker *b = &s->broker;
 	struct table_node *n;
 
-	LOG(INFO, "broker.ending", "calls=%zu streams=%zu sessions=%zu", b->calls.count, b->streams.count, b->sessions.count);
+	LOG(INFO, "broker.ending", "calls=%zu streams=%zu sessions=%zu", b->calls.count, b->streams.count,
+	    b->sessions.count);
 	while ((n = table_any(&b->calls)) != NULL)
 		call_end(TABLE_OF(n, struct call, node), "the broker stops");
 	while ((n = table_any(&b->sessions)) != NULL) {
@@ -235,8 +236,9 @@ enum server_start server_start(const struct cfg *cfg, struct server **server, st
 	s->listener = ctl_listen(&s->broker, s->ctl_path, err);
 	if (!s->listener || broker_budget_fds(&s->broker, err))
 		goto fail;
-	LOG(INFO, "broker.listening", "run_dir=\"%s\" store=%s epoch=%" PRIu64 " descriptors=%zu sessions=%jd streams=%jd",
-	    cfg->run_dir, s->broker.store->name, s->broker.store->epoch, s->broker.fd_max, (intmax_t)cfg->session_max,
+	LOG(INFO, "broker.listening",
+	    "run_dir=\"%s\" store=%s epoch=%" PRIu64 " descriptors=%zu sessions=%jd streams=%jd", cfg->run_dir,
+	    s->broker.store->name, s->broker.store->epoch, s->broker.fd_max, (intmax_t)cfg->session_max,
 	    (intmax_t)cfg->stream_max);
 	*server = s;
 	return SERVER_READY;

@@ -78,9 +78,9 @@ unsigned session_new(struct broker *b, struct slice id, struct slice principal, 
 	s->timer.fire = on_timer;
 	/* The connection of HTTP+SSE is handed over after this: at least as long as a descriptor is kept for it. */
 	loop_timer(&b->loop, &s->timer,
-	    !s->ends_with_conn			  ? (uint64_t)s->idle_s * 1000
-		: grace_ms(s) > STREAM_RESERVE_MS ? grace_ms(s)
-						  : STREAM_RESERVE_MS);
+	    !s->ends_with_conn                ? (uint64_t)s->idle_s * 1000
+	    : grace_ms(s) > STREAM_RESERVE_MS ? grace_ms(s)
+					      : STREAM_RESERVE_MS);
 	table_add(&b->sessions, &s->node, table_hash_bytes(&b->sessions, s->id));
 	*session = s;
 	return 0;

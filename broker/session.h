@@ -11,15 +11,15 @@ struct stream;
 
 struct session {
 	struct table_node node;
-	struct broker *broker;	/* borrowed */
+	struct broker *broker;      /* borrowed */
 	struct slice id, principal; /* owned, one allocation at id.p */
-	struct slice blob;	/* owned */
+	struct slice blob;          /* owned */
 	uint64_t version;
-	struct stream *own;	/* exists as long as the session */
+	struct stream *own;     /* exists as long as the session */
 	struct stream *streams; /* all of its streams, the own one too */
 	struct call *calls;
-	size_t open_ids;	/* requests of its calls */
-	uint64_t active_ms;	/* loop_now() of the last request */
+	size_t open_ids;    /* requests of its calls */
+	uint64_t active_ms; /* loop_now() of the last request */
 	uint32_t idle_s;
 	bool ends_with_conn, is_closed;
 	struct wheel_timer timer; /* idle, or the grace after the connection */

@@ -28,14 +28,14 @@ struct store_op {
 
 struct store_read {
 	struct store_op op;
-	uint64_t positions[STORE_READ_MAX];   /* in: from append */
+	uint64_t positions[STORE_READ_MAX];  /* in: from append */
 	struct slice events[STORE_READ_MAX]; /* out */
 	size_t count;
 };
 
 struct store {
 	const char *name;
-	uint64_t epoch;	     /* of this start: higher than that of every earlier one */
+	uint64_t epoch;      /* of this start: higher than that of every earlier one */
 	uint64_t bytes_used; /* of events that were not forgotten */
 	/* 0: no memory, or over bytes_max. */
 	uint64_t (*append)(struct store *s, uint64_t stream, uint64_t seq, struct slice event);

@@ -15,7 +15,7 @@ static const struct {
 	const char *name;
 	unsigned next;
 } stream_states[STREAM__COUNT] = {
-#define TO(state)	   (1u << STREAM_##state)
+#define TO(state)          (1u << STREAM_##state)
 #define STREAM(name, next) [STREAM_##name] = {#name, next},
 #include "broker/stream_tbl.h"
 #undef STREAM
@@ -206,14 +206,14 @@ static void make_ready(struct stream *s)
 	uint64_t before = s->ready_seq;
 
 	while (s->ready_seq < s->last_seq &&
-	    (s->ready_seq < s->committed_seq || !event_at(s, s->ready_seq + 1)->is_durable))
+	       (s->ready_seq < s->committed_seq || !event_at(s, s->ready_seq + 1)->is_durable))
 		s->ready_seq++;
 	if (s->conn && s->ready_seq > before)
 		conn_kick(s->conn);
 }
 
-unsigned stream_append(struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final,
-    uint64_t *last)
+unsigned stream_append(
+    struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final, uint64_t *last)
 {
 	struct broker *b = s->broker;
 	uint64_t len = 0;
@@ -265,7 +265,8 @@ unsigned stream_append(struct stream *s, const struct slice *events, size_t coun
 void stream_commit(struct stream *s, uint64_t first, uint64_t last, int status)
 {
 	if (status) {
-		LOG(ERROR, "stream.events_lost", "stream=%" PRIu64 " from=%" PRIu64 " to=%" PRIu64, s->handle, first, last);
+		LOG(ERROR, "stream.events_lost", "stream=%" PRIu64 " from=%" PRIu64 " to=%" PRIu64, s->handle, first,
+		    last);
 		for (uint64_t seq = first > s->first_seq ? first : s->first_seq; seq <= last; seq++)
 			event_at(s, seq)->is_lost = true;
 	}
@@ -430,7 +431,8 @@ void stream_fill_read(const struct stream *s, uint64_t *cursor, struct store_rea
 
 void stream_put_event_id(const struct stream *s, uint64_t seq, char out[STREAM_EVENT_ID_SIZE])
 {
-	snprintf(out, STREAM_EVENT_ID_SIZE, "%" PRIu64 ".%" PRIu64 ".%" PRIu64, s->handle, s->broker->store->epoch, seq);
+	snprintf(
+	    out, STREAM_EVENT_ID_SIZE, "%" PRIu64 ".%" PRIu64 ".%" PRIu64, s->handle, s->broker->store->epoch, seq);
 }
 
 /* Takes "NUMBER" and, unless at the end, the dot after it. */

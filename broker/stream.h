@@ -31,33 +31,33 @@ enum stream_state {
 };
 
 struct stream_event {
-	uint64_t position;  /* in the store */
-	uint32_t len;	    /* bytes */
-	uint32_t written_s; /* second of CLOCK_MONOTONIC when a connection had been sent it; 0: not yet */
+	uint64_t position;        /* in the store */
+	uint32_t len;             /* bytes */
+	uint32_t written_s;       /* second of CLOCK_MONOTONIC when a connection had been sent it; 0: not yet */
 	bool is_durable, is_lost; /* lost: the store could not commit it; never shown to anybody */
 };
 
 struct stream {
 	struct table_node node;
-	struct broker *broker;	 /* borrowed */
+	struct broker *broker; /* borrowed */
 	uint64_t handle;
-	struct session *session; /* borrowed; NULL: modern, or the session is over */
+	struct session *session;   /* borrowed; NULL: modern, or the session is over */
 	struct stream *next, **at; /* in the session's list */
-	struct call *call;	 /* borrowed: it owes this stream an end; NULL: a session's own, or finished */
-	struct conn *conn;	 /* borrowed: the reader */
-	enum stream_state state; /* assigned by stream_go() only */
+	struct call *call;         /* borrowed: it owes this stream an end; NULL: a session's own, or finished */
+	struct conn *conn;         /* borrowed: the reader */
+	enum stream_state state;   /* assigned by stream_go() only */
 	bool is_modern, is_own;
 	uint64_t first_seq, last_seq, ready_seq, delivered_seq, committed_seq;
 	struct stream_event *events; /* owned; last_seq + 1 - first_seq of them, from events_start */
 	size_t events_start, events_cap;
 	uint64_t log_bytes, undelivered_bytes;
-	unsigned reserved;	 /* descriptors: answers to OPEN_STREAM and ATTACH that ADOPT has not spent */
+	unsigned reserved; /* descriptors: answers to OPEN_STREAM and ATTACH that ADOPT has not spent */
 	struct wheel_timer reserve_timer, keep_timer;
 	struct loop_doom doom;
 };
 
-#define STREAM_RESERVE_MS	  2000
-#define STREAM_HANDLE_IS_MODERN(h) ((h) & 1) /* so that an ADOPT that comes too late still tells the era */
+#define STREAM_RESERVE_MS          2000
+#define STREAM_HANDLE_IS_MODERN(h) ((h)&1) /* so that an ADOPT that comes too late still tells the era */
 
 bool stream_may_go(enum stream_state from, enum stream_state to);
 const char *stream_state_name(enum stream_state state);
@@ -70,8 +70,8 @@ bool stream_is_over(const struct stream *s); /* FINISHED or CLOSED */
 /* Appends all or nothing. 0, or an enum link_nack: TOO_BIG, BUSY (log full), CLOSED. is_final: this is a call's answer,
  * accepted over stream_log_max_bytes too. Events that are not durable may be dropped when the log is full. What was
  * appended becomes ready with stream_commit(), events that are not durable earlier. *last is the last sequence. */
-unsigned stream_append(struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final,
-    uint64_t *last);
+unsigned stream_append(
+    struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final, uint64_t *last);
 /* The store committed (status 0) or lost all events from first to last. */
 void stream_commit(struct stream *s, uint64_t first, uint64_t last, int status);
 /* No more events will come. */

@@ -32,6 +32,6 @@ void table_each(const struct table *t, void (*visit)(struct table_node *n, void 
 uint64_t table_hash_bytes(const struct table *t, struct slice key);
 uint64_t table_hash_u64(const struct table *t, uint64_t a, uint64_t b);
 
-#define TABLE_OF(node, type, member) ((type *)((char *)(node) - offsetof(type, member)))
+#define TABLE_OF(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 
 #endif

@@ -132,7 +132,8 @@ void fake_broker_stop(struct fake_broker_process *b)
 
 void fake_worker_put_hello(struct buf *packet, uint64_t producer, uint16_t version_min, uint16_t version_max)
 {
-	struct link_header h = {.version = LINK_VERSION, .type = LINK_HELLO, .producer = producer, .seq = 1, .body_len = 12};
+	struct link_header h = {
+	    .version = LINK_VERSION, .type = LINK_HELLO, .producer = producer, .seq = 1, .body_len = 12};
 
 	link_put_header(packet, &h);
 	link_put_u16(packet, version_min);
@@ -262,8 +263,8 @@ bool fake_worker_receive(struct fake_worker *w, struct fake_answer *a, int wait_
 	}
 }
 
-unsigned fake_worker_ask(struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body,
-    struct fake_answer *a)
+unsigned fake_worker_ask(
+    struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body, struct fake_answer *a)
 {
 	uint64_t seq = fake_worker_send(w, h, key, body);
 	struct fake_answer own;
@@ -294,8 +295,8 @@ static void put_ids(struct buf *out, const char *const *ids_and_wills)
 }
 
 /* Asks, releases body, and reads a number from the answer's front if there is one. */
-static unsigned ask(struct fake_worker *w, struct link_header h, const char *key, struct buf *body, uint64_t *stream,
-    uint64_t *value)
+static unsigned ask(
+    struct fake_worker *w, struct link_header h, const char *key, struct buf *body, uint64_t *stream, uint64_t *value)
 {
 	struct fake_answer a;
 	unsigned nack = fake_worker_ask(w, &h, slice_str(key), buf_slice(body), &a);
@@ -312,8 +313,8 @@ static unsigned ask(struct fake_worker *w, struct link_header h, const char *key
 	return nack;
 }
 
-unsigned fake_session_put(struct fake_worker *w, const char *key, const char *principal, uint64_t expected, unsigned flags,
-    const char *blob, uint64_t *version)
+unsigned fake_session_put(struct fake_worker *w, const char *key, const char *principal, uint64_t expected,
+    unsigned flags, const char *blob, uint64_t *version)
 {
 	struct buf body;
 
@@ -351,8 +352,8 @@ unsigned fake_call_begin(struct fake_worker *w, const char *key, const char *pri
 	return nack;
 }
 
-unsigned fake_open(struct fake_worker *w, const char *key, unsigned flags, uint64_t corr, const char *const *ids_and_wills,
-    uint64_t *call, uint64_t *stream)
+unsigned fake_open(struct fake_worker *w, const char *key, unsigned flags, uint64_t corr,
+    const char *const *ids_and_wills, uint64_t *call, uint64_t *stream)
 {
 	struct buf body;
 	unsigned nack;
@@ -384,14 +385,18 @@ unsigned fake_append(struct fake_worker *w, uint64_t stream, const char *event)
 	buf_init(&body, SIZE_MAX / 2);
 	link_put_bytes(&body, slice_str(event));
 	return ask(w,
-	    (struct link_header){.type = LINK_APPEND, .flags = LINK_DURABLE | LINK_WANT_ACK, .stream = stream, .count = 1},
+	    (struct link_header){
+		.type = LINK_APPEND, .flags = LINK_DURABLE | LINK_WANT_ACK, .stream = stream, .count = 1},
 	    "", &body, NULL, NULL);
 }
 
 unsigned fake_finish(struct fake_worker *w, uint64_t call, uint64_t stream, const char *event)
 {
-	struct link_header h = {
-	    .type = LINK_FINISH, .flags = LINK_DURABLE | LINK_WANT_ACK, .corr = call, .stream = stream, .count = event ? 1 : 0};
+	struct link_header h = {.type = LINK_FINISH,
+	    .flags = LINK_DURABLE | LINK_WANT_ACK,
+	    .corr = call,
+	    .stream = stream,
+	    .count = event ? 1 : 0};
 	struct buf body;
 
 	buf_init(&body, SIZE_MAX / 2);

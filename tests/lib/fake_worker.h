@@ -19,7 +19,7 @@ struct fake_broker_process {
 void fake_broker_start(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit);
 /* Runs another one on the same directory, to its end. Its exit status. */
 int fake_broker_run_again(const struct fake_broker_process *b);
-int fake_broker_wait(struct fake_broker_process *b); /* exit status, or 128 + signal */
+int fake_broker_wait(struct fake_broker_process *b);  /* exit status, or 128 + signal */
 void fake_broker_stop(struct fake_broker_process *b); /* SIGTERM; the status must be 0; removes the directory */
 
 struct fake_worker {
@@ -46,18 +46,18 @@ void fake_worker_send_raw(struct fake_worker *w, const struct slice *frames, siz
 /* The next message but CREDIT, which is added up. False: none came in wait_ms. */
 bool fake_worker_receive(struct fake_worker *w, struct fake_answer *a, int wait_ms);
 /* Sends, and waits for the ACK or NACK. Returns 0 or enum link_nack; *a (may be NULL) is the answer. */
-unsigned fake_worker_ask(struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body,
-    struct fake_answer *a);
+unsigned fake_worker_ask(
+    struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body, struct fake_answer *a);
 void fake_answer_release(struct fake_answer *a);
 
 /* The messages that tests need. text arguments are C strings; ids and wills come in pairs, ended by NULL. */
-unsigned fake_session_put(struct fake_worker *w, const char *key, const char *principal, uint64_t expected, unsigned flags,
-    const char *blob, uint64_t *version);
+unsigned fake_session_put(struct fake_worker *w, const char *key, const char *principal, uint64_t expected,
+    unsigned flags, const char *blob, uint64_t *version);
 unsigned fake_session_del(struct fake_worker *w, const char *key, const char *principal);
 unsigned fake_call_begin(struct fake_worker *w, const char *key, const char *principal, unsigned flags,
     const char *const *ids_and_wills, uint64_t *call, uint64_t *own_stream);
-unsigned fake_open(struct fake_worker *w, const char *key, unsigned flags, uint64_t corr, const char *const *ids_and_wills,
-    uint64_t *call, uint64_t *stream);
+unsigned fake_open(struct fake_worker *w, const char *key, unsigned flags, uint64_t corr,
+    const char *const *ids_and_wills, uint64_t *call, uint64_t *stream);
 unsigned fake_attach(struct fake_worker *w, const char *key, const char *principal, const char *last_event_id,
     uint64_t *stream, uint64_t *cursor);
 unsigned fake_append(struct fake_worker *w, uint64_t stream, const char *event);
@@ -72,7 +72,7 @@ int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint
 struct fake_server {
 	int fd;
 	struct buf raw, text; /* bytes not parsed yet; all of FCGI_STDOUT */
-	bool ended, closed; /* END_REQUEST came; EOF came */
+	bool ended, closed;   /* END_REQUEST came; EOF came */
 };
 void fake_server_init(struct fake_server *s, int fd);
 /* Reads until text holds what (NULL: until END_REQUEST and EOF). False: it did not come. */

@@ -1,5 +1,5 @@
-/* The real mcp-broker, driven by fake workers and fake web servers: what the link (doc/link.md) promises, one behaviour a
- * test. */
+/* The real mcp-broker, driven by fake workers and fake web servers: what the link (doc/link.md) promises, one behaviour
+ * a test. */
 #include "config.h"
 
 #include <errno.h>
@@ -128,7 +128,9 @@ static void call_begin_returns_the_blob(void **state)
 	link_put_bytes(&body, SLICE(HIM));
 	link_put_u8(&body, 0);
 	link_put_u16(&body, 0);
-	assert_int_equal(fake_worker_ask(&f->w, &(struct link_header){.type = LINK_CALL_BEGIN}, SLICE(KEY), buf_slice(&body), &a), 0);
+	assert_int_equal(
+	    fake_worker_ask(&f->w, &(struct link_header){.type = LINK_CALL_BEGIN}, SLICE(KEY), buf_slice(&body), &a),
+	    0);
 	buf_release(&body);
 	in = buf_slice(&a.body);
 	assert_int_equal(link_get_u64(&in, &bad), 1);
@@ -191,7 +193,8 @@ static void a_call_streams_and_finishes(void **state)
 	make_stream(f, &call, &stream, &s);
 	expect_text(&s, FAKE_HEAD);
 	assert_int_equal(fake_append(&f->w, stream, "{\"n\":1}"), 0);
-	snprintf(want, sizeof(want), "id: %" PRIu64 ".%" PRIu64 ".1\nevent: message\ndata: {\"n\":1}\n\n", stream, f->w.epoch);
+	snprintf(want, sizeof(want), "id: %" PRIu64 ".%" PRIu64 ".1\nevent: message\ndata: {\"n\":1}\n\n", stream,
+	    f->w.epoch);
 	expect_text(&s, want);
 	assert_int_equal(fake_finish(&f->w, call, stream, "{\"n\":2}"), 0);
 	expect_text(&s, ".2\nevent: message\ndata: {\"n\":2}\n\n");
@@ -352,7 +355,8 @@ static void a_legacy_stream_outlives_its_connection(void **state)
 
 static void ids_that_nobody_gave_are_gaps(void **state)
 {
-	static const char *const ids[] = {"", "x", "1.2", "1.2.3", "1.2.3.4", "99999999999999999999999.1.1", ".1.1", "1..1", "1.1."};
+	static const char *const ids[] = {
+	    "", "x", "1.2", "1.2.3", "1.2.3.4", "99999999999999999999999.1.1", ".1.1", "1..1", "1.1."};
 	struct fixture *f = *state;
 	uint64_t call, stream, other;
 	struct fake_server s;
@@ -419,7 +423,8 @@ static void wills_speak_for_a_dead_worker(void **state)
 	assert_int_equal(fake_attach(&f->w, KEY, HIM, "", &own, &cursor), 0);
 	fake_server_init(&o, fake_adopt(&f->w, own, LINK_KIND_FCGI, cursor, 15000));
 	assert_int_equal(fake_call_begin(&w, KEY, HIM, LINK_CALL_ON_SESSION_STREAM, three, NULL, NULL), 0);
-	assert_int_equal(fake_call_begin(&w, KEY, HIM, 0, four, NULL, NULL), 0); /* answered as JSON: the web server tells */
+	assert_int_equal(
+	    fake_call_begin(&w, KEY, HIM, 0, four, NULL, NULL), 0); /* answered as JSON: the web server tells */
 	expect_text(&s, FAKE_HEAD);
 	fake_worker_die(&w);
 	expect_text(&s, "worker died");
@@ -454,8 +459,8 @@ static void an_answer_sent_before_death_beats_the_will(void **state)
 	w.ctl = dup(STDERR_FILENO);
 	buf_init(&body, 256);
 	link_put_bytes(&body, SLICE("{\"answer\":1}"));
-	fake_worker_send(&w, &(struct link_header){.type = LINK_FINISH, .corr = call, .stream = stream, .count = 1}, SLICE(""),
-	    buf_slice(&body));
+	fake_worker_send(&w, &(struct link_header){.type = LINK_FINISH, .corr = call, .stream = stream, .count = 1},
+	    SLICE(""), buf_slice(&body));
 	buf_release(&body);
 	expect_text(&s, "{\"answer\":1}");
 	expect_end(&s);
@@ -512,7 +517,8 @@ static void a_retry_has_no_second_effect(void **state)
 	link_put_bytes(&body, SLICE("{\"once\":1}"));
 	seq = f->w.seq + 1;
 	for (int i = 0; i < 3; i++) {
-		struct link_header h = {.type = LINK_APPEND, .flags = LINK_DURABLE | LINK_WANT_ACK, .stream = stream, .count = 1};
+		struct link_header h = {
+		    .type = LINK_APPEND, .flags = LINK_DURABLE | LINK_WANT_ACK, .stream = stream, .count = 1};
 
 		h.seq = seq;
 		h.flags = (uint16_t)(h.flags | (i > 0 ? LINK_RETRY : 0));
@@ -543,17 +549,21 @@ static void a_retried_question_gets_the_same_answer(void **state)
 	link_put_u16(&body, 1);
 	link_put_bytes(&body, SLICE("1"));
 	link_put_bytes(&body, SLICE(WILL));
-	assert_int_equal(fake_worker_ask(&f->w, &(struct link_header){.type = LINK_OPEN_STREAM, .seq = call}, SLICE(KEY),
-			     buf_slice(&body), &a), 0);
+	assert_int_equal(fake_worker_ask(&f->w, &(struct link_header){.type = LINK_OPEN_STREAM, .seq = call},
+			     SLICE(KEY), buf_slice(&body), &a),
+	    0);
 	again = a.h.stream;
 	assert_int_equal(again, stream);
 	fake_answer_release(&a);
 	/* and a NACK stays a NACK */
-	assert_int_equal(fake_worker_ask(&f->w, &(struct link_header){.type = LINK_OPEN_STREAM, .seq = call + 1}, SLICE(KEY),
-			     buf_slice(&body), NULL), LINK_NACK_DUPLICATE_ID);
-	fake_worker_send(&f->w, &(struct link_header){.type = LINK_CALL_END, .corr = call, .seq = call + 2}, SLICE(""), SLICE(""));
-	assert_int_equal(fake_worker_ask(&f->w, &(struct link_header){.type = LINK_OPEN_STREAM, .seq = call + 1}, SLICE(KEY),
-			     buf_slice(&body), NULL), LINK_NACK_DUPLICATE_ID);
+	assert_int_equal(fake_worker_ask(&f->w, &(struct link_header){.type = LINK_OPEN_STREAM, .seq = call + 1},
+			     SLICE(KEY), buf_slice(&body), NULL),
+	    LINK_NACK_DUPLICATE_ID);
+	fake_worker_send(
+	    &f->w, &(struct link_header){.type = LINK_CALL_END, .corr = call, .seq = call + 2}, SLICE(""), SLICE(""));
+	assert_int_equal(fake_worker_ask(&f->w, &(struct link_header){.type = LINK_OPEN_STREAM, .seq = call + 1},
+			     SLICE(KEY), buf_slice(&body), NULL),
+	    LINK_NACK_DUPLICATE_ID);
 	f->w.seq = call + 2;
 	buf_release(&body);
 }
@@ -653,7 +663,8 @@ static void a_slow_modern_client_is_cancelled(void **state)
 		buf_init(&body, sizeof(event) + 4);
 		link_put_bytes(&body, slice_str(event));
 		fake_worker_send(&f->w,
-		    &(struct link_header){.type = LINK_APPEND, .flags = LINK_DURABLE | LINK_WANT_ACK, .stream = stream, .count = 1},
+		    &(struct link_header){
+			.type = LINK_APPEND, .flags = LINK_DURABLE | LINK_WANT_ACK, .stream = stream, .count = 1},
 		    SLICE(""), buf_slice(&body));
 		buf_release(&body);
 		assert_true(fake_worker_receive(&f->w, &a, FAKE_WAIT_MS));
@@ -828,7 +839,8 @@ static void garbage_harms_nobody(void **state)
 		fake_answer_release(&a);
 	}
 	assert_int_equal(fake_worker_ask(&f->w, &h, SLICE(""), SLICE("abcd"), NULL), LINK_NACK_CLOSED);
-	/* The control channel: garbage, too long, HELLO with a bad length, an ADOPT without a descriptor and before HELLO. */
+	/* The control channel: garbage, too long, HELLO with a bad length, an ADOPT without a descriptor and before
+	 * HELLO. */
 	for (size_t len = 1; len < sizeof(bytes); len = len * 3 + 1) {
 		fd = fake_ctl_connect(f->broker.dir);
 		assert_int_not_equal(fd, -1);
@@ -990,7 +1002,7 @@ static void a_second_sigterm_is_obeyed_at_once(void **state)
 }
 
 #define TEST_WITH(name, setup_with) cmocka_unit_test_setup_teardown(name, setup_with, teardown)
-#define TEST(name)		    TEST_WITH(name, setup)
+#define TEST(name)                  TEST_WITH(name, setup)
 
 int main(void)
 {

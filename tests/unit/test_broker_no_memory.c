@@ -1,5 +1,5 @@
-/* A conversation with the broker's objects in which each allocation fails in turn, alone and with all that follow: every
- * question has an answer, a connection that was taken is closed, and nothing leaks. */
+/* A conversation with the broker's objects in which each allocation fails in turn, alone and with all that follow:
+ * every question has an answer, a connection that was taken is closed, and nothing leaks. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -54,7 +54,8 @@ static void run(struct broker *b)
 		uv_run(&b->loop.uv, UV_RUN_NOWAIT);
 }
 
-/* Asks until it is not BUSY, as a worker does; gives up, as it does too. True: ACK. Only the body is the test's memory. */
+/* Asks until it is not BUSY, as a worker does; gives up, as it does too. True: ACK. Only the body is the test's memory.
+ */
 static bool ask(struct producer *p, struct link_header h, const char *key, struct slice body)
 {
 	static uint64_t seq;
@@ -76,9 +77,13 @@ static bool ask(struct producer *p, struct link_header h, const char *key, struc
 
 #define U32(n) n "\0\0\0"
 static const struct slice put_body = TEXT("\0\0\0\0\0\0\0\0" U32("\0") "\0" U32("\1") "a" U32("\2") "{}");
-static const struct slice call_body = TEXT(U32("\1") "a" "\0" "\1\0" U32("\1") "1" U32("\4") "will");
-static const struct slice open_body = TEXT("\0" "\0\0");
-static const struct slice modern_body = TEXT("\1" "\1\0" U32("\1") "2" U32("\4") "will");
+static const struct slice call_body = TEXT(U32("\1") "a"
+						     "\0"
+						     "\1\0" U32("\1") "1" U32("\4") "will");
+static const struct slice open_body = TEXT("\0"
+					   "\0\0");
+static const struct slice modern_body = TEXT("\1"
+					     "\1\0" U32("\1") "2" U32("\4") "will");
 static const struct slice attach_body = TEXT(U32("\1") "a" U32("\0"));
 static const struct slice event_body = TEXT(U32("\5") "event");
 

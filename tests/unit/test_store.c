@@ -11,7 +11,7 @@ struct probe {
 	struct store_op op;
 	unsigned *order, *next; /* when it was done */
 	int status;
-	struct store_op *then;	/* submitted from within done() */
+	struct store_op *then; /* submitted from within done() */
 	struct store *store;
 };
 

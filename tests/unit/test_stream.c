@@ -156,7 +156,7 @@ static void a_full_log(void **state)
 	assert_int_equal(append(s, forty, true, false), 0);
 	assert_int_equal(append(s, forty, true, false), 0);
 	assert_int_equal(append(s, forty, true, false), LINK_NACK_BUSY); /* undelivered: kept */
-	assert_int_equal(append(s, forty, false, false), 0);		  /* may be lost, and is */
+	assert_int_equal(append(s, forty, false, false), 0);             /* may be lost, and is */
 	assert_int_equal(s->last_seq, 2);
 	assert_int_equal(append(s, forty, true, true), 0); /* an answer is never refused for this */
 	assert_int_equal(s->log_bytes, 120);
@@ -198,7 +198,8 @@ static void event_ids(void **state)
 	stream_commit(s, 1, 3, 0);
 	for (uint64_t i = 0; i <= 4; i++) {
 		stream_put_event_id(s, i, id);
-		assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), i <= 3 ? 0 : LINK_NACK_GAP);
+		assert_int_equal(
+		    stream_find_event_id(f->session, slice_str(id), &found, &seq), i <= 3 ? 0 : LINK_NACK_GAP);
 		if (i <= 3) {
 			assert_ptr_equal(found, s);
 			assert_int_equal(seq, i);

@@ -9,7 +9,7 @@
 struct probe {
 	struct wheel_timer timer;
 	struct wheel *wheel;
-	struct probe *other;	/* stopped when this one fires */
+	struct probe *other;    /* stopped when this one fires */
 	uint64_t now, again_ms; /* started anew from within, unless 0 */
 	unsigned fired;
 };
@@ -27,7 +27,8 @@ static void on_fire(struct wheel_timer *t)
 
 static void fires_when_due_never_earlier(void **state)
 {
-	static const uint64_t afters[] = {0, 1, 99, 100, 101, 150, 5000, TURN_MS - 1, TURN_MS, TURN_MS + 1, 10 * TURN_MS + 50};
+	static const uint64_t afters[] = {
+	    0, 1, 99, 100, 101, 150, 5000, TURN_MS - 1, TURN_MS, TURN_MS + 1, 10 * TURN_MS + 50};
 	static const uint64_t begins[] = {0, 1, 12345, 99999999999};
 	struct wheel w;
 
@@ -71,7 +72,8 @@ static void a_fired_timer_may_stop_its_neighbour(void **state)
 static void a_timer_may_start_itself_again(void **state)
 {
 	struct wheel w;
-	struct probe p = {.timer.fire = on_fire, .wheel = &w, .again_ms = TURN_MS}; /* into the slot that is being served */
+	struct probe p = {
+	    .timer.fire = on_fire, .wheel = &w, .again_ms = TURN_MS}; /* into the slot that is being served */
 
 	(void)state;
 	wheel_init(&w, 0);
