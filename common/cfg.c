@@ -67,6 +67,11 @@ struct cfg_origin {
 	struct cfg_origin *next;
 };
 
+static struct slice text_of(const struct cfg_origin *o)
+{
+	return (struct slice){o->text, o->len};
+}
+
 /* While a configuration is read. */
 struct reader {
 	struct cfg *cfg;
@@ -262,7 +267,7 @@ static const struct cfg_origin *locate(const struct cfg *cfg, const char *pointe
 		if (!slash)
 			break;
 		for (const struct cfg_origin *o = cfg->origins; o; o = o->next) {
-			*line = jpos_line((struct slice){o->text, o->len}, at);
+			*line = jpos_line(text_of(o), at);
 			if (*line)
 				return o;
 		}
@@ -422,6 +427,8 @@ static int apply_string(struct cfg *cfg, size_t row, struct slice value, const c
 
 static int apply_int(struct cfg *cfg, size_t row, int64_t n, struct err *err)
 {
+	if (n == INT64_MAX || n == INT64_MIN) /* what json-c makes of larger ones */
+		return err_set(err, ERR_CONFIG, "out of range: %" PRId64 " to %" PRId64 " %s", rows[row].min, rows[row].max, rows[row].unit);
 	if (n < rows[row].min || n > rows[row].max)
 		return err_set(err, ERR_CONFIG, "%" PRId64 " is out of range: %" PRId64 " to %" PRId64 " %s", n, rows[row].min,
 		    rows[row].max, rows[row].unit);
@@ -537,7 +544,7 @@ static void read_section(struct reader *r, const struct cfg_origin *o, const cha
 			cfg_complain(r->cfg, pointer, "no such setting%s%s%s", near ? "; did you mean " : "", near ? near : "",
 			    near ? "?" : "");
 		} else if (r->given[row]) {
-			report(r->cfg, o->file, jpos_line((struct slice){o->text, o->len}, pointer), pointer, "is set in another file too");
+			report(r->cfg, o->file, jpos_line(text_of(o), pointer), pointer, "is set in another file too");
 		} else {
 			r->given[row] = true;
 			if (apply_json(r->cfg, (size_t)row, member, o->dir, &err))
@@ -558,7 +565,7 @@ static void read_tools(struct reader *r, const struct cfg_origin *o, json_object
 
 		snprintf(pointer, sizeof(pointer), "/tools/%s", name);
 		if (jx_has(r->cfg->tools, name))
-			report(r->cfg, o->file, jpos_line((struct slice){o->text, o->len}, pointer), pointer, "another file has a tool of this name");
+			report(r->cfg, o->file, jpos_line(text_of(o), pointer), pointer, "another file has a tool of this name");
 		else if (!def)
 			cfg_complain(r->cfg, pointer, "must be an object");
 		else if (jx_add(r->cfg->tools, name, json_object_get(def), &err))
@@ -582,8 +589,12 @@ static void read_glob(struct reader *r, const struct cfg_origin *o, struct slice
 	if (rc == GLOB_NOMATCH && !strpbrk(path, "*?[")) {
 		cfg_complain(r->cfg, "/include", "%s: no such file", path);
 	} else if (rc == 0) {
-		for (size_t i = 0; i < found.gl_pathc; i++)
-			read_file(r, found.gl_pathv[i]);
+		for (size_t i = 0; i < found.gl_pathc; i++) {
+			char *real = realpath(found.gl_pathv[i], NULL); /* a file has one name, so that a circle is seen */
+
+			read_file(r, real ? real : found.gl_pathv[i]);
+			free(real);
+		}
 		globfree(&found);
 	}
 	mem_free(path);
@@ -657,7 +668,7 @@ static json_object *parse_origin(struct cfg *cfg, const struct cfg_origin *o)
 		report(cfg, o->file, 1, "", "must be one JSON object");
 		json_object_put(root);
 		root = NULL;
-	} else if (!jpos_is_blank((struct slice){o->text + at, o->len - at})) { /* settings behind a '}' too many would count for nothing */
+	} else if (at < o->len && !jpos_is_blank((struct slice){o->text + at, o->len - at})) { /* settings behind a '}' too many would count for nothing */
 		report(cfg, o->file, jpos_line_of_byte(text, at), "", "something stands behind the end of the configuration");
 	}
 	json_tokener_free(tok);
@@ -685,11 +696,29 @@ static void read_members(struct reader *r, const struct cfg_origin *o, json_obje
 	}
 }
 
+/* Members of all objects in val. */
+static size_t count_members(json_object *val)
+{
+	size_t n = 0;
+
+	if (json_object_is_type(val, json_type_object)) {
+		json_object_object_foreach(val, name, member) {
+			(void)name;
+			n += 1 + count_members(member);
+		}
+	} else if (json_object_is_type(val, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(val); i++)
+			n += count_members(json_object_array_get_idx(val, i));
+	}
+	return n;
+}
+
 static void read_file(struct reader *r, const char *file)
 {
 	char duplicate[JPOS_POINTER_MAX];
 	struct cfg_origin *o;
 	json_object *root;
+	unsigned line;
 
 	for (o = r->cfg->origins; o; o = o->next) {
 		if (strcmp(o->file, file) == 0) {
@@ -705,8 +734,11 @@ static void read_file(struct reader *r, const char *file)
 	root = o ? parse_origin(r->cfg, o) : NULL;
 	if (!root)
 		return;
-	if (jpos_find_duplicate((struct slice){o->text, o->len}, duplicate))
-		cfg_complain(r->cfg, duplicate, "stands twice in its object");
+	if (jpos_count_members(text_of(o)) != count_members(root)) {
+		line = jpos_find_duplicate(text_of(o), duplicate);
+		if (line)
+			report(r->cfg, o->file, line, duplicate, "stands twice in its object");
+	}
 	r->depth++;
 	read_members(r, o, root);
 	r->depth--;

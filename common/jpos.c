@@ -14,6 +14,7 @@ struct walk {
 	size_t path_len;
 	const char *want;  /* pointer that is looked for; NULL: a duplicate is */
 	const char *found; /* where it stands */
+	size_t member_count;
 	unsigned depth;
 };
 
@@ -96,7 +97,7 @@ static bool walk_value(struct walk *w);
 /* Whether name stands among the members from first on, up to where the walk is; a second walk instead of a list. */
 static bool is_second(const struct walk *w, const char *first, const char *here, struct slice name)
 {
-	struct walk again = {.p = first, .end = here, .want = "~"}; /* no pointer is "~": it only walks */
+	struct walk again = {.p = first, .end = here, .want = "~"}; /* as in jpos_count_members() */
 	struct slice other;
 
 	again.depth = w->depth;
@@ -122,6 +123,7 @@ static bool walk_object(struct walk *w)
 		here = w->p;
 		if (!take_string(w, &name))
 			return false;
+		w->member_count++;
 		if (push(w, name)) {
 			if (w->want ? strcmp(w->path, w->want) == 0 : is_second(w, first, here, name)) {
 				w->found = here;
@@ -211,13 +213,21 @@ bool jpos_is_blank(struct slice text)
 	return w.p == w.end;
 }
 
-bool jpos_find_duplicate(struct slice text, char pointer[JPOS_POINTER_MAX])
+size_t jpos_count_members(struct slice text)
+{
+	struct walk w = {.p = text.p, .end = text.p + text.len, .want = "~"}; /* no pointer is "~": it only walks */
+
+	walk_value(&w);
+	return w.member_count;
+}
+
+unsigned jpos_find_duplicate(struct slice text, char pointer[JPOS_POINTER_MAX])
 {
 	struct walk w = {.p = text.p, .end = text.p + text.len};
 
 	walk_value(&w);
 	if (!w.found)
-		return false;
+		return 0;
 	memcpy(pointer, w.path, w.path_len + 1);
-	return true;
+	return jpos_line_of_byte(text, (size_t)(w.found - text.p));
 }

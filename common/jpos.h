@@ -13,7 +13,10 @@ unsigned jpos_line(struct slice text, const char *pointer);
 unsigned jpos_line_of_byte(struct slice text, size_t offset);
 /* True if there is nothing but white space and comments. */
 bool jpos_is_blank(struct slice text);
-/* True if an object names a member twice; pointer then is the second one's. */
-bool jpos_find_duplicate(struct slice text, char pointer[JPOS_POINTER_MAX]);
+/* Members that all objects name, together: more than json-c has kept, if one is named twice. */
+size_t jpos_count_members(struct slice text);
+/* The first member that its object names a second time: its line and pointer; 0: there is none. Slow: walks an object once for each
+ * of its members. */
+unsigned jpos_find_duplicate(struct slice text, char pointer[JPOS_POINTER_MAX]);
 
 #endif
