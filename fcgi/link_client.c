@@ -41,6 +41,7 @@
 #define CONNECT_STEP_MS  10
 #define HWM              128
 #define RECONNECT_MS     50
+#define STOP_LINGER_MS   100 /* what was given to ZeroMQ may still go out when we stop */
 
 /* One message to the broker. One with a waiter lives on the waiter's stack until done is posted; one without is freed,
  * as owner, when it was sent or given up. */
@@ -455,7 +456,7 @@ static bool link_sleep(struct link *l)
 	int timeout_ms = -1;
 
 	pthread_mutex_lock(&l->mtx);
-	if (l->is_stopping) {
+	if (l->is_stopping && TAILQ_EMPTY(&l->inbox)) {
 		pthread_mutex_unlock(&l->mtx);
 		return false;
 	}
@@ -480,16 +481,19 @@ static bool link_sleep(struct link *l)
 static void link_end(struct link *l)
 {
 	struct request *req, *next;
-	int ctl;
+	int ctl, linger;
 
 	pthread_mutex_lock(&l->mtx);
 	LOG(INFO, "link.down", "producer=%016" PRIx64 "%s", l->producer, l->is_stopping ? " why=stop" : "");
 	l->state = LINK_DOWN;
+	linger = l->is_stopping ? STOP_LINGER_MS : 0;
 	ctl = l->ctl;
 	l->ctl = -1;
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->mtx);
 	close(ctl);
+	/* Who stops in good order (a CGI process after its one request) still says that its call has ended. */
+	zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger));
 	zmq_close(l->dealer);
 	inbox_take(l); /* nobody adds to it any more */
 	for (size_t i = 0; i < TABLE_SIZE; i++)

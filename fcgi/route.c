@@ -21,6 +21,9 @@ static const struct {
 
 static bool match(struct slice path, struct route *out)
 {
+	/* RFC 8615 paths end with the path they tell about: /.well-known/oauth-protected-resource/mcp is not /mcp. */
+	if (path.len && memmem(path.p, path.len, "/.well-known/", strlen("/.well-known/")))
+		return false;
 	if (path.len > 1 && path.p[path.len - 1] == '/')
 		path.len--;
 	for (size_t i = 0; i < COUNT_OF(tails); i++) {

@@ -133,7 +133,12 @@ endif
 
 # Conversations with the real programs behind real web servers: tests/mct reads them, tests/serve runs the servers.
 TESTS += %D%/proto/apache.sh
+TESTS += %D%/proto/apache-cgi.sh
+TESTS += %D%/proto/apache-fcgid.sh
 TESTS += %D%/proto/lighttpd.sh
+TESTS += %D%/proto/lighttpd-cgi.sh
+TESTS += %D%/proto/lighttpd-spawn.sh
+TESTS += %D%/proto/nginx.sh
 EXTRA_DIST += \
 	%D%/mct \
 	%D%/packages \

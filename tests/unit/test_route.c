@@ -35,6 +35,7 @@ static void test_find(void **state)
 	    {"only the beginning of a name", "/mcpx", NULL, NULL, ROUTE_NONE, NULL},
 	    {"names count by case", "/MCP", NULL, NULL, ROUTE_NONE, NULL},
 	    {"something behind", "/mcp/other", NULL, NULL, ROUTE_NONE, NULL},
+	    {"metadata about us", "/.well-known/oauth-protected-resource/mcp", NULL, NULL, ROUTE_NONE, NULL},
 	    {"slash only", "/", NULL, NULL, ROUTE_NONE, NULL},
 	    {"empty", "", NULL, NULL, ROUTE_NONE, NULL},
 	    {"nothing at all", NULL, NULL, NULL, ROUTE_NONE, NULL},
