@@ -74,6 +74,7 @@ struct call_entry {
 	struct call_entry *next;  /* by mtx: in the table of calls */
 	struct buf cancelled_ids; /* by mtx: of a batch, each text followed by '\n' */
 	size_t ids_count;
+	bool has_stream;    /* by mtx: its answer is the broker's to deliver, so it ends with the broker */
 	bool is_finished;   /* the user's thread only */
 	struct request end; /* CALL_END: memory of its own, so that a call can always be ended */
 };
@@ -312,13 +313,20 @@ static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *bo
 	request_complete(l, req);
 }
 
-static void on_cancelled(struct link *l, const struct link_header *h, struct slice in)
+/* With mtx held. */
+static void entry_wake(struct call_entry *entry)
 {
 	static const uint64_t one = 1;
+	ssize_t ignored = write(entry->call.cancel_fd, &one, sizeof(one)); /* can't be full */
+
+	(void)ignored;
+}
+
+static void on_cancelled(struct link *l, const struct link_header *h, struct slice in)
+{
 	bool bad = false;
 	struct slice id = link_get_bytes(&in, &bad);
 	struct call_entry *entry;
-	ssize_t ignored;
 
 	if (bad) {
 		log_garbage("malformed CANCELLED");
@@ -335,10 +343,16 @@ static void on_cancelled(struct link *l, const struct link_header *h, struct sli
 		} else {
 			atomic_store(&entry->call.cancelled, true);
 		}
-		ignored = write(entry->call.cancel_fd, &one, sizeof(one)); /* can't be full */
-		(void)ignored;
+		entry_wake(entry);
 	}
 	pthread_mutex_unlock(&l->mtx);
+}
+
+/* With mtx held: nobody can receive the answer any more. */
+static void entry_cancel(struct call_entry *entry)
+{
+	atomic_store(&entry->call.cancelled, true);
+	entry_wake(entry);
 }
 
 static void on_credit(struct link *l, struct slice in)
@@ -489,6 +503,10 @@ static void link_end(struct link *l)
 	linger = l->is_stopping ? STOP_LINGER_MS : 0;
 	ctl = l->ctl;
 	l->ctl = -1;
+	for (size_t i = 0; i < TABLE_SIZE; i++)
+		for (struct call_entry *entry = l->calls[i]; entry; entry = entry->next)
+			if (entry->has_stream)
+				entry_cancel(entry);
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->mtx);
 	close(ctl);
@@ -1154,6 +1172,15 @@ bool link_call_id_cancelled(struct link *l, struct link_call *call, struct slice
 
 /* --- streams --- */
 
+static void entry_streams(struct link *l, struct call_entry *entry)
+{
+	pthread_mutex_lock(&l->mtx);
+	entry->has_stream = true;
+	if (l->state != LINK_UP || l->producer != entry->call.producer)
+		entry_cancel(entry); /* it went down since the answer came */
+	pthread_mutex_unlock(&l->mtx);
+}
+
 int link_open_stream(struct link *l, struct slice session, unsigned flags, const struct link_will *wills,
     size_t wills_count, struct link_call **callp, uint64_t *stream, struct err *err)
 {
@@ -1177,6 +1204,7 @@ int link_open_stream(struct link *l, struct slice session, unsigned flags, const
 		*stream = req.answer.stream;
 		if (entry)
 			*callp = &entry->call;
+		entry_streams(l, (struct call_entry *)*callp);
 	} else if (entry) {
 		entry_give_up(l, entry, &req);
 	}

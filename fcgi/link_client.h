@@ -34,7 +34,8 @@ struct link_call {
 	uint64_t session_stream; /* handle of the session's own stream */
 	struct buf blob;         /* of the session */
 	int cancel_fd;           /* eventfd, readable once anything is cancelled; -1 without a number */
-	atomic_bool cancelled;   /* the whole call: set before cancel_fd is written */
+	atomic_bool cancelled;   /* the whole call: the client wants so, or its stream died with the broker. Set before cancel_fd
+				  * is written */
 };
 
 struct link *link_new(const struct cfg *cfg); /* allocates only; cfg is borrowed; NULL: no memory */

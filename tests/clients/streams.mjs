@@ -116,7 +116,7 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
       ...Array.from({ length: SSE_SESSIONS }, (_, n) => oldTransport(up, `o${n}`)),
     ]);
     const bad = results.filter((r) => r.status === 'rejected');
-    assert.equal(bad.length, 0, `${bad.length} sessions failed, the first: ${bad[0]?.reason.stack}`);
+    assert.equal(bad.length, 0, `${bad.length} sessions failed, the first: ${bad[0]?.reason.stack} ${bad[0]?.reason.cause?.stack}`);
   }, 90000);
 
   await test(`${server}: a session that ended at one worker is gone at each`, async () => {

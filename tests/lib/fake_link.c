@@ -19,7 +19,7 @@ static uint64_t add_stream(struct link *l, const char *session)
 	struct fake_stream *s = &l->streams[++l->streams_count];
 
 	DIE_UNLESS(l->streams_count <= FAKE_STREAMS_MAX);
-	snprintf(s->session, sizeof(s->session), "%s", session);
+	snprintf(s->session, sizeof(s->session), "%.*s", LINK_KEY_MAX, session);
 	return l->streams_count;
 }
 

@@ -305,6 +305,13 @@ static void test_busy(void **state)
 	link_call_end(b->link, &call);
 }
 
+static bool is_readable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
 /* --- a broker that goes, or was never there --- */
 
 static bool hang_up(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
@@ -343,6 +350,31 @@ static void test_broker_gone(void **state)
 	link_call_end(b->link, &old);
 	link_call_end(b->link, &young);
 	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1); /* only of the young one */
+}
+
+/* What would have been answered on a stream of the dead broker needs no work any more; the rest does. */
+static void test_broker_gone_with_streams(void **state)
+{
+	struct fixture *b = *state;
+	struct link_call *plain, *streamed, *modern = NULL;
+	uint64_t stream;
+	struct err err;
+
+	start(b, hang_up);
+	expect(begin(b, &plain, &err), &err, ERR_NONE, "begin");
+	expect(begin(b, &streamed, &err), &err, ERR_NONE, "begin another");
+	expect(link_open_stream(b->link, SESSION, 0, NULL, 0, &streamed, &stream, &err), &err, ERR_NONE, "open");
+	expect(link_open_stream(b->link, SLICE(""), LINK_STREAM_MODERN, &one_will, 1, &modern, &stream, &err), &err,
+	    ERR_NONE, "open modern");
+	assert_false(link_call_id_cancelled(b->link, streamed, SLICE("1")));
+	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_BROKER, "a waiter");
+	assert_false(link_call_id_cancelled(b->link, plain, SLICE("1")));
+	assert_true(link_call_id_cancelled(b->link, streamed, SLICE("1")));
+	assert_true(link_call_id_cancelled(b->link, modern, SLICE("1")));
+	assert_true(is_readable(streamed->cancel_fd));
+	link_call_end(b->link, &plain);
+	link_call_end(b->link, &streamed);
+	link_call_end(b->link, &modern);
 }
 
 /* 16 threads wait while it goes: each gets its error, and then its answer from the next one. */
@@ -579,13 +611,6 @@ static bool cancel_some(struct fake_broker *fb, const struct fake_msg *msg, void
 		fake_broker_cancelled(fb, begun, id);
 	}
 	return false;
-}
-
-static bool is_readable(int fd)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-
-	return poll(&p, 1, 0) == 1;
 }
 
 static void test_cancel_before_ack(void **state)
@@ -838,6 +863,7 @@ int main(void)
 	    TEST(test_nacks),
 	    TEST(test_busy),
 	    TEST(test_broker_gone),
+	    TEST(test_broker_gone_with_streams),
 	    TEST(test_broker_gone_under_load),
 	    TEST(test_handshakes),
 	    TEST(test_no_broker),
