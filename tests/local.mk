@@ -1,11 +1,13 @@
 # tests/: what it builds and installs
 
 # Real clients, the conformance suites and a browser, all in Node; tests/clients/install.sh gets what they need.
+TESTS += %D%/browser/demo.mjs
 TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/sdk.mjs
 TESTS += %D%/clients/streams.mjs
 TESTS += %D%/conformance/run.mjs
 EXTRA_DIST += \
+	%D%/browser/demo.mjs \
 	%D%/clients/faults.mjs \
 	%D%/clients/install.sh \
 	%D%/clients/lib.mjs \
