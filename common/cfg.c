@@ -18,10 +18,10 @@
 #include "common/mem.h"
 #include "common/banned.h"
 
-#define FILE_MAX_BYTES	  (16 << 20)
+#define FILE_MAX_BYTES    (16 << 20)
 #define INCLUDE_DEPTH_MAX 8
-#define NAME_MAX_LEN	  96
-#define DEPTH_MAX	  64
+#define NAME_MAX_LEN      96
+#define DEPTH_MAX         64
 
 enum row_type { TYPE_INT, TYPE_BOOL, TYPE_STR, TYPE_PATH, TYPE_LIST };
 
@@ -31,10 +31,10 @@ static const struct {
 	size_t offset;
 } places[] = {
 #define CFG_INT(name, def, min, max, unit, help) {TYPE_INT, offsetof(struct cfg, name)},
-#define CFG_BOOL(name, def, help)		 {TYPE_BOOL, offsetof(struct cfg, name)},
-#define CFG_STR(name, def, help)		 {TYPE_STR, offsetof(struct cfg, name)},
-#define CFG_PATH(name, def, help)		 {TYPE_PATH, offsetof(struct cfg, name)},
-#define CFG_LIST(name, help)			 {TYPE_LIST, offsetof(struct cfg, name)},
+#define CFG_BOOL(name, def, help)                {TYPE_BOOL, offsetof(struct cfg, name)},
+#define CFG_STR(name, def, help)                 {TYPE_STR, offsetof(struct cfg, name)},
+#define CFG_PATH(name, def, help)                {TYPE_PATH, offsetof(struct cfg, name)},
+#define CFG_LIST(name, help)                     {TYPE_LIST, offsetof(struct cfg, name)},
 #include "common/cfg_tbl.h"
 #undef CFG_INT
 #undef CFG_BOOL
@@ -45,10 +45,10 @@ static const struct {
 
 static const struct cfg_row rows[] = {
 #define CFG_INT(name, def, min, max, unit, help) {#name, "int", #def, unit, help, min, max},
-#define CFG_BOOL(name, def, help)		 {#name, "bool", #def, NULL, help, 0, 0},
-#define CFG_STR(name, def, help)		 {#name, "str", def, NULL, help, 0, 0},
-#define CFG_PATH(name, def, help)		 {#name, "path", def, NULL, help, 0, 0},
-#define CFG_LIST(name, help)			 {#name, "list", "", NULL, help, 0, 0},
+#define CFG_BOOL(name, def, help)                {#name, "bool", #def, NULL, help, 0, 0},
+#define CFG_STR(name, def, help)                 {#name, "str", def, NULL, help, 0, 0},
+#define CFG_PATH(name, def, help)                {#name, "path", def, NULL, help, 0, 0},
+#define CFG_LIST(name, help)                     {#name, "list", "", NULL, help, 0, 0},
 #include "common/cfg_tbl.h"
 #undef CFG_INT
 #undef CFG_BOOL
@@ -76,7 +76,7 @@ static struct slice text_of(const struct cfg_origin *o)
 struct reader {
 	struct cfg *cfg;
 	bool given[ROWS]; /* by a file: a setting stands in one place */
-	unsigned depth;	  /* of includes */
+	unsigned depth;   /* of includes */
 };
 
 const struct cfg_row *cfg_rows(size_t *count)
@@ -154,7 +154,7 @@ int cfg_init(struct cfg *cfg, struct err *err)
 {
 	*cfg = (struct cfg){
 #define CFG_INT(name, def, min, max, unit, help) .name = def,
-#define CFG_BOOL(name, def, help)		 .name = def,
+#define CFG_BOOL(name, def, help)                .name = def,
 #define CFG_STR(name, def, help)
 #define CFG_PATH(name, def, help)
 #define CFG_LIST(name, help)
@@ -428,10 +428,11 @@ static int apply_string(struct cfg *cfg, size_t row, struct slice value, const c
 static int apply_int(struct cfg *cfg, size_t row, int64_t n, struct err *err)
 {
 	if (n == INT64_MAX || n == INT64_MIN) /* what json-c makes of larger ones */
-		return err_set(err, ERR_CONFIG, "out of range: %" PRId64 " to %" PRId64 " %s", rows[row].min, rows[row].max, rows[row].unit);
-	if (n < rows[row].min || n > rows[row].max)
-		return err_set(err, ERR_CONFIG, "%" PRId64 " is out of range: %" PRId64 " to %" PRId64 " %s", n, rows[row].min,
+		return err_set(err, ERR_CONFIG, "out of range: %" PRId64 " to %" PRId64 " %s", rows[row].min,
 		    rows[row].max, rows[row].unit);
+	if (n < rows[row].min || n > rows[row].max)
+		return err_set(err, ERR_CONFIG, "%" PRId64 " is out of range: %" PRId64 " to %" PRId64 " %s", n,
+		    rows[row].min, rows[row].max, rows[row].unit);
 	*(int64_t *)place(cfg, row) = n;
 	return 0;
 }
@@ -443,8 +444,8 @@ static int apply_json(struct cfg *cfg, size_t row, json_object *value, const cha
 	switch (places[row].type) {
 	case TYPE_INT:
 		if (!json_object_is_type(value, json_type_int))
-			return err_set(err, ERR_CONFIG, "must be an integer, %" PRId64 " to %" PRId64 " %s", rows[row].min, rows[row].max,
-			    rows[row].unit);
+			return err_set(err, ERR_CONFIG, "must be an integer, %" PRId64 " to %" PRId64 " %s",
+			    rows[row].min, rows[row].max, rows[row].unit);
 		return apply_int(cfg, row, json_object_get_int64(value), err);
 	case TYPE_BOOL:
 		if (!json_object_is_type(value, json_type_boolean))
@@ -519,7 +520,8 @@ static void complain_section(struct cfg *cfg, const char *pointer, const char *n
 	names[n++] = "include";
 	names[n] = NULL;
 	near = cfg_nearest(name, names);
-	cfg_complain(cfg, pointer, "no such section%s%s%s", near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+	cfg_complain(cfg, pointer, "no such section%s%s%s", near ? "; did you mean \"" : "", near ? near : "",
+	    near ? "\"?" : "");
 }
 
 static void read_section(struct reader *r, const struct cfg_origin *o, const char *section, json_object *value)
@@ -541,8 +543,8 @@ static void read_section(struct reader *r, const struct cfg_origin *o, const cha
 		if (row < 0) {
 			const char *near = nearest_row(name);
 
-			cfg_complain(r->cfg, pointer, "no such setting%s%s%s", near ? "; did you mean " : "", near ? near : "",
-			    near ? "?" : "");
+			cfg_complain(r->cfg, pointer, "no such setting%s%s%s", near ? "; did you mean " : "",
+			    near ? near : "", near ? "?" : "");
 		} else if (r->given[row]) {
 			report(r->cfg, o->file, jpos_line(text_of(o), pointer), pointer, "is set in another file too");
 		} else {
@@ -565,7 +567,8 @@ static void read_tools(struct reader *r, const struct cfg_origin *o, json_object
 
 		snprintf(pointer, sizeof(pointer), "/tools/%s", name);
 		if (jx_has(r->cfg->tools, name))
-			report(r->cfg, o->file, jpos_line(text_of(o), pointer), pointer, "another file has a tool of this name");
+			report(r->cfg, o->file, jpos_line(text_of(o), pointer), pointer,
+			    "another file has a tool of this name");
 		else if (!def)
 			cfg_complain(r->cfg, pointer, "must be an object");
 		else if (jx_add(r->cfg->tools, name, json_object_get(def), &err))
@@ -590,7 +593,8 @@ static void read_glob(struct reader *r, const struct cfg_origin *o, struct slice
 		cfg_complain(r->cfg, "/include", "%s: no such file", path);
 	} else if (rc == 0) {
 		for (size_t i = 0; i < found.gl_pathc; i++) {
-			char *real = realpath(found.gl_pathv[i], NULL); /* a file has one name, so that a circle is seen */
+			char *real =
+			    realpath(found.gl_pathv[i], NULL); /* a file has one name, so that a circle is seen */
 
 			read_file(r, real ? real : found.gl_pathv[i]);
 			free(real);
@@ -621,10 +625,13 @@ static struct cfg_origin *load_origin(struct cfg *cfg, const char *file)
 
 	if (o && fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= FILE_MAX_BYTES) {
 		o->file = mem_dup(file, strlen(file));
-		o->dir = slash == file ? mem_dup("/", 1) : slash ? mem_dup(file, (size_t)(slash - file)) : mem_dup(".", 1);
+		o->dir = slash == file ? mem_dup("/", 1)
+			 : slash       ? mem_dup(file, (size_t)(slash - file))
+				       : mem_dup(".", 1);
 		o->text = mem_alloc(1, (size_t)st.st_size + 1);
 		if (o->file && o->dir && o->text) {
-			while ((size_t)st.st_size > o->len && (n = read(fd, o->text + o->len, (size_t)st.st_size - o->len)) > 0)
+			while ((size_t)st.st_size > o->len &&
+			       (n = read(fd, o->text + o->len, (size_t)st.st_size - o->len)) > 0)
 				o->len += (size_t)n;
 			if (n >= 0) {
 				close(fd);
@@ -634,7 +641,8 @@ static struct cfg_origin *load_origin(struct cfg *cfg, const char *file)
 			}
 		}
 	}
-	report(cfg, file, 1, "", fd < 0 ? strerrordesc_np(errno) : "can't be read, is no regular file, or is larger than 16 MiB");
+	report(cfg, file, 1, "",
+	    fd < 0 ? strerrordesc_np(errno) : "can't be read, is no regular file, or is larger than 16 MiB");
 	if (fd >= 0)
 		close(fd);
 	if (o) {
@@ -661,15 +669,18 @@ static json_object *parse_origin(struct cfg *cfg, const struct cfg_origin *o)
 	root = json_tokener_parse_ex(tok, o->text, (int)o->len + 1);
 	at = json_tokener_get_parse_end(tok);
 	if (json_tokener_get_error(tok) != json_tokener_success) {
-		report(cfg, o->file, jpos_line_of_byte(text, at), "", json_tokener_error_desc(json_tokener_get_error(tok)));
+		report(cfg, o->file, jpos_line_of_byte(text, at), "",
+		    json_tokener_error_desc(json_tokener_get_error(tok)));
 		json_object_put(root);
 		root = NULL;
 	} else if (!json_object_is_type(root, json_type_object)) {
 		report(cfg, o->file, 1, "", "must be one JSON object");
 		json_object_put(root);
 		root = NULL;
-	} else if (at < o->len && !jpos_is_blank((struct slice){o->text + at, o->len - at})) { /* settings behind a '}' too many would count for nothing */
-		report(cfg, o->file, jpos_line_of_byte(text, at), "", "something stands behind the end of the configuration");
+	} else if (at < o->len && !jpos_is_blank((struct slice){o->text + at,
+				      o->len - at})) { /* settings behind a '}' too many would count for nothing */
+		report(cfg, o->file, jpos_line_of_byte(text, at), "",
+		    "something stands behind the end of the configuration");
 	}
 	json_tokener_free(tok);
 	return root;
@@ -755,8 +766,8 @@ static int apply_set_value(struct cfg *cfg, size_t row, const char *value, struc
 		errno = 0;
 		n = strtoll(value, &end, 10);
 		if (end == value || *end || errno)
-			return err_set(err, ERR_CONFIG, "must be an integer, %" PRId64 " to %" PRId64 " %s", rows[row].min, rows[row].max,
-			    rows[row].unit);
+			return err_set(err, ERR_CONFIG, "must be an integer, %" PRId64 " to %" PRId64 " %s",
+			    rows[row].min, rows[row].max, rows[row].unit);
 		return apply_int(cfg, row, n, err);
 	case TYPE_BOOL:
 		if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
@@ -794,8 +805,8 @@ static void apply_set(struct cfg *cfg, const char *set)
 	if (row < 0) {
 		const char *near = nearest_row(name);
 
-		snprintf(message, sizeof(message), "--set %s: no such setting%s%s%s", name, near ? "; did you mean " : "", near ? near : "",
-		    near ? "?" : "");
+		snprintf(message, sizeof(message), "--set %s: no such setting%s%s%s", name,
+		    near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 	} else {
 		snprintf(message, sizeof(message), "--set %s: %s", name, equals ? err.msg : "NAME=VALUE is needed");
 	}
@@ -813,7 +824,9 @@ int cfg_load(struct cfg *cfg, const char *file, const char *const *sets, size_t 
 	char *path;
 
 	if (!named && access(CFG_FILE_DEFAULT, F_OK) != 0)
-		return err_set(err, ERR_CONFIG, "no configuration: %s does not exist; name one with --conf FILE or MCP_FCGI_CONF=FILE", CFG_FILE_DEFAULT);
+		return err_set(err, ERR_CONFIG,
+		    "no configuration: %s does not exist; name one with --conf FILE or MCP_FCGI_CONF=FILE",
+		    CFG_FILE_DEFAULT);
 	named = named ? named : CFG_FILE_DEFAULT;
 	path = realpath(named, NULL);
 	if (!path)
@@ -830,6 +843,7 @@ int cfg_load(struct cfg *cfg, const char *file, const char *const *sets, size_t 
 			return -1;
 	}
 	if (cfg->complaint_count)
-		return err_set(err, ERR_CONFIG, "%s: %d problem%s", cfg->file, cfg->complaint_count, cfg->complaint_count == 1 ? "" : "s");
+		return err_set(err, ERR_CONFIG, "%s: %d problem%s", cfg->file, cfg->complaint_count,
+		    cfg->complaint_count == 1 ? "" : "s");
 	return 0;
 }

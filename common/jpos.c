@@ -1,4 +1,5 @@
-/* A walk over a text that json-c took. It has no opinion on errors: on anything unexpected it stops, and what was asked is not found. */
+/* A walk over a text that json-c took. It has no opinion on errors: on anything unexpected it stops, and what was asked
+ * is not found. */
 #include "config.h"
 
 #include <stdio.h>

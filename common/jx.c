@@ -278,7 +278,7 @@ static void walk(json_object *val, size_t *left, bool *is_infinite)
 {
 	switch (json_object_get_type(val)) {
 	case json_type_object: {
-		json_object_object_foreach (val, name, member) {
+		json_object_object_foreach(val, name, member) {
 			(void)name;
 			(*left)--;
 			walk(member, left, is_infinite);
@@ -518,7 +518,7 @@ static void write_object(struct buf *out, json_object *obj)
 {
 	const char *before = "{";
 
-	json_object_object_foreach (obj, name, member) {
+	json_object_object_foreach(obj, name, member) {
 		buf_add(out, before, 1);
 		jx_write_str(out, slice_str(name));
 		buf_add(out, ":", 1);

@@ -142,8 +142,8 @@ void link_routing_id(uint64_t producer, unsigned char out[LINK_ROUTING_LEN])
 const char *link_type_name(unsigned type)
 {
 	switch (type) {
-#define LINK(name, number, sender, channel)                                                                           \
-	case number:                                                                                                  \
+#define LINK(name, number, sender, channel)                                                                            \
+	case number:                                                                                                   \
 		return #name;
 #include "common/link_tbl.h"
 #undef LINK
@@ -156,18 +156,18 @@ static const struct {
 	const char *name;
 	enum err_code err;
 } nacks[LINK_NACK__COUNT] = {
-	[0] = {"none", ERR_LINK},
-	[LINK_NACK_BUSY] = {"busy", ERR_BUSY},
-	[LINK_NACK_NO_SESSION] = {"no-session", ERR_NO_SESSION},
-	[LINK_NACK_DUPLICATE_ID] = {"duplicate-id", ERR_DUPLICATE},
-	[LINK_NACK_CLOSED] = {"closed", ERR_GONE},
-	[LINK_NACK_TOO_BIG] = {"too-big", ERR_TOO_BIG},
-	[LINK_NACK_EXPIRED] = {"expired", ERR_EXPIRED},
-	[LINK_NACK_VERSION] = {"version", ERR_BUSY},
-	[LINK_NACK_LIMIT] = {"limit", ERR_LIMIT},
-	[LINK_NACK_GAP] = {"gap", ERR_GAP},
-	[LINK_NACK_DELIVERED] = {"delivered", ERR_DELIVERED},
-	[LINK_NACK_BAD] = {"bad", ERR_LINK},
+    [0] = {"none", ERR_LINK},
+    [LINK_NACK_BUSY] = {"busy", ERR_BUSY},
+    [LINK_NACK_NO_SESSION] = {"no-session", ERR_NO_SESSION},
+    [LINK_NACK_DUPLICATE_ID] = {"duplicate-id", ERR_DUPLICATE},
+    [LINK_NACK_CLOSED] = {"closed", ERR_GONE},
+    [LINK_NACK_TOO_BIG] = {"too-big", ERR_TOO_BIG},
+    [LINK_NACK_EXPIRED] = {"expired", ERR_EXPIRED},
+    [LINK_NACK_VERSION] = {"version", ERR_BUSY},
+    [LINK_NACK_LIMIT] = {"limit", ERR_LIMIT},
+    [LINK_NACK_GAP] = {"gap", ERR_GAP},
+    [LINK_NACK_DELIVERED] = {"delivered", ERR_DELIVERED},
+    [LINK_NACK_BAD] = {"bad", ERR_LINK},
 };
 
 const char *link_nack_name(unsigned code)

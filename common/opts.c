@@ -9,7 +9,7 @@
 #include "common/banned.h"
 
 #define HELP_COLUMN 26
-#define WIDTH	    80
+#define WIDTH       80
 
 static const struct opts_row common_rows[] = {
     {"conf", "FILE", "Configuration; without it $MCP_FCGI_CONF, else " CFG_FILE_DEFAULT, NULL},
@@ -48,7 +48,8 @@ static void put_rows(const struct opts_row *rows)
 	for (; rows->name; rows++) {
 		char head[80];
 
-		snprintf(head, sizeof(head), "--%s%s%s", rows->name, rows->value ? " " : "", rows->value ? rows->value : "");
+		snprintf(
+		    head, sizeof(head), "--%s%s%s", rows->name, rows->value ? " " : "", rows->value ? rows->value : "");
 		put_wrapped(head, rows->help);
 	}
 }
@@ -67,7 +68,8 @@ static void put_help(const char *program, const char *purpose, const struct opts
 		char text[512];
 
 		if (strcmp(s->type, "int") == 0)
-			snprintf(text, sizeof(text), "%s (%" PRId64 " to %" PRId64 " %s; default %s)", s->help, s->min, s->max, s->unit, s->def);
+			snprintf(text, sizeof(text), "%s (%" PRId64 " to %" PRId64 " %s; default %s)", s->help, s->min,
+			    s->max, s->unit, s->def);
 		else if (s->def[0])
 			snprintf(text, sizeof(text), "%s (default %s)", s->help, s->def);
 		else
@@ -100,8 +102,8 @@ static int answered(struct opts *opts)
 	return -1;
 }
 
-int opts_parse(struct opts *opts, int argc, char **argv, const char *program, const char *purpose, const struct opts_row *rows,
-    const char *rest_names)
+int opts_parse(struct opts *opts, int argc, char **argv, const char *program, const char *purpose,
+    const struct opts_row *rows, const char *rest_names)
 {
 	bool is_end = false;
 	int i;

@@ -77,12 +77,12 @@ static int serve(void *arg, int listen_fd)
 		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
 		_exit(EXIT_FAILURE); /* threads may still use w */
 	}
-	worker_release(w);
 	return EXIT_SUCCESS;
 }
 
-/* A web server may kill its CGI process once it has the answer (lighttpd does), while the call of a 202, or of a stream that the
- * broker has, goes on. So a child does the work, and the process that the web server knows lasts until that has answered. */
+/* A web server may kill its CGI process once it has the answer (lighttpd does), while the call of a 202, or of a stream
+ * that the broker has, goes on. So a child does the work, and the process that the web server knows lasts until that
+ * has answered. */
 static int serve_cgi(struct worker *w)
 {
 	struct req_cgi req;
