@@ -1,6 +1,7 @@
 # bench/: programs that measure; built by "make bench" only. Then bench/run.
-EXTRA_PROGRAMS += %D%/load %D%/streams %D%/hello_fcgi %D%/link_ask
-CLEANFILES += $(EXTRA_PROGRAMS)
+bench_tools = %D%/load %D%/streams %D%/hello_fcgi %D%/link_ask
+EXTRA_PROGRAMS += $(bench_tools)
+CLEANFILES += $(bench_tools)
 EXTRA_DIST += %D%/run
 
 %C%_load_SOURCES = %D%/load.c %D%/target.c %D%/target.h
@@ -12,5 +13,5 @@ EXTRA_DIST += %D%/run
 %C%_link_ask_SOURCES = %D%/link_ask.c
 %C%_link_ask_LDADD = libworker.a libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS)
 
-bench: $(EXTRA_PROGRAMS)
+bench: $(bench_tools)
 .PHONY: bench
