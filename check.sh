@@ -44,6 +44,8 @@ mkdir "$scratch/src" "$scratch/build"
 tar -cf - --exclude=./.git --exclude=node_modules --exclude=./config.status --exclude=./config.h --exclude=./Makefile \
 	--exclude=.deps --exclude='*.o' --exclude='*.a' . | tar -xf - -C "$scratch/src"
 [ ! -d tests/clients/node_modules ] || ln -s "$source/tests/clients/node_modules" "$scratch/src/tests/clients/node_modules"
+# Data of others that some tests read stands beside the sources, or those tests are skipped.
+[ ! -d ../shared ] || ln -s "$(cd ../shared && pwd)" "$scratch/shared"
 # As root tests/serve becomes www-data, which has to get here; nothing in here is secret.
 chmod -R go+rX "$scratch"
 
