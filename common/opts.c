@@ -62,7 +62,7 @@ static void put_help(const char *program, const char *purpose, const struct opts
 	printf("%s [OPTION]...%s%s\n%s\n\n", program, rest_names ? " " : "", rest_names ? rest_names : "", purpose);
 	put_rows(rows);
 	put_rows(common_rows);
-	printf("\nSettings (in the configuration: {\"stream\": {\"after_ms\": 500}} is stream_after_ms):\n");
+	printf("\nSettings ({\"stream\": {\"after_ms\": 500}} in the file is stream_after_ms):\n");
 	for (size_t i = 0; i < count; i++) {
 		const struct cfg_row *s = &settings[i];
 		char text[512];

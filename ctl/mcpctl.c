@@ -22,7 +22,7 @@
 
 #define PURPOSE                                                                                                       \
 	"Checks and shows the configuration of mcp-fcgi. COMMAND is one of\n"                                         \
-	"  check [FILE]     name every mistake with its file and line; exits with 1 if there is one\n"               \
+	"  check [FILE]     name every mistake, its file and line; status 1 if there is one\n"               \
 	"  settings [FILE]  list all settings with their values (--json: as JSON)\n"                                  \
 	"  schema           print a JSON Schema of the configuration, for editors"
 

@@ -159,14 +159,20 @@ EXTRA_DIST += \
 FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS)
 REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
 check_PROGRAMS += %D%/fuzz/replay_header
+check_PROGRAMS += %D%/fuzz/replay_jpos
+check_PROGRAMS += %D%/fuzz/replay_link
 check_PROGRAMS += %D%/fuzz/replay_rpc
 check_PROGRAMS += %D%/fuzz/replay_schema
 check_PROGRAMS += %D%/fuzz/replay_url
 TESTS += %D%/fuzz/replay_header
+TESTS += %D%/fuzz/replay_jpos
+TESTS += %D%/fuzz/replay_link
 TESTS += %D%/fuzz/replay_rpc
 TESTS += %D%/fuzz/replay_schema
 TESTS += %D%/fuzz/replay_url
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_header
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_jpos
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_link
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_rpc
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_schema
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
@@ -175,6 +181,16 @@ EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
 %C%_fuzz_fuzz_header_SOURCES = %D%/fuzz/fuzz_header.c %D%/fuzz/target.h
 %C%_fuzz_fuzz_header_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_header_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_jpos_SOURCES = %D%/fuzz/fuzz_jpos.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_jpos_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_jpos_SOURCES = %D%/fuzz/fuzz_jpos.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_jpos_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_jpos_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_link_SOURCES = %D%/fuzz/fuzz_link.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_link_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_link_SOURCES = %D%/fuzz/fuzz_link.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_link_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_link_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 %C%_fuzz_replay_rpc_SOURCES = %D%/fuzz/fuzz_rpc.c $(REPLAY_SOURCES)
 %C%_fuzz_replay_rpc_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_rpc_SOURCES = %D%/fuzz/fuzz_rpc.c %D%/fuzz/target.h
@@ -192,9 +208,11 @@ EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
 %C%_fuzz_fuzz_url_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 EXTRA_DIST += %D%/fuzz/corpus
 
-# What the layout and the manual pages promise.
+# What a person types, and what the layout and the manual pages promise.
+TESTS += %D%/ctl/mcpctl.sh
 TESTS += %D%/lint/man.sh
 TESTS += %D%/lint/source.sh
 EXTRA_DIST += \
+	%D%/ctl/mcpctl.sh \
 	%D%/lint/man.sh \
 	%D%/lint/source.sh
