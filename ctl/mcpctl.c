@@ -20,11 +20,10 @@
 #define OUT_MAX	   (1 << 20)
 #define MDOC_WIDTH 79
 
-#define PURPOSE                                                                                                       \
-	"Checks and shows the configuration of mcp-fcgi. COMMAND is one of\n"                                         \
-	"  check [FILE]     name every mistake, its file and line; status 1 if there is one\n"               \
-	"  settings [FILE]  list all settings with their values (--json: as JSON)\n"                                  \
-	"  schema           print a JSON Schema of the configuration, for editors"
+static const char purpose[] = "Checks and shows the configuration of mcp-fcgi. COMMAND is one of\n"
+			      "  check [FILE]     name every mistake with its file and line\n"
+			      "  settings [FILE]  list all settings with their values (--json: as JSON)\n"
+			      "  schema           print a JSON Schema of the configuration, for editors";
 
 static const char *as_json, *as_mdoc;
 
@@ -357,7 +356,7 @@ int main(int argc, char **argv)
 	int ret;
 
 	log_init("mcpctl", LOG_LEVEL_WARN);
-	if (opts_parse(&opts, argc, argv, "mcpctl", PURPOSE, option_rows, "COMMAND"))
+	if (opts_parse(&opts, argc, argv, "mcpctl", purpose, option_rows, "COMMAND"))
 		return opts.status;
 	if (cfg_init(&cfg, &err)) {
 		fprintf(stderr, "mcpctl: %s\n", err.msg);
