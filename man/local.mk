@@ -11,5 +11,6 @@ EXTRA_DIST += %D%/mcp.json.5.in
 CLEANFILES += %D%/mcp.json.5
 %D%/mcp.json.5: %D%/mcp.json.5.in mcpctl$(EXEEXT)
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && ./mcpctl$(EXEEXT) settings --mdoc >$@.rows && \
-	$(SED) -e '/^@SETTINGS@$$/{' -e 'r $@.rows' -e d -e '}' $(srcdir)/%D%/mcp.json.5.in >$@.tmp && \
+	$(SED) -e 's|@CONF_DIR@|$(sysconfdir)|; s|@DATA_DIR@|$(pkgdatadir)|' \
+		-e '/^@SETTINGS@$$/{' -e 'r $@.rows' -e d -e '}' $(srcdir)/%D%/mcp.json.5.in >$@.tmp && \
 	rm -f $@.rows && mv $@.tmp $@

@@ -36,4 +36,17 @@ for program in mcp-broker mcp-worker mcpctl; do
 	[ -z "$missing" ]
 	ok $? "$program: all options are on its page$missing"
 done
+
+# The examples of configurations are taken from their pages and checked.
+scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
+(umask 077 && echo 'alice:0123456789abcdef' >"$scratch/keys")
+sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' "$build/man/mcp.json.5" | sed -n '/^{/,/^}/p' >"$scratch/mcp.json"
+said=$("$build/mcpctl" check "$scratch/mcp.json" 2>&1)
+ok $? "the example of mcp.json.5 is a good configuration"
+echo "$said" | sed 's/^/# /'
+printf '{\n\t"stream": {\n\t\t"after_ms": 5\n\t}\n}\n' >"$scratch/mcp.json"
+shown=$(sed -n '/^\$ mcpctl check/,/^\.Ed/p' "$src/man/mcpctl.1" | sed -e '1d' -e '/^\.Ed/d')
+said=$("$build/mcpctl" check "$scratch/mcp.json" 2>&1 | sed "s|^$(cd "$scratch" && pwd -P)|/srv/acme|")
+[ "$said" = "$shown" ]
+ok $? "mcpctl says what mcpctl.1 shows"
 echo "1..$n"
