@@ -40,6 +40,7 @@ async function streamable(up, who) {
     for await (const { message } of messages(res))
       strays.push(message);
   })().catch((e) => e.name === 'AbortError' || Promise.reject(e));
+  listening.catch(() => {}); // it counts when we wait for it
   await Promise.all([slowCall(s, who, 1), echoCall(s, who, 2), (async () => {
     await echoCall(s, who, 3);
     await slowCall(s, who, 4);
@@ -64,6 +65,7 @@ async function oldTransport(up, who) {
         got.push(JSON.parse(data));
     }
   })().catch((e) => e.name === 'AbortError' || Promise.reject(e));
+  reading.catch(() => {});
   const send = async (message) => {
     const sent = await post(endpoint, message);
     await sent.arrayBuffer();
