@@ -149,7 +149,10 @@ TESTS += %D%/proto/lighttpd.sh
 TESTS += %D%/proto/lighttpd-cgi.sh
 TESTS += %D%/proto/lighttpd-spawn.sh
 TESTS += %D%/proto/nginx.sh
+TESTS += %D%/fault/bad_input.py
 EXTRA_DIST += \
+	%D%/fault/bad_input.py \
+	%D%/fault/site \
 	%D%/mct \
 	%D%/packages \
 	%D%/proto \
