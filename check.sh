@@ -19,8 +19,10 @@ esac
 if command -v dpkg-query >/dev/null; then
 	tests/packages build test
 fi
-tests/clients/install.sh || echo "check.sh: without the npm packages their tests count as skipped" >&2
-[ "${1-}" != --deps ] || exit 0
+npm=0
+tests/clients/install.sh || npm=$?
+[ "${1-}" != --deps ] || exit "$npm"
+[ "$npm" -eq 0 ] || echo "check.sh: without the npm packages their tests count as skipped" >&2
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/mcp-check.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
