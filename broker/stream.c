@@ -360,9 +360,11 @@ bool stream_spend_reserve(struct stream *s)
 
 void stream_attach(struct stream *s, struct conn *conn)
 {
-	if (s->conn)
-		conn_end(s->conn, "a newer connection took over");
-	s->conn = conn;
+	struct conn *older = s->conn;
+
+	s->conn = conn; /* first: a stream that is over goes with its last connection */
+	if (older)
+		conn_end(older, "a newer connection took over");
 	if (s->state == STREAM_OPEN)
 		stream_go(s, STREAM_LIVE, "adopted");
 	if (s->session)

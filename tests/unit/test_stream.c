@@ -4,9 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "broker/bus.h"
 #include "broker/call.h"
+#include "broker/conn.h"
 #include "broker/ctl.h"
 #include "broker/producer.h"
 #include "broker/session.h"
@@ -296,6 +299,37 @@ static void a_modern_hangup_cancels_once(void **state)
 	assert_int_equal(s->last_seq, 0);
 }
 
+/* The client's end of a connection that was handed over. */
+static int adopt(struct fixture *f, struct stream *s)
+{
+	const struct conn_how how = {.kind = LINK_KIND_FCGI, .request_id = 1};
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_true(broker_fd_take(&f->b, 1));
+	conn_new(s, pair[0], &how, SLICE("head"));
+	return pair[1];
+}
+
+/* ATTACH, then the session's end, then ADOPT, while an older connection still has something to read. */
+static void a_stream_outlives_its_session_from_connection_to_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct stream *s = f->session->own;
+	uint64_t handle = s->handle;
+	int older = adopt(f, s), newer;
+
+	session_close(f->session, "test");
+	assert_int_equal(s->state, STREAM_FINISHED);
+	newer = adopt(f, s);
+	assert_ptr_equal(stream_find(&f->b, handle), s);
+	assert_int_equal(s->state, STREAM_FINISHED);
+	conn_close(s->conn, "test");
+	assert_null(stream_find(&f->b, handle));
+	close(older);
+	close(newer);
+}
+
 static void descriptors_are_promised_within_the_budget(void **state)
 {
 	struct fixture *f = *state;
@@ -370,6 +404,7 @@ int main(void)
 	    TEST(a_call_that_owes_an_answer_leaves_its_will),
 	    TEST(the_end_of_a_session_cancels),
 	    TEST(a_modern_hangup_cancels_once),
+	    TEST(a_stream_outlives_its_session_from_connection_to_connection),
 	    TEST(descriptors_are_promised_within_the_budget),
 	    TEST(the_window_of_answers),
 	    TEST(credit),
