@@ -19,7 +19,8 @@ struct message {
 	const struct link_header *h;
 	struct slice key, body;
 	struct outcome *outcome;
-	bool bad; /* the body was too short */
+	uint64_t credit; /* bytes that were spent for it */
+	bool bad;        /* the body was too short */
 };
 
 #define LATER LINK_NACK__COUNT /* the store answers */
@@ -312,7 +313,7 @@ static unsigned append(struct message *m, struct stream *s, bool is_durable, boo
 	c->stream = s->handle;
 	c->first = first;
 	c->last = last;
-	c->credit = m->h->body_len;
+	c->credit = m->credit;
 	m->broker->store->sync(m->broker->store, &c->op);
 	return LATER;
 }
@@ -382,20 +383,24 @@ static const struct {
     [LINK_CANCEL] = {do_cancel, true, false},
 };
 
+/* The worker spent credit for the first try, and has it back whatever became of that: when it is committed, or here.
+ * Every refusal counts, or what was granted would shrink until nothing could be sent. */
 static unsigned handle_new(struct message *m)
 {
 	const struct link_header *h = m->h;
+	bool is_granted = true;
 	unsigned nack;
 
+	if (handlers[h->type].spends_credit && !(h->flags & LINK_RETRY))
+		m->credit = h->body_len;
+	if (m->credit)
+		is_granted = producer_spend_credit(m->producer, m->credit);
 	if (h->deadline_ms && loop_now(&m->broker->loop) > h->deadline_ms)
-		return LINK_NACK_EXPIRED;
-	if (!handlers[h->type].spends_credit)
-		return handlers[h->type].handle(m);
-	if (!producer_spend_credit(m->producer, h->body_len))
-		return LINK_NACK_BUSY;
-	nack = handlers[h->type].handle(m);
-	if (nack != LATER)
-		producer_return_credit(m->producer, h->body_len);
+		nack = LINK_NACK_EXPIRED;
+	else
+		nack = is_granted ? handlers[h->type].handle(m) : LINK_NACK_BUSY;
+	if (nack != LATER && m->credit)
+		producer_return_credit(m->producer, m->credit);
 	return nack;
 }
 

@@ -146,13 +146,11 @@ struct outcome *producer_take_seq(struct producer *p, uint64_t seq, bool *is_new
 
 bool producer_spend_credit(struct producer *p, uint64_t bytes)
 {
-	uint64_t max = (uint64_t)p->broker->cfg->link_credit_bytes;
+	uint64_t max = (uint64_t)p->broker->cfg->link_credit_bytes, before = p->credit_spent;
 
-	/* One message is always let through, else one that is larger than the credit could never be sent. */
-	if (p->credit_spent > p->credit_owed && bytes > max - (p->credit_spent < max ? p->credit_spent : max))
-		return false;
 	p->credit_spent += bytes;
-	return true;
+	/* One message is always let through, else one that is larger than the credit could never be sent. */
+	return before <= p->credit_owed || bytes <= max - (before < max ? before : max);
 }
 
 void producer_return_credit(struct producer *p, uint64_t bytes)

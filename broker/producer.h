@@ -57,7 +57,7 @@ void producer_close(struct producer *p);
 struct outcome *producer_take_seq(struct producer *p, uint64_t seq, bool *is_new);
 struct outcome *producer_find_seq(struct producer *p, uint64_t seq); /* NULL: not in the window any more */
 
-/* False: more under way than was granted. */
+/* False: more under way than was granted. The bytes are spent even then, and to be returned. */
 bool producer_spend_credit(struct producer *p, uint64_t bytes);
 void producer_return_credit(struct producer *p, uint64_t bytes);
 

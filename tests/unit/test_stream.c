@@ -11,6 +11,7 @@
 #include "broker/call.h"
 #include "broker/conn.h"
 #include "broker/ctl.h"
+#include "broker/handle.h"
 #include "broker/producer.h"
 #include "broker/session.h"
 #include "broker/stream.h"
@@ -378,7 +379,7 @@ static void credit(void **state)
 
 	assert_true(producer_spend_credit(f->p, 5000)); /* one is let through, else it never could be */
 	assert_false(producer_spend_credit(f->p, 1));
-	producer_return_credit(f->p, 5000);
+	producer_return_credit(f->p, 5001);
 	assert_int_equal(sent_count, 1);
 	assert_int_equal(last_sent.type, LINK_CREDIT);
 	assert_true(producer_spend_credit(f->p, 600));
@@ -386,9 +387,44 @@ static void credit(void **state)
 	assert_false(producer_spend_credit(f->p, 1));
 	producer_return_credit(f->p, 100); /* small change comes later, by the timer */
 	assert_int_equal(sent_count, 1);
-	producer_return_credit(f->p, 900);
+	producer_return_credit(f->p, 901);
 	assert_int_equal(sent_count, 2);
 	assert_int_equal(f->p->credit_spent, 0);
+}
+
+/* A worker spends credit for the first try only, so that is what it gets back, once, however the message fares. */
+static void what_is_refused_gives_its_credit_back_once(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *name;
+		uint64_t deadline_ms, spent;
+		unsigned flags;
+		uint64_t owed;
+	} cases[] = {
+	    {"no such stream", 0, 0, 0, 9},
+	    {"past its deadline", 1, 0, 0, 9},
+	    {"overspent", 0, 1000, 0, 9},
+	    {"a retry of what was refused", 0, 0, LINK_RETRY, 0},
+	    {"a retry past its deadline", 1, 0, LINK_RETRY, 0},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct link_header h = {.type = LINK_APPEND,
+		    .flags = (uint16_t)cases[i].flags,
+		    .seq = i + 1,
+		    .deadline_ms = cases[i].deadline_ms,
+		    .body_len = 9,
+		    .count = 1};
+
+		f->p->credit_spent = cases[i].spent;
+		f->p->credit_owed = 0;
+		handle_message(f->p, &h, SLICE(""), SLICE("\5\0\0\0event"));
+		if (f->p->credit_owed != cases[i].owed)
+			fail_msg("%s: %" PRIu64 " given back", cases[i].name, f->p->credit_owed);
+		if (f->p->credit_spent != cases[i].spent + cases[i].owed)
+			fail_msg("%s: %" PRIu64 " spent", cases[i].name, f->p->credit_spent);
+	}
 }
 
 int main(void)
@@ -408,6 +444,7 @@ int main(void)
 	    TEST(descriptors_are_promised_within_the_budget),
 	    TEST(the_window_of_answers),
 	    TEST(credit),
+	    TEST(what_is_refused_gives_its_credit_back_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
