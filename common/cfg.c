@@ -505,6 +505,18 @@ static bool is_section(const char *name)
 	return false;
 }
 
+/* near: of the table, or NULL. It is shown as the file has it. */
+static void complain_setting(struct cfg *cfg, const char *pointer, const char *near)
+{
+	size_t len = near ? strcspn(near, "_") : 0;
+
+	if (near)
+		cfg_complain(cfg, pointer, "no such setting; did you mean {\"%.*s\": {\"%s\": ...}}?", (int)len, near,
+		    near + len + 1);
+	else
+		cfg_complain(cfg, pointer, "no such setting");
+}
+
 static void complain_section(struct cfg *cfg, const char *pointer, const char *name)
 {
 	char sections[ROWS][NAME_MAX_LEN];
@@ -519,6 +531,10 @@ static void complain_section(struct cfg *cfg, const char *pointer, const char *n
 	names[n++] = "tools";
 	names[n++] = "include";
 	names[n] = NULL;
+	if (find_row(name) >= 0) {
+		complain_setting(cfg, pointer, name);
+		return;
+	}
 	near = cfg_nearest(name, names);
 	cfg_complain(cfg, pointer, "no such section%s%s%s", near ? "; did you mean \"" : "", near ? near : "",
 	    near ? "\"?" : "");
@@ -541,10 +557,7 @@ static void read_section(struct reader *r, const struct cfg_origin *o, const cha
 		snprintf(name, sizeof(name), "%s_%s", section, key);
 		row = find_row(name);
 		if (row < 0) {
-			const char *near = nearest_row(name);
-
-			cfg_complain(r->cfg, pointer, "no such setting%s%s%s", near ? "; did you mean " : "",
-			    near ? near : "", near ? "?" : "");
+			complain_setting(r->cfg, pointer, nearest_row(name));
 		} else if (r->given[row]) {
 			report(r->cfg, o->file, jpos_line(text_of(o), pointer), pointer, "is set in another file too");
 		} else {
@@ -802,13 +815,15 @@ static void apply_set(struct cfg *cfg, const char *set)
 	row = find_row(name);
 	if (row >= 0 && equals && apply_set_value(cfg, (size_t)row, equals + 1, &err) == 0)
 		return;
-	if (row < 0) {
+	if (!equals) {
+		snprintf(message, sizeof(message), "--set %s: NAME=VALUE is needed", name);
+	} else if (row < 0) {
 		const char *near = nearest_row(name);
 
 		snprintf(message, sizeof(message), "--set %s: no such setting%s%s%s", name,
 		    near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 	} else {
-		snprintf(message, sizeof(message), "--set %s: %s", name, equals ? err.msg : "NAME=VALUE is needed");
+		snprintf(message, sizeof(message), "--set %s: %s", name, err.msg);
 	}
 	cfg->complaint_count++;
 	if (cfg->complain)

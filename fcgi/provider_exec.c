@@ -239,7 +239,8 @@ static int read_words(
 			return -1;
 		word = i ? mem_dup(text.p, text.len) : find_program(text.p, cfg_dir_of(cfg, pointer));
 		if (!word && i == 0)
-			return complain(cfg, pointer, "exec/0", "%s is no executable file", text.p);
+			return complain(cfg, pointer, "exec/0",
+			    strchr(text.p, '/') ? "%s is no executable file" : "no executable file %s in PATH", text.p);
 		if (strings_add(&exec->words, word, err))
 			return -1;
 	}
