@@ -567,6 +567,41 @@ def _(site):
     until("its tools were ended", lambda: not running("endless_progress"))
 
 
+@case("a client of HTTP+SSE that stops reading what it asks for: memory is bounded, others go on")
+def _(site):
+    before = rss_kb(site.broker)
+    call = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "echo", "arguments": {"text": "x" * 100000}}}
+    with contextlib.closing(site.open("GET", SSE, path=f"{site.path}/sse")) as stream:
+        endpoint = None
+        while not endpoint:
+            line = stream.readline().decode().strip()
+            endpoint = line[5:].strip() if line.startswith("data:") else None
+        first = {"jsonrpc": "2.0", "id": "first", "method": "initialize", "params": {**CLIENT, "protocolVersion": "2024-11-05"}}
+        check(site.request("POST", TYPES, json.dumps(first), endpoint)[0] == 202, "initialize")
+        for number in range(300):
+            status, _, body = site.request("POST", TYPES, json.dumps({**call, "id": number}), endpoint)
+            check(status in (202, 404, 503), status, body[:300])
+        site.works()
+        grown = rss_kb(site.broker) - before
+        check(grown < 20 * 1024, "the broker grew by", grown, "KB")
+        stream.connection.close()
+
+
+@case("the broker stands still while a tool reports without end: the worker's memory is bounded, calls go on")
+def _(site):
+    before = max(rss_kb(pid) for pid in site.workers())
+    with contextlib.closing(site.modern_open({"name": "endless_progress", "arguments": {}}, {"progressToken": 1})) as stream:
+        check(stream.status == 200 and stream.readline(), stream.status)
+        with stopped(site.broker):
+            time.sleep(2)
+            status, _, text = site.modern({"name": "echo", "arguments": {"text": "x"}})
+            check(status == 200 and "result" in json.loads(text), "modern", status, text[:300])
+            grown = max(rss_kb(pid) for pid in site.workers()) - before
+            check(grown < 64 * 1024, "a worker grew by", grown, "KB")
+        stream.connection.close()
+    until("its tool was ended", lambda: not running("endless_progress"))
+
+
 def running(word):
     found = []
     for entry in Path("/proc").iterdir():
