@@ -180,6 +180,10 @@ static unsigned do_call_begin(struct message *m)
 	if (n > 0) {
 		if (m->broker->draining)
 			return LINK_NACK_BUSY;
+		/* Answers are never dropped: who doesn't read them may not ask for more, or one would fill all logs. */
+		if ((flags & LINK_CALL_ON_SESSION_STREAM) &&
+		    s->own->undelivered_bytes > (uint64_t)m->broker->cfg->stream_log_max_bytes)
+			return LINK_NACK_LIMIT;
 		nack = call_new(m->broker, m->producer, m->h->seq, s, flags, n, m->body, &call);
 		if (nack)
 			return nack;
