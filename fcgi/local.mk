@@ -30,11 +30,12 @@ libworker_a_SOURCES = \
 	%D%/session.c %D%/session.h \
 	%D%/supervisor.c %D%/supervisor.h \
 	%D%/toolset.c %D%/toolset.h \
+	%D%/uri.c %D%/uri.h \
 	%D%/worker.c %D%/worker.h
 
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c
-mcp_worker_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS)
+mcp_worker_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS)
 
 pkglibexec_PROGRAMS += mcp-launch
 mcp_launch_SOURCES = %D%/launch.c %D%/launch.h

@@ -2,8 +2,20 @@
  * checking follows no names and touches nothing of json-c that counts. Constants are private copies, only ever read.
  *
  * Compiling walks the document by the table of keywords below. References are resolved after that walk, when every
- * anchor is known; a target that no keyword led to (a pointer may lead anywhere) is compiled then. A cycle of
- * references that never goes deeper into the instance is refused, or checking would not end.
+ * $id and anchor is known; a target that no keyword led to (a pointer may lead anywhere) is compiled then. A cycle of
+ * references that never goes deeper into the instance is refused, or checking would not end; where only the instance
+ * decides ($dynamicRef), the bounds of a check end it.
+ *
+ * A subschema with an $id, and the root, is a resource: the base of the references in it, and the room in which an
+ * anchor has a meaning. What $dynamicRef means is decided by the resources through which the check came, outermost
+ * first.
+ *
+ * unevaluated* needs to know which members and items other keywords looked at. Only below such a keyword this is
+ * recorded, in a map of one byte for each member or item of the value at hand. What fails leaves no record; where a
+ * failure of a part is a failure of the whole (allOf, $ref), both write to the same map.
+ *
+ * A hostile string could keep a pattern busy for years. PCRE2's own limits count neither the places where a match is
+ * tried nor the characters that a repeat runs over, so patterns are compiled with callouts, which count both as steps.
  *
  * Checking reports into why only what its caller asserts: below not and if, and while alternatives are tried, it is
  * quiet. When all alternatives fail, those of the outermost anyOf or oneOf are run once more to tell why. */
@@ -14,13 +26,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/schema.h"
+#include "fcgi/uri.h"
 #include "common/banned.h"
 
 #define TEXT_MAX_LEN 300 /* bytes of a value, a name or a list of them inside a problem's text */
 #define DIALECT      "https://json-schema.org/draft/2020-12/schema"
+
+/* As ECMA-262's with the flag u, which the specification recommends: \d and \w are ASCII, $ is the very end. What no
+ * flag does, translate_pattern() does. */
+#define PATTERN_FLAGS                                                                                                  \
+	(PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALLOW_EMPTY_CLASS | PCRE2_MATCH_UNSET_BACKREF | PCRE2_ALT_BSUX |     \
+	    PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT)
+#define PATTERN_HEAP_KIB   16384
+#define PATTERN_STEP_BYTES 64 /* that a pattern runs over for the price of a step */
 
 enum { T_NULL = 1, T_BOOLEAN = 2, T_INTEGER = 4, T_NUMBER = 8, T_STRING = 16, T_ARRAY = 32, T_OBJECT = 64 };
 
@@ -70,6 +94,17 @@ struct property_list {
 	size_t count;
 };
 
+struct pattern {
+	pcre2_code *code; /* owned; NULL: none */
+	char *text;       /* owned: what a problem says */
+	struct node *node;
+};
+
+struct pattern_list {
+	struct pattern *items; /* owned */
+	size_t count;
+};
+
 struct constant {
 	json_object *value; /* owned, a copy of our own; NULL is JSON's null */
 	bool is_set;
@@ -90,9 +125,19 @@ struct node {
 	struct names required;
 	struct constant constant, enumeration; /* enumeration.value is an array */
 	struct node_list prefix_items, all_of, any_of, one_of;
+	struct pattern pattern;
+	struct pattern_list pattern_properties;
 	struct node *additional_properties, *property_names, *items, *contains, *not, *if_, *then, *else_, *ref;
-	const char *anchor, *ref_text;                 /* borrowed, while compiling only */
-	char *ref_at;                                  /* owned: the pointer to $ref */
+	struct node *unevaluated_properties, *unevaluated_items;
+	struct node *dynamic_ref;                      /* or, if that has dynamic_name, whom this names in the scope */
+	const char *dynamic_name;                      /* borrowed from dynamic_ref; NULL: it is like ref */
+	struct node *resource;                         /* in which it is: itself, if it has an $id */
+	char *id;                                      /* owned: absolute as far as known; of a resource only */
+	char *dynamic_anchor;                          /* owned */
+	struct node *next_dynamic;                     /* of a resource the first, then the next node with an anchor */
+	const char *anchor;                            /* borrowed, while compiling only */
+	const char *ref_text, *dynamic_text;           /* borrowed, while compiling only */
+	char *at;                                      /* owned: the pointer to it, if it has an $id or references */
 	enum { MARK_NONE, MARK_OPEN, MARK_DONE } mark; /* for the search of cycles */
 };
 
@@ -107,6 +152,9 @@ struct compiler {
 	struct schema *schema;
 	json_object *doc;
 	struct buf at; /* JSON pointer of what is being read; stays where an error was found */
+	struct node *resource;
+	pcre2_general_context *memory;
+	pcre2_compile_context *dialect; /* of patterns */
 	int depth;
 };
 
@@ -311,6 +359,173 @@ static int read_properties(
 	return 0;
 }
 
+static const struct {
+	const char *name, *code;
+} categories[] = {
+    {"Letter", "L"},
+    {"Cased_Letter", "L&"},
+    {"Uppercase_Letter", "Lu"},
+    {"Lowercase_Letter", "Ll"},
+    {"Titlecase_Letter", "Lt"},
+    {"Modifier_Letter", "Lm"},
+    {"Other_Letter", "Lo"},
+    {"Mark", "M"},
+    {"Combining_Mark", "M"},
+    {"Nonspacing_Mark", "Mn"},
+    {"Spacing_Mark", "Mc"},
+    {"Enclosing_Mark", "Me"},
+    {"Number", "N"},
+    {"Decimal_Number", "Nd"},
+    {"digit", "Nd"},
+    {"Letter_Number", "Nl"},
+    {"Other_Number", "No"},
+    {"Punctuation", "P"},
+    {"punct", "P"},
+    {"Connector_Punctuation", "Pc"},
+    {"Dash_Punctuation", "Pd"},
+    {"Open_Punctuation", "Ps"},
+    {"Close_Punctuation", "Pe"},
+    {"Initial_Punctuation", "Pi"},
+    {"Final_Punctuation", "Pf"},
+    {"Other_Punctuation", "Po"},
+    {"Symbol", "S"},
+    {"Math_Symbol", "Sm"},
+    {"Currency_Symbol", "Sc"},
+    {"Modifier_Symbol", "Sk"},
+    {"Other_Symbol", "So"},
+    {"Separator", "Z"},
+    {"Space_Separator", "Zs"},
+    {"Line_Separator", "Zl"},
+    {"Paragraph_Separator", "Zp"},
+    {"Other", "C"},
+    {"Control", "Cc"},
+    {"cntrl", "Cc"},
+    {"Format", "Cf"},
+    {"Surrogate", "Cs"},
+    {"Private_Use", "Co"},
+    {"Unassigned", "Cn"},
+};
+
+/* The inside of the braces of \p{...}: PCRE2 knows the categories by their short names only. */
+static void translate_property(struct buf *out, struct slice name)
+{
+	static const char *const prefixes[] = {"General_Category=", "gc="};
+
+	for (size_t i = 0; i < COUNT_OF(prefixes); i++) {
+		size_t len = strlen(prefixes[i]);
+
+		if (name.len > len && memcmp(name.p, prefixes[i], len) == 0)
+			name = (struct slice){name.p + len, name.len - len};
+	}
+	for (size_t i = 0; i < COUNT_OF(categories); i++) {
+		if (slice_is(name, categories[i].name))
+			name = slice_str(categories[i].code);
+	}
+	buf_add_slice(out, name);
+}
+
+/* What stands behind a backslash; returns its length. */
+static size_t translate_escape(struct buf *out, struct slice text, bool in_class)
+{
+	static const char spaces[] = "\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff\\s";
+	const char *end = text.len > 1 && text.p[1] == '{' ? memchr(text.p, '}', text.len) : NULL;
+
+	if (text.len == 0) {
+		buf_adds(out, "\\");
+		return 0;
+	}
+	if (text.p[0] == 'v') { /* one character, not a class */
+		buf_adds(out, "\\x0b");
+	} else if (text.p[0] == 's') {
+		buf_addf(out, in_class ? "%s" : "[%s]", spaces);
+	} else if (text.p[0] == 'S' && !in_class) {
+		buf_addf(out, "[^%s]", spaces);
+	} else if ((text.p[0] == 'p' || text.p[0] == 'P') && end) {
+		buf_addf(out, "\\%c{", text.p[0]);
+		translate_property(out, (struct slice){text.p + 2, (size_t)(end - text.p) - 2});
+		return (size_t)(end - text.p);
+	} else {
+		buf_adds(out, "\\");
+		buf_add(out, text.p, 1);
+	}
+	return 1;
+}
+
+/* ECMA-262 into PCRE2, where the same letters mean something else. */
+static void translate_pattern(struct buf *out, struct slice text)
+{
+	bool in_class = false;
+
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.p[i] == '\\') {
+			i += translate_escape(out, (struct slice){text.p + i + 1, text.len - i - 1}, in_class);
+			continue;
+		}
+		if (text.p[i] == '[' && in_class)
+			buf_adds(out, "\\"); /* no [:alpha:] */
+		in_class = text.p[i] == '[' || (in_class && text.p[i] != ']');
+		buf_add(out, text.p + i, 1);
+	}
+}
+
+static int pattern_compile(struct compiler *c, struct pattern *pattern, struct slice text, struct err *err)
+{
+	PCRE2_UCHAR why[120];
+	PCRE2_SIZE at;
+	struct buf translated;
+	int code = PCRE2_ERROR_HEAP_FAILED;
+
+	pattern->text = mem_dup(text.p, text.len);
+	if (!pattern->text)
+		return out_of_memory(err);
+	buf_init(&translated, SIZE_MAX / 2);
+	translate_pattern(&translated, text);
+	if (!translated.fault)
+		pattern->code = pcre2_compile((PCRE2_SPTR)(translated.data ? translated.data : ""), translated.len,
+		    PATTERN_FLAGS, &code, &at, c->dialect);
+	buf_release(&translated);
+	if (pattern->code)
+		return 0;
+	if (code == PCRE2_ERROR_HEAP_FAILED)
+		return out_of_memory(err);
+	pcre2_get_error_message(code, why, sizeof(why));
+	return err_set(err, ERR_CONFIG, "the pattern is no regular expression: %s", (char *)why);
+}
+
+static int read_pattern(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
+{
+	struct slice text = jx_str(value);
+
+	if (!text.p)
+		return err_set(err, ERR_CONFIG, "%s must be a string", kw->name);
+	return pattern_compile(c, field(node, kw), text, err);
+}
+
+static int read_pattern_properties(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
+{
+	struct pattern_list *list = field(node, kw);
+
+	if (!json_object_is_type(value, json_type_object))
+		return err_set(err, ERR_CONFIG, "%s must be an object", kw->name);
+	list->items = mem_alloc((size_t)json_object_object_length(value) + 1, sizeof(*list->items));
+	if (!list->items)
+		return out_of_memory(err);
+	json_object_object_foreach(value, name, member) {
+		struct pattern *pattern = &list->items[list->count++];
+		size_t mark = push(c, name);
+
+		if (pattern_compile(c, pattern, slice_str(name), err))
+			return -1;
+		pattern->node = compile(c, member, err);
+		if (!pattern->node)
+			return -1;
+		pop(c, mark);
+	}
+	return 0;
+}
+
 static unsigned type_bit(json_object *name)
 {
 	for (size_t i = 0; i < COUNT_OF(types); i++) {
@@ -390,24 +605,68 @@ static int read_text(
 {
 	const char **text = field(node, kw);
 
+	(void)c;
 	if (!json_object_is_type(value, json_type_string))
 		return err_set(err, ERR_CONFIG, "%s must be a string", kw->name);
 	*text = json_object_get_string(value);
-	if (text != &node->ref_text)
-		return 0;
-	if (**text && **text != '#')
-		return err_set(err, ERR_CONFIG, "a $ref out of this schema is not supported yet");
-	node->ref_at = mem_dup(c->at.data, c->at.len);
-	return node->ref_at ? 0 : out_of_memory(err);
+	return 0;
 }
 
-static int read_id(struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
+static int read_dynamic_anchor(
+    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
-	if (!json_object_is_type(value, json_type_string))
+	struct slice name = jx_str(value);
+
+	(void)c;
+	if (!name.p)
 		return err_set(err, ERR_CONFIG, "%s must be a string", kw->name);
-	if (node->doc != c->doc)
-		return err_set(err, ERR_CONFIG, "$id inside a schema is not supported yet");
-	return 0;
+	node->dynamic_anchor = mem_dup(name.p, name.len);
+	return node->dynamic_anchor ? 0 : out_of_memory(err);
+}
+
+/* A URI reference, resolved and without its fragment, as a string of its own. */
+static char *resolve(struct slice base, struct slice ref, struct err *err)
+{
+	struct buf uri;
+	char *text = NULL;
+
+	buf_init(&uri, SIZE_MAX / 2);
+	uri_resolve(&uri, base, ref);
+	if (buf_check(&uri, err) == 0) {
+		text = mem_dup(uri.data ? uri.data : "", uri.len);
+		if (!text)
+			out_of_memory(err);
+	}
+	buf_release(&uri);
+	return text;
+}
+
+/* The $id comes before all other keywords, for it is the base of what they say. */
+static int read_id(struct compiler *c, struct node *node, struct err *err)
+{
+	json_object *value;
+	struct slice id = SLICE(""), base = SLICE("");
+	bool is_set = json_object_object_get_ex(node->doc, "$id", &value);
+
+	node->resource = c->resource;
+	if (!is_set && node->resource)
+		return 0;
+	if (is_set) {
+		size_t mark = push(c, "$id"), len;
+
+		id = jx_str(value);
+		if (!id.p)
+			return err_set(err, ERR_CONFIG, "$id must be a string");
+		len = strcspn(id.p, "#");
+		if (len + 1 < id.len)
+			return err_set(err, ERR_CONFIG, "$id must have no fragment; $anchor gives a place a name");
+		pop(c, mark);
+	}
+	if (node->resource)
+		base = slice_str(node->resource->id);
+	node->resource = node;
+	node->id = resolve(base, id, err);
+	return node->id ? 0 : -1;
 }
 
 static int read_dialect(
@@ -419,15 +678,6 @@ static int read_dialect(
 		return err_set(
 		    err, ERR_CONFIG, "%s must be \"" DIALECT "\", the only dialect that is supported", kw->name);
 	return 0;
-}
-
-static int read_unsupported(
-    struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
-{
-	(void)c;
-	(void)node;
-	(void)value;
-	return err_set(err, ERR_CONFIG, "%s is not supported yet", kw->name);
 }
 
 #define FIELD(name) offsetof(struct node, name)
@@ -465,22 +715,23 @@ static const struct keyword keywords[] = {
     {"if", read_node, FIELD(if_)},
     {"then", read_node, FIELD(then)},
     {"else", read_node, FIELD(else_)},
+    {"pattern", read_pattern, FIELD(pattern)},
+    {"patternProperties", read_pattern_properties, FIELD(pattern_properties)},
+    {"unevaluatedItems", read_node, FIELD(unevaluated_items)},
+    {"unevaluatedProperties", read_node, FIELD(unevaluated_properties)},
     {"$ref", read_text, FIELD(ref_text)},
+    {"$dynamicRef", read_text, FIELD(dynamic_text)},
     {"$anchor", read_text, FIELD(anchor)},
+    {"$dynamicAnchor", read_dynamic_anchor, 0},
     {"$defs", read_properties, FIELD(defs)},
-    {"$id", read_id, 0},
     {"$schema", read_dialect, 0},
-    {"pattern", read_unsupported, 0},
-    {"patternProperties", read_unsupported, 0},
-    {"unevaluatedItems", read_unsupported, 0},
-    {"unevaluatedProperties", read_unsupported, 0},
-    {"$dynamicRef", read_unsupported, 0},
-    {"$dynamicAnchor", read_unsupported, 0},
-    {"$vocabulary", read_unsupported, 0},
 };
 
 static int compile_keywords(struct compiler *c, struct node *node, struct err *err)
 {
+	if (read_id(c, node, err))
+		return -1;
+	c->resource = node->resource;
 	json_object_object_foreach(node->doc, name, value) {
 		for (size_t i = 0; i < COUNT_OF(keywords); i++) {
 			size_t mark;
@@ -493,7 +744,10 @@ static int compile_keywords(struct compiler *c, struct node *node, struct err *e
 			pop(c, mark);
 		}
 	}
-	return 0;
+	if (!node->ref_text && !node->dynamic_text && !node->id)
+		return 0;
+	node->at = mem_dup(c->at.data ? c->at.data : "", c->at.len);
+	return node->at ? 0 : out_of_memory(err);
 }
 
 static struct node *compiled(struct compiler *c, json_object *doc)
@@ -507,7 +761,7 @@ static struct node *compiled(struct compiler *c, json_object *doc)
 
 static struct node *compile(struct compiler *c, json_object *doc, struct err *err)
 {
-	struct node *node;
+	struct node *node, *resource = c->resource;
 
 	if (!json_object_is_type(doc, json_type_object) && !json_object_is_type(doc, json_type_boolean)) {
 		err_set(err, ERR_CONFIG, "a schema must be an object, true or false");
@@ -527,12 +781,14 @@ static struct node *compile(struct compiler *c, json_object *doc, struct err *er
 	c->schema->all = node;
 	if (json_object_is_type(doc, json_type_boolean)) {
 		node->is_false = !json_object_get_boolean(doc);
+		node->resource = resource;
 		return node;
 	}
 	c->depth++;
 	if (compile_keywords(c, node, err))
 		node = NULL; /* schema_free() finds it */
 	c->depth--;
+	c->resource = resource;
 	return node;
 }
 
@@ -566,55 +822,122 @@ static char *cut_token(const char **text)
 	return token;
 }
 
-static struct node *ref_target(struct compiler *c, const char *text, struct err *err)
+static struct node *find_resource(struct compiler *c, struct slice base, struct slice ref, struct err *err)
 {
-	json_object *at = c->doc;
-	struct slice place;
-	struct node *node;
+	struct node *node = c->schema->all;
+	char *id = resolve(base, ref, err);
 
-	if (*text == '#')
-		text++;
-	place = slice_str(text);
-	if (*text && *text != '/') {
-		for (node = c->schema->all; node; node = node->next) {
-			if (node->anchor && strcmp(node->anchor, text) == 0)
-				return node;
-		}
-		err_set(err, ERR_CONFIG, "there is no $anchor \"%.100s\"", text);
+	if (!id)
 		return NULL;
-	}
-	while (at && *text == '/') {
-		char *token, *end;
-		bool found = false;
-
-		text++;
-		token = cut_token(&text);
-		if (!token) {
-			out_of_memory(err);
-			return NULL;
-		}
-		if (json_object_is_type(at, json_type_array)) {
-			size_t index = strtoul(token, &end, 10);
-
-			found = end != token && !*end && index < json_object_array_length(at);
-			at = found ? json_object_array_get_idx(at, index) : NULL;
-		} else {
-			found = json_object_is_type(at, json_type_object) && json_object_object_get_ex(at, token, &at);
-			at = found ? at : NULL;
-		}
-		mem_free(token);
-	}
-	if (!at) {
-		err_set(err, ERR_CONFIG, "$ref leads nowhere");
-		return NULL;
-	}
-	node = compiled(c, at);
-	if (!node) {
-		pop(c, 0);
-		buf_add_slice(&c->at, place);
-		node = compile(c, at, err);
-	}
+	while (node && !(node->id && strcmp(node->id, id) == 0))
+		node = node->next;
+	if (!node)
+		err_set(err, ERR_CONFIG, "a reference out of this schema is not supported (to %.80s)", id);
+	mem_free(id);
 	return node;
+}
+
+static struct node *find_anchor(struct compiler *c, const struct node *resource, const char *name, struct err *err)
+{
+	for (struct node *node = c->schema->all; node; node = node->next) {
+		if (node->resource == resource &&
+		    ((node->anchor && strcmp(node->anchor, name) == 0) ||
+			(node->dynamic_anchor && strcmp(node->dynamic_anchor, name) == 0)))
+			return node;
+	}
+	err_set(err, ERR_CONFIG, "there is no $anchor \"%.100s\"", name);
+	return NULL;
+}
+
+/* The member or item that a token of a pointer names. */
+static json_object *descend(json_object *at, const char **text, struct err *err)
+{
+	json_object *next = NULL;
+	char *token, *end;
+
+	token = cut_token(text);
+	if (!token) {
+		out_of_memory(err);
+		return NULL;
+	}
+	if (json_object_is_type(at, json_type_array)) {
+		size_t index = strtoul(token, &end, 10);
+
+		if (end != token && !*end && index < json_object_array_length(at))
+			next = json_object_array_get_idx(at, index);
+	} else if (json_object_is_type(at, json_type_object)) {
+		json_object_object_get_ex(at, token, &next);
+	}
+	mem_free(token);
+	if (!next)
+		err_set(err, ERR_CONFIG, "it leads nowhere");
+	return next;
+}
+
+/* Follows a pointer from the root of a resource; what it comes through may be the root of another one. */
+static struct node *find_place(struct compiler *c, struct node *resource, const char *text, struct err *err)
+{
+	struct slice place = slice_str(text);
+	struct node *node = resource, *from = resource;
+	json_object *at = resource->doc;
+
+	while (at && *text == '/') {
+		text++;
+		at = descend(at, &text, err);
+		node = at ? compiled(c, at) : NULL;
+		if (node)
+			resource = node->resource;
+	}
+	if (!at || node)
+		return at ? node : NULL;
+	pop(c, 0);
+	buf_adds(&c->at, from->at);
+	buf_add_slice(&c->at, place);
+	c->resource = resource;
+	node = compile(c, at, err);
+	c->resource = NULL;
+	return node;
+}
+
+static struct node *ref_target(struct compiler *c, const struct node *from, const char *text, struct err *err)
+{
+	size_t len = strcspn(text, "#");
+	const char *fragment = text + len + (text[len] == '#');
+	struct node *resource = from->resource;
+
+	if (len)
+		resource = find_resource(c, slice_str(resource->id), (struct slice){text, len}, err);
+	if (!resource || !*fragment)
+		return resource;
+	return *fragment == '/' ? find_place(c, resource, fragment, err) : find_anchor(c, resource, fragment, err);
+}
+
+/* A reference of a node, under the keyword's name. */
+static struct node *resolve_ref(
+    struct compiler *c, const struct node *node, const char *keyword, const char *text, struct err *err)
+{
+	struct node *target;
+
+	pop(c, 0);
+	buf_adds(&c->at, node->at);
+	push(c, keyword);
+	target = ref_target(c, node, text, err);
+	if (!target)
+		err_wrap(err, "%s \"%.100s\"", keyword, text);
+	return target;
+}
+
+static int resolve_dynamic_ref(struct compiler *c, struct node *node, const char *text, struct err *err)
+{
+	const char *fragment = strchr(text, '#');
+
+	node->dynamic_ref = resolve_ref(c, node, "$dynamicRef", text, err);
+	if (!node->dynamic_ref)
+		return -1;
+	if (fragment && node->dynamic_ref->dynamic_anchor &&
+	    strcmp(fragment + 1, node->dynamic_ref->dynamic_anchor) == 0)
+		node->dynamic_name = node->dynamic_ref->dynamic_anchor;
+	return 0;
 }
 
 /* New nodes come to the front of the list, so it is read again from there until nothing is left to resolve. */
@@ -623,18 +946,20 @@ static int resolve_refs(struct compiler *c, struct err *err)
 	struct node *node = c->schema->all;
 
 	while (node) {
-		const char *text = node->ref_text;
+		const char *text = node->ref_text, *dynamic_text = node->dynamic_text;
 
-		if (!text) {
+		if (!text && !dynamic_text) {
 			node = node->next;
 			continue;
 		}
-		node->ref_text = NULL;
-		pop(c, 0);
-		buf_adds(&c->at, node->ref_at);
-		node->ref = ref_target(c, text, err);
-		if (!node->ref)
-			return err_wrap(err, "$ref \"%.100s\"", text);
+		node->ref_text = node->dynamic_text = NULL;
+		if (text) {
+			node->ref = resolve_ref(c, node, "$ref", text, err);
+			if (!node->ref)
+				return -1;
+		}
+		if (dynamic_text && resolve_dynamic_ref(c, node, dynamic_text, err))
+			return -1;
 		node = c->schema->all;
 	}
 	return 0;
@@ -654,7 +979,8 @@ static int find_cycle_list(const struct node_list *list, int depth, struct err *
 /* Follows what looks at the same instance. */
 static int find_cycle_below(struct node *node, int depth, struct err *err)
 {
-	struct node *const same[] = {node->ref, node->not, node->if_, node->then, node->else_};
+	struct node *dynamic = node->dynamic_name ? NULL : node->dynamic_ref;
+	struct node *const same[] = {node->ref, dynamic, node->not, node->if_, node->then, node->else_};
 
 	for (size_t i = 0; i < COUNT_OF(same); i++) {
 		if (same[i] && find_cycle(same[i], depth, err))
@@ -697,8 +1023,24 @@ static int compile_all(struct compiler *c, struct err *err)
 	for (struct node *node = c->schema->all; node; node = node->next) {
 		node->doc = NULL; /* the caller's: not ours from here on */
 		node->anchor = NULL;
+		if (node->dynamic_anchor && node->resource != node) {
+			node->next_dynamic = node->resource->next_dynamic;
+			node->resource->next_dynamic = node;
+		}
 	}
 	return 0;
+}
+
+static void *pattern_alloc(size_t len, void *arg)
+{
+	(void)arg;
+	return mem_alloc(1, len);
+}
+
+static void pattern_free(void *p, void *arg)
+{
+	(void)arg;
+	mem_free(p);
 }
 
 struct schema *schema_new(json_object *doc, struct buf *where, struct err *err)
@@ -706,13 +1048,23 @@ struct schema *schema_new(json_object *doc, struct buf *where, struct err *err)
 	struct compiler c = {.doc = doc};
 
 	buf_init(&c.at, SIZE_MAX / 2); /* bounded by the depth and the document's own names */
+	c.memory = pcre2_general_context_create(pattern_alloc, pattern_free, NULL);
+	c.dialect = pcre2_compile_context_create(c.memory);
 	c.schema = mem_alloc(1, sizeof(*c.schema));
-	if (!c.schema)
+	if (c.dialect) {
+		pcre2_set_newline(c.dialect, PCRE2_NEWLINE_ANYCRLF);
+		pcre2_set_compile_extra_options(c.dialect, PCRE2_EXTRA_ALT_BSUX);
+	}
+	if (!c.schema || !c.memory || !c.dialect) {
+		schema_free(&c.schema);
 		out_of_memory(err);
-	else if (compile_all(&c, err))
+	}
+	if (c.schema && compile_all(&c, err))
 		schema_free(&c.schema);
 	if (!c.schema && where)
 		buf_add_slice(where, buf_slice(&c.at));
+	pcre2_compile_context_free(c.dialect);
+	pcre2_general_context_free(c.memory);
 	buf_release(&c.at);
 	return c.schema;
 }
@@ -733,6 +1085,12 @@ static void properties_release(struct property_list *list)
 	mem_free(list->items);
 }
 
+static void pattern_release(struct pattern *pattern)
+{
+	pcre2_code_free(pattern->code);
+	mem_free(pattern->text);
+}
+
 static void constant_release(struct constant *constant)
 {
 	json_object_put(constant->value);
@@ -746,7 +1104,13 @@ static void node_free(struct node *node)
 	properties_release(&node->dependent_required);
 	properties_release(&node->defs);
 	names_release(&node->required);
-	mem_free(node->ref_at);
+	pattern_release(&node->pattern);
+	for (size_t i = 0; i < node->pattern_properties.count; i++)
+		pattern_release(&node->pattern_properties.items[i]);
+	mem_free(node->pattern_properties.items);
+	mem_free(node->id);
+	mem_free(node->dynamic_anchor);
+	mem_free(node->at);
 	constant_release(&node->constant);
 	constant_release(&node->enumeration);
 	mem_free(node->prefix_items.nodes);
@@ -779,8 +1143,28 @@ struct path { /* of the instance; on the stack, from the leaf to the root */
 	size_t index;
 };
 
+struct scope { /* on the stack, from the innermost resource to the outermost */
+	const struct scope *outer;
+	const struct node *resource;
+};
+
+struct seen {        /* a byte for each member or item of the value that is checked: some keyword has evaluated it */
+	char *bytes; /* owned */
+	size_t count;
+};
+
+struct matcher {
+	pcre2_general_context *memory;
+	pcre2_match_context *limits;
+	pcre2_match_data *data;
+	size_t at; /* where in the text the last callout was */
+};
+
 struct run {
-	struct buf *why; /* NULL: quiet */
+	struct buf *why;   /* NULL: quiet */
+	struct seen *seen; /* NULL: nobody asks */
+	const struct scope *scope;
+	struct matcher matcher; /* made for the first pattern that is met */
 	bool why_is_full;
 	bool tells_alternatives; /* inside the second run of an anyOf or oneOf */
 	unsigned steps, frames;
@@ -803,6 +1187,14 @@ static bool step(struct run *run)
 	return ++run->steps <= SCHEMA_STEPS_MAX || run_fail(run, "the value needs too many checks");
 }
 
+static bool run_no_memory(struct run *run)
+{
+	if (!run->failed)
+		out_of_memory(run->err);
+	run->failed = true;
+	return false;
+}
+
 static bool is_quiet(const struct run *run)
 {
 	return !run->why || run->why_is_full;
@@ -816,6 +1208,72 @@ static bool check_quietly(struct run *run, const struct node *node, json_object 
 	run->why = NULL;
 	ok = check(run, node, val, path);
 	run->why = why;
+	return ok;
+}
+
+/* Another value than the one at hand: what is evaluated of it is no business of those who ask about this one. */
+static bool check_child(struct run *run, const struct node *node, json_object *val, const struct path *path)
+{
+	struct seen *seen = run->seen;
+	bool ok;
+
+	run->seen = NULL;
+	ok = check(run, node, val, path);
+	run->seen = seen;
+	return ok;
+}
+
+static bool check_child_quietly(struct run *run, const struct node *node, json_object *val, const struct path *path)
+{
+	struct seen *seen = run->seen;
+	bool ok;
+
+	run->seen = NULL;
+	ok = check_quietly(run, node, val, path);
+	run->seen = seen;
+	return ok;
+}
+
+static void mark_seen(struct run *run, size_t index)
+{
+	if (run->seen)
+		run->seen->bytes[index] = 1;
+}
+
+static bool seen_init(struct run *run, struct seen *seen, json_object *val)
+{
+	*seen = (struct seen){NULL, 0};
+	if (json_object_is_type(val, json_type_object))
+		seen->count = (size_t)json_object_object_length(val);
+	else if (json_object_is_type(val, json_type_array))
+		seen->count = json_object_array_length(val);
+	run->steps += (unsigned)(seen->count / 256);
+	seen->bytes = mem_alloc(seen->count + 1, 1);
+	return seen->bytes || run_no_memory(run);
+}
+
+static void seen_merge(struct seen *into, const struct seen *from)
+{
+	for (size_t i = 0; i < from->count; i++)
+		into->bytes[i] |= from->bytes[i];
+}
+
+/* Quietly, and what it has evaluated counts only if it fits. */
+static bool try_same(struct run *run, const struct node *node, json_object *val, const struct path *path)
+{
+	struct seen own, *seen = run->seen;
+	bool ok;
+
+	if (!seen)
+		return check_quietly(run, node, val, path);
+	if (!seen_init(run, &own, val))
+		return false;
+	run->seen = &own;
+	ok = check_quietly(run, node, val, path);
+	run->seen = seen;
+	if (ok)
+		seen_merge(seen, &own);
+	mem_free(own.bytes);
 	return ok;
 }
 
@@ -1049,16 +1507,81 @@ static bool check_limits(struct run *run, const struct limit *min, const struct 
 	return false;
 }
 
+static int on_pattern_item(pcre2_callout_block *block, void *arg)
+{
+	struct run *run = arg;
+	size_t at = block->current_position, was = run->matcher.at;
+
+	run->matcher.at = at;
+	run->steps += (unsigned)((at > was ? at - was : was - at) / PATTERN_STEP_BYTES);
+	return ++run->steps > SCHEMA_STEPS_MAX ? PCRE2_ERROR_MATCHLIMIT : 0;
+}
+
+static bool matcher_init(struct run *run)
+{
+	struct matcher *m = &run->matcher;
+
+	if (m->data)
+		return true;
+	m->memory = pcre2_general_context_create(pattern_alloc, pattern_free, NULL);
+	m->limits = m->memory ? pcre2_match_context_create(m->memory) : NULL;
+	m->data = m->limits ? pcre2_match_data_create(1, m->memory) : NULL;
+	if (!m->data)
+		return run_no_memory(run);
+	pcre2_set_heap_limit(m->limits, PATTERN_HEAP_KIB);
+	pcre2_set_match_limit(m->limits, SCHEMA_STEPS_MAX);
+	pcre2_set_callout(m->limits, on_pattern_item, run);
+	return true;
+}
+
+static void matcher_release(struct matcher *m)
+{
+	pcre2_match_data_free(m->data);
+	pcre2_match_context_free(m->limits);
+	pcre2_general_context_free(m->memory);
+}
+
+/* False too when the run has failed. */
+static bool matches(struct run *run, const struct pattern *pattern, struct slice text)
+{
+	int code;
+
+	if (run->failed || !step(run) || !matcher_init(run))
+		return false;
+	run->matcher.at = 0;
+	code = pcre2_match(pattern->code, (PCRE2_SPTR)text.p, text.len, 0, 0, run->matcher.data, run->matcher.limits);
+	if (code == PCRE2_ERROR_NOMEMORY)
+		return run_no_memory(run);
+	if (code < 0 && code != PCRE2_ERROR_NOMATCH)
+		return run_fail(run, "a text of the value takes too long to be compared with its pattern");
+	return code >= 0;
+}
+
+static bool check_pattern(struct run *run, const struct node *node, struct slice text, const struct path *path)
+{
+	size_t mark;
+
+	if (!node->pattern.code || matches(run, &node->pattern, text))
+		return true;
+	if (run->failed || is_quiet(run))
+		return false;
+	mark = problem_begin(run, path, NULL);
+	buf_adds(run->why, "must match the pattern ");
+	say_name(run->why, node->pattern.text);
+	return problem_end(run, mark);
+}
+
 static bool check_string(struct run *run, const struct node *node, json_object *val, const struct path *path)
 {
 	struct slice text = jx_str(val);
 	uint64_t chars = 0;
+	bool ok = check_pattern(run, node, text, path);
 
 	if (!node->min_length.is_set && !node->max_length.is_set)
-		return true;
+		return ok;
 	for (size_t i = 0; i < text.len; i++)
 		chars += ((unsigned char)text.p[i] & 0xc0) != 0x80;
-	return check_limits(run, &node->min_length, &node->max_length, chars, "character(s)", path);
+	return check_limits(run, &node->min_length, &node->max_length, chars, "character(s)", path) && ok;
 }
 
 struct hashed {
@@ -1157,7 +1680,10 @@ static bool check_contains(struct run *run, const struct node *node, json_object
 	for (size_t i = 0; i < json_object_array_length(val); i++) {
 		struct path leaf = {path, NULL, i};
 
-		found += check_quietly(run, node->contains, json_object_array_get_idx(val, i), &leaf);
+		if (check_child_quietly(run, node->contains, json_object_array_get_idx(val, i), &leaf)) {
+			mark_seen(run, i);
+			found++;
+		}
 	}
 	return check_limits(run, &min, &node->max_contains, found, "item(s) of the kind that it must contain", path);
 }
@@ -1173,7 +1699,8 @@ static bool check_array(struct run *run, const struct node *node, json_object *v
 
 		if (!item)
 			break;
-		ok = check(run, item, json_object_array_get_idx(val, i), &leaf) && ok;
+		mark_seen(run, i);
+		ok = check_child(run, item, json_object_array_get_idx(val, i), &leaf) && ok;
 	}
 	if (node->unique_items && (ok || !is_quiet(run)))
 		ok = check_unique(run, val, path) && ok;
@@ -1213,7 +1740,7 @@ static bool check_unknown_member(
 	size_t mark;
 
 	if (!node->additional_properties->is_false)
-		return check(run, node->additional_properties, val, &leaf);
+		return check_child(run, node->additional_properties, val, &leaf);
 	if (is_quiet(run))
 		return false;
 	mark = problem_begin(run, path, name);
@@ -1238,30 +1765,48 @@ static bool check_name(struct run *run, const struct node *names, const char *na
 	json_object *val = json_object_new_string(name);
 	bool ok;
 
-	if (!val) {
-		run->failed = true;
-		out_of_memory(run->err);
-		return false;
-	}
-	ok = check_quietly(run, names, val, &leaf);
+	if (!val)
+		return run_no_memory(run);
+	ok = check_child_quietly(run, names, val, &leaf);
 	json_object_put(val);
 	if (!ok)
 		PROBLEM_AT(run, path, name, "is not an allowed name");
 	return ok;
 }
 
+static bool check_member(
+    struct run *run, const struct node *node, const char *name, json_object *val, size_t index, const struct path *path)
+{
+	const struct property *property = property_find(&node->properties, name);
+	struct path leaf = {path, name, 0};
+	bool ok = true, is_known = property;
+
+	if (property)
+		ok = check_child(run, property->node, val, &leaf);
+	for (size_t i = 0; i < node->pattern_properties.count; i++) {
+		const struct pattern *pattern = &node->pattern_properties.items[i];
+
+		if (!matches(run, pattern, slice_str(name)))
+			continue;
+		is_known = true;
+		ok = check_child(run, pattern->node, val, &leaf) && ok;
+	}
+	if (!is_known && node->additional_properties && !run->failed) {
+		is_known = true;
+		ok = check_unknown_member(run, node, name, val, path) && ok;
+	}
+	if (is_known)
+		mark_seen(run, index);
+	return ok;
+}
+
 static bool check_members(struct run *run, const struct node *node, json_object *val, const struct path *path)
 {
+	size_t index = 0;
 	bool ok = true;
 
 	json_object_object_foreach(val, name, member) {
-		const struct property *property = property_find(&node->properties, name);
-		struct path leaf = {path, name, 0};
-
-		if (property)
-			ok = check(run, property->node, member, &leaf) && ok;
-		else if (node->additional_properties)
-			ok = check_unknown_member(run, node, name, member, path) && ok;
+		ok = check_member(run, node, name, member, index++, path) && ok;
 		if (node->property_names)
 			ok = check_name(run, node->property_names, name, path) && ok;
 		if (run->failed || (!ok && is_quiet(run)))
@@ -1284,7 +1829,8 @@ static bool check_object(struct run *run, const struct node *node, json_object *
 	}
 	if (!ok && is_quiet(run))
 		return false;
-	if (node->properties.count || node->additional_properties || node->property_names)
+	if (node->properties.count || node->pattern_properties.count || node->additional_properties ||
+	    node->property_names)
 		ok = check_members(run, node, val, path) && ok;
 	for (size_t i = 0; i < node->dependent_schemas.count; i++) {
 		const struct property *dependent = &node->dependent_schemas.items[i];
@@ -1323,8 +1869,8 @@ static bool check_alternatives(
 	if (list->count == 0)
 		return true;
 	for (size_t i = 0; i < list->count && fits <= max && !run->failed; i++) {
-		fits += check_quietly(run, list->nodes[i], val, path);
-		if (fits && max == SIZE_MAX)
+		fits += try_same(run, list->nodes[i], val, path);
+		if (fits && max == SIZE_MAX && !run->seen)
 			return true;
 	}
 	if (run->failed)
@@ -1336,28 +1882,89 @@ static bool check_alternatives(
 	return fits > 0 && fits <= max;
 }
 
+/* Whom a $dynamicRef means: the node of that name in the outermost resource that has one. */
+static const struct node *dynamic_target(struct run *run, const struct node *node)
+{
+	const struct node *target = node->dynamic_ref;
+
+	if (!node->dynamic_name)
+		return target;
+	for (const struct scope *scope = run->scope; scope; scope = scope->outer) {
+		for (const struct node *at = scope->resource; at && step(run); at = at->next_dynamic) {
+			if (at->dynamic_anchor && strcmp(at->dynamic_anchor, node->dynamic_name) == 0) {
+				target = at;
+				break;
+			}
+		}
+	}
+	return target;
+}
+
 /* The keywords that apply other schemas to the same value. */
 static bool check_same(struct run *run, const struct node *node, json_object *val, const struct path *path)
 {
 	bool ok = !node->ref || check(run, node->ref, val, path);
 
+	if (node->dynamic_ref && (ok || !is_quiet(run)))
+		ok = check(run, dynamic_target(run, node), val, path) && ok;
 	for (size_t i = 0; i < node->all_of.count && (ok || !is_quiet(run)); i++)
 		ok = check(run, node->all_of.nodes[i], val, path) && ok;
 	ok = check_alternatives(run, &node->any_of, SIZE_MAX, val, path) && ok;
 	ok = check_alternatives(run, &node->one_of, 1, val, path) && ok;
-	if (node->not &&check_quietly(run, node->not, val, path)) {
+	if (node->not &&check_child_quietly(run, node->not, val, path)) {
 		PROBLEM(run, path, "must not be of the form that its schema excludes");
 		ok = false;
 	}
-	if (node->if_ && (node->then || node->else_)) {
-		const struct node *next = check_quietly(run, node->if_, val, path) ? node->then : node->else_;
+	if (node->if_ && (node->then || node->else_ || run->seen)) {
+		const struct node *next = try_same(run, node->if_, val, path) ? node->then : node->else_;
 
 		ok = (!next || check(run, next, val, path)) && ok;
 	}
 	return ok;
 }
 
-static bool check_node(struct run *run, const struct node *node, json_object *val, const struct path *path)
+static bool check_unevaluated(struct run *run, const struct node *node, json_object *val, const struct path *leaf)
+{
+	if (!node->is_false)
+		return check_child(run, node, val, leaf);
+	PROBLEM(run, leaf, "is not known to any part of the schema that applies here");
+	return false;
+}
+
+static bool check_unevaluated_items(struct run *run, const struct node *node, json_object *val, const struct path *path)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < run->seen->count && (ok || !is_quiet(run)); i++) {
+		struct path leaf = {path, NULL, i};
+
+		if (run->seen->bytes[i])
+			continue;
+		mark_seen(run, i);
+		ok = check_unevaluated(run, node->unevaluated_items, json_object_array_get_idx(val, i), &leaf) && ok;
+	}
+	return ok;
+}
+
+static bool check_unevaluated_members(
+    struct run *run, const struct node *node, json_object *val, const struct path *path)
+{
+	size_t index = 0;
+	bool ok = true;
+
+	json_object_object_foreach(val, name, member) {
+		struct path leaf = {path, name, 0};
+		size_t i = index++;
+
+		if (run->seen->bytes[i] || (!ok && is_quiet(run)))
+			continue;
+		mark_seen(run, i);
+		ok = check_unevaluated(run, node->unevaluated_properties, member, &leaf) && ok;
+	}
+	return ok;
+}
+
+static bool check_keywords(struct run *run, const struct node *node, json_object *val, const struct path *path)
 {
 	bool ok;
 
@@ -1384,8 +1991,32 @@ static bool check_node(struct run *run, const struct node *node, json_object *va
 	return check_same(run, node, val, path) && ok;
 }
 
+static bool check_node(struct run *run, const struct node *node, json_object *val, const struct path *path)
+{
+	bool is_array = node->unevaluated_items && json_object_is_type(val, json_type_array);
+	bool is_object = node->unevaluated_properties && json_object_is_type(val, json_type_object);
+	struct seen own, *seen = run->seen;
+	bool ok;
+
+	if (!is_array && !is_object)
+		return check_keywords(run, node, val, path);
+	if (!seen_init(run, &own, val))
+		return false;
+	run->seen = &own;
+	ok = check_keywords(run, node, val, path);
+	if (ok) /* else what a failed part knows would be called unknown */
+		ok = is_array ? check_unevaluated_items(run, node, val, path)
+			      : check_unevaluated_members(run, node, val, path);
+	run->seen = seen;
+	if (seen)
+		seen_merge(seen, &own);
+	mem_free(own.bytes);
+	return ok;
+}
+
 static bool check(struct run *run, const struct node *node, json_object *val, const struct path *path)
 {
+	struct scope scope = {run->scope, node->resource};
 	bool ok;
 
 	if (run->failed || !step(run))
@@ -1393,7 +2024,10 @@ static bool check(struct run *run, const struct node *node, json_object *val, co
 	if (run->frames >= SCHEMA_FRAMES_MAX)
 		return run_fail(run, "the value is nested too deep for its schema");
 	run->frames++;
+	if (!scope.outer || scope.outer->resource != scope.resource)
+		run->scope = &scope;
 	ok = check_node(run, node, val, path);
+	run->scope = scope.outer;
 	run->frames--;
 	return ok && !run->failed;
 }
@@ -1407,6 +2041,7 @@ int schema_check(const struct schema *schema, json_object *instance, struct buf 
 
 	why->max -= room;
 	ok = check(&run, schema->root, instance, NULL);
+	matcher_release(&run.matcher);
 	why->max += room;
 	if (run.why_is_full && room)
 		buf_adds(why, why->len ? more : "...");
@@ -1418,6 +2053,9 @@ int schema_check(const struct schema *schema, json_object *instance, struct buf 
 bool schema_allows_member(const struct schema *schema, struct slice name)
 {
 	const struct node *root = schema->root;
+	struct err err;
+	struct run run = {.err = &err};
+	bool allows = false;
 
 	if (!root->additional_properties || !root->additional_properties->is_false)
 		return true;
@@ -1425,5 +2063,8 @@ bool schema_allows_member(const struct schema *schema, struct slice name)
 		if (slice_is(name, root->properties.items[i].name))
 			return true;
 	}
-	return false;
+	for (size_t i = 0; i < root->pattern_properties.count && !allows; i++)
+		allows = matches(&run, &root->pattern_properties.items[i], name) || run.failed;
+	matcher_release(&run.matcher);
+	return allows;
 }

@@ -2,9 +2,12 @@
  *
  * A schema is compiled once, when the configuration is read, and then only read, by any thread. What 2020-12 does not
  * know is an annotation, and so are title, description, default, examples, format, deprecated, readOnly, writeOnly,
- * content*, $comment. What it knows and we don't evaluate yet (pattern, patternProperties, unevaluated*, $dynamicRef, a
- * second $id, references that leave the schema) is refused rather than passed in silence.
- * Bounds: SCHEMA_DEPTH_MAX levels of a schema, SCHEMA_STEPS_MAX checks and SCHEMA_FRAMES_MAX levels per validation. */
+ * content*, $comment, $vocabulary. Nothing is fetched: another dialect, or a reference to what is not in the document
+ * itself (the metaschema too), is refused rather than passed in silence.
+ * Patterns are those of ECMA-262 with its flag u, by PCRE2: \d and \w are ASCII, \s is all white space, "." is a
+ * character and not a byte. What PCRE2 has beyond that (atomic groups, recursion) works too.
+ * Bounds: SCHEMA_DEPTH_MAX levels of a schema, SCHEMA_STEPS_MAX checks and SCHEMA_FRAMES_MAX levels per validation; each
+ * place where a part of a pattern is tried is a check too. */
 #ifndef MCP_FCGI_SCHEMA_H
 #define MCP_FCGI_SCHEMA_H
 

@@ -22,7 +22,7 @@ EXTRA_DIST += \
 
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
-UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CMOCKA_LIBS)
 # A worker with fake tools and a fake broker, under the real fcgi/*.c.
 SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_link.h %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 if HAVE_CMOCKA
@@ -159,7 +159,7 @@ EXTRA_DIST += \
 	%D%/serve
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
-FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS)
+FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS)
 REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
 check_PROGRAMS += %D%/fuzz/replay_header
 check_PROGRAMS += %D%/fuzz/replay_jpos

@@ -30,7 +30,11 @@ static void load(void)
 	    "\"d\":{\"anyOf\":[{\"const\":1},{\"enum\":[2,3]}],\"default\":1}}}}}",
 	    top ? top : ".");
 	toolfile_write(&file, "d/m", "#!/bin/sh\n", 0755);
-	toolfile_write(&file, "d/m.json", "{\"args\":[\"{x}\"],\"input\":{\"x\":{\"uniqueItems\":true}}}", 0644);
+	toolfile_write(&file, "d/m.json", "{\"args\":[\"{x}\"],\"input\":{\"x\":{\"uniqueItems\":true,"
+	    "\"contains\":{\"pattern\":\"\\\\s|a\"},\"minContains\":0,\"unevaluatedItems\":{\"type\":\"integer\"}},"
+	    "\"p\":{\"$id\":\"http://h/p\",\"patternProperties\":{\"^x\":{\"$dynamicRef\":\"p#a\"}},"
+	    "\"anyOf\":[true,false],\"unevaluatedProperties\":false,"
+	    "\"$defs\":{\"a\":{\"$dynamicAnchor\":\"a\",\"pattern\":\"b\"}}}}}", 0644);
 	if (toolfile_load(&file, text.data, &err))
 		fail_msg("%s: %s", err.msg, file.complaints.data);
 	buf_release(&text);
@@ -68,7 +72,7 @@ static void test_checking(void **state)
 {
 	const struct tool *tool = toolset_find(&file.set, SLICE("m"));
 	struct err ignored;
-	json_object *bad = jx_parse(SLICE("{\"x\":[1,{\"a\":2},1],\"y\":1}"), 8, &ignored);
+	json_object *bad = jx_parse(SLICE("{\"x\":[1,{\"a\":2},1,\"a\"],\"y\":1,\"p\":{\"x\":\"a\",\"y\":1}}"), 8, &ignored);
 	bool reached = true;
 	long live = mem_fault_live();
 

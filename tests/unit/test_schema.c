@@ -31,15 +31,26 @@ static const struct {
     {"{\"anyOf\":[]}", "/anyOf", "anyOf must be an array of at least one schema"},
     {"{\"enum\":1}", "/enum", "enum must be an array"},
     {"{\"required\":[1]}", "/required", "required must be an array of strings"},
-    {"{\"pattern\":\"a\"}", "/pattern", "pattern is not supported yet"},
-    {"{\"not\":{\"unevaluatedItems\":false}}", "/not/unevaluatedItems", "unevaluatedItems is not supported yet"},
-    {"{\"$ref\":\"https://example.com/x\"}", "/$ref", "a $ref out of this schema is not supported yet"},
-    {"{\"items\":{\"$ref\":\"#/$defs/x\"}}", "/items/$ref", "$ref \"#/$defs/x\": $ref leads nowhere"},
+    {"{\"pattern\":1}", "/pattern", "pattern must be a string"},
+    {"{\"pattern\":\"a(\"}", "/pattern", "the pattern is no regular expression: missing closing parenthesis"},
+    {"{\"patternProperties\":{\"/[\":{}}}", "/patternProperties/~1[",
+	"the pattern is no regular expression: missing terminating ] for character class"},
+    {"{\"patternProperties\":{\"a\":1}}", "/patternProperties/a", "a schema must be an object, true or false"},
+    {"{\"not\":{\"unevaluatedItems\":0}}", "/not/unevaluatedItems", "a schema must be an object, true or false"},
+    {"{\"$ref\":\"https://example.com/x\"}", "/$ref",
+	"$ref \"https://example.com/x\": a reference out of this schema is not supported (to https://example.com/x)"},
+    {"{\"$id\":\"https://example.com/a/b\",\"items\":{\"$dynamicRef\":\"../c#d\"}}", "/items/$dynamicRef",
+	"$dynamicRef \"../c#d\": a reference out of this schema is not supported (to https://example.com/c)"},
+    {"{\"items\":{\"$id\":\"x#y\"}}", "/items/$id", "$id must have no fragment; $anchor gives a place a name"},
+    {"{\"$id\":1}", "/$id", "$id must be a string"},
+    {"{\"items\":{\"$id\":\"x\",\"$ref\":\"#a\"},\"$anchor\":\"a\"}", "/items/$ref",
+	"$ref \"#a\": there is no $anchor \"a\""},
+    {"{\"$dynamicRef\":\"#\"}", NULL, "a $ref leads back to itself without looking deeper into the value"},
+    {"{\"items\":{\"$ref\":\"#/$defs/x\"}}", "/items/$ref", "$ref \"#/$defs/x\": it leads nowhere"},
     {"{\"$ref\":\"#x\"}", "/$ref", "$ref \"#x\": there is no $anchor \"x\""},
     {"{\"$ref\":\"#\"}", "/$ref", "a $ref leads back to itself without looking deeper into the value"},
     {"{\"$defs\":{\"a\":{\"allOf\":[{\"$ref\":\"#/$defs/b\"}]},\"b\":{\"anyOf\":[{\"$ref\":\"#/$defs/a\"}]}}}", NULL,
 	"a $ref leads back to itself without looking deeper into the value"},
-    {"{\"items\":{\"$id\":\"x\"}}", "/items/$id", "$id inside a schema is not supported yet"},
     {"{\"$schema\":\"http://json-schema.org/draft-07/schema#\"}", "/$schema",
 	"$schema must be \"https://json-schema.org/draft/2020-12/schema\", the only dialect that is supported"},
     {"{\"x\":{\"type\":\"no\"},\"$ref\":\"#/x\"}", "/x/type",
@@ -114,6 +125,27 @@ static const struct {
 	"{\"how\":\"phone\"}", "/phone: is required"},
     {"{\"multipleOf\":0.01}", "19.99", NULL},
     {"{\"multipleOf\":0.01}", "19.995", "the value: must be a multiple of 0.01"},
+    {"{\"pattern\":\"^[a-z]+$\"}", "\"Bern\"", "the value: must match the pattern ^[a-z]+$"},
+    {"{\"pattern\":\"^a$\"}", "\"a\\n\"", "the value: must match the pattern ^a$"},
+    {"{\"pattern\":\"^\\\\d$\"}", "\"\xd9\xa3\"", "the value: must match the pattern ^\\d$"},
+    {"{\"pattern\":\"^\\\\u00e4.\\\\u{1f600}$\"}", "\"\xc3\xa4\xc3\xb6\xf0\x9f\x98\x80\"", NULL},
+    {"{\"pattern\":\"^[[:alpha:]\\\\s]\\\\S\\\\v\\\\p{gc=Uppercase_Letter}$\"}", "\"\xc2\xa0x\\u000b\xc3\x84\"",
+	"the value: must match the pattern ^[[:alpha:]\\s]\\S\\v\\p{gc=Uppercase_Letter}$"},
+    {"{\"pattern\":\"^[\\\\s]\\\\S\\\\v\\\\p{gc=Uppercase_Letter}$\"}", "\"\xc2\xa0x\\u000b\xc3\x84\"", NULL},
+    {"{\"pattern\":\"^[[:x]\\\\S$\"}", "\":\xe2\x80\x83\"", "the value: must match the pattern ^[[:x]\\S$"},
+    {"{\"pattern\":\"a\",\"maxLength\":1}", "\"xx\"",
+	"the value: must match the pattern a; the value: must have at most 1 character(s)"},
+    {"{\"patternProperties\":{\"^x-\":{\"type\":\"string\"}},\"properties\":{\"a\":{}},"
+     "\"additionalProperties\":false}",
+	"{\"x-1\":\"\",\"x-2\":1,\"y\":1}", "/x-2: must be a string, not an integer; /y: is not known (known: a)"},
+    {"{\"allOf\":[{\"properties\":{\"a\":true}}],\"unevaluatedProperties\":false}", "{\"a\":1,\"b\":2,\"c\":3}",
+	"/b: is not known to any part of the schema that applies here; "
+	"/c: is not known to any part of the schema that applies here"},
+    {"{\"allOf\":[{\"properties\":{\"a\":{\"type\":\"null\"}}}],\"unevaluatedProperties\":false}", "{\"a\":1,\"b\":2}",
+	"/a: must be null, not an integer"},
+    {"{\"prefixItems\":[true],\"unevaluatedItems\":{\"type\":\"null\"}}", "[1,null,2]",
+	"/2: must be null, not an integer"},
+    {"{\"unevaluatedItems\":false}", "[[1]]", "/0: is not known to any part of the schema that applies here"},
     {"{\"title\":\"t\",\"format\":\"email\",\"examples\":[1],\"x-mcp-header\":\"X\",\"nobody-knows\":{\"type\":3}}",
 	"1", NULL},
 };
@@ -124,7 +156,7 @@ static json_object *parse_any(const char *text)
 	struct buf wrapped;
 	json_object *array, *val;
 
-	buf_init(&wrapped, 65536);
+	buf_init(&wrapped, 1 << 20);
 	buf_addf(&wrapped, "[%s]", text);
 	array = parse(wrapped.data);
 	val = json_object_get(json_object_array_get_idx(array, 0));
@@ -215,17 +247,54 @@ static void test_bounds(void **state)
 	assert_int_equal(check_text(text.data, "[[[[[[[[[1]]]]]]]]]", 100, &why, &err), -1);
 	assert_int_equal(err.code, ERR_LIMIT);
 	buf_release(&why);
+	/* A pattern that tries all ways to cut the text, one that starts anew at each character, and one that needs
+	 * memory. */
+	for (int kind = 0; kind < 3; kind++) {
+		static const char *const patterns[] = {"^(a+)+$", "a*[bc]", "^(?:(a)|b)*$"};
+		struct buf schema;
+
+		buf_init(&schema, 100);
+		buf_addf(&schema, "{\"pattern\":\"%s\"}", patterns[kind]);
+		buf_clear(&text);
+		buf_adds(&text, "\"");
+		for (int i = 0; i < (kind ? 400000 : 60); i++)
+			buf_adds(&text, "a");
+		buf_adds(&text, "!\"");
+		assert_int_equal(check_text(schema.data, text.data, 200, &why, &err), -1);
+		assert_int_equal(err.code, ERR_LIMIT);
+		assert_string_equal(err.msg, "a text of the value takes too long to be compared with its pattern");
+		buf_release(&why);
+		buf_release(&schema);
+	}
 	buf_release(&text);
+}
+
+/* A $dynamicRef that leads back to itself, by the way that the check takes, is ended by the bounds. */
+static void test_dynamic_cycle(void **state)
+{
+	struct err err = {0};
+	struct buf why;
+
+	(void)state;
+	assert_int_equal(
+	    check_text("{\"$dynamicAnchor\":\"x\",\"$ref\":\"b\",\"$defs\":{\"b\":{\"$id\":\"b\",\"$dynamicRef\":"
+		       "\"#x\",\"$defs\":{\"x\":{\"$dynamicAnchor\":\"x\"}}}}}",
+		"1", 100, &why, &err),
+	    -1);
+	assert_int_equal(err.code, ERR_LIMIT);
+	buf_release(&why);
 }
 
 static void test_allows_member(void **state)
 {
-	json_object *doc = parse("{\"properties\":{\"a\":{}},\"additionalProperties\":false}");
+	json_object *doc =
+	    parse("{\"properties\":{\"a\":{}},\"patternProperties\":{\"^x\":{}},\"additionalProperties\":false}");
 	struct schema *schema = schema_new(doc, NULL, NULL);
 
 	(void)state;
 	assert_true(schema_allows_member(schema, SLICE("a")));
 	assert_false(schema_allows_member(schema, SLICE("b")));
+	assert_true(schema_allows_member(schema, SLICE("x1")));
 	schema_free(&schema);
 	json_object_put(doc);
 }
@@ -237,6 +306,7 @@ int main(void)
 	    cmocka_unit_test(test_checked),
 	    cmocka_unit_test(test_ceiling_of_why),
 	    cmocka_unit_test(test_bounds),
+	    cmocka_unit_test(test_dynamic_cycle),
 	    cmocka_unit_test(test_allows_member),
 	};
 
