@@ -338,8 +338,10 @@ static void on_cancelled(struct link *l, const struct link_header *h, struct sli
 			break;
 	if (entry) { /* else it has ended meanwhile */
 		if (id.len && entry->ids_count > 1) {
-			buf_add_slice(&entry->cancelled_ids, id);
-			buf_adds(&entry->cancelled_ids, "\n");
+			if (buf_reserve(&entry->cancelled_ids, id.len + 1)) { /* a text and its end, or neither */
+				buf_add_slice(&entry->cancelled_ids, id);
+				buf_adds(&entry->cancelled_ids, "\n");
+			}
 		} else {
 			atomic_store(&entry->call.cancelled, true);
 		}
