@@ -801,6 +801,9 @@ def _(site):
 def stopped(pid):
     os.kill(pid, signal.SIGSTOP)
     try:
+        # kill() returns before the threads have stopped: one of them might still accept the next connection
+        until(f"{pid} stopped", lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T"
+                                            for stat in Path(f"/proc/{pid}/task").glob("*/stat")), PATIENCE_S)
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
