@@ -13,9 +13,7 @@
 #include "fcgi/revision.h"
 #include "common/banned.h"
 
-#define ANSWER_MAX        ((size_t)512 << 20)
-#define SESSION_TOKEN_LEN 32 /* 192 random bits (S-02) */
-#define INITIALIZE        "initialize"
+#define INITIALIZE "initialize"
 
 int legacy_check_version(const char *version, struct err *err)
 {
@@ -78,7 +76,7 @@ static int reserve_answers(struct legacy_batch *batch, struct err *err)
 	for (size_t i = 0; i < batch->count; i++) {
 		if (batch->items[i].kind != RPC_REQUEST)
 			continue;
-		buf_init(&batch->answers[n], ANSWER_MAX);
+		buf_init(&batch->answers[n], METHOD_ANSWER_MAX);
 		batch->ids[n++] = batch->items[i].id;
 	}
 	return 0;
@@ -286,8 +284,8 @@ static void serve_initialize(struct exchange *x, const struct rpc *rpc)
 		exchange_reply_error(x, 200, NULL, rpc->id, &err, NULL);
 		return;
 	}
-	buf_init(&answer, ANSWER_MAX);
-	rnd_token(x->session, SESSION_TOKEN_LEN + 1);
+	buf_init(&answer, METHOD_ANSWER_MAX);
+	rnd_token(x->session, SESSION_ID_LEN + 1);
 	if (legacy_store_session(x, &session, &err)) {
 		if (err.code == ERR_TOO_BIG) {
 			err_set(&err, ERR_PARAMS,

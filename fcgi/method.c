@@ -7,8 +7,6 @@
 #include "fcgi/revision.h"
 #include "common/banned.h"
 
-#define ANSWER_MAX ((size_t)512 << 20) /* bytes; providers have tighter limits of their own */
-
 typedef int handler(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
 
@@ -95,7 +93,7 @@ int method_run(const struct method *m, struct call *call, const struct rpc *rpc,
 	struct buf members;
 	int ret;
 
-	buf_init(&members, ANSWER_MAX);
+	buf_init(&members, METHOD_ANSWER_MAX);
 	ret = m->handle(call, rpc, session, &members, err);
 	if (ret == 0) {
 		rpc_put_result_head(out, rpc->id);

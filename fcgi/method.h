@@ -8,6 +8,8 @@
 #include "fcgi/call_priv.h"
 #include "fcgi/session.h"
 
+#define METHOD_ANSWER_MAX ((size_t)512 << 20) /* bytes of an answer; providers have tighter limits of their own */
+
 struct method;
 
 /* NULL: no method of this name in this era. */

@@ -17,7 +17,6 @@
 #define KEY_CLIENT       "io.modelcontextprotocol/clientInfo"
 #define KEY_LEVEL        "io.modelcontextprotocol/logLevel"
 #define VALUE_MAX        8192 /* bytes of a decoded header; web servers take no longer ones */
-#define ANSWER_MAX       ((size_t)512 << 20)
 
 bool modern_has_claim(json_object *meta)
 {
@@ -268,7 +267,7 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 	call.capabilities = jx_get_object(rpc->meta, KEY_CAPABILITIES);
 	if (jx_has(rpc->meta, KEY_LEVEL))
 		call.log_level = level_find(jx_get_str(rpc->meta, KEY_LEVEL));
-	buf_init(&answer, ANSWER_MAX);
+	buf_init(&answer, METHOD_ANSWER_MAX);
 	ret = method_run(m, &call, rpc, NULL, &answer, &err);
 	message = exchange_message(&answer);
 	exchange_finish(x, &message, ret == 0 ? 1 : 0); /* cancelled: nobody is there */

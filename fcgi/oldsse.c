@@ -13,8 +13,7 @@
 #include "fcgi/revision.h"
 #include "common/banned.h"
 
-#define SESSION_TOKEN_LEN 32
-#define QUERY_NAME        "sessionId"
+#define QUERY_NAME "sessionId"
 
 void oldsse_get(struct exchange *x)
 {
@@ -24,7 +23,7 @@ void oldsse_get(struct exchange *x)
 	struct buf head, where;
 
 	x->era = ERA_LEGACY;
-	rnd_token(x->session, SESSION_TOKEN_LEN + 1);
+	rnd_token(x->session, SESSION_ID_LEN + 1);
 	while (mount.len > 1 && mount.p[0] == '/' && mount.p[1] == '/') /* "//host/..." would name another origin */
 		mount.p++, mount.len--;
 	buf_init(&head, 16384);

@@ -5,6 +5,8 @@
 #include "common/buf.h"
 #include "fcgi/call.h"
 
+#define SESSION_ID_LEN 32 /* characters of an id that we make: 192 random bits (S-02) */
+
 struct session {
 	bool initialized; /* false: an HTTP+SSE stream whose client has not said initialize */
 	enum revision revision;
