@@ -16,7 +16,7 @@ ok() { # ok NAME COMPLAINTS
 	fi
 }
 sources() { # sources FOLDER...
-	find "$@" \( -name '*.c' -o -name '*.h' \) -print | sort
+	find "$@" -name node_modules -prune -o \( -name '*.c' -o -name '*.h' \) -print | sort
 }
 except() { # lines of standard input without those that begin with "FILE:"
 	grep -v $(for file in "$@"; do printf -- '-e ^%s: ' "$file"; done)
