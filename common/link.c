@@ -168,6 +168,8 @@ static const struct {
     [LINK_NACK_GAP] = {"gap", ERR_GAP},
     [LINK_NACK_DELIVERED] = {"delivered", ERR_DELIVERED},
     [LINK_NACK_BAD] = {"bad", ERR_LINK},
+    [LINK_NACK_NO_TASK] = {"no-task", ERR_NO_TASK},
+    [LINK_NACK_NO_RUNNER] = {"no-runner", ERR_RUNNER},
 };
 
 const char *link_nack_name(unsigned code)

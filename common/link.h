@@ -62,6 +62,8 @@ enum link_nack {
 	LINK_NACK_GAP,		 /* ATTACH: events after that id are lost, or the id is not of this session */
 	LINK_NACK_DELIVERED,	 /* ATTACH: everything after that id was delivered, the stream is finished */
 	LINK_NACK_BAD,		 /* malformed; a bug of the sender or garbage */
+	LINK_NACK_NO_TASK,	 /* unknown, expired, or of another principal */
+	LINK_NACK_NO_RUNNER,	 /* nobody here runs tasks: start a runner, then ask again */
 	LINK_NACK__COUNT
 };
 
@@ -73,15 +75,44 @@ enum link_kind {
 	LINK_KIND__COUNT
 };
 
-enum link_session_flag { LINK_SESSION_ENDS_WITH_CONN = 1 };  /* HTTP+SSE: ends session_grace_s after its connection */
-enum link_call_flag { LINK_CALL_ON_SESSION_STREAM = 1 };     /* HTTP+SSE: events of the call go to the session's stream */
-enum link_stream_flag { LINK_STREAM_MODERN = 1 };	     /* no event ids, no replay; hang-up cancels */
+enum link_session_flag {
+	LINK_SESSION_ENDS_WITH_CONN = 1, /* HTTP+SSE: ends session_grace_s after its connection */
+	LINK_SESSION_HEARS_LISTS = 2,	 /* NOTIFY with LINK_NOTIFY_LIST reaches its own stream */
+};
+enum link_call_flag { LINK_CALL_ON_SESSION_STREAM = 1 }; /* HTTP+SSE: events of the call go to the session's stream */
+enum link_stream_flag {
+	LINK_STREAM_MODERN = 1, /* no event ids, no replay; hang-up cancels */
+	LINK_STREAM_LISTEN = 2, /* subscriptions/listen, beside MODERN: belongs to its client, not to the producer, whose
+				 * end or CALL_END leaves it; its will is what it reads when the broker goes */
+};
+enum link_notify_flag { LINK_NOTIFY_LIST = 1 }; /* also to each session that LINK_SESSION_HEARS_LISTS */
+enum link_task_flag { LINK_TASK_HIDDEN = 1 };	/* not for TASK_LIST: a call that waits, not a task of the client */
+
+/* What a producer is, in HELLO. */
+enum link_role { LINK_ROLE_WORKER = 1, LINK_ROLE_RUNNER, LINK_ROLE__COUNT };
+
+/* The life of a task; the last three are for ever (broker/task_tbl.h has the legal moves). */
+enum link_task_state {
+	LINK_TASK_WORKING = 1,
+	LINK_TASK_INPUT_REQUIRED,
+	LINK_TASK_COMPLETED,
+	LINK_TASK_FAILED,
+	LINK_TASK_CANCELLED,
+	LINK_TASK__COUNT
+};
+
+enum link_task_what { LINK_TASK_ANSWERS = 1, LINK_TASK_CANCEL }; /* of TASK_SEND and TASK_INPUT */
+enum link_answer_state {
+	LINK_ANSWER_IGNORED, /* nobody waits for it: unknown, answered before, ended */
+	LINK_ANSWER_KEPT,    /* others are still missing */
+	LINK_ANSWER_TAKEN,   /* it was the last: the call is this producer's now */
+};
 
 #define LINK_CURSOR_UNDELIVERED UINT64_MAX /* ADOPT: start at the first event that no connection has been sent */
 
 /* Bodies. ACK and NACK carry the seq of what they answer in corr.
  *
- *  HELLO        u16 version_min, u16 version_max, u32 pid, bytes program_version
+ *  HELLO        u16 version_min, u16 version_max, u32 pid, bytes program_version, u8 role
  *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len)
  *               (or NACK VERSION on the control channel)
  *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, bytes head; descriptor in SCM_RIGHTS.
@@ -106,10 +137,46 @@ enum link_stream_flag { LINK_STREAM_MODERN = 1 };	     /* no event ids, no repla
  *  FINISH       corr = call, stream; count * bytes event. The call's last events; its will is void. Ends the stream
  *               unless it is the session's own. -> ACK when LINK_WANT_ACK
  *  CANCEL       key; bytes principal, bytes id -> ACK. Sends CANCELLED to the producer of that call, if there is one.
+ *               A parked call has no producer: its stream ends without an answer.
+ *  PARK         corr = call, stream = where its events go; u32 wait_ms, bytes too_late, bytes blob, u16 n,
+ *               n * (bytes ask_id, bytes event). Appends the events (our requests to the client) and takes the call from
+ *               its producer: nobody runs it until all n answers are there. After wait_ms too_late, one event, ends it;
+ *               its session's end and CANCEL end it too. blob is the worker's. ask_id is the JSON text of our request's
+ *               id, new in its session. -> ACK when the events are committed; the call is gone for its producer
+ *  ANSWER       key; bytes principal, bytes ask_id, bytes answer -> ACK stream; u8 answer state. With TAKEN the call
+ *               is this producer's, its number the seq of this message, its wills as they were, and there follow
+ *               u8 call flags, bytes blob, u16 n, n * (bytes ask_id, bytes answer), u16 m, m * (bytes id, bytes will)
+ *  CLOSE_CONN   stream; bytes last. Writes last (an SSE text) and ends the connection that reads the stream, once it
+ *               has all events; the stream lives on, to be resumed. Nobody reads it: nothing happens. -> ACK
+ *  SUBSCRIBE    stream (of subscriptions/listen), or key and bytes principal (a legacy session's own stream); body:
+ *               bytes principal, u8 reset (1: forget the topics of before), bytes insert, u16 n, n * bytes topic
+ *               -> ACK u64 topics now. NACK LIMIT past session_topics_max, with nothing done.
+ *  UNSUBSCRIBE  the same less insert and reset: bytes principal, u16 n, n * bytes topic -> ACK. Unknown ones are no error.
+ *  NOTIFY       u8 flags, bytes topic, bytes legacy, bytes head, bytes tail. To each stream that subscribed to topic: a
+ *               session's gets legacy, a listen stream head + its insert + tail; an empty one is not sent. While the
+ *               last one of the same topic waits undelivered at a stream, the new one replaces nothing and is left out
+ *               (conflation): topics say that something changed. -> ACK u64 streams reached
+ *  TASK_NEW     key = task id; bytes principal, u64 ttl_ms, u8 task flags, bytes blob, bytes job. Keeps the task as
+ *               WORKING, then gives job to a runner. -> ACK u64 version. NACK NO_RUNNER, LIMIT with nothing kept.
+ *  TASK_PUT     key; u8 task state, bytes blob, from the runner that has it -> ACK u64 version. NACK CLOSED: it ended (was
+ *               cancelled, expired): stop.
+ *  TASK_GET     key; bytes principal, u64 seen -> ACK u64 version, u8 task state, u64 created_ms, u64 updated_ms,
+ *               u64 ttl_ms, bytes blob. Times are wall clock. With seen not 0 and equal to version this producer is told
+ *               by TASK_CHANGED of the next change, once. NACK NO_TASK.
+ *  TASK_LIST    bytes principal, bytes after (task id; empty: from the first), u16 max -> ACK u16 n, n * (bytes id,
+ *               u8 state, u64 created_ms, u64 updated_ms, u64 ttl_ms, bytes blob). In the order of creation.
+ *  TASK_SEND    key; bytes principal, u8 what, bytes body. CANCEL makes it CANCELLED at once (NACK CLOSED: it has ended)
+ *               and tells its runner; ANSWERS only goes to the runner. -> ACK
+ *  TASK_RUN     key = task id; bytes principal, u64 ttl_ms, bytes job
+ *  TASK_INPUT   key = task id; u8 what, bytes body. Also sent, as CANCEL, when the task expires.
+ *  TASK_CHANGED key = task id
  *  CANCELLED    corr = call; bytes id (empty: the whole call)
  *  NACK         u16 code, u32 retry_ms, bytes text (for the log)
  *  CREDIT       u64 bytes: event bytes that this producer may send in addition
  *  DRAIN        the broker is going: open no stream, expect the control connection's EOF
+ *
+ * A task that its runner leaves (EOF of the control socket) becomes FAILED with an empty blob. A task is forgotten ttl_ms
+ * after its creation; one that still runs is cancelled then.
  *
  * Credit: the bodies of APPEND and FINISH spend a producer's credit; the broker gives it back as it has logged them. */
 

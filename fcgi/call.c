@@ -1,29 +1,24 @@
 #include "config.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <math.h>
-#include <sys/eventfd.h>
-
 #include "common/jx.h"
-#include "common/log.h"
 #include "fcgi/call_priv.h"
 #include "fcgi/level.h"
+#include "fcgi/worker.h"
 #include "common/banned.h"
 
-#define POLL_MAX 16 /* the provider's 13 and our two, and one to spare */
+#define ASK_KEY_MAX 64
 
-void call_init(struct call *call, struct call_priv *priv, struct exchange *x, const struct rpc *rpc)
+void call_init(struct call *call, struct call_priv *priv, const struct call_ops *ops, const struct worker *w,
+    const struct rpc *rpc)
 {
 	json_object *token = jx_get(rpc->meta, "progressToken");
 
-	*priv = (struct call_priv){.x = x, .id = rpc->id};
-	priv->stream_at_ms = x->started_ms + (uint64_t)x->w->cfg.stream_after_ms;
+	*priv = (struct call_priv){.ops = ops, .id = rpc->id};
 	*call = (struct call){
-	    .cfg = &x->w->cfg,
-	    .era = x->era,
-	    .revision = x->revision,
-	    .principal = x->principal,
+	    .w = w,
+	    .cfg = &w->cfg,
+	    .principal = "",
+	    .session = "",
 	    .log_level = MCP_LEVEL__COUNT,
 	    .priv = priv,
 	};
@@ -31,11 +26,22 @@ void call_init(struct call *call, struct call_priv *priv, struct exchange *x, co
 		call->progress_token = token;
 }
 
+void call_release(struct call *call)
+{
+	json_object_put(call->priv->asks);
+	json_object_put(call->priv->keep);
+	call->priv->asks = call->priv->keep = NULL;
+}
+
 bool call_is_cancelled(struct call *call)
 {
-	struct exchange *x = call->priv->x;
+	return call->priv->ops->is_cancelled(call);
+}
 
-	return x->lcall && link_call_id_cancelled(x->w->link, x->lcall, slice_str(call->priv->id));
+int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
+{
+	DIE_UNLESS(count <= CALL_POLL_MAX);
+	return call->priv->ops->poll(call, fds, count, timeout_ms, err);
 }
 
 /* P-03: progress grows. ERR_PARAMS when params are not those of notifications/progress. */
@@ -70,18 +76,6 @@ static int check_message(struct call *call, json_object *params, bool *send, str
 		return err_set(err, ERR_PARAMS, "data is missing");
 	*send = level >= call->log_level;
 	return 0;
-}
-
-static int send_event(struct call *call, struct slice event, struct err *err)
-{
-	struct exchange *x = call->priv->x;
-
-	struct err refused;
-
-	if (x->phase == EXCHANGE_OPEN && exchange_stream(x, &refused))
-		return 0; /* a client that gets one JSON object does without notifications */
-	return link_append(
-	    x->w->link, x->phase == EXCHANGE_ACCEPTED ? x->lcall->session_stream : x->stream, event, false, err);
 }
 
 int call_notify(struct call *call, const char *method, json_object *params, struct err *err)
@@ -129,92 +123,51 @@ int call_notify(struct call *call, const char *method, json_object *params, stru
 	buf_adds(&event, "}}");
 	ret = buf_check(&event, err);
 	if (ret == 0)
-		ret = send_event(call, buf_slice(&event), err);
+		ret = call->priv->ops->send(call, buf_slice(&event), err);
 	buf_release(&event);
 	json_object_put(params);
 	return ret;
 }
 
-/* Adds what we watch ourselves behind the provider's descriptors; returns how many there are now. */
-static nfds_t add_own(struct call *call, struct pollfd *fds, nfds_t count)
+static bool is_key(const char *key)
 {
-	struct exchange *x = call->priv->x;
+	size_t len = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
 
-	if (x->lcall)
-		fds[count++] = (struct pollfd){.fd = x->lcall->cancel_fd, .events = POLLIN};
-	/* Before the handoff a client that leaves shows here. */
-	if (x->era == ERA_MODERN && x->phase == EXCHANGE_OPEN) {
-		enum link_kind kind;
-		uint16_t request_id;
-		int fd = req_fd(x->req, &kind, &request_id);
-
-		fds[count++] = (struct pollfd){.fd = fd, .events = kind == LINK_KIND_FCGI ? POLLRDHUP : 0};
-	}
-	return count;
+	return len > 0 && len <= ASK_KEY_MAX && key[len] == '\0';
 }
 
-/* For poll(): -1 without an end. */
-static int ms_until(uint64_t end_ms, uint64_t now)
+int call_ask(struct call *call, const char *key, const char *method, json_object *params, struct err *err)
 {
-	if (end_ms == UINT64_MAX)
+	json_object *ask;
+
+	if (!is_key(key)) {
+		json_object_put(params);
+		return err_set(err, ERR_PARAMS, "the key of a question is 1 to %d of A-Z a-z 0-9 _ . -", ASK_KEY_MAX);
+	}
+	if (jx_has(call->answers, key)) {
+		json_object_put(params);
+		return 1;
+	}
+	if (!call->priv->asks)
+		call->priv->asks = json_object_new_object();
+	ask = json_object_new_object();
+	if (jx_add_str(ask, "method", method, err) || jx_add(ask, "params", json_object_get(params), err)) {
+		json_object_put(ask);
+		json_object_put(params);
 		return -1;
-	if (end_ms <= now)
-		return 0;
-	return end_ms - now > INT_MAX ? INT_MAX : (int)(end_ms - now);
+	}
+	json_object_put(params);
+	return call->priv->asks ? jx_add(call->priv->asks, key, ask, err) : err_set(err, ERR_NOMEM, "questions");
 }
 
-int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
+int call_keep(struct call *call, json_object *val, struct err *err)
 {
-	struct exchange *x = call->priv->x;
-	uint64_t end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms() + (uint64_t)timeout_ms;
-	struct pollfd all[POLL_MAX];
+	json_object_put(call->priv->keep);
+	call->priv->keep = val;
+	return val ? 0 : err_set(err, ERR_NOMEM, "what a handler keeps");
+}
 
-	DIE_UNLESS(count <= POLL_MAX - 3);
-	for (;;) {
-		bool may_stream = x->phase == EXCHANGE_OPEN && x->accept.sse && !x->stream_refused;
-		uint64_t now = now_ms(), until = end_ms;
-		nfds_t total;
-		int n, ready = 0;
-
-		if (call_is_cancelled(call))
-			return err_set(err, ERR_CANCELLED, "cancelled by the client");
-		if (may_stream && call->priv->stream_at_ms < until)
-			until = call->priv->stream_at_ms;
-		if (count)
-			memcpy(all, fds, count * sizeof(*fds));
-		total = add_own(call, all, count);
-		n = poll(all, total, ms_until(until, now));
-		if (n < 0 && errno != EINTR)
-			return err_sys(err, "poll");
-		if (n > 0) {
-			for (nfds_t i = 0; i < count; i++) {
-				fds[i].revents = all[i].revents;
-				ready += all[i].revents != 0;
-			}
-			for (nfds_t i = count; i < total; i++) {
-				if (x->lcall && all[i].fd == x->lcall->cancel_fd) {
-					eventfd_t ignored;
-
-					/* another request of the batch? */
-					if (all[i].revents && !call_is_cancelled(call))
-						eventfd_read(all[i].fd, &ignored);
-				} else if (all[i].revents) {
-					return err_set(err, ERR_CANCELLED, "the client left");
-				}
-			}
-			if (ready)
-				return ready;
-		}
-		now = now_ms();
-		if (now >= end_ms) {
-			for (nfds_t i = 0; i < count; i++)
-				fds[i].revents = 0;
-			return 0;
-		}
-		if (may_stream && now >= call->priv->stream_at_ms) {
-			struct err refused = {0};
-
-			exchange_stream(x, &refused); /* refused: it stays one JSON object, and was logged */
-		}
-	}
+bool call_is_asking(const struct call *call)
+{
+	return call->priv->asks != NULL;
 }

@@ -1,9 +1,14 @@
 /* fcgi/call.h - one request of a client while a tool works on it: what both eras have in common.
  *
- * Handlers and providers are written once. They see the arguments, may tell the client something (call_notify), wait
- * only in call_poll, and stop when it says ERR_CANCELLED. Whether the answer becomes one JSON object or an event
- * stream, and where that stream lives, is decided in call.c: the first notification, or stream_after_ms of silence,
- * hands the connection to the broker (lazy streaming). */
+ * Handlers and providers are written once. They see the arguments, may tell the client something (call_notify) or ask
+ * it (call_ask), wait only in call_poll, and stop when it says ERR_CANCELLED. Where the client is, and how it is
+ * reached, is behind struct call_ops (call_priv.h): an HTTP exchange (call_http.c), or nobody who waits, when a task
+ * runs in the runner.
+ *
+ * Asking is re-entrant: nobody waits for a person. A handler that needs input calls call_ask(), perhaps several times,
+ * perhaps call_keep(), and returns 0 without a result. Once the client has answered, in whichever process that arrives,
+ * the handler runs again from its beginning with the same arguments, and finds what was answered in call->answers and
+ * what it kept in call->kept. It may then ask more. */
 #ifndef MCP_FCGI_CALL_H
 #define MCP_FCGI_CALL_H
 
@@ -31,14 +36,21 @@ enum mcp_level {
 	MCP_LEVEL__COUNT
 };
 
+struct worker;
+
 struct call {
-	const struct cfg *cfg; /* borrowed */
+	const struct worker *w;      /* borrowed */
+	const struct cfg *cfg;       /* borrowed; w's */
 	enum era era;
 	enum revision revision;
 	const char *principal;       /* borrowed; "" when no key is asked for */
+	const char *session;         /* borrowed; id of the legacy session, "" in the modern era */
 	json_object *capabilities;   /* borrowed; what the client can do; may be NULL */
 	json_object *progress_token; /* borrowed; NULL: the client wants no progress */
 	int log_level;               /* enum mcp_level and above are sent; MCP_LEVEL__COUNT: none */
+	json_object *answers;        /* borrowed; by key of call_ask(), the result objects that the client gave in all rounds
+				      * so far; NULL in the first round */
+	json_object *kept;           /* borrowed; what the round before gave to call_keep(); NULL without */
 	struct call_priv *priv;      /* call.c's */
 };
 
@@ -47,9 +59,20 @@ struct call {
  * level. ERR_PARAMS: another method, or params of the wrong shape (err says how). ERR_CANCELLED, ERR_BROKER. */
 int call_notify(struct call *call, const char *method, json_object *params, struct err *err);
 
+/* Asks the client: method is elicitation/create, sampling/createMessage or roots/list; key names the question among those
+ * of this request (1 to 64 characters A-Za-z0-9_.-). params is taken. What was asked and answered before is not asked
+ * again: 1 says that call->answers has key. 0: the question goes out when the handler returns. -1: ERR_CAPABILITY (the
+ * client did not declare that it can; or it can't be asked at all), ERR_PARAMS (malformed). */
+int call_ask(struct call *call, const char *key, const char *method, json_object *params, struct err *err);
+/* What the next round finds in call->kept: any JSON value, which is taken. The client carries it, sealed. */
+int call_keep(struct call *call, json_object *val, struct err *err);
+bool call_is_asking(const struct call *call); /* a question is to go out: the handler's result does not count */
+
+#define CALL_POLL_MAX 13 /* descriptors of a provider */
+
 /* poll() for providers: waits for fds at most timeout_ms (-1: no limit) while it also watches for cancellation, for a
  * client that left (modern), and for stream_after_ms. Returns as poll() does; -1 means *err: ERR_CANCELLED or ERR_SYS.
- * count_max of fds is 13. */
+ * At most CALL_POLL_MAX fds. */
 int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err);
 
 bool call_is_cancelled(struct call *call);

@@ -1,19 +1,32 @@
-/* fcgi/call_priv.h - how a handler's call is made from an exchange. For those who make calls (modern.c, legacy.c,
- * oldsse.c). */
+/* fcgi/call_priv.h - what stands behind a handler's call. For those who make calls: call_http.c, and the runner. */
 #ifndef MCP_FCGI_CALL_PRIV_H
 #define MCP_FCGI_CALL_PRIV_H
 
-#include "fcgi/exchange.h"
+#include "fcgi/call.h"
+#include "fcgi/rpc.h"
+
+/* How a client is reached. */
+struct call_ops {
+	bool (*is_cancelled)(struct call *call);
+	/* One notification, as JSON text, on the stream of the call. Nobody who could read it: 0. */
+	int (*send)(struct call *call, struct slice event, struct err *err);
+	/* As call_poll(). */
+	int (*poll)(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err);
+};
 
 struct call_priv {
-	struct exchange *x;   /* borrowed */
+	const struct call_ops *ops;
 	const char *id;       /* JSON text of the request's id; borrowed */
 	double progress_last; /* the last one sent; progress has to grow */
 	bool progress_started;
-	uint64_t stream_at_ms; /* when silence becomes a stream */
+	json_object *asks; /* owned; key -> {"method": ..., "params": ...} of this round; NULL: none */
+	json_object *keep; /* owned; for the next round; NULL: nothing */
 };
 
-/* Fills call and priv for the request rpc of exchange x. The caller sets capabilities and log level. */
-void call_init(struct call *call, struct call_priv *priv, struct exchange *x, const struct rpc *rpc);
+/* Fills call and priv for the request rpc. The caller sets era, revision, principal, session, capabilities, log level,
+ * answers and kept. */
+void call_init(struct call *call, struct call_priv *priv, const struct call_ops *ops, const struct worker *w,
+    const struct rpc *rpc);
+void call_release(struct call *call);
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rnd.h"
+#include "fcgi/call_http.h"
 #include "fcgi/legacy.h"
 #include "fcgi/method.h"
 #include "fcgi/oldsse.h"
@@ -311,9 +312,10 @@ static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *s
 {
 	const struct method *m = method_find(ERA_LEGACY, rpc->method);
 	int level = session->log_level;
-	struct call_priv priv;
-	struct call call;
+	struct call_http h;
+	struct call *call = &h.call;
 	struct err err = {0};
+	bool is_answered;
 
 	if (!session->initialized && !slice_is(rpc->method, "ping")) { /* DT-122 */
 		err_set(&err, ERR_LEGACY, "this stream has no session yet: initialize comes first");
@@ -325,16 +327,17 @@ static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *s
 		rpc_put_error(out, rpc->id, &err, NULL);
 		return true;
 	}
-	call_init(&call, &priv, x, rpc);
-	call.capabilities = session->capabilities;
-	call.log_level = session->log_level;
-	if (call_is_cancelled(&call) || method_run(m, &call, rpc, session, out, &err))
-		return false;
-	if (session->log_level != level && legacy_store_session(x, session, &err)) {
+	call_http_init(&h, x, rpc);
+	call->capabilities = session->capabilities;
+	call->log_level = session->log_level;
+	is_answered = !call_is_cancelled(call) && method_run(m, call, rpc, session, out, &err) == 0;
+	if (is_answered && session->log_level != level && legacy_store_session(x, session, &err)) {
 		buf_clear(out);
 		rpc_put_error(out, rpc->id, &err, NULL);
 	}
-	return !call_is_cancelled(&call);
+	is_answered = is_answered && !call_is_cancelled(call);
+	call_release(call);
+	return is_answered;
 }
 
 void legacy_run(struct exchange *x, struct legacy_batch *batch, struct session *session)

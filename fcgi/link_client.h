@@ -72,6 +72,80 @@ int link_append(struct link *l, uint64_t stream, struct slice event, bool durabl
 int link_finish(struct link *l, struct link_call *call, uint64_t stream, const struct slice *events,
     size_t events_count, struct err *err);
 
+/* Asking a legacy client. link_park: our requests go out on stream, and the call waits in the broker without anybody who
+ * runs it; on success *callp is freed and NULL. too_late is the event that answers the client after wait_ms. */
+struct link_ask {
+	struct slice id;   /* JSON text of our request's id, new in its session */
+	struct slice text; /* link_park: the request as an event; in a struct link_taken: what was answered */
+};
+int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_t wait_ms, struct slice too_late,
+    struct slice blob, const struct link_ask *asks, size_t asks_count, struct err *err);
+
+/* What an answer led to. With LINK_ANSWER_TAKEN the parked call goes on here. */
+struct link_taken {
+	enum link_answer_state state;
+	struct link_call *call; /* owned; NULL unless taken; has no session blob of its own */
+	uint64_t stream;        /* where its events go */
+	unsigned call_flags;    /* enum link_call_flag */
+	struct buf bytes;       /* what the slices below point into */
+	struct slice blob;
+	struct link_ask *answers; /* owned; as link_park() had them */
+	size_t answers_count;
+	struct link_will *wills; /* owned; those of link_call_begin() */
+	size_t wills_count;
+};
+int link_answer(struct link *l, struct slice session, const char *principal, struct slice ask_id, struct slice answer,
+    struct link_taken *taken, struct err *err);
+void link_taken_release(struct link *l, struct link_taken *taken); /* ends the call, if it is still there */
+
+/* Writes last to the connection that reads stream and ends it; the stream lives on. */
+int link_close_conn(struct link *l, uint64_t stream, struct slice last, struct err *err);
+
+/* Subscriptions of a listen stream (session empty), or of a session (stream 0). reset: the topics of before are
+ * forgotten. ERR_LIMIT past session_topics_max. */
+int link_subscribe(struct link *l, uint64_t stream, struct slice session, const char *principal, bool reset,
+    struct slice insert, const struct slice *topics, size_t topics_count, struct err *err);
+int link_unsubscribe(struct link *l, struct slice session, const char *principal, const struct slice *topics,
+    size_t topics_count, struct err *err);
+/* Tells everybody who subscribed to topic: sessions read legacy, listen streams head + their insert + tail; empty ones
+ * are not sent. reached may be NULL. */
+int link_notify(struct link *l, unsigned flags, struct slice topic, struct slice legacy, struct slice head,
+    struct slice tail, uint64_t *reached, struct err *err);
+
+/* Tasks. link_task_new starts a runner when there is none and runner_autostart allows it; ERR_RUNNER: there is none.
+ * ERR_NO_TASK: unknown, expired or another principal's. */
+struct link_task {
+	char id[LINK_KEY_MAX + 1];
+	uint64_t version;
+	enum link_task_state state;
+	uint64_t created_ms, updated_ms; /* wall clock */
+	uint64_t ttl_ms;
+	struct buf blob;
+};
+int link_task_new(struct link *l, struct slice id, const char *principal, uint64_t ttl_ms, unsigned flags,
+    struct slice blob, struct slice job, struct err *err);
+/* changed_fd: an eventfd that is written once the task is another than version seen, or the link is lost; -1: none. */
+int link_task_get(struct link *l, struct slice id, const char *principal, uint64_t seen, int changed_fd,
+    struct link_task *task, struct err *err);
+void link_task_unwatch(struct link *l, struct slice id, int changed_fd); /* before changed_fd is closed */
+void link_task_release(struct link_task *task);
+/* tasks: to be freed by the caller, with link_task_release() for each. */
+int link_task_list(struct link *l, const char *principal, struct slice after, size_t max, struct link_task **tasks,
+    size_t *count, struct err *err);
+int link_task_send(struct link *l, struct slice id, const char *principal, enum link_task_what what, struct slice body,
+    struct err *err);
+
+/* The runner's side. The functions are called in the link thread and must not wait; what they are given is lent. */
+struct link_runner {
+	void (*run)(void *arg, struct slice id, struct slice principal, uint64_t ttl_ms, struct slice job);
+	void (*input)(void *arg, struct slice id, enum link_task_what what, struct slice body);
+	void (*lost)(void *arg); /* the broker is gone, and its tasks are with it: link_join() again */
+	void *arg;
+};
+/* Connects as a runner, which takes tasks from then on. runner is borrowed. */
+int link_join(struct link *l, const struct link_runner *runner, struct err *err);
+int link_task_put(struct link *l, struct slice id, enum link_task_state state, struct slice blob, struct err *err);
+
 bool link_is_up(struct link *l); /* for /health's log only: connected now */
 
 #endif

@@ -3,6 +3,7 @@ noinst_LIBRARIES += libworker.a
 libworker_a_SOURCES = \
 	%D%/broker_start.c %D%/broker_start.h \
 	%D%/call.c %D%/call.h %D%/call_priv.h \
+	%D%/call_http.c %D%/call_http.h \
 	%D%/endpoint.c %D%/post.h \
 	%D%/exchange.c %D%/exchange.h \
 	%D%/guard.c %D%/guard.h \
@@ -27,6 +28,7 @@ libworker_a_SOURCES = \
 	%D%/route.c %D%/route.h \
 	%D%/rpc.c %D%/rpc.h \
 	%D%/schema.c %D%/schema.h \
+	%D%/seal.h \
 	%D%/session.c %D%/session.h \
 	%D%/supervisor.c %D%/supervisor.h \
 	%D%/toolset.c %D%/toolset.h \

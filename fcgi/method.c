@@ -5,6 +5,7 @@
 #include "fcgi/level.h"
 #include "fcgi/method_tools.h"
 #include "fcgi/revision.h"
+#include "fcgi/worker.h"
 #include "common/banned.h"
 
 typedef int handler(
@@ -82,7 +83,7 @@ static void put_era_members(const struct method *m, const struct call *call, str
 		return;
 	buf_adds(out, "\"resultType\":\"complete\"");
 	if (m->shape != SHAPE_OWN_META)
-		buf_addf(out, ",\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s}", call->priv->x->w->server_info);
+		buf_addf(out, ",\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s}", call->w->server_info);
 	if (m->shape == SHAPE_CACHEABLE)
 		buf_addf(out, ",\"ttlMs\":%lld,\"cacheScope\":\"public\"", (long long)call->cfg->cache_ttl_ms);
 }

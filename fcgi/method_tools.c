@@ -5,6 +5,7 @@
 
 #include "common/jx.h"
 #include "fcgi/method_tools.h"
+#include "fcgi/worker.h"
 #include "common/banned.h"
 
 #define WHY_MAX 2000 /* bytes of what a model is told about bad arguments */
@@ -34,7 +35,7 @@ static int read_cursor(const struct toolset *set, json_object *params, size_t *o
 int method_tools_list(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
-	const struct toolset *set = &call->priv->x->w->tools;
+	const struct toolset *set = &call->w->tools;
 	size_t from, to;
 
 	(void)session;
@@ -69,7 +70,7 @@ static void put_tool_result(struct call *call, json_object *result, struct buf *
 	}
 	if (call->era == ERA_MODERN)
 		buf_addf(out, "%s\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s", comma,
-		    call->priv->x->w->server_info);
+		    call->w->server_info);
 	else if (meta)
 		buf_addf(out, "%s\"_meta\":{", comma);
 	else
@@ -104,14 +105,14 @@ static int refuse_arguments(
 	jx_write_str(out, slice_str(text));
 	buf_adds(out, "}],\"isError\":true");
 	if (call->era == ERA_MODERN)
-		buf_addf(out, ",\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s}", call->priv->x->w->server_info);
+		buf_addf(out, ",\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s}", call->w->server_info);
 	return 0;
 }
 
 int method_tools_call(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
-	const struct worker *w = call->priv->x->w;
+	const struct worker *w = call->w;
 	struct slice name = jx_get_str(rpc->params, "name");
 	json_object *args = jx_get(rpc->params, "arguments"), *none = NULL, *result = NULL;
 	const struct tool *tool;

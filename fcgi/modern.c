@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/jx.h"
+#include "fcgi/call_http.h"
 #include "fcgi/level.h"
 #include "fcgi/method.h"
 #include "fcgi/modern.h"
@@ -244,8 +245,8 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 {
 	const struct method *m = NULL;
 	const char *ids[1] = {rpc->id};
-	struct call_priv priv;
-	struct call call;
+	struct call_http h;
+	struct call *call = &h.call;
 	struct err err = {0};
 	struct buf answer;
 	struct slice message;
@@ -263,15 +264,16 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 	}
 	x->ids = ids;
 	x->ids_count = 1;
-	call_init(&call, &priv, x, rpc);
-	call.capabilities = jx_get_object(rpc->meta, KEY_CAPABILITIES);
+	call_http_init(&h, x, rpc);
+	call->capabilities = jx_get_object(rpc->meta, KEY_CAPABILITIES);
 	if (jx_has(rpc->meta, KEY_LEVEL))
-		call.log_level = level_find(jx_get_str(rpc->meta, KEY_LEVEL));
+		call->log_level = level_find(jx_get_str(rpc->meta, KEY_LEVEL));
 	buf_init(&answer, METHOD_ANSWER_MAX);
-	ret = method_run(m, &call, rpc, NULL, &answer, &err);
+	ret = method_run(m, call, rpc, NULL, &answer, &err);
 	message = exchange_message(&answer);
 	exchange_finish(x, &message, ret == 0 ? 1 : 0); /* cancelled: nobody is there */
 	buf_release(&answer);
+	call_release(call);
 	link_call_end(x->w->link, &x->lcall);
 	x->ids = NULL;
 }

@@ -7,7 +7,7 @@
 
 #include "common/jx.h"
 #include "common/log.h"
-#include "fcgi/call_priv.h"
+#include "fcgi/call_http.h"
 #include "fcgi/result.h"
 #include "tests/lib/site.h"
 #include "common/banned.h"
@@ -31,7 +31,7 @@ static int call_big(
 static int call_cancelled(
     struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
-	struct exchange *x = call->priv->x;
+	struct exchange *x = call_http(call)->x;
 
 	(void)tool, (void)args;
 	if (x->session[0])

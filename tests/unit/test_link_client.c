@@ -260,6 +260,8 @@ static void test_nacks(void **state)
 	    [LINK_NACK_GAP] = ERR_GAP,
 	    [LINK_NACK_DELIVERED] = ERR_DELIVERED,
 	    [LINK_NACK_BAD] = ERR_LINK,
+    [LINK_NACK_NO_TASK] = ERR_NO_TASK,
+    [LINK_NACK_NO_RUNNER] = ERR_RUNNER,
 	};
 	struct fixture *b = *state;
 	struct link_call *call = NULL;

@@ -1,0 +1,128 @@
+/* A call whose client waits on an exchange: its answer is one JSON object until the first notification, or
+ * stream_after_ms of silence, hands the connection to the broker (lazy streaming). */
+#include "config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/eventfd.h>
+
+#include "fcgi/call_http.h"
+#include "common/banned.h"
+
+static bool http_is_cancelled(struct call *call)
+{
+	struct exchange *x = call_http(call)->x;
+
+	return x->lcall && link_call_id_cancelled(x->w->link, x->lcall, slice_str(call->priv->id));
+}
+
+static int http_send(struct call *call, struct slice event, struct err *err)
+{
+	struct exchange *x = call_http(call)->x;
+	struct err refused;
+
+	if (x->phase == EXCHANGE_OPEN && exchange_stream(x, &refused))
+		return 0; /* a client that gets one JSON object does without notifications */
+	return link_append(
+	    x->w->link, x->phase == EXCHANGE_ACCEPTED ? x->lcall->session_stream : x->stream, event, false, err);
+}
+
+/* Adds what we watch ourselves behind the provider's descriptors; returns how many there are now. */
+static nfds_t add_own(struct call *call, struct pollfd *fds, nfds_t count)
+{
+	struct exchange *x = call_http(call)->x;
+
+	if (x->lcall)
+		fds[count++] = (struct pollfd){.fd = x->lcall->cancel_fd, .events = POLLIN};
+	/* Before the handoff a client that leaves shows here. */
+	if (x->era == ERA_MODERN && x->phase == EXCHANGE_OPEN) {
+		enum link_kind kind;
+		uint16_t request_id;
+		int fd = req_fd(x->req, &kind, &request_id);
+
+		fds[count++] = (struct pollfd){.fd = fd, .events = kind == LINK_KIND_FCGI ? POLLRDHUP : 0};
+	}
+	return count;
+}
+
+/* For poll(): -1 without an end. */
+static int ms_until(uint64_t end_ms, uint64_t now)
+{
+	if (end_ms == UINT64_MAX)
+		return -1;
+	if (end_ms <= now)
+		return 0;
+	return end_ms - now > INT_MAX ? INT_MAX : (int)(end_ms - now);
+}
+
+static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
+{
+	const struct call_http *h = call_http(call);
+	struct exchange *x = h->x;
+	uint64_t end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms() + (uint64_t)timeout_ms;
+	struct pollfd all[CALL_POLL_MAX + 2];
+
+	for (;;) {
+		bool may_stream = x->phase == EXCHANGE_OPEN && x->accept.sse && !x->stream_refused;
+		uint64_t now = now_ms(), until = end_ms;
+		nfds_t total;
+		int n, ready = 0;
+
+		if (http_is_cancelled(call))
+			return err_set(err, ERR_CANCELLED, "cancelled by the client");
+		if (may_stream && h->stream_at_ms < until)
+			until = h->stream_at_ms;
+		if (count)
+			memcpy(all, fds, count * sizeof(*fds));
+		total = add_own(call, all, count);
+		n = poll(all, total, ms_until(until, now));
+		if (n < 0 && errno != EINTR)
+			return err_sys(err, "poll");
+		if (n > 0) {
+			for (nfds_t i = 0; i < count; i++) {
+				fds[i].revents = all[i].revents;
+				ready += all[i].revents != 0;
+			}
+			for (nfds_t i = count; i < total; i++) {
+				if (x->lcall && all[i].fd == x->lcall->cancel_fd) {
+					eventfd_t ignored;
+
+					/* another request of the batch? */
+					if (all[i].revents && !http_is_cancelled(call))
+						eventfd_read(all[i].fd, &ignored);
+				} else if (all[i].revents) {
+					return err_set(err, ERR_CANCELLED, "the client left");
+				}
+			}
+			if (ready)
+				return ready;
+		}
+		now = now_ms();
+		if (now >= end_ms) {
+			for (nfds_t i = 0; i < count; i++)
+				fds[i].revents = 0;
+			return 0;
+		}
+		if (may_stream && now >= h->stream_at_ms) {
+			struct err refused = {0};
+
+			exchange_stream(x, &refused); /* refused: it stays one JSON object, and was logged */
+		}
+	}
+}
+
+static const struct call_ops ops = {
+    .is_cancelled = http_is_cancelled,
+    .send = http_send,
+    .poll = http_poll,
+};
+
+void call_http_init(struct call_http *h, struct exchange *x, const struct rpc *rpc)
+{
+	*h = (struct call_http){.x = x, .stream_at_ms = x->started_ms + (uint64_t)x->w->cfg.stream_after_ms};
+	call_init(&h->call, &h->priv, &ops, x->w, rpc);
+	h->call.era = x->era;
+	h->call.revision = x->revision;
+	h->call.principal = x->principal;
+	h->call.session = x->session;
+}

@@ -1,0 +1,25 @@
+/* fcgi/call_http.h - a call that answers an HTTP exchange. For those who make calls from one (modern.c, legacy.c,
+ * oldsse.c). */
+#ifndef MCP_FCGI_CALL_HTTP_H
+#define MCP_FCGI_CALL_HTTP_H
+
+#include "fcgi/call_priv.h"
+#include "fcgi/exchange.h"
+
+struct call_http {
+	struct call call; /* first: what handlers see is ours */
+	struct call_priv priv;
+	struct exchange *x;    /* borrowed */
+	uint64_t stream_at_ms; /* when silence becomes a stream */
+};
+
+/* Fills h for the request rpc of exchange x. The caller sets capabilities and log level. To be released with
+ * call_release(&h->call). */
+void call_http_init(struct call_http *h, struct exchange *x, const struct rpc *rpc);
+
+static inline struct call_http *call_http(struct call *call)
+{
+	return (struct call_http *)call;
+}
+
+#endif
