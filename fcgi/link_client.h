@@ -112,6 +112,9 @@ int link_unsubscribe(struct link *l, struct slice session, const char *principal
 int link_notify(struct link *l, unsigned flags, struct slice topic, struct slice legacy, struct slice head,
     struct slice tail, uint64_t *reached, struct err *err);
 
+/* Marks a name as used for keep_s: what may be done once. ERR_DUPLICATE: it was marked before. */
+int link_once(struct link *l, struct slice mark, uint32_t keep_s, struct err *err);
+
 /* Tasks. link_task_new starts a runner when there is none and runner_autostart allows it; ERR_RUNNER: there is none.
  * ERR_NO_TASK: unknown, expired or another principal's. */
 struct link_task {
