@@ -1,6 +1,6 @@
 /* common/err_tbl.h - every way to fail:  name, HTTP status, JSON-RPC code, what the peer is told.
  * Included with ERR() defined; err.h makes the enum of it, err.c the table. The codes are those of JSON-RPC 2.0
- * and of MCP 2026-07-28 (-32020 .. -32022); -32000 and -32001 go to legacy clients only. */
+ * and of MCP 2026-07-28 (-32020 .. -32022); -32000, -32001 and -32002 go to legacy clients only. */
 ERR(NONE, 200, 0, "")
 /* A peer's mistake: what arrived is wrong. */
 ERR(PARSE, 400, -32700, "Parse error")
@@ -18,7 +18,8 @@ ERR(NO_SESSION, 404, -32001, "Session not found")
 ERR(DUPLICATE, 400, -32600, "Request id already in use")
 ERR(GAP, 400, -32000, "Events are no longer available")
 ERR(DELIVERED, 405, -32600, "Stream was delivered completely")
-ERR(NOT_FOUND, 404, -32600, "Not found")
+ERR(NOT_FOUND, 200, -32602, "Resource not found")
+ERR(NOT_FOUND_LEGACY, 200, -32002, "Resource not found")
 ERR(NO_TASK, 400, -32602, "Task not found")
 ERR(CONFIG, 500, -32603, "Internal error")
 /* Ours, or the machine's. */

@@ -30,7 +30,14 @@ void call_release(struct call *call)
 {
 	json_object_put(call->priv->asks);
 	json_object_put(call->priv->keep);
-	call->priv->asks = call->priv->keep = NULL;
+	json_object_put(call->priv->error_data);
+	call->priv->asks = call->priv->keep = call->priv->error_data = NULL;
+}
+
+void call_set_error_data(struct call *call, json_object *data)
+{
+	json_object_put(call->priv->error_data);
+	call->priv->error_data = data;
 }
 
 bool call_is_cancelled(struct call *call)

@@ -68,6 +68,9 @@ int call_ask(struct call *call, const char *key, const char *method, json_object
 int call_keep(struct call *call, json_object *val, struct err *err);
 bool call_is_asking(const struct call *call); /* a question is to go out: the handler's result does not count */
 
+/* What the error that this request ends with has as its data, if it ends with one. data is taken; NULL: none. */
+void call_set_error_data(struct call *call, json_object *data);
+
 #define CALL_POLL_MAX 13 /* descriptors of a provider */
 
 /* poll() for providers: waits for fds at most timeout_ms (-1: no limit) while it also watches for cancellation, for a

@@ -21,6 +21,7 @@ struct call_priv {
 	bool progress_started;
 	json_object *asks; /* owned; key -> {"method": ..., "params": ...} of this round; NULL: none */
 	json_object *keep; /* owned; for the next round; NULL: nothing */
+	json_object *error_data; /* owned; NULL: none */
 };
 
 /* Fills call and priv for the request rpc. The caller sets era, revision, principal, session, capabilities, log level,

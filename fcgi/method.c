@@ -88,6 +88,17 @@ static void put_era_members(const struct method *m, const struct call *call, str
 		buf_addf(out, ",\"ttlMs\":%lld,\"cacheScope\":\"public\"", (long long)call->cfg->cache_ttl_ms);
 }
 
+static void put_error(const struct call *call, const struct rpc *rpc, const struct err *err, struct buf *out)
+{
+	struct buf data;
+
+	buf_init(&data, METHOD_ANSWER_MAX);
+	if (call->priv->error_data)
+		jx_write(&data, call->priv->error_data);
+	rpc_put_error(out, rpc->id, err, data.len && !data.fault ? data.data : NULL);
+	buf_release(&data);
+}
+
 int method_run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session,
     struct buf *out, struct err *err)
 {
@@ -107,9 +118,9 @@ int method_run(const struct method *m, struct call *call, const struct rpc *rpc,
 	buf_release(&members);
 	if (ret == 0 || err->code == ERR_CANCELLED)
 		return ret;
-	if (err->code != ERR_PARAMS)
+	if (err->code >= ERR_CONFIG)
 		LOG(WARN, "call.failed", "method=%s why=\"%s\"", m->name, err->msg);
 	buf_clear(out);
-	rpc_put_error(out, rpc->id, err, NULL);
+	put_error(call, rpc, err, out);
 	return 0;
 }

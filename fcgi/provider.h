@@ -1,6 +1,7 @@
-/* fcgi/provider.h - where tools come from. One interface; builtin and exec implement it.
+/* fcgi/provider.h - where tools, resources and prompts come from. One interface; a provider offers what it fills in.
  *
- * A tool is made when the configuration is read and then only read, by any thread. */
+ * Tools, resources and prompts are made when the configuration is read and then only read, by any thread. In each
+ * definition the member that is named like a provider chooses it. */
 #ifndef MCP_FCGI_PROVIDER_H
 #define MCP_FCGI_PROVIDER_H
 
@@ -8,9 +9,14 @@
 #include "fcgi/schema.h"
 
 struct tool;
+struct resource;
+struct prompt;
+struct uri_template; /* fcgi/uri_template.h */
 
 struct provider {
-	const char *name;           /* "exec": also the member of a definition that chooses this provider */
+	const char *name; /* "exec": also the member of a definition that chooses this provider */
+
+	/* Tools. call NULL: it has none. */
 	const char *const *members; /* NULL-terminated: what a definition may hold beside the common members */
 	/* JSON text of common members for when the definition leaves them out (description, input); NULL: none. */
 	const char *(*defaults)(json_object *def);
@@ -23,7 +29,47 @@ struct provider {
 	 * a tool's own failure is a result with isError. */
 	int (*call)(
 	    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err);
+
+	/* Resources. read NULL: it has none. vars is an object of strings, the values of the template's variables as they
+	 * stand in the URI, decoded; empty when the resource is one URI. */
+	const char *const *resource_members; /* as members */
+	int (*resource_init)(
+	    struct resource *resource, json_object *def, struct cfg *cfg, const char *pointer, struct err *err);
+	void (*resource_release)(struct resource *resource);
+	/* Appends what is at uri to contents, an array: objects with text or blob (base64). One that leaves uri or
+	 * mimeType out has those of the request and of the resource. ERR_NOT_FOUND: there is nothing (not: an empty
+	 * contents); ERR_PARAMS: the variables can't be, err says why; ERR_CANCELLED; else what went wrong. */
+	int (*read)(struct call *call, const struct resource *resource, struct slice uri, json_object *vars,
+	    json_object *contents, struct err *err);
+	/* NULL: a template is only listed as such. Appends at most max Resource objects (uri, name, and what is known of
+	 * mimeType, size, title, description, annotations) to items: those that this template stands for, in an order that
+	 * depends on nothing but their URIs, from the first behind after on: the uri of an item that was given earlier and
+	 * may be gone by now; p NULL: from the beginning. Fewer than max: there are no more. */
+	int (*list)(struct call *call, const struct resource *resource, struct slice after, size_t max,
+	    json_object *items, struct err *err);
+	/* NULL: no suggestions. Appends strings to values that variable could be, given what has been typed so far
+	 * (value) and the values of other variables (an object of strings; may be NULL). It may give too many: who asks
+	 * chooses and sorts. At most COMPLETION_CANDIDATES_MAX are looked at. */
+	int (*resource_complete)(struct call *call, const struct resource *resource, struct slice variable,
+	    struct slice value, json_object *others, json_object *values, struct err *err);
+	/* NULL, or returning NULL: nothing whose changes could be seen. Else the absolute path of a directory whose files,
+	 * also in directories below, are the resources. Lives as long as resource. */
+	const char *(*resource_watch)(const struct resource *resource);
+	/* Appends the URI of the file at path (relative to that directory) to uri. ERR_NOT_FOUND: it is no resource. */
+	int (*resource_uri)(const struct resource *resource, const char *path, struct buf *uri, struct err *err);
+
+	/* Prompts. get NULL: it has none. */
+	const char *const *prompt_members; /* as members */
+	int (*prompt_init)(
+	    struct prompt *prompt, json_object *def, struct cfg *cfg, const char *pointer, struct err *err);
+	void (*prompt_release)(struct prompt *prompt);
+	/* args is an object of strings: declared arguments alone, the required ones are there. 0: *result is a
+	 * GetPromptResult object (messages), owned by the caller. ERR_PARAMS: these arguments can't be, err says why. */
+	int (*get)(
+	    struct call *call, const struct prompt *prompt, json_object *args, json_object **result, struct err *err);
 };
+
+#define COMPLETION_CANDIDATES_MAX 10000
 
 /* An argument that 2026-07-28 clients mirror in a header: x-mcp-header in the input schema. */
 struct tool_header {
@@ -42,6 +88,34 @@ struct tool {
 	char *listing[2];      /* JSON text of its entry in tools/list: [ERA_LEGACY], [ERA_MODERN]; made once */
 	struct tool_header *headers;
 	size_t headers_count;
+	int64_t timeout_s;
+	void *priv; /* the provider's */
+};
+
+struct resource {
+	char *uri;                     /* as it was written: of one resource, or a template, "docs:///{+path}" */
+	struct uri_template *template; /* NULL: uri is one resource's */
+	char *mime_type;               /* NULL: nobody said */
+	char *listing[REV__COUNT];     /* JSON text of its entry in resources/list or resources/templates/list, as clients
+					* of a revision may get it; made once */
+	const struct provider *provider;
+	int64_t timeout_s;
+	void *priv; /* the provider's */
+};
+
+struct prompt_argument {
+	char *name;
+	bool is_required;
+	char **values; /* what completion suggests; owned */
+	size_t values_count;
+};
+
+struct prompt {
+	char *name;
+	struct prompt_argument *arguments;
+	size_t arguments_count;
+	char *listing[REV__COUNT]; /* JSON text of its entry in prompts/list; made once */
+	const struct provider *provider;
 	int64_t timeout_s;
 	void *priv; /* the provider's */
 };

@@ -77,7 +77,7 @@ int rpc_read(json_object *msg, struct rpc *out, struct err *err)
 
 static bool is_peers_mistake(enum err_code code)
 {
-	return code >= ERR_PARSE && code <= ERR_NOT_FOUND;
+	return code >= ERR_PARSE && code < ERR_CONFIG;
 }
 
 static void put_head(struct buf *out, const char *id)
