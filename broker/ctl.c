@@ -116,10 +116,12 @@ static void take_hello(struct ctl *c, const struct link_header *h, struct slice 
 	uint16_t version_min = link_get_u16(&in, &bad), version_max = link_get_u16(&in, &bad);
 	uint32_t pid = link_get_u32(&in, &bad);
 	struct slice program = link_get_bytes(&in, &bad);
+	enum link_role role = in.len == 0 && !bad ? LINK_ROLE_WORKER : (enum link_role)link_get_u8(&in, &bad);
 	char quoted[64];
 	struct buf body;
 
-	if (bad || in.len > 0 || h->producer == 0 || c->producer) {
+	if (bad || in.len > 0 || h->producer == 0 || c->producer || role < LINK_ROLE_WORKER ||
+	    role >= LINK_ROLE__COUNT) {
 		send_nack(c, h->seq, LINK_NACK_BAD, "not a HELLO, or a second one");
 		ctl_close(c, "bad HELLO");
 		return;
@@ -131,7 +133,7 @@ static void take_hello(struct ctl *c, const struct link_header *h, struct slice 
 		ctl_close(c, "no common version");
 		return;
 	}
-	c->producer = producer_new(b, h->producer, c, pid);
+	c->producer = producer_new(b, h->producer, c, pid, role);
 	if (!c->producer) {
 		ctl_close(c, "no memory");
 		return;

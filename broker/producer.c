@@ -48,7 +48,7 @@ static void on_last_timer(struct wheel_timer *t)
 	producer_close(TABLE_OF(t, struct producer, last_timer));
 }
 
-struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, uint32_t pid)
+struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, uint32_t pid, enum link_role role)
 {
 	struct producer *p = producer_find(b, id);
 
@@ -71,11 +71,13 @@ struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, ui
 	p->id = id;
 	p->ctl = ctl;
 	p->pid = pid;
+	p->role = role;
 	p->waiting_tail = &p->waiting;
 	p->credit_timer.fire = on_credit_timer;
 	p->last_timer.fire = on_last_timer;
 	table_add(&b->producers, &p->node, table_hash_u64(&b->producers, id, 0));
-	LOG(INFO, "producer.up", "producer=%016" PRIx64 " pid=%" PRIu32 " producers=%zu", id, pid, b->producers.count);
+	LOG(INFO, "producer.up", "producer=%016" PRIx64 " pid=%" PRIu32 " role=%s producers=%zu", id, pid,
+	    role == LINK_ROLE_RUNNER ? "runner" : "worker", b->producers.count);
 	return p;
 }
 

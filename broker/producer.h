@@ -1,4 +1,5 @@
-/* broker/producer.h - a worker process as the broker knows it: its identity, what it was answered, what it may send.
+/* broker/producer.h - a worker or runner process as the broker knows it: its identity, what it was answered, what it
+ * may send.
  *
  * It comes with HELLO and loses its control connection when the worker dies. Then it stays a moment (PRODUCER_LAST_MS):
  * what the worker sent on the data channel before it died may still be on its way, and its wills come after that. */
@@ -32,6 +33,7 @@ struct producer {
 	uint64_t id;
 	struct ctl *ctl; /* borrowed; NULL: it has died */
 	uint32_t pid;
+	enum link_role role;
 	struct outcome *window; /* owned, link_window of them; seq modulo that */
 	uint64_t seq_max;       /* the highest that came */
 	struct call *calls;
@@ -45,7 +47,7 @@ struct producer {
 };
 
 /* NULL: no memory. An older producer of this id is closed first, with its wills. */
-struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, uint32_t pid);
+struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, uint32_t pid, enum link_role role);
 struct producer *producer_find(struct broker *b, uint64_t id);
 /* Its control connection is gone. */
 void producer_lost(struct producer *p);

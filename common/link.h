@@ -112,7 +112,7 @@ enum link_answer_state {
 
 /* Bodies. ACK and NACK carry the seq of what they answer in corr.
  *
- *  HELLO        u16 version_min, u16 version_max, u32 pid, bytes program_version, u8 role
+ *  HELLO        u16 version_min, u16 version_max, u32 pid, bytes program_version, u8 role (without it: a worker)
  *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len)
  *               (or NACK VERSION on the control channel)
  *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, bytes head; descriptor in SCM_RIGHTS.

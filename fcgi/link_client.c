@@ -647,12 +647,13 @@ static int hello(int ctl, uint64_t producer, uint64_t deadline_ms, struct welcom
 	int rc;
 
 	buf_init(&packet, sizeof(answer));
-	h.body_len = 2 + 2 + 4 + 4 + sizeof(PACKAGE_VERSION) - 1;
+	h.body_len = 2 + 2 + 4 + 4 + sizeof(PACKAGE_VERSION) - 1 + 1;
 	link_put_header(&packet, &h);
 	link_put_u16(&packet, LINK_VERSION);
 	link_put_u16(&packet, LINK_VERSION);
 	link_put_u32(&packet, (uint32_t)getpid());
 	link_put_bytes(&packet, SLICE(PACKAGE_VERSION));
+	link_put_u8(&packet, LINK_ROLE_WORKER);
 	rc = buf_check(&packet, err);
 	if (!rc && send(ctl, packet.data, packet.len, MSG_NOSIGNAL) == -1)
 		rc = err_sys(err, "send HELLO");

@@ -398,6 +398,7 @@ static int raw_connect(const struct fixture *f)
 	return fd;
 }
 
+/* An older one's, without a role. */
 static void put_hello(struct buf *out, unsigned version_min, unsigned version_max)
 {
 	struct link_header h = {.version = LINK_VERSION, .type = LINK_HELLO, .producer = 77, .body_len = 12};

@@ -130,19 +130,21 @@ void fake_broker_stop(struct fake_broker_process *b)
 	assert_int_equal(fake_broker_wait(b), 0);
 }
 
-void fake_worker_put_hello(struct buf *packet, uint64_t producer, uint16_t version_min, uint16_t version_max)
+void fake_worker_put_hello(
+    struct buf *packet, uint64_t producer, uint16_t version_min, uint16_t version_max, enum link_role role)
 {
 	struct link_header h = {
-	    .version = LINK_VERSION, .type = LINK_HELLO, .producer = producer, .seq = 1, .body_len = 12};
+	    .version = LINK_VERSION, .type = LINK_HELLO, .producer = producer, .seq = 1, .body_len = 13};
 
 	link_put_header(packet, &h);
 	link_put_u16(packet, version_min);
 	link_put_u16(packet, version_max);
 	link_put_u32(packet, (uint32_t)getpid());
 	link_put_bytes(packet, SLICE(""));
+	link_put_u8(packet, (uint8_t)role);
 }
 
-void fake_worker_connect(struct fake_worker *w, const char *dir)
+static void connect_as(struct fake_worker *w, const char *dir, enum link_role role)
 {
 	unsigned char routing[LINK_ROUTING_LEN];
 	char address[160], packet[512];
@@ -157,7 +159,7 @@ void fake_worker_connect(struct fake_worker *w, const char *dir)
 	w->ctl = fake_ctl_connect(dir);
 	assert_int_not_equal(w->ctl, -1);
 	buf_init(&hello, 512);
-	fake_worker_put_hello(&hello, w->producer, 1, 1);
+	fake_worker_put_hello(&hello, w->producer, 1, 1, role);
 	assert_int_equal(send(w->ctl, hello.data, hello.len, 0), hello.len);
 	buf_release(&hello);
 	len = recv(w->ctl, packet, sizeof(packet), 0);
@@ -178,6 +180,16 @@ void fake_worker_connect(struct fake_worker *w, const char *dir)
 	assert_int_equal(zmq_setsockopt(w->dealer, ZMQ_LINGER, &zero, sizeof(zero)), 0);
 	snprintf(address, sizeof(address), "ipc://%s/%s", dir, LINK_ZMQ_NAME);
 	assert_int_equal(zmq_connect(w->dealer, address), 0);
+}
+
+void fake_worker_connect(struct fake_worker *w, const char *dir)
+{
+	connect_as(w, dir, LINK_ROLE_WORKER);
+}
+
+void fake_runner_connect(struct fake_worker *w, const char *dir)
+{
+	connect_as(w, dir, LINK_ROLE_RUNNER);
 }
 
 void fake_worker_die(struct fake_worker *w)

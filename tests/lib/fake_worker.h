@@ -37,8 +37,10 @@ struct fake_answer {
 
 int fake_ctl_connect(const char *dir); /* the bare control socket, or -1 */
 void fake_worker_connect(struct fake_worker *w, const char *dir);
+void fake_runner_connect(struct fake_worker *w, const char *dir);
 void fake_worker_die(struct fake_worker *w); /* the control socket closes, as by kill -9 */
-void fake_worker_put_hello(struct buf *packet, uint64_t producer, uint16_t version_min, uint16_t version_max);
+void fake_worker_put_hello(
+    struct buf *packet, uint64_t producer, uint16_t version_min, uint16_t version_max, enum link_role role);
 
 /* Sends one message of the data channel; h needs type and what matters. h->seq 0: the next one. Returns the seq. */
 uint64_t fake_worker_send(struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body);

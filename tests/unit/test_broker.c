@@ -856,26 +856,50 @@ static void garbage_harms_nobody(void **state)
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, NULL), 0);
 }
 
-static void another_version_is_told_so(void **state)
+static void hello_is_checked(void **state)
 {
+	static const struct {
+		const char *name;
+		uint16_t version_min, version_max;
+		int role; /* -1: no byte, as before there were runners */
+		enum link_type want;
+		enum link_nack nack;
+	} cases[] = {
+	    {"a worker", 1, 1, LINK_ROLE_WORKER, LINK_WELCOME, 0},
+	    {"a runner", 1, 1, LINK_ROLE_RUNNER, LINK_WELCOME, 0},
+	    {"an older worker", 1, 1, -1, LINK_WELCOME, 0},
+	    {"nothing", 1, 1, 0, LINK_NACK, LINK_NACK_BAD},
+	    {"something newer", 1, 1, LINK_ROLE__COUNT, LINK_NACK, LINK_NACK_BAD},
+	    {"another version", 2, 9, LINK_ROLE_WORKER, LINK_NACK, LINK_NACK_VERSION},
+	};
 	struct fixture *f = *state;
-	int fd = fake_ctl_connect(f->broker.dir);
-	struct link_header h;
-	struct buf packet;
-	char bytes[512];
-	ssize_t len;
 
-	buf_init(&packet, 512);
-	fake_worker_put_hello(&packet, 77, 2, 9);
-	assert_int_equal(send(fd, packet.data, packet.len, 0), packet.len);
-	len = recv(fd, bytes, sizeof(bytes), 0);
-	assert_true(len > LINK_HEADER_LEN);
-	assert_int_equal(link_get_header((struct slice){bytes, (size_t)len}, &h, NULL), 0);
-	assert_int_equal(h.type, LINK_NACK);
-	assert_int_equal(bytes[LINK_HEADER_LEN], LINK_NACK_VERSION);
-	assert_int_equal(recv(fd, bytes, sizeof(bytes), 0), 0);
-	close(fd);
-	buf_release(&packet);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		int fd = fake_ctl_connect(f->broker.dir);
+		struct link_header h;
+		struct buf packet;
+		char bytes[512];
+		ssize_t len;
+
+		buf_init(&packet, 512);
+		fake_worker_put_hello(
+		    &packet, 77, cases[i].version_min, cases[i].version_max, (enum link_role)cases[i].role);
+		if (cases[i].role == -1) {
+			packet.len--;
+			packet.data[48]--; /* body_len */
+		}
+		assert_int_equal(send(fd, packet.data, packet.len, 0), packet.len);
+		buf_release(&packet);
+		len = recv(fd, bytes, sizeof(bytes), 0);
+		if (len <= LINK_HEADER_LEN || link_get_header((struct slice){bytes, (size_t)len}, &h, NULL) ||
+		    h.type != cases[i].want)
+			fail_msg("%s: not a %s", cases[i].name, link_type_name(cases[i].want));
+		if (cases[i].nack) {
+			assert_int_equal(bytes[LINK_HEADER_LEN], cases[i].nack);
+			assert_int_equal(recv(fd, bytes, sizeof(bytes), 0), 0);
+		}
+		close(fd);
+	}
 }
 
 static void data_without_a_control_connection_is_dropped(void **state)
@@ -1040,7 +1064,7 @@ int main(void)
 	    TEST_WITH(an_idle_session_ends, setup_grace),
 	    TEST_WITH(descriptors_have_a_limit, setup_few_fds),
 	    TEST(garbage_harms_nobody),
-	    TEST(another_version_is_told_so),
+	    TEST(hello_is_checked),
 	    TEST(data_without_a_control_connection_is_dropped),
 	    TEST(a_wrong_user_is_turned_away),
 	    TEST(a_second_broker_leaves_quietly),

@@ -117,7 +117,7 @@ static void expect_close(int fd)
 static void converse(struct broker *b)
 {
 	static int ctl;
-	struct producer *p = producer_new(b, 42, (struct ctl *)(void *)&ctl, 1);
+	struct producer *p = producer_new(b, 42, (struct ctl *)(void *)&ctl, 1, LINK_ROLE_WORKER);
 	uint64_t stream = 0, modern = 0, own = 0;
 	int fds[3];
 
