@@ -32,6 +32,7 @@ libworker_a_SOURCES = \
 	%D%/session.c %D%/session.h \
 	%D%/supervisor.c %D%/supervisor.h \
 	%D%/toolset.c %D%/toolset.h \
+	%D%/topic.c %D%/topic.h \
 	%D%/uri.c %D%/uri.h \
 	%D%/worker.c %D%/worker.h
 
