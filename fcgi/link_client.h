@@ -142,12 +142,15 @@ int link_task_send(struct link *l, struct slice id, const char *principal, enum 
 struct link_runner {
 	void (*run)(void *arg, struct slice id, struct slice principal, uint64_t ttl_ms, struct slice job);
 	void (*input)(void *arg, struct slice id, enum link_task_what what, struct slice body);
-	void (*lost)(void *arg); /* the broker is gone, and its tasks are with it: link_join() again */
+	void (*lost)(void *arg); /* the broker is gone, and its tasks are with it: link_join() again, in another thread */
 	void *arg;
 };
 /* Connects as a runner, which takes tasks from then on. runner is borrowed. */
 int link_join(struct link *l, const struct link_runner *runner, struct err *err);
 int link_task_put(struct link *l, struct slice id, enum link_task_state state, struct slice blob, struct err *err);
+/* For what a runner does without being asked (it watches files): one is joined or was started. Costs the start of a
+ * program that finds another one running, at most once in RUNNER_PAUSE_MS per process. */
+int link_runner_ensure(struct link *l, struct err *err);
 
 bool link_is_up(struct link *l); /* for /health's log only: connected now */
 

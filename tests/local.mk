@@ -24,7 +24,7 @@ EXTRA_DIST += \
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
 UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CMOCKA_LIBS)
 # A worker with fake tools and a fake broker, under the real fcgi/*.c.
-SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_link.h %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
+SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_link_task.c %D%/lib/fake_link.h %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 if HAVE_CMOCKA
 check_PROGRAMS += %D%/fault/test_handoff
 check_PROGRAMS += %D%/fault/test_tools
