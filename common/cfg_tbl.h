@@ -59,6 +59,13 @@ CFG_INT(link_window, 4096, 64, 65536, "messages", "Answers to one worker that th
 CFG_INT(link_backlog_max, 1024, 16, 65536, "messages", "Answers that wait for one worker that doesn't read, before it is cut off")
 CFG_INT(link_timeout_ms, 5000, 100, 60000, "ms", "How long a worker waits for the broker's answer")
 
+CFG_INT(task_ttl_ms, 3600000, 1000, 604800000, "ms", "How long a task is kept, from its creation, unless the client asks for less or more")
+CFG_INT(task_ttl_max_ms, 86400000, 1000, 2592000000, "ms", "The most that a client may ask for")
+CFG_INT(task_poll_ms, 1000, 10, 600000, "ms", "How often clients shall ask for a task's state")
+
+CFG_INT(runner_jobs_max, 64, 1, 4096, "tasks", "Tasks that a runner works on at a time; further ones wait. Those that wait for input don't count")
+CFG_INT(runner_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets a runner's tasks finish")
+
 CFG_LIST(exec_dirs, "Directories of tools: a program NAME with a manifest NAME.json beside it")
 CFG_PATH(exec_launcher, "", "mcp-launch to use; without it the one that was installed, or beside mcp-worker")
 CFG_INT(exec_timeout_s, 60, 1, 86400, "s", "Time after which a tool's process group is killed, unless the tool says otherwise")

@@ -299,7 +299,8 @@ static const char schema_tools[] =
     "\"title\":{\"type\":\"string\"},\"description\":{\"type\":\"string\"},"
     "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},"
     "\"annotations\":{\"type\":\"object\"},\"_meta\":{\"type\":\"object\"},\"icons\":{\"type\":\"array\"},"
-    "\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400}}}}";
+    "\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400},"
+    "\"task\":{\"enum\":[\"no\",\"optional\",\"required\"]}}}}";
 
 static int schema(void)
 {

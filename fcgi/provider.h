@@ -80,6 +80,9 @@ struct tool_header {
 	enum { TOOL_HEADER_STRING, TOOL_HEADER_INTEGER, TOOL_HEADER_BOOLEAN } type;
 };
 
+/* Whether a call of a tool may become a task (2025-11-25: execution.taskSupport; 2026-07-28: the server decides). */
+enum tool_task { TOOL_TASK_NO, TOOL_TASK_OPTIONAL, TOOL_TASK_REQUIRED, TOOL_TASK__COUNT };
+
 struct tool {
 	char *name;
 	const struct provider *provider;
@@ -88,6 +91,7 @@ struct tool {
 	char *listing[2];      /* JSON text of its entry in tools/list: [ERA_LEGACY], [ERA_MODERN]; made once */
 	struct tool_header *headers;
 	size_t headers_count;
+	enum tool_task task;
 	int64_t timeout_s;
 	void *priv; /* the provider's */
 };

@@ -29,7 +29,7 @@
 static const struct provider *const providers[] = {&provider_builtin, &provider_exec};
 
 static const char *const common_members[] = {
-    "title", "description", "input", "output_schema", "annotations", "_meta", "icons", "timeout_s"};
+    "title", "description", "input", "output_schema", "annotations", "_meta", "icons", "timeout_s", "task"};
 
 #define MEMBERS_MAX 64 /* names that one definition may hold, all providers' together */
 
@@ -163,6 +163,21 @@ static int read_timeout(struct reader *r)
 			return complain(r, "timeout_s", NULL, "timeout_s must be a whole number, 1 to 86400 s");
 	}
 	r->tool->timeout_s = timeout_s;
+	return 0;
+}
+
+static const char *const task_names[TOOL_TASK__COUNT] = {"no", "optional", "required"};
+
+static int read_task(struct reader *r)
+{
+	struct slice name = jx_get_str(r->def, "task");
+	int task = TOOL_TASK_NO;
+
+	while (jx_has(r->def, "task") && task < TOOL_TASK__COUNT && !slice_is(name, task_names[task]))
+		task++;
+	if (task == TOOL_TASK__COUNT)
+		return complain(r, "task", NULL, "task must be \"no\", \"optional\" or \"required\"");
+	r->tool->task = (enum tool_task)task;
 	return 0;
 }
 
@@ -523,6 +538,8 @@ static char *listing_new(const struct reader *r, enum era era, struct err *err)
 		buf_addf(&out, ",\"%s\":", rows[i].name);
 		jx_write(&out, val);
 	}
+	if (era == ERA_LEGACY && r->tool->task != TOOL_TASK_NO)
+		buf_addf(&out, ",\"execution\":{\"taskSupport\":\"%s\"}", task_names[r->tool->task]);
 	buf_adds(&out, "}");
 	if (buf_check(&out, err) == 0) {
 		text = mem_dup(out.data, out.len);
@@ -568,6 +585,7 @@ static int read_members(struct reader *r, struct err *err)
 	if (check_types(r))
 		return -1;
 	bad |= read_timeout(r);
+	bad |= read_task(r);
 	if (read_input(r, err) || read_headers(r, err) || read_output(r, err))
 		return -1;
 	bad |= r->tool->provider->tool_init(r->tool, r->def, r->cfg, r->pointer, err);

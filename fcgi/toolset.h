@@ -8,6 +8,8 @@
  *   "output_schema"          a whole JSON Schema of structuredContent
  *   "annotations", "_meta"   objects, passed through;  "icons" array
  *   "timeout_s"              1 .. 86400
+ *   "task"     "no" (else), "optional" or "required": whether a call of it may, or must, be made a task. Clients of
+ *              revisions before 2025-11-25 don't know tasks: for them it is always called as any tool
  * A name is 1 to 128 of A-Z a-z 0-9 _ - . */
 #ifndef MCP_FCGI_TOOLSET_H
 #define MCP_FCGI_TOOLSET_H
