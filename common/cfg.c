@@ -303,6 +303,19 @@ void cfg_complain(struct cfg *cfg, const char *pointer, const char *fmt, ...)
 	report(cfg, o ? o->file : "configuration", line, pointer, message);
 }
 
+int cfg_complain_at(struct cfg *cfg, const char *pointer, const char *member, const char *fmt, ...)
+{
+	char at[1024], text[600];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	snprintf(at, sizeof(at), "%s/%s", pointer, member);
+	cfg_complain(cfg, at, "%s", text);
+	return -1;
+}
+
 const char *cfg_dir_of(const struct cfg *cfg, const char *pointer)
 {
 	unsigned line;

@@ -53,6 +53,8 @@ int cfg_load(struct cfg *cfg, const char *file, const char *const *sets, size_t 
 /* Reports a problem at a JSON pointer ("/tools/echo/timeout_s") of whichever file holds it; "" is the main file's top.
  * The line that comes out: "FILE:LINE: POINTER: message". Counts it. */
 void cfg_complain(struct cfg *cfg, const char *pointer, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The same at a member of the object there; member may be a path ("exec/0"). Returns -1. */
+int cfg_complain_at(struct cfg *cfg, const char *pointer, const char *member, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 /* Directory of the file that holds this pointer, for relative paths in it. Borrowed. */
 const char *cfg_dir_of(const struct cfg *cfg, const char *pointer);

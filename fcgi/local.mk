@@ -6,6 +6,7 @@ libworker_a_SOURCES = \
 	%D%/call_http.c %D%/call_http.h \
 	%D%/endpoint.c %D%/post.h \
 	%D%/exchange.c %D%/exchange.h \
+	%D%/exec.c %D%/exec.h \
 	%D%/guard.c %D%/guard.h \
 	%D%/header.c %D%/header.h \
 	%D%/keys.c %D%/keys.h \

@@ -1,254 +1,45 @@
-/* Tools that are programs: {"exec": ["/usr/bin/du", "-sh", "{path}"]}. No shell is ever in between.
- *
- * How a program gets its arguments:
- *   stdin          all of them, as one JSON object
- *   environment    each string, number and boolean of at most 4 KiB as MCP_ARG_<NAME>: the name in upper case, what is
- *                  not a letter or digit as _; MCP_TOOL is the tool's name
- *   command line   {name} in a word of "exec" is replaced by such an argument; a word whose argument is missing is left
- *                  out; {{ is a plain {. A string that begins with '-' is refused at the beginning of a word, unless a
- *                  word "--" stands before it: it could be read as an option.
- * An argument that is missing and has a "default" in the input schema has that value.
+/* Tools that are programs: {"exec": ["/usr/bin/du", "-sh", "{path}"]}. How one runs is fcgi/exec.h; MCP_TOOL in its
+ * environment is the tool's name.
  *
  * What it gives back, by "output":
  *   text     stdout is the answer's text; bytes that are not UTF-8 become U+FFFD
  *   json     stdout is one JSON text: structuredContent, checked against output_schema, and the same as text
  *   result   stdout is a whole CallToolResult
- * Exit status 0 is success. Anything else is a result with isError that holds stderr, then stdout. stderr also goes to
- * the log, line by line. On descriptor 3, also named in MCP_FD, it may tell the client about its progress: one JSON
- * object a line, {"method": "notifications/progress", "params": {"progress": 1}}.
- *
- * It runs in its own process group, which is killed when the call is over: when the program has ended (whatever it left
- * running), at its timeout, when it writes too much, when the client cancels, when the worker dies. */
+ * Exit status 0 is success. Anything else is a result with isError that holds stderr, then stdout. On descriptor 3 it
+ * may tell the client about its progress and what it logs: {"method": "notifications/progress", "params": {"progress":
+ * 1}}. */
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/jx.h"
-#include "common/log.h"
 #include "common/mem.h"
 #include "common/utf8.h"
-#include "fcgi/launcher.h"
+#include "fcgi/exec.h"
 #include "fcgi/provider.h"
 #include "fcgi/result.h"
 #include "common/banned.h"
 
-#define SCALAR_MAX_BYTES  4096  /* of an argument in the environment or on the command line */
-#define MESSAGE_MAX_BYTES 65536 /* of a line on descriptor 3 */
-#define MESSAGE_DEPTH_MAX 64
-#define LOG_LINE_MAX      400 /* bytes of a line of stderr that are logged */
-#define READ_BYTES        65536
-#define WHY_MAX           2000
-#define PATH_DEFAULT      "/usr/local/bin:/usr/bin:/bin"
+#define WHY_MAX 2000
 
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_RESULT, OUTPUT__COUNT };
 static const char *const output_names[] = {"text", "json", "result"};
 
-struct strings {
-	char **items; /* owned, NULL-terminated */
-	size_t count;
-};
-
-struct def_value {
-	char *name, *json; /* owned */
-};
-
-struct exec {
-	struct strings words;       /* templates; the first is the program's path */
-	struct strings env;         /* "NAME=VALUE" */
-	char *cwd;                  /* owned */
-	struct def_value *defaults; /* owned */
-	size_t defaults_count;
+struct exec_tool {
+	struct exec *exec; /* owned */
 	enum output output;
-	size_t output_max_bytes;
-	uint32_t cpu_s;
-	uint64_t memory_bytes;
 };
 
-static struct log_rate stderr_rate, message_rate, start_rate;
-
-static int out_of_memory(struct err *err)
+static bool has_argument(const void *arg, struct slice name)
 {
-	return err_set(err, ERR_NOMEM, "exec");
-}
+	const struct tool *tool = arg;
 
-/* Takes item. */
-static int strings_add(struct strings *s, char *item, struct err *err)
-{
-	char **items = item ? mem_realloc(s->items, (s->count + 2) * sizeof(*items)) : NULL;
-
-	if (!items) {
-		mem_free(item);
-		return out_of_memory(err);
-	}
-	s->items = items;
-	items[s->count++] = item;
-	items[s->count] = NULL;
-	return 0;
-}
-
-static void strings_release(struct strings *s)
-{
-	for (size_t i = 0; i < s->count; i++)
-		mem_free(s->items[i]);
-	mem_free(s->items);
-	*s = (struct strings){0};
-}
-
-/* Sets NAME=VALUE: a name that is there already has the new value. */
-static int add_variable(struct strings *env, const char *name, struct slice value, struct err *err)
-{
-	size_t name_len = strlen(name);
-	char *item = mem_alloc(1, name_len + value.len + 2);
-
-	if (!item)
-		return out_of_memory(err);
-	memcpy(item, name, name_len);
-	item[name_len] = '=';
-	if (value.len)
-		memcpy(item + name_len + 1, value.p, value.len);
-	for (size_t i = 0; i < env->count; i++) {
-		if (strncmp(env->items[i], item, name_len + 1) == 0) {
-			mem_free(env->items[i]);
-			env->items[i] = item;
-			return 0;
-		}
-	}
-	return strings_add(env, item, err);
-}
-
-/* Reading a definition. */
-
-static int complain(struct cfg *cfg, const char *pointer, const char *member, const char *fmt, ...) PRINTF_LIKE(4, 5);
-static int complain(struct cfg *cfg, const char *pointer, const char *member, const char *fmt, ...)
-{
-	char at[1024], text[600];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	snprintf(at, sizeof(at), "%s/%s", pointer, member);
-	cfg_complain(cfg, at, "%s", text);
-	return -1;
-}
-
-static bool is_program(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
-}
-
-/* A path as it is, relative to dir; a plain name is looked for in PATH. NULL: there is none. */
-static char *find_program(const char *name, const char *dir)
-{
-	const char *at = getenv("PATH");
-	char *path = NULL, *part;
-	size_t len;
-
-	if (strchr(name, '/')) {
-		path = cfg_path_join(dir, name);
-		if (path && is_program(path))
-			return path;
-		mem_free(path);
-		return NULL;
-	}
-	for (at = at ? at : PATH_DEFAULT; *at; at += len + (at[len] == ':')) {
-		len = strcspn(at, ":");
-		part = mem_dup(at, len);
-		path = part && *part == '/' ? cfg_path_join(part, name) : NULL;
-		mem_free(part);
-		if (path && is_program(path))
-			return path;
-		mem_free(path);
-	}
-	return NULL;
-}
-
-/* What stands at word[*at]: a placeholder (1, *name is its name), or plain text of at least one byte (0, *name is
- * that). -1: a { that is neither. Moves *at past it. */
-static int next_part(const char *word, size_t *at, struct slice *name)
-{
-	const char *p = word + *at, *end;
-
-	if (p[0] == '{' && p[1] == '{') {
-		*name = (struct slice){p, 1};
-		*at += 2;
-		return 0;
-	}
-	if (p[0] != '{') {
-		*name = (struct slice){p, strcspn(p, "{")};
-		*at += name->len;
-		return 0;
-	}
-	end = strchr(p, '}');
-	if (!end || end == p + 1)
-		return -1;
-	*name = (struct slice){p + 1, (size_t)(end - p) - 1};
-	*at += name->len + 2;
-	return memchr(name->p, '{', name->len) ? -1 : 1;
-}
-
-static int check_word(const struct tool *tool, const char *word, size_t index, struct cfg *cfg, const char *pointer)
-{
-	struct slice part;
-	char member[32];
-	size_t at = 0;
-	int kind;
-
-	snprintf(member, sizeof(member), "exec/%zu", index);
-	while (word[at]) {
-		kind = next_part(word, &at, &part);
-		if (kind == -1)
-			return complain(
-			    cfg, pointer, member, "a { begins a placeholder, as in {path}; a plain { is written {{");
-		if (kind == 1 && index == 0)
-			return complain(cfg, pointer, member, "the program itself takes no {placeholder}");
-		if (kind == 1 && !schema_allows_member(tool->input, part))
-			return complain(cfg, pointer, member, "{%.*s} is not an argument of this tool's input",
-			    part.len > 100 ? 100 : (int)part.len, part.p);
-	}
-	return 0;
-}
-
-static int read_words(
-    struct exec *exec, const struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer, struct err *err)
-{
-	json_object *words = jx_get_array(def, "exec");
-	size_t count = words ? json_object_array_length(words) : 0;
-	char *word;
-
-	if (count == 0)
-		return complain(cfg, pointer, "exec", "exec must be an array of strings, the program first");
-	for (size_t i = 0; i < count; i++) {
-		struct slice text = jx_str(json_object_array_get_idx(words, i));
-
-		if (!text.p || strlen(text.p) != text.len || (i == 0 && text.len == 0))
-			return complain(cfg, pointer, "exec", "exec must be an array of strings, the program first");
-		if (check_word(tool, text.p, i, cfg, pointer))
-			return -1;
-		word = i ? mem_dup(text.p, text.len) : find_program(text.p, cfg_dir_of(cfg, pointer));
-		if (!word && i == 0)
-			return complain(cfg, pointer, "exec/0",
-			    strchr(text.p, '/') ? "%s is no executable file" : "no executable file %s in PATH", text.p);
-		if (strings_add(&exec->words, word, err))
-			return -1;
-	}
-	return 0;
+	return schema_allows_member(tool->input, name);
 }
 
 static int read_output(
-    struct exec *exec, const struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer)
+    struct exec_tool *exec, const struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer)
 {
 	struct slice name = jx_get_str(def, "output");
 	int output = OUTPUT_TEXT;
@@ -256,135 +47,12 @@ static int read_output(
 	while (jx_has(def, "output") && output < OUTPUT__COUNT && !(name.p && slice_is(name, output_names[output])))
 		output++;
 	if (output == OUTPUT__COUNT)
-		return complain(cfg, pointer, "output", "output must be \"text\", \"json\" or \"result\"");
+		return cfg_complain_at(cfg, pointer, "output", "output must be \"text\", \"json\" or \"result\"");
 	if (output == OUTPUT_TEXT && tool->output)
-		return complain(
+		return cfg_complain_at(
 		    cfg, pointer, "output_schema", "output_schema needs \"output\": \"json\" or \"result\"");
 	exec->output = (enum output)output;
 	return 0;
-}
-
-static int read_number(
-    json_object *def, const char *name, int64_t min, int64_t max, int64_t *number, struct cfg *cfg, const char *pointer)
-{
-	json_object *val = jx_get(def, name);
-
-	if (!jx_has(def, name))
-		return 0;
-	*number = jx_is_integer(val) ? json_object_get_int64(val) : min - 1;
-	if (*number < min || *number > max)
-		return complain(cfg, pointer, name, "%s must be a whole number, %lld to %lld", name, (long long)min,
-		    (long long)max);
-	return 0;
-}
-
-static int read_limits(struct exec *exec, json_object *def, struct cfg *cfg, const char *pointer)
-{
-	int64_t output_max = cfg->exec_output_max_bytes, cpu_s = 0, memory = 0;
-	json_object *limits = jx_get_object(def, "limits");
-	static const char *const known[] = {"cpu_s", "memory_bytes", NULL};
-	char at[1024];
-	int bad;
-
-	if (jx_has(def, "limits") && !limits)
-		return complain(cfg, pointer, "limits", "limits must be an object");
-	snprintf(at, sizeof(at), "%s/limits", pointer);
-	bad = read_number(def, "output_max_bytes", 1024, 67108864, &output_max, cfg, pointer);
-	bad |= read_number(limits, "cpu_s", 1, 86400, &cpu_s, cfg, at);
-	bad |= read_number(limits, "memory_bytes", 1048576, INT64_MAX, &memory, cfg, at);
-	if (limits) {
-		json_object_object_foreach(limits, name, val) {
-			(void)val;
-			if (strcmp(name, known[0]) != 0 && strcmp(name, known[1]) != 0)
-				bad = complain(
-				    cfg, at, name, "unknown member \"%s\"; known are cpu_s and memory_bytes", name);
-		}
-	}
-	exec->output_max_bytes = (size_t)output_max;
-	exec->cpu_s = (uint32_t)cpu_s;
-	exec->memory_bytes = (uint64_t)memory;
-	return bad;
-}
-
-static bool is_variable_name(const char *name)
-{
-	return *name && !strchr(name, '=');
-}
-
-static int inherit(struct strings *env, const char *name, struct err *err)
-{
-	const char *value = getenv(name);
-
-	return value ? add_variable(env, name, slice_str(value), err) : 0;
-}
-
-/* What every call of this tool has: inherited variables, then its own; a later one wins. */
-static int read_env(struct exec *exec, json_object *def, struct cfg *cfg, const char *pointer, struct err *err)
-{
-	static const char *const always[] = {"HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"};
-	json_object *own = jx_get_object(def, "env"), *names = jx_get_array(def, "inherit_env");
-	int bad = 0;
-
-	if (jx_has(def, "env") && !own)
-		return complain(cfg, pointer, "env", "env must be an object of strings");
-	if (jx_has(def, "inherit_env") && !names)
-		return complain(cfg, pointer, "inherit_env", "inherit_env must be an array of names");
-	bad |= add_variable(&exec->env, "PATH", slice_str(getenv("PATH") ? getenv("PATH") : PATH_DEFAULT), err);
-	for (size_t i = 0; i < COUNT_OF(always); i++)
-		bad |= inherit(&exec->env, always[i], err);
-	for (size_t i = 0; i < cfg->exec_env.count; i++)
-		bad |= inherit(&exec->env, cfg->exec_env.items[i], err);
-	for (size_t i = 0; names && i < json_object_array_length(names); i++) {
-		struct slice name = jx_str(json_object_array_get_idx(names, i));
-
-		if (!name.p || !is_variable_name(name.p))
-			return complain(cfg, pointer, "inherit_env", "inherit_env must be an array of names");
-		bad |= inherit(&exec->env, name.p, err);
-	}
-	if (own) {
-		json_object_object_foreach(own, key, val) {
-			struct slice value = jx_str(val);
-
-			if (!value.p || strlen(value.p) != value.len || !is_variable_name(key))
-				return complain(cfg, pointer, "env", "env must be an object of strings");
-			bad |= add_variable(&exec->env, key, value, err);
-		}
-	}
-	return bad;
-}
-
-static int read_cwd(struct exec *exec, json_object *def, struct cfg *cfg, const char *pointer, struct err *err)
-{
-	struct slice cwd = jx_get_str(def, "cwd");
-	const char *dir = cfg_dir_of(cfg, pointer);
-	struct stat st;
-
-	if (jx_has(def, "cwd") && (!cwd.p || cwd.len == 0))
-		return complain(cfg, pointer, "cwd", "cwd must be the path of a directory");
-	exec->cwd = cfg_path_join(dir, cwd.p ? cwd.p : dir);
-	if (!exec->cwd)
-		return out_of_memory(err);
-	if (stat(exec->cwd, &st) == -1 || !S_ISDIR(st.st_mode))
-		return complain(cfg, pointer, "cwd", "%s is no directory", exec->cwd);
-	return 0;
-}
-
-static int add_default(struct exec *exec, const char *name, json_object *val, struct err *err)
-{
-	struct def_value *values = mem_realloc(exec->defaults, (exec->defaults_count + 1) * sizeof(*values));
-	struct buf json;
-
-	if (!values)
-		return out_of_memory(err);
-	exec->defaults = values;
-	buf_init(&json, MESSAGE_MAX_BYTES);
-	jx_write(&json, val);
-	values += exec->defaults_count++;
-	*values = (struct def_value){mem_dup(name, strlen(name)), json.data ? mem_dup(json.data, json.len) : NULL};
-	if (buf_check(&json, err) == 0 && (!values->name || !values->json))
-		out_of_memory(err);
-	buf_release(&json);
-	return values->name && values->json ? 0 : -1;
 }
 
 static int read_defaults(struct exec *exec, json_object *def, struct err *err)
@@ -397,7 +65,7 @@ static int read_defaults(struct exec *exec, json_object *def, struct err *err)
 	json_object_object_foreach(properties, name, property) {
 		json_object *val = jx_get(property, "default");
 
-		if (val && add_default(exec, name, val, err))
+		if (val && exec_add_default(exec, name, val, err))
 			return -1;
 	}
 	return 0;
@@ -405,487 +73,47 @@ static int read_defaults(struct exec *exec, json_object *def, struct err *err)
 
 static void tool_release(struct tool *tool)
 {
-	struct exec *exec = tool->priv;
+	struct exec_tool *exec = tool->priv;
 
 	if (!exec)
 		return;
-	strings_release(&exec->words);
-	strings_release(&exec->env);
-	for (size_t i = 0; i < exec->defaults_count; i++) {
-		mem_free(exec->defaults[i].name);
-		mem_free(exec->defaults[i].json);
-	}
-	mem_free(exec->defaults);
-	mem_free(exec->cwd);
+	exec_free(&exec->exec);
 	mem_free(exec);
 	tool->priv = NULL;
 }
 
 static int tool_init(struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer, struct err *err)
 {
-	struct exec *exec = mem_alloc(1, sizeof(*exec));
+	struct exec_tool *exec = mem_alloc(1, sizeof(*exec));
 	int bad;
 
 	if (!exec)
-		return out_of_memory(err);
+		return err_set(err, ERR_NOMEM, "exec");
 	tool->priv = exec;
-	bad = read_words(exec, tool, def, cfg, pointer, err);
-	bad |= read_output(exec, tool, def, cfg, pointer);
-	bad |= read_limits(exec, def, cfg, pointer);
-	bad |= read_env(exec, def, cfg, pointer, err);
-	bad |= read_cwd(exec, def, cfg, pointer, err);
-	bad |= read_defaults(exec, def, err);
-	return bad;
+	exec->exec = exec_new(def, has_argument, tool, cfg, pointer, err);
+	bad = read_output(exec, tool, def, cfg, pointer);
+	return exec->exec ? bad | read_defaults(exec->exec, def, err) : -1;
 }
 
 /* One call. */
 
-enum { AT_STDOUT, AT_STDERR, AT_MESSAGES, AT_LEASH, AT_COUNT };
-
 struct run {
-	struct call *call;
+	struct exec_run exec;
 	const struct tool *tool;
-	const struct exec *exec;
-	int fds[AT_COUNT];   /* ours: nonblocking ends; -1: at its end */
-	struct buf out;      /* stdout */
-	struct buf errors;   /* the end of stderr */
-	struct buf log_line; /* of stderr, not complete */
-	struct buf message;  /* line of descriptor 3, not complete */
-	bool message_is_too_long;
-	uint64_t deadline_ms;
-	struct launch_report report;
+	enum output output;
 };
 
-static const char *tool_name(const struct run *run)
-{
-	return run->tool->name;
-}
-
 /* isError with the tool's own words below ours. */
-static int fail_result(const struct run *run, json_object **result, struct err *err, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
-static int fail_result(const struct run *run, json_object **result, struct err *err, const char *fmt, ...)
+static int fail_result(const struct run *run, json_object **result, struct err *err)
 {
-	char words[WHY_MAX + 200];
 	struct buf text;
-	va_list ap;
 
-	va_start(ap, fmt);
-	vsnprintf(words, sizeof(words), fmt, ap);
-	va_end(ap);
-	buf_init(&text, 3 * (run->errors.len + run->out.len) + sizeof(words) + 4);
-	buf_addf(&text, "%s: %s", tool_name(run), words);
-	if (run->errors.len) {
-		buf_adds(&text, "\n");
-		utf8_add_repaired(&text, buf_slice(&run->errors));
-	}
-	if (run->out.len) {
-		buf_adds(&text, run->errors.len && run->errors.data[run->errors.len - 1] == '\n' ? "" : "\n");
-		utf8_add_repaired(&text, buf_slice(&run->out));
-	}
+	buf_init(&text, 3 * (run->exec.errors.len + run->exec.out.len) + run->exec.why.len + 256);
+	buf_addf(&text, "%s: ", run->tool->name);
+	exec_run_put_failure(&run->exec, &text);
 	*result = buf_check(&text, err) ? NULL : result_new_text(buf_slice(&text), true, err);
 	buf_release(&text);
 	return *result ? 0 : -1;
-}
-
-/* The text of a scalar argument in the environment or on the command line. False: it has none. */
-static bool scalar_text(json_object *val, struct buf *text)
-{
-	struct slice str = jx_str(val);
-
-	buf_clear(text);
-	if (!val || json_object_is_type(val, json_type_object) || json_object_is_type(val, json_type_array))
-		return false;
-	if (str.p)
-		buf_add_slice(text, str);
-	else
-		jx_write(text, val);
-	buf_adds(text, ""); /* an empty string has bytes too */
-	return !text->fault && strlen(text->data) == text->len;
-}
-
-/* Appends one word to argv, unless an argument of it is missing. 1: *result refuses an argument. */
-static int expand_word(const struct run *run, const char *word, json_object *args, bool after_dashes,
-    struct strings *argv, json_object **result, struct err *err)
-{
-	struct buf out, text;
-	bool is_missing = false;
-	struct slice part;
-	size_t at = 0;
-	int ret = 0;
-
-	buf_init(&out, LAUNCH_MAX_BYTES);
-	buf_init(&text, SCALAR_MAX_BYTES);
-	buf_adds(&out, "");
-	while (word[at] && !is_missing && ret == 0) {
-		char name[256];
-		json_object *val;
-
-		if (next_part(word, &at, &part) == 0) {
-			buf_add_slice(&out, part);
-			continue;
-		}
-		snprintf(name, sizeof(name), "%.*s", part.len > 255 ? 255 : (int)part.len, part.p);
-		val = jx_get(args, name);
-		if (!val) {
-			is_missing = true;
-		} else if (!scalar_text(val, &text)) {
-			ret = fail_result(run, result, err,
-				  "argument %s can't be a word of a command: it must be a string, number or boolean of "
-				  "at most %d "
-				  "bytes, without NUL",
-				  name, SCALAR_MAX_BYTES)
-				  ? -1
-				  : 1;
-		} else if (out.len == 0 && text.data[0] == '-' && json_object_is_type(val, json_type_string) &&
-			   !after_dashes) {
-			ret = fail_result(run, result, err, "argument %s must not begin with '-'", name) ? -1 : 1;
-		} else {
-			buf_add_slice(&out, buf_slice(&text));
-		}
-	}
-	if (ret == 0 && !is_missing)
-		ret = buf_check(&out, err) ? -1 : strings_add(argv, mem_dup(out.data, out.len), err);
-	buf_release(&out);
-	buf_release(&text);
-	return ret;
-}
-
-static int expand_words(
-    const struct run *run, json_object *args, struct strings *argv, json_object **result, struct err *err)
-{
-	const struct strings *words = &run->exec->words;
-	bool after_dashes = false;
-	int ret = strings_add(argv, mem_dup(words->items[0], strlen(words->items[0])), err);
-
-	for (size_t i = 1; i < words->count && ret == 0; i++) {
-		ret = expand_word(run, words->items[i], args, after_dashes, argv, result, err);
-		after_dashes = after_dashes || strcmp(words->items[i], "--") == 0;
-	}
-	return ret;
-}
-
-static int add_argument_variables(json_object *args, struct strings *env, struct err *err)
-{
-	struct buf name, text;
-	int ret = 0;
-
-	buf_init(&name, 512);
-	buf_init(&text, SCALAR_MAX_BYTES);
-	json_object_object_foreach(args, key, val) {
-		buf_clear(&name);
-		buf_adds(&name, "MCP_ARG_");
-		for (const char *p = key; *p; p++) {
-			char c = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
-
-			buf_add(&name, (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ? &c : "_", 1);
-		}
-		if (ret == 0 && !name.fault && scalar_text(val, &text))
-			ret = add_variable(env, name.data, buf_slice(&text), err);
-	}
-	buf_release(&name);
-	buf_release(&text);
-	return ret;
-}
-
-static int make_env(const struct run *run, json_object *args, struct strings *env, struct err *err)
-{
-	const struct strings *base = &run->exec->env;
-
-	for (size_t i = 0; i < base->count; i++) {
-		if (strings_add(env, mem_dup(base->items[i], strlen(base->items[i])), err))
-			return -1;
-	}
-	if (add_variable(env, "MCP_TOOL", slice_str(run->tool->name), err) ||
-	    add_variable(env, "MCP_FD", SLICE("3"), err))
-		return -1;
-	return add_argument_variables(args, env, err);
-}
-
-/* args is the request's: this call's alone. */
-static int apply_defaults(const struct exec *exec, json_object *args, struct err *err)
-{
-	for (size_t i = 0; i < exec->defaults_count; i++) {
-		const struct def_value *def = &exec->defaults[i];
-		json_object *val;
-
-		if (jx_has(args, def->name))
-			continue;
-		val = jx_parse(slice_str(def->json), MESSAGE_DEPTH_MAX, err);
-		if (!val || jx_add(args, def->name, val, err))
-			return -1;
-	}
-	return 0;
-}
-
-/* The arguments as a file to read from: nothing to be fed while the program runs. */
-static int open_stdin(const struct run *run, json_object *args, struct err *err)
-{
-	struct buf json;
-	size_t done = 0;
-	int fd;
-
-	buf_init(&json, 8 * (size_t)run->call->cfg->body_max_bytes);
-	jx_write(&json, args);
-	buf_adds(&json, "\n");
-	if (buf_check(&json, err)) {
-		buf_release(&json);
-		return -1;
-	}
-	fd = memfd_create("mcp-arguments", MFD_CLOEXEC);
-	if (fd == -1)
-		err_sys(err, "memfd_create");
-	while (fd != -1 && done < json.len) {
-		ssize_t put = write(fd, json.data + done, json.len - done);
-
-		if (put == -1 && errno == EINTR)
-			continue;
-		if (put <= 0) {
-			err_sys(err, "write arguments");
-			close(fd);
-			fd = -1;
-			break;
-		}
-		done += (size_t)put;
-	}
-	if (fd != -1 && lseek(fd, 0, SEEK_SET) == -1) {
-		err_sys(err, "lseek");
-		close(fd);
-		fd = -1;
-	}
-	buf_release(&json);
-	return fd;
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
-/* A pipe whose reading end is ours, in run->fds, and the other the program's. */
-static int open_pipe(struct run *run, int at, int *theirs, struct err *err)
-{
-	int pair[2];
-
-	if (pipe2(pair, O_CLOEXEC) == -1)
-		return err_sys(err, "pipe");
-	run->fds[at] = pair[0];
-	*theirs = pair[1];
-	if (fcntl(pair[0], F_SETFL, O_NONBLOCK) == -1)
-		return err_sys(err, "fcntl");
-	return 0;
-}
-
-/* 1: *result says why not, to the client. */
-static int start(struct run *run, json_object *args, json_object **result, struct err *err)
-{
-	struct launcher_job job = {.cwd = run->exec->cwd,
-	    .cpu_s = run->exec->cpu_s,
-	    .memory_bytes = run->exec->memory_bytes,
-	    .fds = {-1, -1, -1, -1, -1}};
-	struct strings argv = {0}, env = {0};
-	int ret = apply_defaults(run->exec, args, err);
-
-	if (ret == 0)
-		ret = expand_words(run, args, &argv, result, err);
-	if (ret == 0)
-		ret = make_env(run, args, &env, err);
-	if (ret == 0) {
-		job.argv = argv.items;
-		job.env = env.items;
-		job.fds[LAUNCH_STDIN] = open_stdin(run, args, err);
-		if (job.fds[LAUNCH_STDIN] == -1 || open_pipe(run, AT_STDOUT, &job.fds[LAUNCH_STDOUT], err) ||
-		    open_pipe(run, AT_STDERR, &job.fds[LAUNCH_STDERR], err) ||
-		    open_pipe(run, AT_MESSAGES, &job.fds[LAUNCH_MESSAGES], err))
-			ret = -1;
-	}
-	if (ret == 0) {
-		run->fds[AT_LEASH] = launcher_start(run->call->cfg, &job, err);
-		if (run->fds[AT_LEASH] == -1)
-			ret =
-			    err->code == ERR_TOO_BIG && fail_result(run, result, err, "its arguments are too long") == 0
-				? 1
-				: -1;
-	}
-	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
-		close_fd(&job.fds[i]);
-	strings_release(&argv);
-	strings_release(&env);
-	return ret;
-}
-
-static void log_stderr_line(const struct run *run, struct slice line)
-{
-	char quoted[LOG_LINE_MAX];
-	unsigned dropped;
-
-	if (line.len == 0 || !log_rate_ok(&stderr_rate, 50, 1000, &dropped))
-		return;
-	if (dropped)
-		LOG(WARN, "tool.stderr_dropped", "lines=%u", dropped);
-	LOG(INFO, "tool.stderr", "tool=%s line=\"%s\"", tool_name(run), log_quote(quoted, sizeof(quoted), line));
-}
-
-static void take_stderr(struct run *run, struct slice bytes)
-{
-	size_t keep = (size_t)run->call->cfg->exec_stderr_max_bytes;
-
-	for (size_t i = 0; i < bytes.len; i++) {
-		if (bytes.p[i] != '\n') {
-			buf_add(&run->log_line, bytes.p + i, 1); /* what is past its ceiling is not logged */
-			continue;
-		}
-		log_stderr_line(run, buf_slice(&run->log_line));
-		buf_clear(&run->log_line);
-	}
-	if (bytes.len > keep) {
-		bytes.p += bytes.len - keep;
-		bytes.len = keep;
-	}
-	if (run->errors.len > keep - bytes.len)
-		buf_drop(&run->errors, run->errors.len - (keep - bytes.len));
-	buf_add_slice(&run->errors, bytes);
-}
-
-static void log_bad_message(const struct run *run, const char *why, struct slice line)
-{
-	char quoted[120];
-	unsigned dropped;
-
-	if (log_rate_ok(&message_rate, 10, 1000, &dropped))
-		LOG(WARN, "tool.bad_message", "tool=%s dropped=%u why=\"%s\" line=\"%s\"", tool_name(run), dropped, why,
-		    log_quote(quoted, sizeof(quoted), line));
-}
-
-/* -1: cancelled. A line that is no message is logged and ignored. */
-static int take_message(struct run *run, struct slice line, struct err *err)
-{
-	json_object *message, *params;
-	struct slice method;
-	struct err why = {0};
-	int ret = 0;
-
-	if (line.len == 0)
-		return 0;
-	message = jx_parse(line, MESSAGE_DEPTH_MAX, &why);
-	method = jx_get_str(json_object_is_type(message, json_type_object) ? message : NULL, "method");
-	params = method.p ? jx_get_object(message, "params") : NULL;
-	if (!params) {
-		log_bad_message(run, message ? "not an object of method and params" : why.msg, line);
-	} else if (call_notify(run->call, method.p, json_object_get(params), &why)) {
-		if (why.code == ERR_CANCELLED) {
-			*err = why;
-			ret = -1;
-		} else {
-			log_bad_message(run, why.msg, line);
-		}
-	}
-	json_object_put(message);
-	return ret;
-}
-
-static int take_messages(struct run *run, struct slice bytes, struct err *err)
-{
-	while (bytes.len) {
-		const char *end = memchr(bytes.p, '\n', bytes.len);
-		size_t len = end ? (size_t)(end - bytes.p) : bytes.len;
-
-		buf_add(&run->message, bytes.p, len);
-		if (run->message.fault && !run->message_is_too_long) {
-			log_bad_message(run, "the line is too long", (struct slice){bytes.p, len});
-			run->message_is_too_long = true;
-		}
-		if (!end)
-			return 0;
-		if (!run->message_is_too_long && take_message(run, buf_slice(&run->message), err))
-			return -1;
-		buf_clear(&run->message);
-		run->message_is_too_long = false;
-		bytes.p += len + 1;
-		bytes.len -= len + 1;
-	}
-	return 0;
-}
-
-/* Reads what is there, at most once READ_BYTES: 1 means there may be more. -1: cancelled. */
-static int take(struct run *run, int at, struct err *err)
-{
-	char bytes[READ_BYTES];
-	ssize_t got = read(run->fds[at], bytes, sizeof(bytes));
-
-	if (got == -1 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (got <= 0) {
-		close_fd(&run->fds[at]);
-		return 0;
-	}
-	if (at == AT_MESSAGES)
-		return take_messages(run, (struct slice){bytes, (size_t)got}, err) ? -1 : 1;
-	if (at == AT_STDERR)
-		take_stderr(run, (struct slice){bytes, (size_t)got});
-	else
-		buf_add(&run->out, bytes, (size_t)got);
-	return 1;
-}
-
-/* The program has ended: what it wrote is in the pipes. Somebody that it left behind may go on writing, so there is an
- * end to reading, too. */
-static int drain(struct run *run, struct err *err)
-{
-	for (int at = AT_STDOUT; at <= AT_MESSAGES; at++) {
-		size_t limit = run->exec->output_max_bytes + READ_BYTES;
-		int more = 1;
-
-		for (size_t got = 0; more == 1 && run->fds[at] != -1 && got < limit; got += READ_BYTES)
-			more = take(run, at, err);
-		if (more == -1)
-			return -1;
-	}
-	if (run->message.len) /* a last line without its end */
-		return take_messages(run, SLICE("\n"), err);
-	return 0;
-}
-
-/* 0: the program has ended, run->report says how. 1: *result says why it was stopped. */
-static int watch(struct run *run, json_object **result, struct err *err)
-{
-	struct pollfd fds[AT_COUNT];
-
-	for (;;) {
-		uint64_t now = now_ms();
-		int wait_ms, got;
-
-		if (now >= run->deadline_ms)
-			return fail_result(run, result, err, "timed out after %lld s", (long long)run->tool->timeout_s)
-				   ? -1
-				   : 1;
-		wait_ms = run->deadline_ms - now > INT_MAX ? INT_MAX : (int)(run->deadline_ms - now);
-		for (int i = 0; i < AT_COUNT; i++)
-			fds[i] = (struct pollfd){.fd = run->fds[i], .events = POLLIN};
-		if (call_poll(run->call, fds, AT_COUNT, wait_ms, err) == -1)
-			return -1;
-		for (int at = AT_STDOUT; at <= AT_MESSAGES; at++) {
-			if (fds[at].revents && take(run, at, err) == -1)
-				return -1;
-		}
-		if (run->out.fault == ERR_NOMEM)
-			return out_of_memory(err);
-		if (run->out.fault) {
-			buf_clear(&run->out);
-			return fail_result(run, result, err, "wrote more than %zu bytes", run->exec->output_max_bytes)
-				   ? -1
-				   : 1;
-		}
-		if (!fds[AT_LEASH].revents)
-			continue;
-		got = launcher_read(run->fds[AT_LEASH], &run->report, err);
-		if (got == 1)
-			return drain(run, err);
-		if (got == -1)
-			return -1;
-	}
 }
 
 /* -1 with *err: structuredContent does not fit. */
@@ -898,22 +126,22 @@ static int check_structured(const struct run *run, json_object *val, struct buf 
 /* Revisions with sessions know structured content as an object alone. */
 static bool may_be_structured(const struct run *run, json_object *val)
 {
-	return run->call->era == ERA_MODERN || json_object_is_type(val, json_type_object);
+	return run->exec.call->era == ERA_MODERN || json_object_is_type(val, json_type_object);
 }
 
 static int json_result(struct run *run, json_object **result, struct err *err)
 {
-	json_object *val = jx_parse(buf_slice(&run->out), (int)run->call->cfg->body_depth_max, err);
+	json_object *val = jx_parse(buf_slice(&run->exec.out), (int)run->exec.call->cfg->body_depth_max, err);
 	struct buf why, text;
 	int ret = -1;
 
 	if (!val)
-		return fail_result(run, result, err, "its output is not the JSON that it should be: %s", err->msg);
+		return exec_run_fail(&run->exec, "its output is not the JSON that it should be: %s", err->msg);
 	if (check_structured(run, val, &why, err)) {
-		ret = fail_result(
-		    run, result, err, "its output does not fit its schema: %s", why.data ? why.data : err->msg);
+		ret =
+		    exec_run_fail(&run->exec, "its output does not fit its schema: %s", why.data ? why.data : err->msg);
 	} else {
-		buf_init(&text, 2 * run->out.len + 64);
+		buf_init(&text, 2 * run->exec.out.len + 64);
 		jx_write(&text, val);
 		*result = buf_check(&text, err) ? NULL : result_new_text(buf_slice(&text), false, err);
 		ret = *result ? 0 : -1;
@@ -928,13 +156,14 @@ static int json_result(struct run *run, json_object **result, struct err *err)
 
 static int whole_result(struct run *run, json_object **result, struct err *err)
 {
-	json_object *val = jx_parse(buf_slice(&run->out), (int)run->call->cfg->body_depth_max, err), *structured;
+	json_object *val = jx_parse(buf_slice(&run->exec.out), (int)run->exec.call->cfg->body_depth_max, err),
+		    *structured;
 	struct buf why;
 	int ret = 0;
 
 	if (!val || result_check_shape(val, err)) {
 		json_object_put(val);
-		return fail_result(run, result, err, "its output is not a result: %s", err->msg);
+		return exec_run_fail(&run->exec, "its output is not a result: %s", err->msg);
 	}
 	structured = jx_get(val, "structuredContent");
 	if (run->tool->output && !json_object_get_boolean(jx_get(val, "isError"))) {
@@ -947,7 +176,7 @@ static int whole_result(struct run *run, json_object **result, struct err *err)
 	}
 	if (ret) {
 		json_object_put(val);
-		return fail_result(run, result, err, "its output does not fit its schema: %s", err->msg);
+		return exec_run_fail(&run->exec, "its output does not fit its schema: %s", err->msg);
 	}
 	if (jx_has(val, "structuredContent") && !may_be_structured(run, structured))
 		json_object_object_del(val, "structuredContent");
@@ -959,78 +188,56 @@ static int good_result(struct run *run, json_object **result, struct err *err)
 {
 	struct buf text;
 
-	if (run->exec->output == OUTPUT_JSON)
+	if (run->output == OUTPUT_JSON)
 		return json_result(run, result, err);
-	if (run->exec->output == OUTPUT_RESULT)
+	if (run->output == OUTPUT_RESULT)
 		return whole_result(run, result, err);
-	buf_init(&text, 3 * run->out.len + 1);
-	utf8_add_repaired(&text, buf_slice(&run->out));
+	buf_init(&text, 3 * run->exec.out.len + 1);
+	utf8_add_repaired(&text, buf_slice(&run->exec.out));
 	*result = buf_check(&text, err) ? NULL : result_new_text(buf_slice(&text), false, err);
 	buf_release(&text);
 	return *result ? 0 : -1;
 }
-
-static int make_result(struct run *run, json_object **result, struct err *err)
+static int on_message(void *arg, struct slice method, json_object *message, struct err *err)
 {
-	int value = run->report.value;
-	unsigned dropped;
+	json_object *params = jx_get_object(message, "params");
 
-	if (run->report.event != LAUNCH_EXITED) {
-		if (log_rate_ok(&start_rate, 5, 1000, &dropped))
-			LOG(ERROR, "tool.not_started", "tool=%s program=%s cwd=%s dropped=%u why=\"%s: %s\"",
-			    tool_name(run), run->exec->words.items[0], run->exec->cwd, dropped,
-			    run->report.event == LAUNCH_NO_CWD    ? "chdir"
-			    : run->report.event == LAUNCH_NO_EXEC ? "exec"
-								  : "fork",
-			    strerrordesc_np(value));
-		return fail_result(run, result, err, "could not be started: %s", strerrordesc_np(value));
+	if (!params) {
+		err_set(err, ERR_PARAMS, "not an object of method and params");
+		return 1;
 	}
-	if (WIFSIGNALED(value))
-		return fail_result(run, result, err, "was ended by signal %d (%s)", WTERMSIG(value),
-		    sigdescr_np(WTERMSIG(value)) ? sigdescr_np(WTERMSIG(value)) : "?");
-	if (WEXITSTATUS(value) != 0)
-		return fail_result(run, result, err, "exited with status %d", WEXITSTATUS(value));
-	return good_result(run, result, err);
+	if (call_notify(arg, method.p, json_object_get(params), err) == 0)
+		return 0;
+	return err->code == ERR_CANCELLED ? -1 : 1;
 }
 
 static int call_tool(
     struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
-	const struct exec *exec = tool->priv;
-	struct run run = {.call = call, .tool = tool, .exec = exec, .fds = {-1, -1, -1, -1}};
+	const struct exec_tool *exec = tool->priv;
+	struct run run = {.tool = tool, .output = exec->output};
 	int ret;
 
 	*result = NULL;
-	buf_init(&run.out, exec->output_max_bytes);
-	buf_init(&run.errors, (size_t)call->cfg->exec_stderr_max_bytes);
-	buf_init(&run.log_line, LOG_LINE_MAX);
-	buf_init(&run.message, MESSAGE_MAX_BYTES);
-	run.deadline_ms = now_ms() + (uint64_t)tool->timeout_s * 1000;
-	ret = start(&run, args, result, err);
+	exec_run_init(&run.exec, exec->exec, call, tool->name, tool->timeout_s);
+	run.exec.on_message = on_message;
+	run.exec.on_message_arg = call;
+	ret = exec_run_set(&run.exec, "MCP_TOOL", slice_str(tool->name), err);
 	if (ret == 0)
-		ret = watch(&run, result, err);
-	close_fd(&run.fds[AT_LEASH]); /* whatever is left of the group dies here */
-	if (ret == 0) {
-		if (run.out.fault)
-			ret = fail_result(&run, result, err, "wrote more than %zu bytes", exec->output_max_bytes);
-		else
-			ret = make_result(&run, result, err);
-	}
-	log_stderr_line(&run, buf_slice(&run.log_line));
-	for (int i = 0; i < AT_COUNT; i++)
-		close_fd(&run.fds[i]);
-	buf_release(&run.out);
-	buf_release(&run.errors);
-	buf_release(&run.log_line);
-	buf_release(&run.message);
+		ret = exec_run(&run.exec, args, err);
+	if (ret == 0 && run.exec.why.len == 0)
+		ret = good_result(&run, result, err);
+	if (ret != -1 && run.exec.why.len)
+		ret = fail_result(&run, result, err);
+	exec_run_release(&run.exec);
 	if (ret == -1) {
 		json_object_put(*result);
 		*result = NULL;
 	}
-	return ret == -1 ? -1 : 0;
+	return ret;
 }
 
-static const char *const members[] = {"output", "cwd", "env", "inherit_env", "output_max_bytes", "limits", NULL};
+static const char *const members[] = {"output", EXEC_MEMBERS, NULL};
 
 const struct provider provider_exec = {
     .name = "exec",

@@ -75,7 +75,7 @@ static const struct {
     {TOOLS("\"t\": {\"exec\": [\"{a}\"], \"input\": {\"a\": {}}}"),
 	"DIR/mcp.json:3: /tools/t/exec/0: the program itself takes no {placeholder}\n"},
     {TOOLS("\"t\": {\"exec\": [\"/bin/true\",\n\"{b}\"], \"input\": {\"a\": {}}}"),
-	"DIR/mcp.json:4: /tools/t/exec/1: {b} is not an argument of this tool's input\n"},
+	"DIR/mcp.json:4: /tools/t/exec/1: {b} is not one of its arguments\n"},
     {TOOLS("\"t\": {\"exec\": [\"/bin/true\",\n\"{b\"], \"input\": {\"a\": {}}}"),
 	"DIR/mcp.json:4: /tools/t/exec/1: a { begins a placeholder, as in {path}; a plain { is written {{\n"},
     {TOOLS("\"t\": {\"exec\": [\"/bin/true\"], \"output\": \"xml\"}"),

@@ -1,0 +1,83 @@
+/* fcgi/exec.h - programs: what a definition says about one, and one run of it. No shell is ever in between.
+ *
+ * What a definition holds for every program: "exec" (its words), cwd, env, inherit_env, output_max_bytes, limits. What
+ * its output means is its user's business (provider_exec.c: a tool's result).
+ *
+ * How a program gets its arguments:
+ *   stdin          all of them, as one JSON object
+ *   environment    each string, number and boolean of at most 4 KiB as MCP_ARG_<NAME>: the name in upper case, what is
+ *                  not a letter or digit as _
+ *   command line   {name} in a word of "exec" is replaced by such an argument; a word whose argument is missing is left
+ *                  out; {{ is a plain {. A string that begins with '-' is refused at the beginning of a word, unless a
+ *                  word "--" stands before it: it could be read as an option.
+ * An argument that is missing and has a default has that value.
+ *
+ * On descriptor 3, also named in MCP_FD, it may say something while it runs: one JSON object a line, with "method".
+ * stderr goes to the log, line by line, and its end is kept.
+ *
+ * It runs in its own process group, which is killed when the run is over: when the program has ended (whatever it left
+ * running), at its timeout, when it writes too much, when the client cancels, when the worker dies. */
+#ifndef MCP_FCGI_EXEC_H
+#define MCP_FCGI_EXEC_H
+
+#include "fcgi/call.h"
+#include "fcgi/launch.h"
+
+#define EXEC_MEMBERS "cwd", "env", "inherit_env", "output_max_bytes", "limits" /* of a definition, beside "exec" */
+
+struct exec; /* what a definition says: made when the configuration is read, then only read, by any thread */
+
+/* Reads def, which stands at pointer of the configuration. has_argument says whether a {placeholder} of that name can
+ * ever be filled. NULL: complained about through cfg_complain(), or *err is ERR_NOMEM. */
+struct exec *exec_new(json_object *def, bool (*has_argument)(const void *arg, struct slice name), const void *arg,
+    struct cfg *cfg, const char *pointer, struct err *err);
+void exec_free(struct exec **execp);
+/* The value of an argument that is missing; val is read, not kept. */
+int exec_add_default(struct exec *exec, const char *name, json_object *val, struct err *err);
+
+struct exec_strings {
+	char **items; /* owned, NULL-terminated; NULL while empty */
+	size_t count;
+};
+
+enum { EXEC_STDOUT, EXEC_STDERR, EXEC_MESSAGES, EXEC_LEASH, EXEC_FD_COUNT };
+
+/* One run, from exec_run_init() to exec_run_release(). */
+struct exec_run {
+	const struct exec *exec; /* borrowed, as all that exec_run_init() is given */
+	struct call *call;       /* cancels the run, and is told of what it waits for */
+	const char *name;        /* in the log and in failures */
+	uint64_t timeout_ms;
+	/* Gets each line of descriptor 3 that is an object with a string "method" (borrowed). NULL: they are ignored.
+	 * 1: it makes no sense, and *err, which is logged, says why; the run goes on. -1: the run ends with *err. */
+	int (*on_message)(void *arg, struct slice method, json_object *message, struct err *err);
+	void *on_message_arg;
+	struct exec_strings env; /* variables of this run, by exec_run_set() */
+
+	/* What came of it. */
+	struct buf out;    /* stdout */
+	struct buf errors; /* the end of stderr */
+	struct buf why;    /* empty: it exited with status 0. Else how it failed, in words for the client */
+
+	/* exec.c's */
+	int fds[EXEC_FD_COUNT]; /* ours: nonblocking ends; -1: at its end */
+	struct buf log_line;    /* of stderr, not complete */
+	struct buf message;     /* line of descriptor 3, not complete */
+	bool message_is_too_long;
+	struct launch_report report;
+};
+
+void exec_run_init(
+    struct exec_run *run, const struct exec *exec, struct call *call, const char *name, int64_t timeout_s);
+/* Sets a variable of the program's environment; the last one of a name wins. Those of the arguments come after it. */
+int exec_run_set(struct exec_run *run, const char *name, struct slice value, struct err *err);
+/* Runs it, once, to its end. args is an object; missing ones get their defaults. 0: it ran, or could not be started;
+ * look at run->why. -1: ERR_CANCELLED, what on_message said, or what went wrong inside us. */
+int exec_run(struct exec_run *run, json_object *args, struct err *err);
+/* What came of it was no good, though the program had no objection: sets run->why. Returns 1. */
+int exec_run_fail(struct exec_run *run, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Appends why, then stderr, then stdout, as UTF-8. */
+void exec_run_put_failure(const struct exec_run *run, struct buf *text);
+void exec_run_release(struct exec_run *run);
+
+#endif
