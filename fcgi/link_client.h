@@ -34,8 +34,8 @@ struct link_call {
 	uint64_t session_stream; /* handle of the session's own stream */
 	struct buf blob;         /* of the session */
 	int cancel_fd;           /* eventfd, readable once anything is cancelled; -1 without a number */
-	atomic_bool cancelled;   /* the whole call: the client wants so, or its stream died with the broker. Set before cancel_fd
-				  * is written */
+	atomic_bool cancelled;   /* the whole call: the client wants so, or its stream died with the broker. Set before
+				  * cancel_fd   is written */
 };
 
 struct link *link_new(const struct cfg *cfg); /* allocates only; cfg is borrowed; NULL: no memory */
@@ -72,8 +72,8 @@ int link_append(struct link *l, uint64_t stream, struct slice event, bool durabl
 int link_finish(struct link *l, struct link_call *call, uint64_t stream, const struct slice *events,
     size_t events_count, struct err *err);
 
-/* Asking a legacy client. link_park: our requests go out on stream, and the call waits in the broker without anybody who
- * runs it; on success *callp is freed and NULL. too_late is the event that answers the client after wait_ms. */
+/* Asking a legacy client. link_park: our requests go out on stream, and the call waits in the broker without anybody
+ * who runs it; on success *callp is freed and NULL. too_late is the event that answers the client after wait_ms. */
 struct link_ask {
 	struct slice id;   /* JSON text of our request's id, new in its session */
 	struct slice text; /* link_park: the request as an event; in a struct link_taken: what was answered */
@@ -142,7 +142,8 @@ int link_task_send(struct link *l, struct slice id, const char *principal, enum 
 struct link_runner {
 	void (*run)(void *arg, struct slice id, struct slice principal, uint64_t ttl_ms, struct slice job);
 	void (*input)(void *arg, struct slice id, enum link_task_what what, struct slice body);
-	void (*lost)(void *arg); /* the broker is gone, and its tasks are with it: link_join() again, in another thread */
+	void (*lost)(
+	    void *arg); /* the broker is gone, and its tasks are with it: link_join() again, in another thread */
 	void *arg;
 };
 /* Connects as a runner, which takes tasks from then on. runner is borrowed. */

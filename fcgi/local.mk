@@ -14,7 +14,10 @@ libworker_a_SOURCES = \
 	%D%/launcher.c %D%/launcher.h \
 	%D%/legacy.c %D%/legacy.h \
 	%D%/level.c %D%/level.h \
+	%D%/link_ask.c %D%/link_priv.h \
 	%D%/link_client.c %D%/link_client.h \
+	%D%/link_conn.c \
+	%D%/link_thread.c \
 	%D%/method.c %D%/method.h \
 	%D%/method_tools.c %D%/method_tools.h \
 	%D%/modern.c %D%/modern.h \

@@ -1,0 +1,141 @@
+/* Any thread that says something to the broker: encode, hand over to the link thread, wait. */
+#include "config.h"
+
+#include <unistd.h>
+
+#include "fcgi/link_priv.h"
+#include "common/banned.h"
+
+#define RETRY_FIRST_MS 250
+
+static uint64_t link_deadline(const struct link *l)
+{
+	return now_ms() + (uint64_t)l->cfg->link_timeout_ms;
+}
+
+void request_init(struct request *req, const struct link *l, enum link_type type, size_t body_len)
+{
+	*req = (struct request){
+	    .header = {.version = LINK_VERSION, .type = (uint8_t)type, .deadline_ms = link_deadline(l)},
+	    .retry_interval_ms = RETRY_FIRST_MS,
+	};
+	zmq_msg_init(&req->answer_body);
+	buf_init(&req->body, (size_t)l->cfg->body_max_bytes + LINK_FRAME_SLACK);
+	if (body_len)
+		buf_reserve(&req->body, body_len);
+}
+
+void request_release(struct request *req)
+{
+	buf_release(&req->body);
+	zmq_msg_close(&req->answer_body);
+}
+
+/* Gives req its identity and hands it over. mtx is held, the link is up. true: the link thread must be woken. */
+static bool inbox_add(struct link *l, struct request *req)
+{
+	bool wakes = l->is_asleep;
+
+	req->header.producer = l->producer;
+	req->header.seq = ++l->seq;
+	req->header.body_len = (uint32_t)req->body.len;
+	TAILQ_INSERT_TAIL(&l->inbox, req, fifo);
+	l->is_asleep = false;
+	return wakes;
+}
+
+void link_wake(struct link *l)
+{
+	static const uint64_t one = 1;
+	ssize_t ignored = write(l->wake_fd, &one, sizeof(one)); /* full is awake */
+
+	(void)ignored;
+}
+
+/* An event larger than all credit there is goes when nothing else is under way. mtx is held. */
+static int take_credit(struct link *l, struct request *req, uint64_t producer, struct err *err)
+{
+	int64_t len = (int64_t)req->body.len;
+	int64_t need = len < l->credit_full ? len : l->credit_full;
+
+	while (l->credit < need) {
+		if (!link_wait_changed(l, req->header.deadline_ms))
+			return err_set(err, ERR_BUSY, "%s: no credit in time", link_type_name(req->header.type));
+		if (l->state != LINK_UP || l->producer != producer)
+			return err_set(err, ERR_BROKER, "the broker went away");
+	}
+	l->credit -= len;
+	req->credit = (uint64_t)len;
+	return 0;
+}
+
+int link_submit(
+    struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err)
+{
+	bool wakes;
+
+	if (link_lock_up(l, need == NEED_ANY, req->header.deadline_ms, err))
+		return -1;
+	if (producer && producer != l->producer) {
+		err_set(err, ERR_BROKER, "the broker of this call went away");
+		goto fail;
+	}
+	if (req->body.len > l->body_max) {
+		err_set(err, ERR_TOO_BIG, "%s: %zu bytes", link_type_name(req->header.type), req->body.len);
+		goto fail;
+	}
+	if (l->is_draining && (req->header.type == LINK_OPEN_STREAM || req->header.type == LINK_ATTACH)) {
+		err_set(err, ERR_BUSY, "the broker is going down");
+		goto fail;
+	}
+	if (need == NEED_CREDIT && take_credit(l, req, l->producer, err))
+		goto fail;
+	wakes = inbox_add(l, req);
+	if (entry) {
+		entry->call.producer = req->header.producer;
+		entry->call.number = req->header.seq;
+		entry->next = l->calls[req->header.seq % TABLE_SIZE];
+		l->calls[req->header.seq % TABLE_SIZE] = entry;
+	}
+	pthread_mutex_unlock(&l->mtx);
+	if (wakes)
+		link_wake(l);
+	return 0;
+fail:
+	pthread_mutex_unlock(&l->mtx);
+	return -1;
+}
+
+int link_ask(
+    struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err)
+{
+	if (req->key.len > LINK_KEY_MAX)
+		return err_set(err, ERR_NO_SESSION, "session id of %zu bytes", req->key.len);
+	if (buf_check(&req->body, err))
+		return err_wrap(err, "%s", link_type_name(req->header.type));
+	req->header.flags |= LINK_WANT_ACK;
+	req->err = err;
+	sem_init(&req->done, 0, 0);
+	if (link_submit(l, req, need, producer, entry, err))
+		req->ret = -1;
+	else
+		while (sem_wait(&req->done) == -1)
+			; /* EINTR */
+	sem_destroy(&req->done);
+	return req->ret;
+}
+
+void question_init(struct request *req, const struct link *l, enum link_type type, struct slice session,
+    const char *principal, size_t body_len)
+{
+	struct slice who = slice_str(principal);
+
+	request_init(req, l, type, 4 + who.len + body_len);
+	req->key = session;
+	link_put_bytes(&req->body, who);
+}
+
+struct slice answer_slice(struct request *req)
+{
+	return (struct slice){zmq_msg_data(&req->answer_body), zmq_msg_size(&req->answer_body)};
+}

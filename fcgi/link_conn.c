@@ -1,0 +1,373 @@
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/rnd.h"
+#include "fcgi/broker_start.h"
+#include "fcgi/link_priv.h"
+#include "common/banned.h"
+
+#define START_PAUSE_MS  1000 /* between two starts of a broker by this process */
+#define CONNECT_STEP_MS 10
+#define HWM             128
+#define RECONNECT_MS    50
+
+static int ctl_connect_once(const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int saved;
+
+	if (fd == -1 || connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
+		return fd;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+/* Returns the control socket, or -1. A full backlog is waited for; no broker is started at most once. */
+static int ctl_open(struct link *l, uint64_t deadline_ms, struct err *err)
+{
+	const struct timespec step = {.tv_nsec = CONNECT_STEP_MS * 1000000L};
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	bool is_started = false;
+	int fd;
+
+	if (snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", l->cfg->run_dir, LINK_CTL_NAME) >=
+	    (int)sizeof(addr.sun_path))
+		return err_set(err, ERR_BROKER, "run_dir %s is too long for a socket's name", l->cfg->run_dir);
+	for (;;) {
+		bool is_absent, is_full;
+
+		fd = ctl_connect_once(&addr);
+		if (fd != -1)
+			return fd;
+		is_absent = errno == ENOENT || errno == ECONNREFUSED;
+		is_full = errno == EAGAIN;
+		err_sys(err, "connect %s", addr.sun_path);
+		if (err)
+			err->code = ERR_BROKER;
+		if (is_absent && l->cfg->broker_autostart && !is_started) {
+			if (now_ms() < l->start_at_ms)
+				return err_wrap(err, "a broker was started less than a second ago");
+			is_started = true;
+			if (broker_start(l->cfg, deadline_ms, err)) {
+				l->start_at_ms = now_ms() + START_PAUSE_MS;
+				return -1;
+			}
+			l->start_at_ms = now_ms() + START_PAUSE_MS;
+			continue;
+		}
+		if (!is_full && !(is_absent && is_started))
+			return -1;
+		if (now_ms() >= deadline_ms)
+			return err_wrap(err, "not in time");
+		nanosleep(&step, NULL);
+	}
+}
+
+struct welcome {
+	uint64_t epoch, credit_bytes;
+	uint32_t body_max;
+};
+
+static int welcome_read(struct slice in, struct welcome *w, struct err *err)
+{
+	struct link_header h;
+	char text[128];
+	bool bad = false;
+	unsigned code;
+
+	/* A broker of another version may say so in its own header: look at the version before anything else. */
+	if (link_get_header(in, &h, err))
+		return -1;
+	in.p += LINK_HEADER_LEN;
+	in.len -= LINK_HEADER_LEN;
+	if (h.type == LINK_NACK) {
+		code = link_get_u16(&in, &bad);
+		link_get_u32(&in, &bad);
+		log_quote(text, sizeof(text), link_get_bytes(&in, &bad));
+		return err_set(err, ERR_LINK, "broker says %s: %s", link_nack_name(code), text);
+	}
+	if (h.type != LINK_WELCOME)
+		return err_set(err, ERR_LINK, "%s for WELCOME", link_type_name(h.type));
+	code = link_get_u16(&in, &bad);
+	w->epoch = link_get_u64(&in, &bad);
+	w->credit_bytes = link_get_u64(&in, &bad);
+	w->body_max = link_get_u32(&in, &bad);
+	if (bad || w->credit_bytes > INT64_MAX)
+		return err_set(err, ERR_LINK, "malformed WELCOME");
+	if (code != LINK_VERSION)
+		return err_set(err, ERR_LINK, "link version %u, ours is %d", code, LINK_VERSION);
+	return 0;
+}
+
+static int hello(int ctl, uint64_t producer, uint64_t deadline_ms, struct welcome *w, struct err *err)
+{
+	struct link_header h = {.version = LINK_VERSION, .type = LINK_HELLO, .producer = producer};
+	struct pollfd fd = {.fd = ctl, .events = POLLIN};
+	struct buf packet;
+	char answer[1024];
+	uint64_t now;
+	ssize_t n;
+	int rc;
+
+	buf_init(&packet, sizeof(answer));
+	h.body_len = 2 + 2 + 4 + 4 + sizeof(PACKAGE_VERSION) - 1 + 1;
+	link_put_header(&packet, &h);
+	link_put_u16(&packet, LINK_VERSION);
+	link_put_u16(&packet, LINK_VERSION);
+	link_put_u32(&packet, (uint32_t)getpid());
+	link_put_bytes(&packet, SLICE(PACKAGE_VERSION));
+	link_put_u8(&packet, LINK_ROLE_WORKER);
+	rc = buf_check(&packet, err);
+	if (!rc && send(ctl, packet.data, packet.len, MSG_NOSIGNAL) == -1)
+		rc = err_sys(err, "send HELLO");
+	buf_release(&packet);
+	while (!rc) {
+		now = now_ms();
+		if (now >= deadline_ms)
+			return err_set(err, ERR_BROKER, "no WELCOME in time");
+		if (poll(&fd, 1, (int)(deadline_ms - now)) <= 0)
+			continue;
+		n = recv(ctl, answer, sizeof(answer), MSG_DONTWAIT);
+		if (n > 0)
+			return welcome_read((struct slice){answer, (size_t)n}, w, err);
+		if (n == 0)
+			return err_set(err, ERR_BROKER, "closed instead of WELCOME");
+		if (errno != EAGAIN && errno != EINTR)
+			return err_sys(err, "receive WELCOME");
+	}
+	return rc;
+}
+
+static int dealer_open(struct link *l, uint64_t producer, struct err *err)
+{
+	static const int linger = 0, immediate = 1, hwm = HWM, reconnect = RECONNECT_MS;
+	/* What comes in is small but for a session's blob. */
+	int64_t blob_max = l->cfg->session_blob_max_bytes, body_max = l->cfg->body_max_bytes;
+	int64_t message_max = (blob_max > body_max ? blob_max : body_max) + LINK_FRAME_SLACK;
+	unsigned char id[LINK_ROUTING_LEN];
+	char endpoint[sizeof(struct sockaddr_un) + 16];
+	size_t len = sizeof(l->dealer_fd);
+
+	link_routing_id(producer, id);
+	snprintf(endpoint, sizeof(endpoint), "ipc://%s/%s", l->cfg->run_dir, LINK_ZMQ_NAME);
+	if (!l->context)
+		l->context = zmq_ctx_new(); /* one I/O thread is its default */
+	if (!l->context)
+		return err_sys(err, "make a ZeroMQ context");
+	l->dealer = zmq_socket(l->context, ZMQ_DEALER);
+	if (!l->dealer)
+		return err_sys(err, "make a DEALER");
+	if (zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_IMMEDIATE, &immediate, sizeof(immediate)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_SNDHWM, &hwm, sizeof(hwm)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_RCVHWM, &hwm, sizeof(hwm)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_RECONNECT_IVL, &reconnect, sizeof(reconnect)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_ROUTING_ID, id, sizeof(id)) == 0 &&
+	    zmq_getsockopt(l->dealer, ZMQ_FD, &l->dealer_fd, &len) == 0 && zmq_connect(l->dealer, endpoint) == 0)
+		return 0;
+	err_sys(err, "connect a DEALER to %s", endpoint);
+	zmq_close(l->dealer);
+	return -1;
+}
+
+static int thread_start(struct link *l, struct err *err)
+{
+	sigset_t all, before;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&l->thread, NULL, link_thread, l);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rc) {
+		errno = rc;
+		return err_sys(err, "start the link thread");
+	}
+	l->has_thread = true;
+	return 0;
+}
+
+/* Only by the one thread that set state to LINK_CONNECTING. On success state is LINK_UP. */
+static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
+{
+	uint64_t producer = rnd_u64();
+	struct welcome w = {0};
+	int ctl;
+
+	if (l->has_thread) {
+		pthread_join(l->thread, NULL); /* it set state to LINK_DOWN and is nearly through */
+		l->has_thread = false;
+	}
+	if (l->wake_fd == -1)
+		l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->wake_fd == -1)
+		return err_sys(err, "make an eventfd");
+	buf_clear(&l->head);
+	if (!buf_reserve(&l->head, LINK_HEADER_LEN))
+		return buf_check(&l->head, err);
+	ctl = ctl_open(l, deadline_ms, err);
+	if (ctl == -1)
+		return -1;
+	if (hello(ctl, producer, deadline_ms, &w, err)) {
+		err_wrap(err, "handshake with the broker");
+		goto fail;
+	}
+	if (dealer_open(l, producer, err))
+		goto fail;
+	l->timer_ms = UINT64_MAX;
+
+	pthread_mutex_lock(&l->mtx);
+	l->ctl = ctl;
+	l->producer = producer;
+	l->credit = l->credit_full = (int64_t)w.credit_bytes;
+	l->body_max = w.body_max;
+	l->is_draining = false;
+	l->is_asleep = false;
+	if (thread_start(l, err)) {
+		l->ctl = -1;
+		pthread_mutex_unlock(&l->mtx);
+		zmq_close(l->dealer);
+		goto fail;
+	}
+	l->state = LINK_UP;
+	pthread_mutex_unlock(&l->mtx);
+	LOG(INFO, "link.up", "producer=%016" PRIx64 " epoch=%" PRIu64 " credit_bytes=%" PRIu64, producer, w.epoch,
+	    w.credit_bytes);
+	return 0;
+fail:
+	close(ctl);
+	return -1;
+}
+
+bool link_wait_changed(struct link *l, uint64_t deadline_ms)
+{
+	struct timespec at = {.tv_sec = (time_t)(deadline_ms / 1000), .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
+
+	return pthread_cond_timedwait(&l->changed, &l->mtx, &at) == 0 || now_ms() < deadline_ms;
+}
+
+int link_lock_up(struct link *l, bool connects, uint64_t deadline_ms, struct err *err)
+{
+	int unused = 0;
+	int pid = (int)getpid();
+	struct err why = {0};
+	unsigned attempt;
+	int rc;
+
+	if (!atomic_compare_exchange_strong(&l->pid, &unused, pid) && unused != pid)
+		return err_set(err, ERR_BROKER, "the link is that of process %d, before fork", unused);
+	pthread_mutex_lock(&l->mtx);
+	while (connects && l->state == LINK_CONNECTING) {
+		attempt = l->attempt;
+		while (l->attempt == attempt && link_wait_changed(l, deadline_ms))
+			;
+		if (l->state == LINK_UP)
+			break;
+		why = l->attempt_err;
+		if (l->attempt == attempt)
+			err_set(&why, ERR_BROKER, "another thread still connects");
+		pthread_mutex_unlock(&l->mtx);
+		return err_set(err, why.code, "%s", why.msg);
+	}
+	if (connects && l->state == LINK_DOWN) {
+		l->state = LINK_CONNECTING;
+		pthread_mutex_unlock(&l->mtx);
+		rc = link_connect(l, deadline_ms, &why);
+		pthread_mutex_lock(&l->mtx);
+		if (rc) {
+			why.code = ERR_BROKER; /* whatever it was, it is the broker that can't be reached */
+			l->attempt_err = why;
+			l->state = LINK_DOWN;
+		}
+		l->attempt++;
+		pthread_cond_broadcast(&l->changed);
+		if (rc) {
+			pthread_mutex_unlock(&l->mtx);
+			return err_set(err, ERR_BROKER, "%s", why.msg);
+		}
+	}
+	if (l->state == LINK_UP)
+		return 0;
+	pthread_mutex_unlock(&l->mtx);
+	return err_set(err, ERR_BROKER, "the broker went away");
+}
+
+/* --- the whole --- */
+
+struct link *link_new(const struct cfg *cfg)
+{
+	struct link *l = mem_alloc(1, sizeof(*l));
+	pthread_condattr_t attr;
+
+	if (!l)
+		return NULL;
+	l->cfg = cfg;
+	l->wake_fd = -1;
+	l->ctl = -1;
+	TAILQ_INIT(&l->inbox);
+	TAILQ_INIT(&l->sendq);
+	buf_init(&l->head, LINK_HEADER_LEN);
+	pthread_mutex_init(&l->mtx, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	return l;
+}
+
+void link_free(struct link **linkp)
+{
+	struct link *l = *linkp;
+	int pid;
+
+	if (!l)
+		return;
+	*linkp = NULL;
+	pid = atomic_load(&l->pid);
+	if (pid && pid != (int)getpid()) {
+		/* A child: the thread is not here and ZeroMQ's context is not ours to end. But as long as we hold the
+		 * control socket the broker would not see our parent die. */
+		if (l->ctl != -1)
+			close(l->ctl);
+	} else {
+		if (l->has_thread) {
+			pthread_mutex_lock(&l->mtx);
+			l->is_stopping = true;
+			pthread_mutex_unlock(&l->mtx);
+			link_wake(l);
+			pthread_join(l->thread, NULL);
+		}
+		if (l->context)
+			zmq_ctx_term(l->context);
+		pthread_cond_destroy(&l->changed);
+		pthread_mutex_destroy(&l->mtx);
+	}
+	if (l->wake_fd != -1)
+		close(l->wake_fd);
+	buf_release(&l->head);
+	mem_free(l);
+}
+
+bool link_is_up(struct link *l)
+{
+	bool is_up;
+
+	pthread_mutex_lock(&l->mtx);
+	is_up = l->state == LINK_UP;
+	pthread_mutex_unlock(&l->mtx);
+	return is_up;
+}

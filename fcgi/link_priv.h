@@ -1,0 +1,133 @@
+/* fcgi/link_priv.h - what the files of the worker's end of the link share: link_ask.c, link_client.c, link_conn.c,
+ * link_thread.c. Who does what:
+ *
+ *   any thread    encodes its message, gives it a number and puts it into the inbox (under mtx); if the link thread
+ *                 sleeps, wakes it by the eventfd; then waits on the request's own semaphore without a deadline of its
+ *                 own, for the link thread completes every request exactly once: answer, deadline, or end of the link.
+ *   link thread   lives as long as one connection. It alone touches the DEALER, the sent requests and the timers.
+ *   the first     thread that needs a connection makes it, the others wait for the outcome (state, changed).
+ *
+ * A connection ends at EOF of the control socket, and with it all that was under way: whether the broker executed what
+ * it did not acknowledge can't be known, so nothing is repeated on another one. Each connection is a producer of its
+ * own: a ROUTER ignores a second peer of the same routing id, and the broker may hear the end of the old control socket
+ * after the HELLO of the new one. */
+#ifndef MCP_FCGI_LINK_PRIV_H
+#define MCP_FCGI_LINK_PRIV_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <sys/queue.h>
+
+#include <zmq.h>
+
+#include "fcgi/link_client.h"
+
+#define TABLE_SIZE 256 /* chains of the tables of calls and sent requests; numbers are consecutive */
+
+/* One message to the broker. One with a waiter lives on the waiter's stack until done is posted; one without is freed,
+ * as owner, when it was sent or given up. */
+struct request {
+	struct link_header header;
+	struct slice key; /* borrowed */
+	struct buf body;
+	void *owner;                /* NULL: somebody waits for done */
+	TAILQ_ENTRY(request) fifo;  /* in the inbox (by mtx), then in sendq */
+	LIST_ENTRY(request) hashed; /* in sent: only requests that somebody waits for */
+	bool is_queued;             /* in sendq */
+	bool is_tried;              /* handed to ZeroMQ at least once */
+	uint64_t retry_at_ms;
+	uint64_t retry_interval_ms;
+	uint64_t credit; /* spent for it */
+	/* The outcome, for the waiter: */
+	sem_t done;
+	int ret;
+	struct err *err;  /* the waiter's, may be NULL */
+	bool is_answered; /* by ACK or NACK */
+	struct link_header answer;
+	zmq_msg_t answer_body;
+};
+TAILQ_HEAD(request_fifo, request);
+LIST_HEAD(request_chain, request);
+
+/* What stands behind a struct link_call. */
+struct call_entry {
+	struct link_call call;    /* first: the user's pointer is ours */
+	struct call_entry *next;  /* by mtx: in the table of calls */
+	struct buf cancelled_ids; /* by mtx: of a batch, each text followed by '\n' */
+	size_t ids_count;
+	bool has_stream;    /* by mtx: its answer is the broker's to deliver, so it ends with the broker */
+	bool is_finished;   /* the user's thread only */
+	struct request end; /* CALL_END: memory of its own, so that a call can always be ended */
+};
+
+enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_UP };
+
+struct link {
+	const struct cfg *cfg; /* borrowed */
+	atomic_int pid;        /* of the process that uses it; 0: not used yet */
+	int wake_fd;           /* eventfd; made at the first connection, for a link may be made before fork */
+
+	pthread_mutex_t mtx;
+	pthread_cond_t changed; /* state, attempt, credit */
+	enum link_state state;  /* by mtx, and so is all of this part */
+	unsigned attempt;       /* counts connection attempts that ended */
+	struct err attempt_err; /* of the last one that failed */
+	bool is_draining, is_asleep, is_stopping;
+	uint64_t producer, seq;
+	int64_t credit, credit_full; /* bytes */
+	size_t body_max;             /* bytes; of the broker that we are connected to */
+	int ctl;                     /* control socket; -1 when down */
+	struct request_fifo inbox;
+	struct call_entry *calls[TABLE_SIZE];
+
+	/* Of the thread that connects, while state is LINK_CONNECTING: */
+	void *context; /* ZeroMQ's */
+	bool has_thread;
+	pthread_t thread;
+	uint64_t start_at_ms; /* no broker is started before */
+
+	/* Of the link thread, while it runs: */
+	void *dealer;
+	int dealer_fd;
+	struct buf head;
+	struct request_fifo sendq; /* to send, first or again */
+	struct request_chain sent[TABLE_SIZE];
+	uint64_t timer_ms; /* nothing is due before */
+};
+
+/* link_conn.c: 0 with mtx held and the link up, or -1 without mtx. Waits for a change until deadline_ms, with mtx held;
+ * false: it passed. */
+int link_lock_up(struct link *l, bool connects, uint64_t deadline_ms, struct err *err);
+bool link_wait_changed(struct link *l, uint64_t deadline_ms);
+
+/* link_thread.c: the link thread, whose argument is the link, started with the connection made. */
+void *link_thread(void *arg);
+void link_entry_cancel(struct call_entry *entry); /* with mtx held: nobody can receive the answer any more */
+
+/* link_ask.c: what any thread does to say something to the broker. */
+
+/* What a message needs of the connection. */
+enum need {
+	NEED_ANY,   /* connects when there is none */
+	NEED_UP,    /* one that is up: without it what this is about is gone */
+	NEED_CREDIT /* the same, and credit for its body */
+};
+
+void link_wake(struct link *l);
+/* A message with room for body_len bytes of body, which the caller appends to req->body. */
+void request_init(struct request *req, const struct link *l, enum link_type type, size_t body_len);
+/* A question about a session, begun with who asks. */
+void question_init(struct request *req, const struct link *l, enum link_type type, struct slice session,
+    const char *principal, size_t body_len);
+/* For its waiter, once nothing lent out of the answer is needed any more. */
+void request_release(struct request *req);
+/* Hands req over, to the connection of producer if that isn't 0. entry, when given, is the call that it begins: it can
+ * be found from now on, for CANCELLED may be here before the acknowledgement. */
+int link_submit(
+    struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err);
+/* Submits and waits for the answer. */
+int link_ask(
+    struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err);
+struct slice answer_slice(struct request *req); /* body of the answer */
+
+#endif

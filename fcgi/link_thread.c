@@ -1,0 +1,444 @@
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "fcgi/link_priv.h"
+#include "common/banned.h"
+
+#define RECEIVE_TURN_MAX 64  /* messages read before the inbox is looked at again */
+#define STOP_LINGER_MS   100 /* what was given to ZeroMQ may still go out when we stop */
+
+static struct log_rate garbage_rate;
+
+/* --- completing, sending, timers --- */
+
+static void request_complete(struct link *l, struct request *req)
+{
+	if (req->is_queued)
+		TAILQ_REMOVE(&l->sendq, req, fifo);
+	if (req->credit && !req->is_tried) { /* the broker never saw it and can't give this back */
+		pthread_mutex_lock(&l->mtx);
+		l->credit += (int64_t)req->credit;
+		pthread_cond_broadcast(&l->changed);
+		pthread_mutex_unlock(&l->mtx);
+	}
+	if (req->owner) {
+		buf_release(&req->body);
+		mem_free(req->owner);
+		return;
+	}
+	LIST_REMOVE(req, hashed);
+	sem_post(&req->done); /* from here on it is the waiter's */
+}
+
+static void request_fail(struct link *l, struct request *req, enum err_code code, const char *why)
+{
+	if (!req->owner)
+		req->ret = err_set(req->err, code, "%s: %s", link_type_name(req->header.type), why);
+	request_complete(l, req);
+}
+
+static void timer_before(struct link *l, uint64_t at_ms)
+{
+	if (at_ms < l->timer_ms)
+		l->timer_ms = at_ms;
+}
+
+/* false: there is no room now. All parts are made before the first is sent, for a message that was begun must be ended.
+ */
+static bool dealer_send(struct link *l, struct request *req)
+{
+	struct slice texts[3] = {{NULL, 0}, req->key, buf_slice(&req->body)};
+	zmq_msg_t parts[3];
+
+	buf_clear(&l->head);
+	link_put_header(&l->head, &req->header);
+	texts[0] = buf_slice(&l->head);
+	for (int i = 0; i < 3; i++) {
+		if (zmq_msg_init_size(&parts[i], texts[i].len) == -1) {
+			while (--i >= 0)
+				zmq_msg_close(&parts[i]);
+			return false;
+		}
+		if (texts[i].len)
+			memcpy(zmq_msg_data(&parts[i]), texts[i].p, texts[i].len);
+	}
+	for (int i = 0; i < 3; i++) {
+		if (zmq_msg_send(&parts[i], l->dealer, ZMQ_DONTWAIT | (i < 2 ? ZMQ_SNDMORE : 0)) != -1)
+			continue;
+		zmq_msg_close(&parts[i]);
+		if (i == 0) {
+			zmq_msg_close(&parts[1]);
+			zmq_msg_close(&parts[2]);
+			return false;
+		}
+		/* The pipe died in the middle: ZeroMQ drops the message, if we go on to its last part. */
+	}
+	return true;
+}
+
+static void sendq_flush(struct link *l, uint64_t now)
+{
+	struct request *req;
+
+	while ((req = TAILQ_FIRST(&l->sendq))) {
+		if (!dealer_send(l, req))
+			return;
+		req->is_tried = true;
+		if (req->owner) {
+			request_complete(l, req);
+			continue;
+		}
+		TAILQ_REMOVE(&l->sendq, req, fifo);
+		req->is_queued = false;
+		req->header.flags |= LINK_RETRY; /* from now on */
+		req->retry_at_ms = now + req->retry_interval_ms;
+		timer_before(l, req->retry_at_ms);
+	}
+}
+
+static void inbox_take(struct link *l)
+{
+	struct request_fifo taken = TAILQ_HEAD_INITIALIZER(taken);
+	struct request *req;
+
+	pthread_mutex_lock(&l->mtx);
+	TAILQ_CONCAT(&taken, &l->inbox, fifo);
+	l->is_asleep = false;
+	pthread_mutex_unlock(&l->mtx);
+	while ((req = TAILQ_FIRST(&taken))) {
+		TAILQ_REMOVE(&taken, req, fifo);
+		TAILQ_INSERT_TAIL(&l->sendq, req, fifo);
+		req->is_queued = true;
+		timer_before(l, req->header.deadline_ms);
+		if (!req->owner)
+			LIST_INSERT_HEAD(&l->sent[req->header.seq % TABLE_SIZE], req, hashed);
+	}
+}
+
+/* Doubles, and spreads processes that lost their answers at the same moment. */
+static uint64_t next_interval(const struct request *req)
+{
+	uint64_t interval = req->retry_interval_ms * 2;
+	uint64_t mixed = (req->header.producer ^ req->header.seq) * 0x9e3779b97f4a7c15u;
+
+	return interval + interval * (mixed >> 58) / 256;
+}
+
+static void timers_run(struct link *l, uint64_t now)
+{
+	struct request *req, *next;
+
+	if (now < l->timer_ms)
+		return;
+	l->timer_ms = UINT64_MAX;
+	for (size_t i = 0; i < TABLE_SIZE; i++) {
+		for (req = LIST_FIRST(&l->sent[i]); req; req = next) {
+			next = LIST_NEXT(req, hashed);
+			if (now >= req->header.deadline_ms) {
+				request_fail(l, req, ERR_EXPIRED, "no answer in time");
+				continue;
+			}
+			if (!req->is_queued && now >= req->retry_at_ms) {
+				req->retry_interval_ms = next_interval(req);
+				TAILQ_INSERT_TAIL(&l->sendq, req, fifo);
+				req->is_queued = true;
+			}
+			timer_before(l, req->header.deadline_ms);
+			if (!req->is_queued)
+				timer_before(l, req->retry_at_ms);
+		}
+	}
+	for (req = TAILQ_FIRST(&l->sendq); req; req = next) {
+		next = TAILQ_NEXT(req, fifo);
+		if (req->owner && now >= req->header.deadline_ms)
+			request_complete(l, req);
+		else if (req->owner)
+			timer_before(l, req->header.deadline_ms);
+	}
+}
+
+/* --- receiving --- */
+
+static void log_garbage(const char *why)
+{
+	unsigned dropped;
+
+	if (log_rate_ok(&garbage_rate, 5, 10000, &dropped))
+		LOG(WARN, "link.garbage", "why=\"%s\" dropped=%u", why, dropped);
+}
+
+static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *body)
+{
+	struct slice in = {zmq_msg_data(body), zmq_msg_size(body)};
+	struct request *req;
+	char text[128];
+	bool bad = false;
+	uint32_t retry_ms;
+	unsigned code;
+
+	LIST_FOREACH(req, &l->sent[h->corr % TABLE_SIZE], hashed)
+	if (req->header.seq == h->corr)
+		break;
+	if (!req)
+		return; /* a second answer, or one after the deadline, or to what nobody waits for */
+	if (h->type == LINK_NACK) {
+		code = link_get_u16(&in, &bad);
+		retry_ms = link_get_u32(&in, &bad);
+		log_quote(text, sizeof(text), link_get_bytes(&in, &bad));
+		if (bad) {
+			log_garbage("malformed NACK");
+			return;
+		}
+		/* Nothing was done, so the same may be said again; not to a broker that is about to go. */
+		if (code == LINK_NACK_BUSY && retry_ms && !l->is_draining &&
+		    now_ms() + retry_ms < req->header.deadline_ms) {
+			req->retry_at_ms = now_ms() + retry_ms;
+			timer_before(l, req->retry_at_ms);
+			return;
+		}
+		req->ret = err_set(req->err, link_nack_err(code), "%s: broker says %s: %s",
+		    link_type_name(req->header.type), link_nack_name(code), text);
+	} else {
+		zmq_msg_move(&req->answer_body, body);
+	}
+	req->answer = *h;
+	req->is_answered = true;
+	request_complete(l, req);
+}
+
+/* With mtx held. */
+static void entry_wake(struct call_entry *entry)
+{
+	static const uint64_t one = 1;
+	ssize_t ignored = write(entry->call.cancel_fd, &one, sizeof(one)); /* can't be full */
+
+	(void)ignored;
+}
+
+static void on_cancelled(struct link *l, const struct link_header *h, struct slice in)
+{
+	bool bad = false;
+	struct slice id = link_get_bytes(&in, &bad);
+	struct call_entry *entry;
+
+	if (bad) {
+		log_garbage("malformed CANCELLED");
+		return;
+	}
+	pthread_mutex_lock(&l->mtx);
+	for (entry = l->calls[h->corr % TABLE_SIZE]; entry; entry = entry->next)
+		if (entry->call.number == h->corr)
+			break;
+	if (entry) { /* else it has ended meanwhile */
+		if (id.len && entry->ids_count > 1) {
+			if (buf_reserve(&entry->cancelled_ids, id.len + 1)) { /* a text and its end, or neither */
+				buf_add_slice(&entry->cancelled_ids, id);
+				buf_adds(&entry->cancelled_ids, "\n");
+			}
+		} else {
+			atomic_store(&entry->call.cancelled, true);
+		}
+		entry_wake(entry);
+	}
+	pthread_mutex_unlock(&l->mtx);
+}
+
+void link_entry_cancel(struct call_entry *entry)
+{
+	atomic_store(&entry->call.cancelled, true);
+	entry_wake(entry);
+}
+
+static void on_credit(struct link *l, struct slice in)
+{
+	bool bad = false;
+	uint64_t n = link_get_u64(&in, &bad);
+
+	if (bad) {
+		log_garbage("malformed CREDIT");
+		return;
+	}
+	pthread_mutex_lock(&l->mtx);
+	if (n < (uint64_t)(l->credit_full - l->credit))
+		l->credit += (int64_t)n;
+	else
+		l->credit = l->credit_full;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->mtx);
+}
+
+static void on_message(struct link *l, const zmq_msg_t *head, zmq_msg_t *body)
+{
+	struct slice in = {zmq_msg_data(body), zmq_msg_size(body)};
+	struct link_header h;
+	struct err err;
+
+	if (link_get_header((struct slice){zmq_msg_data((zmq_msg_t *)head), zmq_msg_size(head)}, &h, &err)) {
+		log_garbage(err.msg);
+		return;
+	}
+	if (h.body_len != in.len) {
+		log_garbage("body length");
+		return;
+	}
+	switch (h.type) {
+	case LINK_ACK:
+	case LINK_NACK:
+		on_answer(l, &h, body);
+		break;
+	case LINK_CANCELLED:
+		on_cancelled(l, &h, in);
+		break;
+	case LINK_CREDIT:
+		on_credit(l, in);
+		break;
+	case LINK_DRAIN:
+		LOG(INFO, "link.drain", "producer=%016" PRIx64, l->producer);
+		pthread_mutex_lock(&l->mtx);
+		l->is_draining = true;
+		pthread_mutex_unlock(&l->mtx);
+		break;
+	default:
+		log_garbage(link_type_name(h.type));
+	}
+}
+
+/* Header, key, body; a message of any other shape is read to its end and dropped. false: nothing is there. */
+static bool dealer_receive(struct link *l)
+{
+	zmq_msg_t parts[3], extra;
+	int count = 0;
+	bool more = true;
+
+	for (int i = 0; i < 3; i++)
+		zmq_msg_init(&parts[i]);
+	zmq_msg_init(&extra);
+	while (more) {
+		zmq_msg_t *part = count < 3 ? &parts[count] : &extra;
+
+		if (zmq_msg_recv(part, l->dealer, ZMQ_DONTWAIT) == -1)
+			break;
+		more = zmq_msg_more(part);
+		count++;
+	}
+	if (count == 3)
+		on_message(l, &parts[0], &parts[2]);
+	else if (count)
+		log_garbage("frames");
+	for (int i = 0; i < 3; i++)
+		zmq_msg_close(&parts[i]);
+	zmq_msg_close(&extra);
+	return count > 0;
+}
+
+/* --- its loop --- */
+
+/* EOF, an error, or a packet that has no business here: the broker speaks there only at the handshake. */
+static bool ctl_is_over(const struct link *l)
+{
+	char byte;
+
+	if (recv(l->ctl, &byte, 1, MSG_DONTWAIT) == -1)
+		return errno != EAGAIN && errno != EINTR;
+	return true;
+}
+
+/* ZMQ_FD is edge-triggered and only means "look again". A receive that found nothing armed it; but the same receive may
+ * have eaten the news that there is room to send. */
+static bool dealer_has_room(struct link *l)
+{
+	int events = 0;
+	size_t len = sizeof(events);
+
+	return zmq_getsockopt(l->dealer, ZMQ_EVENTS, &events, &len) == -1 || (events & (ZMQ_POLLOUT | ZMQ_POLLIN));
+}
+
+/* Sleeps until there is something to do. false: the connection is over. */
+static bool link_sleep(struct link *l)
+{
+	struct pollfd fds[3] = {{.fd = l->wake_fd, .events = POLLIN}, {.fd = l->dealer_fd, .events = POLLIN},
+	    {.fd = l->ctl, .events = POLLIN}};
+	bool is_idle = TAILQ_EMPTY(&l->sendq) || !dealer_has_room(l);
+	uint64_t now = now_ms(), count;
+	ssize_t ignored;
+	int timeout_ms = -1;
+
+	pthread_mutex_lock(&l->mtx);
+	if (l->is_stopping && TAILQ_EMPTY(&l->inbox)) {
+		pthread_mutex_unlock(&l->mtx);
+		return false;
+	}
+	l->is_asleep = is_idle && l->timer_ms > now && TAILQ_EMPTY(&l->inbox);
+	is_idle = l->is_asleep;
+	pthread_mutex_unlock(&l->mtx);
+	if (!is_idle)
+		return true;
+
+	if (l->timer_ms != UINT64_MAX)
+		timeout_ms = (int)(l->timer_ms - now); /* link_timeout_ms at most */
+	if (poll(fds, COUNT_OF(fds), timeout_ms) <= 0)
+		return true;
+	if (fds[0].revents) {
+		ignored = read(l->wake_fd, &count, sizeof(count));
+		(void)ignored;
+	}
+	return !fds[2].revents || !ctl_is_over(l);
+}
+
+/* After this the next need makes a new connection; its thread is joined there. */
+static void link_end(struct link *l)
+{
+	struct request *req, *next;
+	int ctl, linger;
+
+	pthread_mutex_lock(&l->mtx);
+	LOG(INFO, "link.down", "producer=%016" PRIx64 "%s", l->producer, l->is_stopping ? " why=stop" : "");
+	l->state = LINK_DOWN;
+	linger = l->is_stopping ? STOP_LINGER_MS : 0;
+	ctl = l->ctl;
+	l->ctl = -1;
+	for (size_t i = 0; i < TABLE_SIZE; i++)
+		for (struct call_entry *entry = l->calls[i]; entry; entry = entry->next)
+			if (entry->has_stream)
+				link_entry_cancel(entry);
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->mtx);
+	close(ctl);
+	/* Who stops in good order (a CGI process after its one request) still says that its call has ended. */
+	zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger));
+	zmq_close(l->dealer);
+	inbox_take(l); /* nobody adds to it any more */
+	for (size_t i = 0; i < TABLE_SIZE; i++)
+		for (req = LIST_FIRST(&l->sent[i]); req; req = next) {
+			next = LIST_NEXT(req, hashed);
+			request_fail(l, req, ERR_BROKER, "the broker went away");
+		}
+	while ((req = TAILQ_FIRST(&l->sendq)))
+		request_complete(l, req);
+}
+
+void *link_thread(void *arg)
+{
+	struct link *l = arg;
+
+	do {
+		int n;
+
+		do { /* a receive must have found nothing before we sleep */
+			inbox_take(l);
+			sendq_flush(l, now_ms());
+			for (n = 0; n < RECEIVE_TURN_MAX && dealer_receive(l); n++)
+				;
+			timers_run(l, now_ms());
+		} while (n == RECEIVE_TURN_MAX);
+	} while (link_sleep(l));
+	link_end(l);
+	return NULL;
+}
