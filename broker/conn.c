@@ -198,7 +198,7 @@ static void on_read(struct store_op *op, int status)
 	frame = &c->broker->frame;
 	event = &c->broker->event;
 	for (size_t i = 0; i < count && c->stream; i++) {
-		char id[STREAM_EVENT_ID_SIZE] = "";
+		char id[LINK_EVENT_ID_SIZE] = "";
 
 		if (!c->stream->is_modern)
 			stream_put_event_id(c->stream, r->seqs[i], id);

@@ -1,7 +1,6 @@
 #include "config.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "broker/call.h"
 #include "broker/conn.h"
@@ -431,10 +430,9 @@ void stream_fill_read(const struct stream *s, uint64_t *cursor, struct store_rea
 	}
 }
 
-void stream_put_event_id(const struct stream *s, uint64_t seq, char out[STREAM_EVENT_ID_SIZE])
+void stream_put_event_id(const struct stream *s, uint64_t seq, char out[LINK_EVENT_ID_SIZE])
 {
-	snprintf(
-	    out, STREAM_EVENT_ID_SIZE, "%" PRIu64 ".%" PRIu64 ".%" PRIu64, s->handle, s->broker->store->epoch, seq);
+	link_event_id(s->handle, s->broker->store->epoch, seq, out);
 }
 
 /* Takes "NUMBER" and, unless at the end, the dot after it. */

@@ -12,7 +12,7 @@
  * over with its connection, and its producer is told (CANCELLED). A finished stream delivers what is left, ends its
  * connection, and, when it is a legacy one, stays for stream_keep_s.
  *
- * Event ids of legacy streams are "handle.epoch.seq" in decimal. */
+ * Event ids of legacy streams are those of link_event_id(). */
 #ifndef MCP_BROKER_STREAM_H
 #define MCP_BROKER_STREAM_H
 
@@ -94,8 +94,7 @@ void stream_delivered(struct stream *s, uint64_t seq);
  * events: there was nothing, or only what the store lost. */
 void stream_fill_read(const struct stream *s, uint64_t *cursor, struct store_read *r, uint64_t *seqs);
 
-#define STREAM_EVENT_ID_SIZE 64
-void stream_put_event_id(const struct stream *s, uint64_t seq, char out[STREAM_EVENT_ID_SIZE]);
+void stream_put_event_id(const struct stream *s, uint64_t seq, char out[LINK_EVENT_ID_SIZE]);
 /* 0 and *stream, *seq; or why a client can't go on after that id: enum link_nack GAP or DELIVERED. */
 unsigned stream_find_event_id(struct session *session, struct slice id, struct stream **stream, uint64_t *seq);
 

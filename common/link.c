@@ -1,5 +1,8 @@
 #include "config.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "common/link.h"
 #include "common/banned.h"
 
@@ -130,6 +133,11 @@ int link_get_header(struct slice in, struct link_header *h, struct err *err)
 	if (link_type_name(h->type)[0] == '?')
 		return err_set(err, ERR_LINK, "message type %d", h->type);
 	return 0;
+}
+
+void link_event_id(uint64_t stream, uint64_t epoch, uint64_t seq, char out[LINK_EVENT_ID_SIZE])
+{
+	snprintf(out, LINK_EVENT_ID_SIZE, "%" PRIu64 ".%" PRIu64 ".%" PRIu64, stream, epoch, seq);
 }
 
 void link_routing_id(uint64_t producer, unsigned char out[LINK_ROUTING_LEN])

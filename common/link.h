@@ -200,6 +200,10 @@ uint32_t link_get_u32(struct slice *in, bool *bad);
 uint64_t link_get_u64(struct slice *in, bool *bad);
 struct slice link_get_bytes(struct slice *in, bool *bad);
 
+/* Id of an event of a legacy stream; seq 0 is the place before the first one. */
+#define LINK_EVENT_ID_SIZE 64
+void link_event_id(uint64_t stream, uint64_t epoch, uint64_t seq, char out[LINK_EVENT_ID_SIZE]);
+
 void link_routing_id(uint64_t producer, unsigned char out[LINK_ROUTING_LEN]);
 const char *link_type_name(unsigned type);	/* "CALL_BEGIN"; "?" for an unknown one */
 const char *link_nack_name(unsigned code);	/* "busy" */

@@ -39,3 +39,15 @@ void sse_add_event(struct buf *out, struct slice id, const char *event, struct s
 	} while (more);
 	buf_adds(out, "\n");
 }
+
+void sse_add_retry(struct buf *out, int64_t retry_ms)
+{
+	buf_addf(out, "retry: %lld\n\n", (long long)retry_ms);
+}
+
+void sse_add_priming(struct buf *out, struct slice id, int64_t retry_ms)
+{
+	buf_adds(out, "id: ");
+	buf_add_slice(out, id);
+	buf_addf(out, "\nretry: %lld\ndata: \n\n", (long long)retry_ms);
+}

@@ -9,6 +9,11 @@
  * CRLF each end a line. id and event are ours and hold no line break. */
 void sse_add_event(struct buf *out, struct slice id, const char *event, struct slice data);
 
+/* "retry: MS\n\n": how long a client that lost its connection waits before it comes back. */
+void sse_add_retry(struct buf *out, int64_t retry_ms);
+/* "id: ID\nretry: MS\ndata: \n\n": what a client can come back with before it was sent anything (2025-11-25). */
+void sse_add_priming(struct buf *out, struct slice id, int64_t retry_ms);
+
 /* A comment: keeps proxies awake and shows a client that left. */
 #define SSE_HEARTBEAT ": keepalive\n\n"
 

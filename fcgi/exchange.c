@@ -116,11 +116,10 @@ void exchange_reply_message(struct exchange *x, int status, const char *extra, s
 	buf_release(&event);
 }
 
-void exchange_stream_head(const struct exchange *x, const char *extra, struct buf *out)
+void exchange_stream_head(const struct exchange *x, struct buf *out)
 {
-	put_head(x, 200, "text/event-stream", extra, out);
-	/* Apache passes the head on with the first byte behind it, which may be a heartbeat away: so there is one at once. */
-	buf_adds(out, "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n" SSE_HEARTBEAT);
+	put_head(x, 200, "text/event-stream", NULL, out);
+	buf_adds(out, "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n");
 }
 
 void exchange_put_will(struct buf *out, const char *id)
@@ -167,6 +166,25 @@ static int open_stream(struct exchange *x, uint64_t *stream, struct err *err)
 	return ret;
 }
 
+bool exchange_may_poll(const struct exchange *x)
+{
+	return x->era == ERA_LEGACY && x->revision >= REV_2025_11;
+}
+
+/* Everything before the first event of the answer. */
+static void put_stream_begin(const struct exchange *x, uint64_t stream, struct buf *out)
+{
+	char id[LINK_EVENT_ID_SIZE];
+
+	exchange_stream_head(x, out);
+	if (exchange_may_poll(x)) {
+		link_event_id(stream, x->lcall->epoch, 0, id);
+		sse_add_priming(out, slice_str(id), x->w->cfg.stream_retry_ms);
+	} else {
+		buf_adds(out, SSE_HEARTBEAT);
+	}
+}
+
 int exchange_stream(struct exchange *x, struct err *err)
 {
 	struct buf head;
@@ -178,17 +196,19 @@ int exchange_stream(struct exchange *x, struct err *err)
 	if (x->stream_refused)
 		return err_set(err, ERR_LIMIT, "this answer is one JSON object");
 	buf_init(&head, HEAD_MAX);
-	exchange_stream_head(x, NULL, &head);
-	ret = buf_check(&head, err);
-	if (ret == 0)
-		ret = open_stream(x, &stream, err);
-	if (ret == 0 && exchange_hand_over(x, stream, 0, buf_slice(&head), err)) {
-		struct err ignored;
+	ret = open_stream(x, &stream, err);
+	if (ret == 0) {
+		put_stream_begin(x, stream, &head);
+		ret = buf_check(&head, err);
+		if (ret == 0)
+			ret = exchange_hand_over(x, stream, 0, buf_slice(&head), err);
+		if (ret) {
+			struct err ignored;
 
-		link_finish(x->w->link, x->lcall, stream, NULL, 0, &ignored); /* nobody will read it */
-		if (x->era == ERA_MODERN)
-			link_call_end(x->w->link, &x->lcall);
-		ret = -1;
+			link_finish(x->w->link, x->lcall, stream, NULL, 0, &ignored); /* nobody will read it */
+			if (x->era == ERA_MODERN)
+				link_call_end(x->w->link, &x->lcall);
+		}
 	}
 	buf_release(&head);
 	if (ret) {

@@ -51,12 +51,17 @@ void exchange_reply_error(
 /* A finished answer of any content: JSON, or an event stream of its one message when the client admits only that. */
 void exchange_reply_message(struct exchange *x, int status, const char *extra, struct slice message);
 
-/* Head of an event stream, with the empty line. extra as above. */
-void exchange_stream_head(const struct exchange *x, const char *extra, struct buf *out);
+/* Head of an event stream, with the empty line. Something must follow at once: Apache passes the head on with the first
+ * byte behind it, which might be a heartbeat away. */
+void exchange_stream_head(const struct exchange *x, struct buf *out);
 
 /* Turns an open exchange into a stream owned by the broker: opens it there, gives the connection away. 0: the phase is
  * EXCHANGE_STREAM. -1: the exchange is still open and stays so (stream_refused). */
 int exchange_stream(struct exchange *x, struct err *err);
+
+/* Its client can be told to come back for the rest of a stream: a session whose negotiated revision is 2025-11-25,
+ * whatever its headers say. Older ones stumble over an event without data (E-07). */
+bool exchange_may_poll(const struct exchange *x);
 
 /* The message that b holds, for exchange_finish(); empty when there was no memory for all of it. */
 static inline struct slice exchange_message(const struct buf *b)

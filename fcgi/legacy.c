@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rnd.h"
+#include "common/sse.h"
 #include "fcgi/call_http.h"
 #include "fcgi/legacy.h"
 #include "fcgi/method.h"
@@ -455,7 +456,8 @@ void legacy_get(struct exchange *x, const char *version)
 		else if (read_session_header(x, header, &err) == 0 &&
 			 link_attach(x->w->link, slice_str(x->session), x->principal, slice_str(last), &stream, &cursor,
 			     &err) == 0) {
-			exchange_stream_head(x, NULL, &head);
+			exchange_stream_head(x, &head);
+			buf_adds(&head, SSE_HEARTBEAT);
 			if (buf_check(&head, &err) == 0)
 				exchange_hand_over(x, stream, cursor, buf_slice(&head), &err);
 		}

@@ -94,6 +94,7 @@ int link_submit(
 	if (entry) {
 		entry->call.producer = req->header.producer;
 		entry->call.number = req->header.seq;
+		entry->call.epoch = l->epoch;
 		entry->next = l->calls[req->header.seq % TABLE_SIZE];
 		l->calls[req->header.seq % TABLE_SIZE] = entry;
 	}

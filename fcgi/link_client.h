@@ -30,6 +30,7 @@ struct link_will {
  */
 struct link_call {
 	uint64_t producer, number; /* the broker's name for it; number is 0 when only the session was asked for */
+	uint64_t epoch; /* of the broker's run: part of its event ids */
 	uint64_t session_version;
 	uint64_t session_stream; /* handle of the session's own stream */
 	struct buf blob;         /* of the session */

@@ -233,6 +233,7 @@ static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 	pthread_mutex_lock(&l->mtx);
 	l->ctl = ctl;
 	l->producer = producer;
+	l->epoch = w.epoch;
 	l->credit = l->credit_full = (int64_t)w.credit_bytes;
 	l->body_max = w.body_max;
 	l->is_draining = false;

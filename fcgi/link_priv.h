@@ -73,7 +73,7 @@ struct link {
 	unsigned attempt;       /* counts connection attempts that ended */
 	struct err attempt_err; /* of the last one that failed */
 	bool is_draining, is_asleep, is_stopping;
-	uint64_t producer, seq;
+	uint64_t producer, seq, epoch;
 	int64_t credit, credit_full; /* bytes */
 	size_t body_max;             /* bytes; of the broker that we are connected to */
 	int ctl;                     /* control socket; -1 when down */

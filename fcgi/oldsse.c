@@ -30,7 +30,7 @@ void oldsse_get(struct exchange *x)
 	buf_init(&where, 8192);
 	buf_add_slice(&where, mount);
 	buf_addf(&where, "/messages?" QUERY_NAME "=%s", x->session);
-	exchange_stream_head(x, NULL, &head);
+	exchange_stream_head(x, &head);
 	sse_add_event(&head, SLICE(""), "endpoint", buf_slice(&where));
 	if (buf_check(&where, &err) == 0 && buf_check(&head, &err) == 0 &&
 	    link_session_put(x->w->link, slice_str(x->session), x->principal, 0, LINK_SESSION_ENDS_WITH_CONN,

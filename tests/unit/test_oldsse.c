@@ -18,7 +18,7 @@ static void test_http(void **state)
 {
 	static const struct site_row rows[] = {
 	    {"DT-110 event-stream", "GET", "/sse", GET_SSE, NULL, 200, SSE_TYPE, 0, NULL,
-		"\r\n\r\n" SSE_HEARTBEAT "event: endpoint\ndata: /messages?sessionId=", NULL},
+		"\r\n\r\nevent: endpoint\ndata: /messages?sessionId=", NULL},
 	    {"DT-110 no Accept", "GET", "/sse", "", NULL, 200, SSE_TYPE, 0, NULL, NULL, NULL},
 	    {"DT-110 anything", "GET", "/sse", "Accept: */*\n", NULL, 200, SSE_TYPE, 0, NULL, NULL, NULL},
 	    {"DT-110 below mcp", "GET", "/acme/mcp/sse", GET_SSE, NULL, 200, SSE_TYPE, 0, NULL,

@@ -194,7 +194,7 @@ static void event_ids(void **state)
 {
 	struct fixture *f = *state;
 	struct stream *s = stream_new(&f->b, f->session, false), *found;
-	char id[STREAM_EVENT_ID_SIZE];
+	char id[LINK_EVENT_ID_SIZE];
 	uint64_t seq;
 
 	for (int i = 0; i < 3; i++)
