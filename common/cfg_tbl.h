@@ -65,7 +65,7 @@ CFG_INT(task_ttl_ms, 3600000, 1000, 604800000, "ms", "How long a task is kept, f
 CFG_INT(task_ttl_max_ms, 86400000, 1000, 2592000000, "ms", "The most that a client may ask for")
 CFG_INT(task_poll_ms, 1000, 10, 600000, "ms", "How often clients shall ask for a task's state")
 
-CFG_INT(runner_jobs_max, 64, 1, 4096, "tasks", "Tasks that a runner works on at a time; further ones wait. Those that wait for input don't count")
+CFG_INT(runner_jobs_max, 64, 1, 4096, "tasks", "Tasks that a runner works on at a time, beside those that wait for input; further ones wait")
 CFG_INT(runner_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets a runner's tasks finish")
 
 CFG_LIST(exec_dirs, "Directories of tools: a program NAME with a manifest NAME.json beside it")

@@ -89,3 +89,12 @@ const char *err_name(enum err_code code)
 {
 	return table[code].name;
 }
+
+enum err_code err_find(const char *name)
+{
+	for (int code = 0; code < ERR__COUNT; code++) {
+		if (strcmp(table[code].name, name) == 0)
+			return (enum err_code)code;
+	}
+	return ERR_INTERNAL;
+}

@@ -30,5 +30,6 @@ int err_http(enum err_code code);	 /* HTTP status of the table */
 int err_rpc(enum err_code code);	 /* JSON-RPC code */
 const char *err_text(enum err_code code); /* what the peer is told */
 const char *err_name(enum err_code code); /* "PARSE", for logs */
+enum err_code err_find(const char *name); /* of that name; ERR_INTERNAL: there is none */
 
 #endif

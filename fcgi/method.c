@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "fcgi/level.h"
 #include "fcgi/method_tools.h"
+#include "fcgi/result.h"
 #include "fcgi/revision.h"
 #include "fcgi/worker.h"
 #include "common/banned.h"
@@ -83,7 +84,7 @@ static void put_era_members(const struct method *m, const struct call *call, str
 		return;
 	buf_adds(out, "\"resultType\":\"complete\"");
 	if (m->shape != SHAPE_OWN_META)
-		buf_addf(out, ",\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s}", call->w->server_info);
+		buf_addf(out, ",\"_meta\":{\"" RESULT_SERVER_INFO "\":%s}", call->w->server_info);
 	if (m->shape == SHAPE_CACHEABLE)
 		buf_addf(out, ",\"ttlMs\":%lld,\"cacheScope\":\"public\"", (long long)call->cfg->cache_ttl_ms);
 }

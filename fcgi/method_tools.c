@@ -5,6 +5,7 @@
 
 #include "common/jx.h"
 #include "fcgi/method_tools.h"
+#include "fcgi/result.h"
 #include "fcgi/worker.h"
 #include "common/banned.h"
 
@@ -53,47 +54,9 @@ int method_tools_list(
 	return 0;
 }
 
-/* A CallToolResult with the era's additions: its _meta and the server's are one object. */
-static void put_tool_result(struct call *call, json_object *result, struct buf *out)
-{
-	json_object *meta = jx_get_object(result, "_meta");
-	const char *comma = "";
-
-	json_object_object_foreach(result, key, value) {
-		if (strcmp(key, "_meta") == 0 || (call->era == ERA_MODERN && strcmp(key, "resultType") == 0))
-			continue;
-		buf_adds(out, comma);
-		comma = ",";
-		jx_write_str(out, slice_str(key));
-		buf_adds(out, ":");
-		jx_write(out, value);
-	}
-	if (call->era == ERA_MODERN)
-		buf_addf(out, "%s\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s", comma,
-		    call->w->server_info);
-	else if (meta)
-		buf_addf(out, "%s\"_meta\":{", comma);
-	else
-		return;
-	if (meta) {
-		bool first = call->era == ERA_LEGACY;
-
-		json_object_object_foreach(meta, name, extra) {
-			if (strcmp(name, "io.modelcontextprotocol/serverInfo") == 0)
-				continue;
-			buf_adds(out, first ? "" : ",");
-			first = false;
-			jx_write_str(out, slice_str(name));
-			buf_adds(out, ":");
-			jx_write(out, extra);
-		}
-	}
-	buf_adds(out, "}");
-}
-
 /* from 2025-11-25 on, wrong values are the tool's answer, so that the model can correct itself. */
 static int refuse_arguments(
-    struct call *call, const struct tool *tool, const struct buf *why, struct buf *out, struct err *err)
+    const struct call *call, const struct tool *tool, const struct buf *why, json_object **result, struct err *err)
 {
 	char text[WHY_MAX + 256];
 
@@ -101,22 +64,40 @@ static int refuse_arguments(
 		return err_set(err, ERR_PARAMS, "arguments of %s: %s", tool->name, why->data ? why->data : "");
 	snprintf(text, sizeof(text), "The arguments don't fit the input schema of %s: %s", tool->name,
 	    why->data ? why->data : "");
-	buf_adds(out, "\"content\":[{\"type\":\"text\",\"text\":");
-	jx_write_str(out, slice_str(text));
-	buf_adds(out, "}],\"isError\":true");
-	if (call->era == ERA_MODERN)
-		buf_addf(out, ",\"_meta\":{\"io.modelcontextprotocol/serverInfo\":%s}", call->w->server_info);
-	return 0;
+	*result = result_new_text(slice_str(text), true, err);
+	return *result ? 0 : -1;
+}
+
+int method_tools_run(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+{
+	json_object *none = args ? NULL : json_object_new_object();
+	struct buf why;
+	int ret;
+
+	*result = NULL;
+	args = args ? args : none;
+	if (!args)
+		return err_set(err, ERR_NOMEM, "no memory for arguments");
+	buf_init(&why, WHY_MAX);
+	if (schema_check(tool->input, args, &why, err)) {
+		ret = err->code == ERR_PARAMS ? refuse_arguments(call, tool, &why, result, err) : -1;
+	} else {
+		ret = tool->provider->call(call, tool, args, result, err);
+		if (ret)
+			err_wrap(err, "tool %s", tool->name);
+	}
+	buf_release(&why);
+	json_object_put(none);
+	return ret;
 }
 
 int method_tools_call(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
-	const struct worker *w = call->w;
 	struct slice name = jx_get_str(rpc->params, "name");
-	json_object *args = jx_get(rpc->params, "arguments"), *none = NULL, *result = NULL;
+	json_object *args = jx_get(rpc->params, "arguments"), *result;
 	const struct tool *tool;
-	struct buf why;
 	int ret;
 
 	(void)session;
@@ -124,26 +105,12 @@ int method_tools_call(
 		return err_set(err, ERR_PARAMS, "params.name must be a string");
 	if (args ? !json_object_is_type(args, json_type_object) : jx_has(rpc->params, "arguments"))
 		return err_set(err, ERR_PARAMS, "params.arguments must be an object");
-	tool = toolset_find(&w->tools, name);
+	tool = toolset_find(&call->w->tools, name);
 	if (!tool)
 		return err_set(err, ERR_PARAMS, "unknown tool \"%.*s\"", name.len > 128 ? 128 : (int)name.len, name.p);
-	if (!args) {
-		args = none = json_object_new_object();
-		if (!args)
-			return err_set(err, ERR_NOMEM, "no memory for arguments");
-	}
-	buf_init(&why, WHY_MAX);
-	if (schema_check(tool->input, args, &why, err)) {
-		ret = err->code == ERR_PARAMS ? refuse_arguments(call, tool, &why, out, err) : -1;
-	} else {
-		ret = tool->provider->call(call, tool, args, &result, err);
-		if (ret == 0)
-			put_tool_result(call, result, out);
-		else
-			err_wrap(err, "tool %s", tool->name);
-	}
-	buf_release(&why);
+	ret = method_tools_run(call, tool, args, &result, err);
+	if (ret == 0 && result)
+		result_put_members(out, result, call->era, call->w->server_info, SLICE(""));
 	json_object_put(result);
-	json_object_put(none);
 	return ret;
 }

@@ -83,3 +83,48 @@ int result_check_shape(json_object *val, struct err *err)
 	}
 	return 0;
 }
+
+static void put_member(struct buf *out, const char *comma, const char *key, json_object *val)
+{
+	buf_adds(out, comma);
+	jx_write_str(out, slice_str(key));
+	buf_adds(out, ":");
+	jx_write(out, val);
+}
+
+void result_put_members(
+    struct buf *out, json_object *result, enum era era, const char *server_info, struct slice related_task)
+{
+	json_object *meta = jx_get_object(result, "_meta");
+	const char *comma = "";
+
+	json_object_object_foreach(result, key, value) {
+		if (strcmp(key, "_meta") == 0 || (era == ERA_MODERN && strcmp(key, "resultType") == 0))
+			continue;
+		put_member(out, comma, key, value);
+		comma = ",";
+	}
+	if (era == ERA_LEGACY && !meta && related_task.len == 0)
+		return;
+	buf_addf(out, "%s\"_meta\":{", comma);
+	comma = "";
+	if (era == ERA_MODERN) {
+		buf_addf(out, "\"" RESULT_SERVER_INFO "\":%s", server_info);
+		comma = ",";
+	}
+	if (related_task.len) {
+		buf_addf(out, "%s\"" RESULT_RELATED_TASK "\":{\"taskId\":", comma);
+		jx_write_str(out, related_task);
+		buf_adds(out, "}");
+		comma = ",";
+	}
+	if (meta) {
+		json_object_object_foreach(meta, name, extra) {
+			if (strcmp(name, RESULT_SERVER_INFO) == 0 || strcmp(name, RESULT_RELATED_TASK) == 0)
+				continue;
+			put_member(out, comma, name, extra);
+			comma = ",";
+		}
+	}
+	buf_adds(out, "}");
+}

@@ -90,20 +90,27 @@ static void put_head(struct buf *out, const char *id)
 	}
 }
 
-void rpc_put_error(struct buf *out, const char *id, const struct err *err, const char *data)
+void rpc_put_error_object(struct buf *out, const struct err *err, const char *data)
 {
 	char message[sizeof(err->msg) + 64];
 
 	snprintf(message, sizeof(message), "%s%s%s", err_text(err->code),
 	    is_peers_mistake(err->code) && err->msg[0] ? ": " : "", is_peers_mistake(err->code) ? err->msg : "");
-	put_head(out, id);
-	buf_addf(out, "\"error\":{\"code\":%d,\"message\":", err_rpc(err->code));
+	buf_addf(out, "{\"code\":%d,\"message\":", err_rpc(err->code));
 	jx_write_str(out, slice_str(message));
 	if (data) {
 		buf_adds(out, ",\"data\":");
 		buf_adds(out, data);
 	}
-	buf_adds(out, "}}");
+	buf_adds(out, "}");
+}
+
+void rpc_put_error(struct buf *out, const char *id, const struct err *err, const char *data)
+{
+	put_head(out, id);
+	buf_adds(out, "\"error\":");
+	rpc_put_error_object(out, err, data);
+	buf_adds(out, "}");
 }
 
 void rpc_put_result_head(struct buf *out, const char *id)
