@@ -38,6 +38,7 @@ libworker_a_SOURCES = \
 	%D%/toolset.c %D%/toolset.h \
 	%D%/topic.c %D%/topic.h \
 	%D%/uri.c %D%/uri.h \
+	%D%/uri_template.c %D%/uri_template.h \
 	%D%/worker.c %D%/worker.h
 
 bin_PROGRAMS += mcp-worker

@@ -54,6 +54,7 @@ check_PROGRAMS += %D%/unit/test_schema
 check_PROGRAMS += %D%/unit/test_schema_suite
 check_PROGRAMS += %D%/unit/test_session
 check_PROGRAMS += %D%/unit/test_toolset
+check_PROGRAMS += %D%/unit/test_uri_template
 TESTS += %D%/fault/test_handoff
 TESTS += %D%/fault/test_tools
 TESTS += %D%/unit/test_broker
@@ -82,6 +83,7 @@ TESTS += %D%/unit/test_schema
 TESTS += %D%/unit/test_schema_suite
 TESTS += %D%/unit/test_session
 TESTS += %D%/unit/test_toolset
+TESTS += %D%/unit/test_uri_template
 endif
 %C%_fault_test_tools_SOURCES = %D%/fault/test_tools.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/toolfile.c \
 	%D%/lib/toolfile.h %D%/lib/fake_call.c %D%/lib/fake_call.h
@@ -138,6 +140,8 @@ endif
 %C%_unit_test_exec_LDADD = $(UNIT_LIBS)
 %C%_unit_test_toolset_SOURCES = %D%/unit/test_toolset.c %D%/lib/toolfile.c %D%/lib/toolfile.h
 %C%_unit_test_toolset_LDADD = $(UNIT_LIBS)
+%C%_unit_test_uri_template_SOURCES = %D%/unit/test_uri_template.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/unit.h
+%C%_unit_test_uri_template_LDADD = $(UNIT_LIBS)
 %C%_unit_test_session_SOURCES = %D%/unit/test_session.c %D%/lib/unit.h
 %C%_unit_test_session_LDADD = $(UNIT_LIBS)
 
@@ -166,18 +170,21 @@ check_PROGRAMS += %D%/fuzz/replay_jpos
 check_PROGRAMS += %D%/fuzz/replay_link
 check_PROGRAMS += %D%/fuzz/replay_rpc
 check_PROGRAMS += %D%/fuzz/replay_schema
+check_PROGRAMS += %D%/fuzz/replay_uri_template
 check_PROGRAMS += %D%/fuzz/replay_url
 TESTS += %D%/fuzz/replay_header
 TESTS += %D%/fuzz/replay_jpos
 TESTS += %D%/fuzz/replay_link
 TESTS += %D%/fuzz/replay_rpc
 TESTS += %D%/fuzz/replay_schema
+TESTS += %D%/fuzz/replay_uri_template
 TESTS += %D%/fuzz/replay_url
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_header
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_jpos
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_link
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_rpc
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_schema
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_uri_template
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
 %C%_fuzz_replay_header_SOURCES = %D%/fuzz/fuzz_header.c $(REPLAY_SOURCES)
 %C%_fuzz_replay_header_LDADD = $(FUZZ_LIBS)
@@ -204,6 +211,11 @@ EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
 %C%_fuzz_fuzz_schema_SOURCES = %D%/fuzz/fuzz_schema.c %D%/fuzz/target.h
 %C%_fuzz_fuzz_schema_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_schema_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_uri_template_SOURCES = %D%/fuzz/fuzz_uri_template.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_uri_template_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_uri_template_SOURCES = %D%/fuzz/fuzz_uri_template.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_uri_template_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_uri_template_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 %C%_fuzz_replay_url_SOURCES = %D%/fuzz/fuzz_url.c $(REPLAY_SOURCES)
 %C%_fuzz_replay_url_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_url_SOURCES = %D%/fuzz/fuzz_url.c %D%/fuzz/target.h
