@@ -35,6 +35,7 @@ libworker_a_SOURCES = \
 	%D%/seal.h \
 	%D%/session.c %D%/session.h \
 	%D%/supervisor.c %D%/supervisor.h \
+	%D%/task.c %D%/task.h \
 	%D%/toolset.c %D%/toolset.h \
 	%D%/topic.c %D%/topic.h \
 	%D%/uri.c %D%/uri.h \

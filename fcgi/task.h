@@ -25,7 +25,7 @@ struct task_job {
 	int log_level;
 	bool is_hidden; /* LINK_TASK_HIDDEN: it works for a call that somebody follows */
 };
-void task_put_job(const struct task_job *job, struct buf *out);
+void task_put_job(const struct task_job *job, struct buf *out); /* out is empty */
 /* ERR_INTERNAL: not what task_put_job() wrote. job is to be released in any case. */
 int task_read_job(struct slice text, struct task_job *job, struct err *err);
 void task_release_job(struct task_job *job);
@@ -43,10 +43,10 @@ struct task_state {
 	json_object *events;
 	uint64_t events_seq;
 };
-void task_put_state(const struct task_state *state, struct buf *out);
-/* ERR_INTERNAL: not one of ours. An empty text, which the broker keeps of a task whose runner died, is an error that
- * says so. state is to be released in any case. */
-int task_read_state(struct slice text, struct task_state *state, struct err *err);
+void task_put_state(const struct task_state *state, struct buf *out); /* out is empty */
+/* ERR_INTERNAL: not one of ours, or not all that the task's state needs. A task whose runner died has none: that is an
+ * error that says so. state is to be released in any case. */
+int task_read_state(const struct link_task *task, struct task_state *state, struct err *err);
 void task_release_state(struct task_state *state);
 
 /* Appends the members of a Task: "taskId":...,"status":... detailed adds what tasks/get and notifications/tasks of
