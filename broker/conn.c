@@ -34,8 +34,10 @@ struct conn {
 	bool is_ending; /* the end is in out, or was written: then close */
 	bool is_closed, is_watching_write;
 	uint32_t heartbeat_ms;
-	uint64_t cursor; /* taken from the log up to here, into the kernel or into out */
-	char *out;       /* owned: what the kernel didn't take; NULL: nothing */
+	uint64_t cursor;   /* taken from the log up to here, into the kernel or into out */
+	struct slice last; /* owned: to be written at last_seq, before the end; p NULL: it stays */
+	uint64_t last_seq;
+	char *out; /* owned: what the kernel didn't take; NULL: nothing */
 	size_t out_len, out_sent;
 	uint64_t progress_ms;      /* loop_now() when the kernel last took something */
 	struct conn_read *reading; /* owned by the store until it is done */
@@ -49,6 +51,7 @@ static void free_conn(struct loop_doom *d)
 	struct conn *c = TABLE_OF(d, struct conn, doom);
 
 	mem_free(c->out);
+	mem_free((char *)(uintptr_t)c->last.p);
 	mem_free(c);
 }
 
@@ -250,8 +253,8 @@ static bool start_read(struct conn *c)
 	return true;
 }
 
-/* The end as bytes, after what is left over. */
-static void put_end(struct conn *c)
+/* The end as bytes, after what is left over and last. */
+static void put_end(struct conn *c, struct slice last)
 {
 	struct buf all;
 
@@ -260,6 +263,7 @@ static void put_end(struct conn *c)
 	buf_init(&all, SIZE_MAX / 2);
 	if (c->out)
 		buf_add(&all, c->out + c->out_sent, c->out_len - c->out_sent);
+	record_put_stdout(&all, c->kind, c->request_id, last);
 	record_put_end(&all, c->kind, c->request_id);
 	if (buf_check(&all, NULL)) {
 		buf_release(&all);
@@ -273,7 +277,7 @@ static void put_end(struct conn *c)
 	c->out_sent = 0;
 }
 
-void conn_end(struct conn *c, const char *why)
+static void end_with(struct conn *c, struct slice last, const char *why)
 {
 	struct stream *s = c->stream;
 
@@ -281,10 +285,28 @@ void conn_end(struct conn *c, const char *why)
 		return;
 	LOG(DEBUG, "conn.end", "fd=%d stream=%" PRIu64 " why=\"%s\"", c->fd, s ? s->handle : 0, why);
 	c->stream = NULL;
-	put_end(c);
+	put_end(c, last);
 	conn_kick(c);
 	if (s)
 		stream_detach(s, c, why);
+}
+
+void conn_end(struct conn *c, const char *why)
+{
+	end_with(c, SLICE(""), why);
+}
+
+int conn_end_after(struct conn *c, struct slice last)
+{
+	char *copy = mem_dup(last.p, last.len);
+
+	if (!copy)
+		return -1;
+	mem_free((char *)(uintptr_t)c->last.p);
+	c->last = (struct slice){copy, last.len};
+	c->last_seq = c->stream ? c->stream->last_seq : 0;
+	conn_kick(c);
+	return 0;
 }
 
 static void on_task(struct loop_task *t)
@@ -299,6 +321,8 @@ static void on_task(struct loop_task *t)
 			conn_kick(c);
 	} else if (s->state == STREAM_FINISHED && c->cursor == s->last_seq) {
 		conn_end(c, "finished");
+	} else if (c->last.p && c->cursor >= c->last_seq) {
+		end_with(c, c->last, "its worker wants it to come again");
 	}
 }
 

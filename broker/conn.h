@@ -30,6 +30,8 @@ void conn_refuse(struct broker *b, int fd, const struct conn_how *how, bool is_g
 void conn_kick(struct conn *c);
 /* Leaves its stream, writes what is half written and the end, closes. Any number of times. */
 void conn_end(struct conn *c, const char *why);
+/* When it has taken all that its stream has now: last (an SSE text), then as conn_end(). -1: no memory. */
+int conn_end_after(struct conn *c, struct slice last);
 /* At once. Safe from any callback, any number of times. */
 void conn_close(struct conn *c, const char *why);
 

@@ -6,7 +6,9 @@ libbroker_a_SOURCES = \
 	%D%/call.c %D%/call.h \
 	%D%/conn.c %D%/conn.h \
 	%D%/ctl.c %D%/ctl.h \
-	%D%/handle.c %D%/handle.h \
+	%D%/handle.c %D%/handle.h %D%/handle_priv.h \
+	%D%/handle_session.c \
+	%D%/handle_stream.c \
 	%D%/loop.c %D%/loop.h \
 	%D%/producer.c %D%/producer.h \
 	%D%/record.c %D%/record.h \

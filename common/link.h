@@ -147,7 +147,8 @@ enum link_answer_state {
  *               is this producer's, its number the seq of this message, its wills as they were, and there follow
  *               u8 call flags, bytes blob, u16 n, n * (bytes ask_id, bytes answer), u16 m, m * (bytes id, bytes will)
  *  CLOSE_CONN   stream; bytes last. Writes last (an SSE text) and ends the connection that reads the stream, once it
- *               has all events; the stream lives on, to be resumed. Nobody reads it: nothing happens. -> ACK
+ *               has all events; the stream, a legacy one, lives on, to be resumed. Nobody reads it: nothing happens; or BUSY
+ *               while the ADOPT of one who attaches may be on its way. -> ACK
  *  SUBSCRIBE    stream (of subscriptions/listen), or key and bytes principal (a legacy session's own stream); body:
  *               bytes principal, u8 reset (1: forget the topics of before), bytes insert, u16 n, n * bytes topic
  *               -> ACK u64 topics now. NACK LIMIT past session_topics_max, with nothing done.

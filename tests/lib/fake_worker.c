@@ -427,6 +427,15 @@ unsigned fake_cancel(struct fake_worker *w, const char *key, const char *princip
 	return ask(w, (struct link_header){.type = LINK_CANCEL}, key, &body, NULL, NULL);
 }
 
+unsigned fake_close_conn(struct fake_worker *w, uint64_t stream, const char *last)
+{
+	struct buf body;
+
+	buf_init(&body, 1024);
+	link_put_bytes(&body, slice_str(last));
+	return ask(w, (struct link_header){.type = LINK_CLOSE_CONN, .stream = stream}, "", &body, NULL, NULL);
+}
+
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms)
 {
 	union {

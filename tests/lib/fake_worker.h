@@ -65,6 +65,7 @@ unsigned fake_attach(struct fake_worker *w, const char *key, const char *princip
 unsigned fake_append(struct fake_worker *w, uint64_t stream, const char *event);
 unsigned fake_finish(struct fake_worker *w, uint64_t call, uint64_t stream, const char *event);
 unsigned fake_cancel(struct fake_worker *w, const char *key, const char *principal, const char *id);
+unsigned fake_close_conn(struct fake_worker *w, uint64_t stream, const char *last);
 /* Passes one end of a new socket pair; the other one is returned. */
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms);
 

@@ -404,6 +404,40 @@ static void the_newest_connection_of_a_session_wins(void **state)
 	fake_server_release(&b);
 }
 
+static void a_connection_is_sent_away_and_comes_again(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t call, stream, modern, cursor;
+	struct fake_server s;
+	char id[80];
+
+	make_session(f);
+	make_stream(f, &call, &stream, &s);
+	assert_int_equal(fake_append(&f->w, stream, "{\"n\":1}"), 0);
+	for (unsigned tries = 0; fake_close_conn(&f->w, stream, "retry: 500\n\n") == LINK_NACK_BUSY; tries++) {
+		assert_true(tries < 100); /* the ADOPT is on its way */
+		usleep(10000);
+	}
+	expect_end(&s);
+	assert_non_null(strstr(s.text.data, "{\"n\":1}\n\nretry: 500\n\n"));
+	fake_server_release(&s);
+	assert_int_equal(fake_close_conn(&f->w, stream, "x"), 0); /* nobody reads it */
+	assert_int_equal(fake_append(&f->w, stream, "{\"n\":2}"), 0);
+	snprintf(id, sizeof(id), "%" PRIu64 ".%" PRIu64 ".1", stream, f->w.epoch);
+	assert_int_equal(fake_attach(&f->w, KEY, HIM, id, &stream, &cursor), 0);
+	assert_int_equal(fake_close_conn(&f->w, stream, "x"), LINK_NACK_BUSY);
+	fake_server_init(&s, fake_adopt(&f->w, stream, LINK_KIND_FCGI, cursor, 15000));
+	assert_int_equal(fake_finish(&f->w, call, stream, "{\"n\":3}"), 0);
+	expect_end(&s);
+	assert_non_null(strstr(s.text.data, "{\"n\":2}"));
+	assert_non_null(strstr(s.text.data, "{\"n\":3}"));
+	assert_null(strstr(s.text.data, "x\n\n"));
+	fake_server_release(&s);
+	assert_int_equal(fake_close_conn(&f->w, 2, "x"), LINK_NACK_CLOSED);
+	assert_int_equal(fake_open(&f->w, "", LINK_STREAM_MODERN, 0, one_id, NULL, &modern), 0);
+	assert_int_equal(fake_close_conn(&f->w, modern, "x"), LINK_NACK_BAD);
+}
+
 static void wills_speak_for_a_dead_worker(void **state)
 {
 	struct fixture *f = *state;
@@ -1046,6 +1080,7 @@ int main(void)
 	    TEST(a_legacy_stream_outlives_its_connection),
 	    TEST(ids_that_nobody_gave_are_gaps),
 	    TEST(the_newest_connection_of_a_session_wins),
+	    TEST(a_connection_is_sent_away_and_comes_again),
 	    TEST(wills_speak_for_a_dead_worker),
 	    TEST(an_answer_sent_before_death_beats_the_will),
 	    TEST(call_end_owing_an_answer_sends_the_will),

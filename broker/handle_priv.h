@@ -1,0 +1,48 @@
+/* broker/handle_priv.h - one message of the data channel while it is handled: what handle.c and handle_*.c share. */
+#ifndef MCP_BROKER_HANDLE_PRIV_H
+#define MCP_BROKER_HANDLE_PRIV_H
+
+#include "broker/producer.h"
+
+struct message {
+	struct broker *broker;
+	struct producer *producer;
+	const struct link_header *h;
+	struct slice key, body; /* body: what was not read yet */
+	struct outcome *outcome;
+	uint64_t credit; /* bytes that were spent for it */
+	bool bad;        /* the body was too short */
+};
+
+/* Each returns 0 (ACK), an enum link_nack with nothing done, or LATER: the store answers. */
+#define LATER LINK_NACK__COUNT
+unsigned do_session_put(struct message *m); /* handle_session.c: sessions and their calls */
+unsigned do_session_del(struct message *m);
+unsigned do_call_begin(struct message *m);
+unsigned do_call_end(struct message *m);
+unsigned do_cancel(struct message *m);
+unsigned do_open_stream(struct message *m); /* handle_stream.c */
+unsigned do_attach(struct message *m);
+unsigned do_append(struct message *m);
+unsigned do_finish(struct message *m);
+unsigned do_close_conn(struct message *m);
+
+/* What waits for the store. It keeps names, not pointers: each of them may be gone by then. */
+struct commit {
+	struct store_op op;
+	struct broker *broker;
+	uint64_t producer, seq;
+	uint64_t stream, first, last; /* 0: not of a stream */
+	uint64_t credit;
+};
+
+/* NULL: no memory. Made before anything is done, as nothing may fail after that; freed by mem_free() or, when it was
+ * submitted by store->sync(), when that is done. */
+struct commit *commit_new(struct message *m);
+
+static inline bool is_key(struct slice key)
+{
+	return key.len > 0 && key.len <= LINK_KEY_MAX;
+}
+
+#endif

@@ -1,0 +1,177 @@
+#include "config.h"
+
+#include "broker/call.h"
+#include "broker/conn.h"
+#include "broker/handle_priv.h"
+#include "broker/session.h"
+#include "broker/stream.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+unsigned do_open_stream(struct message *m)
+{
+	struct broker *b = m->broker;
+	unsigned flags = link_get_u8(&m->body, &m->bad), nack;
+	uint16_t n = link_get_u16(&m->body, &m->bad);
+	bool is_modern = flags & LINK_STREAM_MODERN, begins = m->h->corr == 0;
+	struct session *session = is_modern ? NULL : session_find(b, m->key, NULL);
+	struct call *call = begins ? NULL : call_find(b, m->producer, m->h->corr);
+	struct stream *s;
+
+	if (m->bad || (!begins && (n > 0 || m->body.len > 0)) || (is_modern && m->key.len > 0))
+		return LINK_NACK_BAD;
+	if (!is_modern && !session)
+		return LINK_NACK_NO_SESSION;
+	if (!begins && !call)
+		return LINK_NACK_CLOSED;
+	if (call && (call->stream || call->session != session))
+		return LINK_NACK_BAD;
+	if (b->draining)
+		return LINK_NACK_BUSY;
+	if (b->stream_count >= (size_t)b->cfg->stream_max)
+		return LINK_NACK_LIMIT;
+	if (begins) {
+		nack = call_new(b, m->producer, m->h->seq, session, 0, n, m->body, &call);
+		if (nack)
+			return nack;
+	}
+	s = stream_new(b, session, false);
+	if (!s || stream_reserve(s)) {
+		nack = s ? LINK_NACK_LIMIT : LINK_NACK_BUSY;
+		if (s)
+			stream_close(s, "no descriptor");
+		if (begins)
+			call_close(call);
+		return nack;
+	}
+	s->call = call;
+	call->stream = s;
+	m->outcome->stream = s->handle;
+	return 0;
+}
+
+unsigned do_attach(struct message *m)
+{
+	struct slice principal = link_get_bytes(&m->body, &m->bad);
+	struct slice id = link_get_bytes(&m->body, &m->bad);
+	struct session *session = session_find(m->broker, m->key, &principal);
+	struct stream *s;
+	uint64_t cursor;
+	unsigned nack;
+
+	if (m->bad || m->body.len > 0)
+		return LINK_NACK_BAD;
+	if (!session)
+		return LINK_NACK_NO_SESSION;
+	session_touch(session);
+	if (m->broker->draining)
+		return LINK_NACK_BUSY;
+	if (id.len == 0) {
+		s = session->own;
+		cursor = s->delivered_seq;
+	} else {
+		nack = stream_find_event_id(session, id, &s, &cursor);
+		if (nack)
+			return nack;
+	}
+	if (stream_reserve(s))
+		return LINK_NACK_LIMIT;
+	m->outcome->stream = s->handle;
+	m->outcome->value = cursor;
+	return 0;
+}
+
+/* The events of APPEND and FINISH as slices. NULL and *nack: BAD or BUSY. To be freed. */
+static struct slice *get_events(struct message *m, unsigned *nack)
+{
+	size_t count = m->h->count;
+	struct slice *events;
+
+	*nack = LINK_NACK_BAD;
+	if (count > m->body.len / sizeof(uint32_t))
+		return NULL;
+	events = mem_alloc(count + 1, sizeof(*events));
+	if (!events) {
+		*nack = LINK_NACK_BUSY;
+		return NULL;
+	}
+	for (size_t i = 0; i < count; i++)
+		events[i] = link_get_bytes(&m->body, &m->bad);
+	if (!m->bad && m->body.len == 0)
+		return events;
+	mem_free(events);
+	return NULL;
+}
+
+/* Appends the events of m to s and lets the store answer. LATER, or a nack with nothing done. */
+static unsigned append(struct message *m, struct stream *s, bool is_durable, bool is_final)
+{
+	uint64_t first = s->last_seq + 1, last = s->last_seq;
+	unsigned nack = 0;
+	struct slice *events = get_events(m, &nack);
+	struct commit *c;
+
+	if (!events)
+		return nack;
+	c = commit_new(m);
+	nack = c ? stream_append(s, events, m->h->count, is_durable, is_final, &last) : LINK_NACK_BUSY;
+	mem_free(events);
+	if (nack) {
+		mem_free(c);
+		return nack;
+	}
+	c->stream = s->handle;
+	c->first = first;
+	c->last = last;
+	c->credit = m->credit;
+	m->broker->store->sync(m->broker->store, &c->op);
+	return LATER;
+}
+
+unsigned do_append(struct message *m)
+{
+	struct stream *s = stream_find(m->broker, m->h->stream);
+
+	if (!s)
+		return LINK_NACK_CLOSED;
+	return append(m, s, m->h->flags & LINK_DURABLE, false);
+}
+
+unsigned do_finish(struct message *m)
+{
+	struct stream *s = stream_find(m->broker, m->h->stream);
+	struct call *call = call_find(m->broker, m->producer, m->h->corr);
+	unsigned nack;
+
+	if (!call)
+		return LINK_NACK_CLOSED;
+	if (!s) { /* the client of a modern stream left, or the session ended */
+		call_close(call);
+		return LINK_NACK_CLOSED;
+	}
+	if (s->is_own ? s->session != call->session : s != call->stream)
+		return LINK_NACK_BAD;
+	nack = append(m, s, true, true);
+	if (nack != LATER)
+		return nack;
+	if (!s->is_own)
+		stream_finish(s, "answered");
+	call_close(call);
+	return LATER;
+}
+
+unsigned do_close_conn(struct message *m)
+{
+	struct slice last = link_get_bytes(&m->body, &m->bad);
+	struct stream *s = stream_find(m->broker, m->h->stream);
+
+	if (m->bad || m->body.len > 0)
+		return LINK_NACK_BAD;
+	if (!s)
+		return LINK_NACK_CLOSED;
+	if (s->is_modern) /* it would not come again */
+		return LINK_NACK_BAD;
+	if (!s->conn)
+		return s->reserved ? LINK_NACK_BUSY : 0; /* BUSY: its ADOPT may be on the way */
+	return conn_end_after(s->conn, last) ? LINK_NACK_BUSY : 0;
+}
