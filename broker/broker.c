@@ -24,7 +24,7 @@ static void wake(void *arg)
 
 size_t broker_frame_max(const struct broker *b)
 {
-	return (size_t)b->cfg->body_max_bytes + LINK_FRAME_SLACK;
+	return link_body_max(b->cfg);
 }
 
 int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg), void *turn_arg, struct err *err)

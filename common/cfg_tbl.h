@@ -61,10 +61,13 @@ CFG_INT(link_window, 4096, 64, 65536, "messages", "Answers to one worker that th
 CFG_INT(link_backlog_max, 1024, 16, 65536, "messages", "Answers that wait for one worker that doesn't read, before it is cut off")
 CFG_INT(link_timeout_ms, 5000, 100, 60000, "ms", "How long a worker waits for the broker's answer")
 
+CFG_INT(task_blob_max_bytes, 4194304, 65536, 67108864, "bytes", "Largest state, result or job of a task")
 CFG_INT(task_ttl_ms, 3600000, 1000, 604800000, "ms", "How long a task is kept, from its creation, unless the client asks for less or more")
 CFG_INT(task_ttl_max_ms, 86400000, 1000, 2592000000, "ms", "The most that a client may ask for")
 CFG_INT(task_poll_ms, 1000, 10, 600000, "ms", "How often clients shall ask for a task's state")
 
+CFG_BOOL(runner_autostart, true, "A worker that needs a runner and finds none starts one")
+CFG_PATH(runner_program, "", "mcp-runner to start; without it the one beside mcp-worker")
 CFG_INT(runner_jobs_max, 64, 1, 4096, "tasks", "Tasks that a runner works on at a time, beside those that wait for input; further ones wait")
 CFG_INT(runner_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets a runner's tasks finish")
 

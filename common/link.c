@@ -6,6 +6,17 @@
 #include "common/link.h"
 #include "common/banned.h"
 
+size_t link_body_max(const struct cfg *cfg)
+{
+	int64_t max = 2 * cfg->task_blob_max_bytes;
+
+	if (cfg->body_max_bytes > max)
+		max = cfg->body_max_bytes;
+	if (cfg->session_blob_max_bytes > max)
+		max = cfg->session_blob_max_bytes;
+	return (size_t)max + LINK_FRAME_SLACK;
+}
+
 void link_put_u8(struct buf *out, uint8_t n)
 {
 	buf_add(out, &n, 1);

@@ -12,7 +12,7 @@
 #ifndef MCP_COMMON_LINK_H
 #define MCP_COMMON_LINK_H
 
-#include "common/buf.h"
+#include "common/cfg.h"
 
 #define LINK_MAGIC	  0x4c50434du /* "MCPL" */
 #define LINK_VERSION	  1
@@ -22,7 +22,7 @@
 #define LINK_LOCK_NAME	  "broker.lock"
 #define LINK_KEY_MAX	  128	      /* bytes of a session id */
 #define LINK_ADOPT_MAX	  16384	      /* bytes of an ADOPT packet */
-#define LINK_FRAME_SLACK  65536	      /* MAXMSGSIZE is body_max_bytes plus this */
+#define LINK_FRAME_SLACK  65536	      /* what stands around the large thing in a body, see link_body_max() */
 #define LINK_ROUTING_LEN  9
 
 enum link_type {
@@ -145,7 +145,8 @@ enum link_answer_state {
  *               id, new in its session. -> ACK when the events are committed; the call is gone for its producer
  *  ANSWER       key; bytes principal, bytes ask_id, bytes answer -> ACK stream; u8 answer state. With TAKEN the call
  *               is this producer's, its number the seq of this message, its wills as they were, and there follow
- *               u8 call flags, bytes blob, u16 n, n * (bytes ask_id, bytes answer), u16 m, m * (bytes id, bytes will)
+ *               u8 call flags, bytes blob, u16 n, n * (bytes ask_id, bytes answer), u16 m, m * (bytes id, bytes will).
+ *               NACK TOO_BIG, and not kept: with it all that would not fit into one body.
  *  CLOSE_CONN   stream; bytes last. Writes last (an SSE text) and ends the connection that reads the stream, once it
  *               has all events; the stream, a legacy one, lives on, to be resumed. Nobody reads it: nothing happens; or BUSY
  *               while the ADOPT of one who attaches may be on its way. -> ACK
@@ -165,7 +166,8 @@ enum link_answer_state {
  *               u64 ttl_ms, bytes blob. Times are wall clock. With seen not 0 and equal to version this producer is told
  *               by TASK_CHANGED of the next change, once. NACK NO_TASK.
  *  TASK_LIST    bytes principal, bytes after (task id; empty: from the first), u16 max -> ACK u16 n, n * (bytes id,
- *               u8 state, u64 created_ms, u64 updated_ms, u64 ttl_ms, bytes blob). In the order of creation.
+ *               u8 state, u64 created_ms, u64 updated_ms, u64 ttl_ms, bytes blob). In the order of creation, as
+ *               many as fit into one body, but one at least if there is one.
  *  TASK_SEND    key; bytes principal, u8 what, bytes body. CANCEL makes it CANCELLED at once (NACK CLOSED: it has ended)
  *               and tells its runner; ANSWERS only goes to the runner. -> ACK
  *  ONCE         key = any mark of 1 to LINK_KEY_MAX bytes; u32 keep_s -> ACK the first time; NACK DUPLICATE_ID as long as
@@ -182,6 +184,9 @@ enum link_answer_state {
  * after its creation; one that still runs is cancelled then.
  *
  * Credit: the bodies of APPEND and FINISH spend a producer's credit; the broker gives it back as it has logged them. */
+
+/* Largest body, either way: of a request, a session's blob, or a task's blob and job. */
+size_t link_body_max(const struct cfg *cfg);
 
 void link_put_header(struct buf *out, const struct link_header *h);
 /* ERR_LINK: shorter than a header, wrong magic, other version, unknown type. */

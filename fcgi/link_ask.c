@@ -20,7 +20,7 @@ void request_init(struct request *req, const struct link *l, enum link_type type
 	    .retry_interval_ms = RETRY_FIRST_MS,
 	};
 	zmq_msg_init(&req->answer_body);
-	buf_init(&req->body, (size_t)l->cfg->body_max_bytes + LINK_FRAME_SLACK);
+	buf_init(&req->body, link_body_max(l->cfg));
 	if (body_len)
 		buf_reserve(&req->body, body_len);
 }

@@ -1,12 +1,10 @@
 /* The requests of the worker: one function of link_client.h each. */
 #include "config.h"
 
-#include <errno.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "common/mem.h"
 #include "fcgi/link_priv.h"
 #include "common/banned.h"

@@ -154,9 +154,7 @@ static int hello(int ctl, uint64_t producer, uint64_t deadline_ms, struct welcom
 static int dealer_open(struct link *l, uint64_t producer, struct err *err)
 {
 	static const int linger = 0, immediate = 1, hwm = HWM, reconnect = RECONNECT_MS;
-	/* What comes in is small but for a session's blob. */
-	int64_t blob_max = l->cfg->session_blob_max_bytes, body_max = l->cfg->body_max_bytes;
-	int64_t message_max = (blob_max > body_max ? blob_max : body_max) + LINK_FRAME_SLACK;
+	int64_t frame_max = (int64_t)link_body_max(l->cfg);
 	unsigned char id[LINK_ROUTING_LEN];
 	char endpoint[sizeof(struct sockaddr_un) + 16];
 	size_t len = sizeof(l->dealer_fd);
@@ -174,7 +172,7 @@ static int dealer_open(struct link *l, uint64_t producer, struct err *err)
 	    zmq_setsockopt(l->dealer, ZMQ_IMMEDIATE, &immediate, sizeof(immediate)) == 0 &&
 	    zmq_setsockopt(l->dealer, ZMQ_SNDHWM, &hwm, sizeof(hwm)) == 0 &&
 	    zmq_setsockopt(l->dealer, ZMQ_RCVHWM, &hwm, sizeof(hwm)) == 0 &&
-	    zmq_setsockopt(l->dealer, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_MAXMSGSIZE, &frame_max, sizeof(frame_max)) == 0 &&
 	    zmq_setsockopt(l->dealer, ZMQ_RECONNECT_IVL, &reconnect, sizeof(reconnect)) == 0 &&
 	    zmq_setsockopt(l->dealer, ZMQ_ROUTING_ID, id, sizeof(id)) == 0 &&
 	    zmq_getsockopt(l->dealer, ZMQ_FD, &l->dealer_fd, &len) == 0 && zmq_connect(l->dealer, endpoint) == 0)
