@@ -2,6 +2,7 @@
 noinst_LIBRARIES += libcommon.a
 libcommon_a_SOURCES = \
 	%D%/banned.h \
+	%D%/base64.c %D%/base64.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/cfg.c %D%/cfg.h %D%/cfg_tbl.h \
 	%D%/err.c %D%/err.h %D%/err_tbl.h \

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "common/base64.h"
 #include "common/utf8.h"
 #include "fcgi/header.h"
 #include "common/banned.h"
@@ -89,48 +90,6 @@ bool header_is_media_type(const char *value, const char *type)
 	return is_nocase(cut(&rest, ';'), type);
 }
 
-static int base64_digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* Standard alphabet, padding required, unused bits zero: one text has one encoding. */
-static bool base64_decode(struct slice in, struct buf *out)
-{
-	size_t pad = 0;
-
-	if (in.len % 4 != 0)
-		return false;
-	while (pad < 2 && pad < in.len && in.p[in.len - 1 - pad] == '=')
-		pad++;
-	for (size_t i = 0; i < in.len; i += 4) {
-		size_t here = i + 4 == in.len ? pad : 0; /* padding in this group */
-		unsigned bits = 0;
-		char bytes[3];
-
-		for (size_t k = 0; k < 4; k++) {
-			int digit = k >= 4 - here ? 0 : base64_digit(in.p[i + k]);
-
-			if (digit < 0)
-				return false;
-			bits = bits << 6 | (unsigned)digit;
-		}
-		if ((here == 1 && bits & 0xff) || (here == 2 && bits & 0xffff))
-			return false;
-		bytes[0] = (char)(bits >> 16);
-		bytes[1] = (char)(bits >> 8);
-		bytes[2] = (char)bits;
-		buf_add(out, bytes, 3 - here);
-	}
-	return true;
-}
-
 int header_decode(const char *value, struct buf *out, struct err *err)
 {
 	struct slice s = trim(slice_str(value));
@@ -138,7 +97,8 @@ int header_decode(const char *value, struct buf *out, struct err *err)
 
 	if (s.len >= open.len + close.len && memcmp(s.p, open.p, open.len) == 0 &&
 	    memcmp(s.p + s.len - close.len, close.p, close.len) == 0) {
-		if (!base64_decode((struct slice){s.p + open.len, s.len - open.len - close.len}, out))
+		if (!base64_decode(
+			out, BASE64_PADDED, (struct slice){s.p + open.len, s.len - open.len - close.len}))
 			return err_set(err, ERR_MISMATCH, "not Base64 with padding");
 		if (!utf8_is_valid(buf_slice(out)))
 			return err_set(err, ERR_MISMATCH, "Base64 of something that is not UTF-8");

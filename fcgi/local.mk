@@ -32,7 +32,7 @@ libworker_a_SOURCES = \
 	%D%/route.c %D%/route.h \
 	%D%/rpc.c %D%/rpc.h \
 	%D%/schema.c %D%/schema.h \
-	%D%/seal.h \
+	%D%/seal.c %D%/seal.h \
 	%D%/session.c %D%/session.h \
 	%D%/supervisor.c %D%/supervisor.h \
 	%D%/task.c %D%/task.h \
@@ -44,7 +44,7 @@ libworker_a_SOURCES = \
 
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c
-mcp_worker_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS)
+mcp_worker_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)
 
 pkglibexec_PROGRAMS += mcp-launch
 mcp_launch_SOURCES = %D%/launch.c %D%/launch.h

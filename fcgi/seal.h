@@ -2,7 +2,7 @@
  *
  * AES-256-GCM with a key of this host: run_dir/seal.key, 32 random bytes, mode 0600, made by whoever needs it first
  * (O_EXCL), read once per process. Each token has a key of its own, derived with its random nonce, so nonces can't
- * collide. A token is base64url: VERSION NONCE CIPHERTEXT TAG; purpose, bound and expiry are authenticated. */
+ * collide. A token is base64url: FORMAT NONCE CIPHERTEXT TAG; purpose, bound and expiry are authenticated. */
 #ifndef MCP_FCGI_SEAL_H
 #define MCP_FCGI_SEAL_H
 

@@ -22,7 +22,7 @@ EXTRA_DIST += \
 
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
-UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CMOCKA_LIBS)
+UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
 # A worker with fake tools and a fake broker, under the real fcgi/*.c.
 SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_link_task.c %D%/lib/fake_link.h %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 if HAVE_CMOCKA
@@ -51,6 +51,7 @@ check_PROGRAMS += %D%/unit/test_oldsse
 check_PROGRAMS += %D%/unit/test_route
 check_PROGRAMS += %D%/unit/test_rpc
 check_PROGRAMS += %D%/unit/test_schema
+check_PROGRAMS += %D%/unit/test_seal
 check_PROGRAMS += %D%/unit/test_schema_suite
 check_PROGRAMS += %D%/unit/test_session
 check_PROGRAMS += %D%/unit/test_toolset
@@ -80,6 +81,7 @@ TESTS += %D%/unit/test_oldsse
 TESTS += %D%/unit/test_route
 TESTS += %D%/unit/test_rpc
 TESTS += %D%/unit/test_schema
+TESTS += %D%/unit/test_seal
 TESTS += %D%/unit/test_schema_suite
 TESTS += %D%/unit/test_session
 TESTS += %D%/unit/test_toolset
@@ -134,6 +136,8 @@ endif
 %C%_unit_test_rpc_LDADD = $(UNIT_LIBS)
 %C%_unit_test_schema_SOURCES = %D%/unit/test_schema.c %D%/lib/unit.h
 %C%_unit_test_schema_LDADD = $(UNIT_LIBS)
+%C%_unit_test_seal_SOURCES = %D%/unit/test_seal.c %D%/lib/unit.h
+%C%_unit_test_seal_LDADD = $(UNIT_LIBS)
 %C%_unit_test_schema_suite_SOURCES = %D%/unit/test_schema_suite.c %D%/lib/unit.h
 %C%_unit_test_schema_suite_LDADD = $(UNIT_LIBS)
 %C%_unit_test_exec_SOURCES = %D%/unit/test_exec.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/toolfile.c %D%/lib/toolfile.h
@@ -163,7 +167,7 @@ EXTRA_DIST += \
 	%D%/serve
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
-FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS)
+FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)
 REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
 check_PROGRAMS += %D%/fuzz/replay_header
 check_PROGRAMS += %D%/fuzz/replay_jpos
