@@ -1,18 +1,11 @@
-/* broker/main.c - mcp-broker: options, and the way to the background. */
+/* broker/main.c - mcp-broker: options, and its start. */
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "broker/server.h"
+#include "common/daemon.h"
 #include "common/log.h"
 #include "common/opts.h"
 #include "common/banned.h"
-
-enum { STATUS_READY = 0, STATUS_USAGE = 2, STATUS_NO_START = 3 }; /* mcp-broker(8), EXIT STATUS */
 
 static const char *foreground;
 
@@ -21,33 +14,11 @@ static const struct opts_row rows[] = {
     {NULL, NULL, NULL, NULL},
 };
 
-/* Descriptors that the starter left open are not ours to keep: a web server's listening socket among them. stderr is
- * the log and stays; ready_fd becomes READY_FD. */
-#define READY_FD (STDERR_FILENO + 1)
-static int leave_starter(int ready_fd)
+static int run(void *arg, int ready_fd)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct rlimit lim;
-
-	if (null == -1 || dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1)
-		return -1;
-	if (ready_fd != READY_FD && dup3(ready_fd, READY_FD, O_CLOEXEC) == -1)
-		return -1;
-#ifdef HAVE_CLOSE_RANGE
-	if (close_range(READY_FD + 1, ~0u, 0) == 0)
-		return 0;
-#endif
-	if (getrlimit(RLIMIT_NOFILE, &lim) || lim.rlim_cur > 65536)
-		lim.rlim_cur = 65536;
-	for (int fd = READY_FD + 1; fd < (int)lim.rlim_cur; fd++)
-		close(fd);
-	return 0;
-}
-
-static int run(const struct cfg *cfg, int ready_fd)
-{
+	const struct cfg *cfg = arg;
+	enum daemon_status status = DAEMON_READY;
 	struct server *server;
-	unsigned char status = STATUS_READY;
 	struct err err;
 
 	switch (server_start(cfg, &server, &err)) {
@@ -60,50 +31,14 @@ static int run(const struct cfg *cfg, int ready_fd)
 	case SERVER_FAILED:
 		LOG(ERROR, "broker.failed", "why=\"%s\"", err.msg);
 		server = NULL;
-		status = STATUS_NO_START;
+		status = DAEMON_NO_START;
 		break;
 	}
-	if (ready_fd != -1) {
-		if (write(ready_fd, &status, 1) != 1)
-			LOG(DEBUG, "broker.orphan", "why=\"who started it did not wait\"");
-		close(ready_fd);
-	}
+	daemon_tell(ready_fd, status);
 	if (server)
 		server_run(server);
 	server_free(&server);
-	return status;
-}
-
-/* In the child: everything, libzmq's threads too, begins after the last fork. The parent waits to hear how it went, so
- * that whoever started us can connect when we return. */
-static int run_in_background(const struct cfg *cfg)
-{
-	unsigned char status = STATUS_NO_START;
-	int ready[2], wstatus;
-	pid_t pid;
-	ssize_t n;
-
-	if (pipe2(ready, O_CLOEXEC) || (pid = fork()) == -1) {
-		LOG(ERROR, "broker.failed", "why=\"fork\" errno=%d", errno);
-		return STATUS_NO_START;
-	}
-	if (pid > 0) {
-		close(ready[1]);
-		while (waitpid(pid, &wstatus, 0) == -1 && errno == EINTR)
-			;
-		do
-			n = read(ready[0], &status, 1);
-		while (n == -1 && errno == EINTR);
-		return n == 1 ? status : STATUS_NO_START;
-	}
-	close(ready[0]);
-	setsid();
-	pid = fork();
-	if (pid != 0)
-		_exit(pid > 0 ? 0 : STATUS_NO_START);
-	if (leave_starter(ready[1]))
-		_exit(STATUS_NO_START);
-	return run(cfg, READY_FD);
+	return (int)status;
 }
 
 int main(int argc, char **argv)
@@ -122,11 +57,11 @@ int main(int argc, char **argv)
 		LOG(ERROR, "broker.config", "why=\"%s\"", err.msg);
 		cfg_release(&cfg);
 		opts_release(&opts);
-		return STATUS_USAGE;
+		return DAEMON_USAGE;
 	}
 	if (log_parse_level(cfg.log_level, &level))
 		log_init("mcp-broker", level);
-	status = foreground ? run(&cfg, -1) : run_in_background(&cfg);
+	status = daemon_run(foreground != NULL, run, &cfg);
 	cfg_release(&cfg);
 	opts_release(&opts);
 	return status;

@@ -5,6 +5,7 @@ libcommon_a_SOURCES = \
 	%D%/base64.c %D%/base64.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/cfg.c %D%/cfg.h %D%/cfg_tbl.h \
+	%D%/daemon.c %D%/daemon.h \
 	%D%/err.c %D%/err.h %D%/err_tbl.h \
 	%D%/jpos.c %D%/jpos.h \
 	%D%/jx.c %D%/jx.h \
