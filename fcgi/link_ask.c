@@ -8,7 +8,7 @@
 
 #define RETRY_FIRST_MS 250
 
-static uint64_t link_deadline(const struct link *l)
+uint64_t link_deadline(const struct link *l)
 {
 	return now_ms() + (uint64_t)l->cfg->link_timeout_ms;
 }
@@ -111,7 +111,7 @@ int link_ask(
     struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err)
 {
 	if (req->key.len > LINK_KEY_MAX)
-		return err_set(err, ERR_NO_SESSION, "session id of %zu bytes", req->key.len);
+		return err_set(err, ERR_NO_SESSION, "id of %zu bytes", req->key.len);
 	if (buf_check(&req->body, err))
 		return err_wrap(err, "%s", link_type_name(req->header.type));
 	req->header.flags |= LINK_WANT_ACK;
@@ -139,4 +139,12 @@ void question_init(struct request *req, const struct link *l, enum link_type typ
 struct slice answer_slice(struct request *req)
 {
 	return (struct slice){zmq_msg_data(&req->answer_body), zmq_msg_size(&req->answer_body)};
+}
+
+int link_command(struct link *l, struct request *req, enum need need, uint64_t producer, struct err *err)
+{
+	int ret = link_ask(l, req, need, producer, NULL, err);
+
+	request_release(req);
+	return ret;
 }

@@ -1,23 +1,33 @@
-/* The requests of the worker: one function of link_client.h each. */
+/* The requests of the worker that begin no call. */
 #include "config.h"
 
-#include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "common/mem.h"
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
+
+/* An answer that is a number. n may be NULL. */
+static int answer_number(struct request *req, uint64_t *n, struct err *err)
+{
+	struct slice in = answer_slice(req);
+	bool bad = false;
+	uint64_t number = link_get_u64(&in, &bad);
+
+	if (bad)
+		return err_set(err, ERR_LINK, "malformed answer to %s", link_type_name(req->header.type));
+	if (n)
+		*n = number;
+	return 0;
+}
 
 /* --- sessions --- */
 
 int link_session_put(struct link *l, struct slice session, const char *principal, uint64_t version_expected,
     unsigned flags, struct slice blob, uint64_t *version, struct err *err)
 {
-	struct slice who = slice_str(principal), in;
-	uint64_t now_version;
+	struct slice who = slice_str(principal);
 	struct request req;
-	bool bad = false;
 	int ret;
 
 	request_init(&req, l, LINK_SESSION_PUT, 21 + who.len + blob.len);
@@ -28,14 +38,8 @@ int link_session_put(struct link *l, struct slice session, const char *principal
 	link_put_bytes(&req.body, who);
 	link_put_bytes(&req.body, blob);
 	ret = link_ask(l, &req, NEED_ANY, 0, NULL, err);
-	if (!ret) {
-		in = answer_slice(&req);
-		now_version = link_get_u64(&in, &bad);
-		if (bad)
-			ret = err_set(err, ERR_LINK, "malformed answer to SESSION_PUT");
-		else if (version)
-			*version = now_version;
-	}
+	if (!ret)
+		ret = answer_number(&req, version, err);
 	request_release(&req);
 	return ret;
 }
@@ -43,209 +47,12 @@ int link_session_put(struct link *l, struct slice session, const char *principal
 int link_session_del(struct link *l, struct slice session, const char *principal, struct err *err)
 {
 	struct request req;
-	int ret;
 
 	question_init(&req, l, LINK_SESSION_DEL, session, principal, 0);
-	ret = link_ask(l, &req, NEED_ANY, 0, NULL, err);
-	request_release(&req);
-	return ret;
-}
-
-/* --- calls --- */
-
-/* is_known: the broker will know it, and may cancel it. */
-static struct call_entry *entry_new(const struct link *l, bool is_known, size_t ids_count, struct err *err)
-{
-	struct call_entry *entry;
-
-	if (ids_count > UINT16_MAX) {
-		err_set(err, ERR_TOO_BIG, "%zu requests in one call", ids_count);
-		return NULL;
-	}
-	entry = mem_alloc(1, sizeof(*entry));
-	if (!entry) {
-		err_set(err, ERR_NOMEM, "call");
-		return NULL;
-	}
-	entry->ids_count = ids_count;
-	buf_init(&entry->call.blob, (size_t)l->cfg->session_blob_max_bytes);
-	buf_init(&entry->cancelled_ids, (size_t)l->cfg->body_max_bytes * 2); /* those ids came in one body */
-	entry->call.cancel_fd = -1;
-	if (is_known) {
-		entry->call.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (entry->call.cancel_fd == -1) {
-			err_sys(err, "make an eventfd");
-			mem_free(entry);
-			return NULL;
-		}
-	}
-	return entry;
-}
-
-void link_call_end(struct link *l, struct link_call **callp)
-{
-	struct call_entry *entry = (struct call_entry *)*callp, **at;
-
-	if (!entry)
-		return;
-	*callp = NULL;
-	if (entry->call.number) {
-		pthread_mutex_lock(&l->mtx);
-		for (at = &l->calls[entry->call.number % TABLE_SIZE]; *at != entry; at = &(*at)->next)
-			;
-		*at = entry->next;
-		pthread_mutex_unlock(&l->mtx);
-	}
-	if (entry->call.cancel_fd != -1)
-		close(entry->call.cancel_fd);
-	buf_release(&entry->call.blob);
-	buf_release(&entry->cancelled_ids);
-	if (entry->call.number && !entry->is_finished) {
-		request_init(&entry->end, l, LINK_CALL_END, 0);
-		entry->end.header.corr = entry->call.number;
-		entry->end.owner = entry;
-		if (link_submit(l, &entry->end, NEED_UP, entry->call.producer, NULL, NULL) == 0)
-			return; /* the link thread frees it */
-		request_release(&entry->end);
-	}
-	mem_free(entry);
-}
-
-/* After a call's first message failed: a NACK says that it was not begun, anything else leaves that open. */
-static void entry_give_up(struct link *l, struct call_entry *entry, const struct request *req)
-{
-	struct link_call *call = &entry->call;
-
-	if (req->is_answered && req->answer.type == LINK_NACK)
-		entry->is_finished = true;
-	link_call_end(l, &call);
-}
-
-static size_t wills_len(const struct link_will *wills, size_t count)
-{
-	size_t len = 2;
-
-	for (size_t i = 0; i < count; i++)
-		len += 8 + wills[i].id.len + wills[i].event.len;
-	return len;
-}
-
-static void put_wills(struct buf *body, const struct link_will *wills, size_t count)
-{
-	link_put_u16(body, (uint16_t)count);
-	for (size_t i = 0; i < count; i++) {
-		link_put_bytes(body, wills[i].id);
-		link_put_bytes(body, wills[i].event);
-	}
-}
-
-int link_call_begin(struct link *l, struct slice session, const char *principal, unsigned flags,
-    const struct link_will *wills, size_t wills_count, struct link_call **call, struct err *err)
-{
-	struct call_entry *entry;
-	struct request req;
-	struct slice in;
-	bool bad = false;
-	int ret;
-
-	*call = NULL;
-	entry = entry_new(l, wills_count > 0, wills_count, err);
-	if (!entry)
-		return -1;
-	question_init(&req, l, LINK_CALL_BEGIN, session, principal, 1 + wills_len(wills, wills_count));
-	link_put_u8(&req.body, (uint8_t)flags);
-	put_wills(&req.body, wills, wills_count);
-	ret = link_ask(l, &req, NEED_ANY, 0, wills_count ? entry : NULL, err);
-	if (!ret) {
-		in = answer_slice(&req);
-		entry->call.session_stream = req.answer.stream;
-		entry->call.session_version = link_get_u64(&in, &bad);
-		buf_add_slice(&entry->call.blob, link_get_bytes(&in, &bad));
-		ret =
-		    bad ? err_set(err, ERR_LINK, "malformed answer to CALL_BEGIN") : buf_check(&entry->call.blob, err);
-	}
-	if (ret)
-		entry_give_up(l, entry, &req);
-	else
-		*call = &entry->call;
-	request_release(&req);
-	return ret;
-}
-
-int link_cancel(struct link *l, struct slice session, const char *principal, struct slice id, struct err *err)
-{
-	struct request req;
-	int ret;
-
-	question_init(&req, l, LINK_CANCEL, session, principal, 4 + id.len);
-	link_put_bytes(&req.body, id);
-	ret = link_ask(l, &req, NEED_ANY, 0, NULL, err);
-	request_release(&req);
-	return ret;
-}
-
-bool link_call_id_cancelled(struct link *l, struct link_call *call, struct slice id)
-{
-	struct call_entry *entry = (struct call_entry *)call;
-	struct slice rest;
-	bool found = false;
-
-	if (atomic_load(&call->cancelled))
-		return true;
-	pthread_mutex_lock(&l->mtx);
-	rest = buf_slice(&entry->cancelled_ids);
-	while (!found && rest.len) { /* a JSON text as the worker writes it holds no newline */
-		size_t len = (size_t)((const char *)memchr(rest.p, '\n', rest.len) - rest.p);
-
-		found = slice_eq((struct slice){rest.p, len}, id);
-		rest.p += len + 1;
-		rest.len -= len + 1;
-	}
-	pthread_mutex_unlock(&l->mtx);
-	return found;
+	return link_command(l, &req, NEED_ANY, 0, err);
 }
 
 /* --- streams --- */
-
-static void entry_streams(struct link *l, struct call_entry *entry)
-{
-	pthread_mutex_lock(&l->mtx);
-	entry->has_stream = true;
-	if (l->state != LINK_UP || l->producer != entry->call.producer)
-		link_entry_cancel(entry); /* it went down since the answer came */
-	pthread_mutex_unlock(&l->mtx);
-}
-
-int link_open_stream(struct link *l, struct slice session, unsigned flags, const struct link_will *wills,
-    size_t wills_count, struct link_call **callp, uint64_t *stream, struct err *err)
-{
-	struct link_call *call = *callp;
-	struct call_entry *entry = NULL;
-	struct request req;
-	int ret;
-
-	if (!call) {
-		entry = entry_new(l, true, wills_count, err);
-		if (!entry)
-			return -1;
-	}
-	request_init(&req, l, LINK_OPEN_STREAM, 1 + wills_len(wills, wills_count));
-	req.header.corr = call ? call->number : 0;
-	req.key = session;
-	link_put_u8(&req.body, (uint8_t)flags);
-	put_wills(&req.body, wills, wills_count);
-	ret = link_ask(l, &req, call ? NEED_UP : NEED_ANY, call ? call->producer : 0, entry, err);
-	if (!ret) {
-		*stream = req.answer.stream;
-		if (entry)
-			*callp = &entry->call;
-		entry_streams(l, (struct call_entry *)*callp);
-	} else if (entry) {
-		entry_give_up(l, entry, &req);
-	}
-	request_release(&req);
-	return ret;
-}
 
 int link_attach(struct link *l, struct slice session, const char *principal, struct slice last_event_id,
     uint64_t *stream, uint64_t *cursor, struct err *err)
@@ -344,15 +151,12 @@ static int append_and_go(struct link *l, uint64_t stream, struct slice event, st
 int link_append(struct link *l, uint64_t stream, struct slice event, bool durable, struct err *err)
 {
 	struct request req;
-	int ret;
 
 	if (!durable)
 		return append_and_go(l, stream, event, err);
 	append_init(&req, l, stream, event);
 	req.header.flags = LINK_DURABLE;
-	ret = link_ask(l, &req, NEED_CREDIT, 0, NULL, err);
-	request_release(&req);
-	return ret;
+	return link_command(l, &req, NEED_CREDIT, 0, err);
 }
 
 int link_finish(struct link *l, struct link_call *call, uint64_t stream, const struct slice *events,
@@ -372,8 +176,91 @@ int link_finish(struct link *l, struct link_call *call, uint64_t stream, const s
 	req.header.flags = LINK_DURABLE;
 	for (size_t i = 0; i < events_count; i++)
 		link_put_bytes(&req.body, events[i]);
-	ret = link_ask(l, &req, NEED_CREDIT, call->producer, NULL, err);
+	ret = link_command(l, &req, NEED_CREDIT, call->producer, err);
 	entry->is_finished = ret == 0;
+	return ret;
+}
+
+int link_close_conn(struct link *l, uint64_t stream, struct slice last, struct err *err)
+{
+	struct request req;
+
+	request_init(&req, l, LINK_CLOSE_CONN, 4 + last.len);
+	req.header.stream = stream;
+	link_put_bytes(&req.body, last);
+	return link_command(l, &req, NEED_UP, 0, err);
+}
+
+/* --- who hears of what --- */
+
+static size_t topics_len(const struct slice *topics, size_t count)
+{
+	size_t len = 2;
+
+	for (size_t i = 0; i < count; i++)
+		len += 4 + topics[i].len;
+	return len;
+}
+
+static void put_topics(struct buf *body, const struct slice *topics, size_t count)
+{
+	link_put_u16(body, (uint16_t)count);
+	for (size_t i = 0; i < count; i++)
+		link_put_bytes(body, topics[i]);
+}
+
+int link_subscribe(struct link *l, uint64_t stream, struct slice session, const char *principal, bool reset,
+    struct slice insert, const struct slice *topics, size_t topics_count, struct err *err)
+{
+	struct request req;
+
+	if (topics_count > UINT16_MAX)
+		return err_set(err, ERR_LIMIT, "%zu topics", topics_count);
+	question_init(
+	    &req, l, LINK_SUBSCRIBE, session, principal, 1 + 4 + insert.len + topics_len(topics, topics_count));
+	req.header.stream = stream;
+	link_put_u8(&req.body, reset);
+	link_put_bytes(&req.body, insert);
+	put_topics(&req.body, topics, topics_count);
+	return link_command(l, &req, stream ? NEED_UP : NEED_ANY, 0, err);
+}
+
+int link_unsubscribe(struct link *l, struct slice session, const char *principal, const struct slice *topics,
+    size_t topics_count, struct err *err)
+{
+	struct request req;
+
+	if (topics_count > UINT16_MAX)
+		return err_set(err, ERR_LIMIT, "%zu topics", topics_count);
+	question_init(&req, l, LINK_UNSUBSCRIBE, session, principal, topics_len(topics, topics_count));
+	put_topics(&req.body, topics, topics_count);
+	return link_command(l, &req, NEED_ANY, 0, err);
+}
+
+int link_notify(struct link *l, unsigned flags, struct slice topic, struct slice legacy, struct slice head,
+    struct slice tail, uint64_t *reached, struct err *err)
+{
+	const struct slice texts[] = {topic, legacy, head, tail};
+	struct request req;
+	int ret;
+
+	request_init(&req, l, LINK_NOTIFY, 1 + 16 + topic.len + legacy.len + head.len + tail.len);
+	link_put_u8(&req.body, (uint8_t)flags);
+	for (size_t i = 0; i < COUNT_OF(texts); i++)
+		link_put_bytes(&req.body, texts[i]);
+	ret = link_ask(l, &req, NEED_ANY, 0, NULL, err);
+	if (!ret)
+		ret = answer_number(&req, reached, err);
 	request_release(&req);
 	return ret;
+}
+
+int link_once(struct link *l, struct slice mark, uint32_t keep_s, struct err *err)
+{
+	struct request req;
+
+	request_init(&req, l, LINK_ONCE, 4);
+	req.key = mark;
+	link_put_u32(&req.body, keep_s);
+	return link_command(l, &req, NEED_ANY, 0, err);
 }

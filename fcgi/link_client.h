@@ -30,7 +30,7 @@ struct link_will {
  */
 struct link_call {
 	uint64_t producer, number; /* the broker's name for it; number is 0 when only the session was asked for */
-	uint64_t epoch; /* of the broker's run: part of its event ids */
+	uint64_t epoch;            /* of the broker's run: part of its event ids */
 	uint64_t session_version;
 	uint64_t session_stream; /* handle of the session's own stream */
 	struct buf blob;         /* of the session */
@@ -147,11 +147,12 @@ struct link_runner {
 	    void *arg); /* the broker is gone, and its tasks are with it: link_join() again, in another thread */
 	void *arg;
 };
-/* Connects as a runner, which takes tasks from then on. runner is borrowed. */
+/* Connects as a runner, which takes tasks from then on. The first that is asked of l; runner is borrowed. */
 int link_join(struct link *l, const struct link_runner *runner, struct err *err);
 int link_task_put(struct link *l, struct slice id, enum link_task_state state, struct slice blob, struct err *err);
-/* For what a runner does without being asked (it watches files): one is joined or was started. Costs the start of a
- * program that finds another one running, at most once in RUNNER_PAUSE_MS per process. */
+/* For what a runner does without being asked (it watches files): sees to it that there is one. The broker is not asked:
+ * this starts the program, whose lock lets it find out that another one runs; once in ten seconds per process. Does
+ * nothing without runner_autostart. ERR_RUNNER: it could not be started. */
 int link_runner_ensure(struct link *l, struct err *err);
 
 bool link_is_up(struct link *l); /* for /health's log only: connected now */

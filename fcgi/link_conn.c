@@ -13,7 +13,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rnd.h"
-#include "fcgi/broker_start.h"
+#include "fcgi/daemon_start.h"
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
 
@@ -61,7 +61,7 @@ static int ctl_open(struct link *l, uint64_t deadline_ms, struct err *err)
 			if (now_ms() < l->start_at_ms)
 				return err_wrap(err, "a broker was started less than a second ago");
 			is_started = true;
-			if (broker_start(l->cfg, deadline_ms, err)) {
+			if (daemon_start(l->cfg, "mcp-broker", l->cfg->broker_program, deadline_ms, err)) {
 				l->start_at_ms = now_ms() + START_PAUSE_MS;
 				return -1;
 			}
@@ -112,7 +112,8 @@ static int welcome_read(struct slice in, struct welcome *w, struct err *err)
 	return 0;
 }
 
-static int hello(int ctl, uint64_t producer, uint64_t deadline_ms, struct welcome *w, struct err *err)
+static int hello(
+    int ctl, uint64_t producer, enum link_role role, uint64_t deadline_ms, struct welcome *w, struct err *err)
 {
 	struct link_header h = {.version = LINK_VERSION, .type = LINK_HELLO, .producer = producer};
 	struct pollfd fd = {.fd = ctl, .events = POLLIN};
@@ -129,7 +130,7 @@ static int hello(int ctl, uint64_t producer, uint64_t deadline_ms, struct welcom
 	link_put_u16(&packet, LINK_VERSION);
 	link_put_u32(&packet, (uint32_t)getpid());
 	link_put_bytes(&packet, SLICE(PACKAGE_VERSION));
-	link_put_u8(&packet, LINK_ROLE_WORKER);
+	link_put_u8(&packet, (uint8_t)role);
 	rc = buf_check(&packet, err);
 	if (!rc && send(ctl, packet.data, packet.len, MSG_NOSIGNAL) == -1)
 		rc = err_sys(err, "send HELLO");
@@ -220,7 +221,7 @@ static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 	ctl = ctl_open(l, deadline_ms, err);
 	if (ctl == -1)
 		return -1;
-	if (hello(ctl, producer, deadline_ms, &w, err)) {
+	if (hello(ctl, producer, l->runner ? LINK_ROLE_RUNNER : LINK_ROLE_WORKER, deadline_ms, &w, err)) {
 		err_wrap(err, "handshake with the broker");
 		goto fail;
 	}

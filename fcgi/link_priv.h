@@ -1,5 +1,5 @@
-/* fcgi/link_priv.h - what the files of the worker's end of the link share: link_ask.c, link_client.c, link_conn.c,
- * link_thread.c. Who does what:
+/* fcgi/link_priv.h - what the files of the worker's end of the link share: link_ask.c, link_call.c, link_client.c,
+ * link_conn.c, link_task.c, link_thread.c. Who does what:
  *
  *   any thread    encodes its message, gives it a number and puts it into the inbox (under mtx); if the link thread
  *                 sleeps, wakes it by the eventfd; then waits on the request's own semaphore without a deadline of its
@@ -60,6 +60,15 @@ struct call_entry {
 	struct request end; /* CALL_END: memory of its own, so that a call can always be ended */
 };
 
+/* Somebody who waits for a task to change. There are as many as there are threads that wait. */
+struct task_watch {
+	LIST_ENTRY(task_watch) chain;
+	char id[LINK_KEY_MAX];
+	size_t id_len;
+	int fd; /* borrowed; an eventfd */
+};
+LIST_HEAD(task_watches, task_watch);
+
 enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_UP };
 
 struct link {
@@ -79,6 +88,13 @@ struct link {
 	int ctl;                     /* control socket; -1 when down */
 	struct request_fifo inbox;
 	struct call_entry *calls[TABLE_SIZE];
+	struct task_watches watches;
+	bool runner_is_starting;
+	uint64_t runner_at_ms; /* when the last start of a runner ended; 0: never */
+	struct err runner_err; /* how; code ERR_NONE: well */
+
+	/* Set before the first connection: */
+	const struct link_runner *runner; /* borrowed; NULL: we are a worker */
 
 	/* Of the thread that connects, while state is LINK_CONNECTING: */
 	void *context; /* ZeroMQ's */
@@ -104,6 +120,9 @@ bool link_wait_changed(struct link *l, uint64_t deadline_ms);
 void *link_thread(void *arg);
 void link_entry_cancel(struct call_entry *entry); /* with mtx held: nobody can receive the answer any more */
 
+/* link_task.c: wakes those who watch this task; NULL: any. With mtx held. */
+void link_watches_fire(struct link *l, const struct slice *id);
+
 /* link_ask.c: what any thread does to say something to the broker. */
 
 /* What a message needs of the connection. */
@@ -113,6 +132,7 @@ enum need {
 	NEED_CREDIT /* the same, and credit for its body */
 };
 
+uint64_t link_deadline(const struct link *l); /* of what is asked now */
 void link_wake(struct link *l);
 /* A message with room for body_len bytes of body, which the caller appends to req->body. */
 void request_init(struct request *req, const struct link *l, enum link_type type, size_t body_len);
@@ -129,5 +149,7 @@ int link_submit(
 int link_ask(
     struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err);
 struct slice answer_slice(struct request *req); /* body of the answer */
+/* For what is answered by yes or no: asks and releases. */
+int link_command(struct link *l, struct request *req, enum need need, uint64_t producer, struct err *err);
 
 #endif

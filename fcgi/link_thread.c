@@ -274,13 +274,44 @@ static void on_credit(struct link *l, struct slice in)
 	pthread_mutex_unlock(&l->mtx);
 }
 
-static void on_message(struct link *l, const zmq_msg_t *head, zmq_msg_t *body)
+static void on_task_run(struct link *l, struct slice id, struct slice in)
 {
-	struct slice in = {zmq_msg_data(body), zmq_msg_size(body)};
+	bool bad = false;
+	struct slice principal = link_get_bytes(&in, &bad);
+	uint64_t ttl_ms = link_get_u64(&in, &bad);
+	struct slice job = link_get_bytes(&in, &bad);
+
+	if (bad || !l->runner)
+		log_garbage(bad ? "malformed TASK_RUN" : "TASK_RUN for a worker");
+	else
+		l->runner->run(l->runner->arg, id, principal, ttl_ms, job);
+}
+
+static void on_task_input(struct link *l, struct slice id, struct slice in)
+{
+	bool bad = false;
+	unsigned what = link_get_u8(&in, &bad);
+	struct slice body = link_get_bytes(&in, &bad);
+
+	if (bad || !l->runner || (what != LINK_TASK_ANSWERS && what != LINK_TASK_CANCEL))
+		log_garbage(l->runner ? "malformed TASK_INPUT" : "TASK_INPUT for a worker");
+	else
+		l->runner->input(l->runner->arg, id, (enum link_task_what)what, body);
+}
+
+static struct slice part_slice(zmq_msg_t *part)
+{
+	return (struct slice){zmq_msg_data(part), zmq_msg_size(part)};
+}
+
+/* parts: header, key, body. */
+static void on_message(struct link *l, zmq_msg_t *parts)
+{
+	struct slice key = part_slice(&parts[1]), in = part_slice(&parts[2]);
 	struct link_header h;
 	struct err err;
 
-	if (link_get_header((struct slice){zmq_msg_data((zmq_msg_t *)head), zmq_msg_size(head)}, &h, &err)) {
+	if (link_get_header(part_slice(&parts[0]), &h, &err)) {
 		log_garbage(err.msg);
 		return;
 	}
@@ -291,7 +322,7 @@ static void on_message(struct link *l, const zmq_msg_t *head, zmq_msg_t *body)
 	switch (h.type) {
 	case LINK_ACK:
 	case LINK_NACK:
-		on_answer(l, &h, body);
+		on_answer(l, &h, &parts[2]);
 		break;
 	case LINK_CANCELLED:
 		on_cancelled(l, &h, in);
@@ -304,6 +335,17 @@ static void on_message(struct link *l, const zmq_msg_t *head, zmq_msg_t *body)
 		pthread_mutex_lock(&l->mtx);
 		l->is_draining = true;
 		pthread_mutex_unlock(&l->mtx);
+		break;
+	case LINK_TASK_CHANGED:
+		pthread_mutex_lock(&l->mtx);
+		link_watches_fire(l, &key);
+		pthread_mutex_unlock(&l->mtx);
+		break;
+	case LINK_TASK_RUN:
+		on_task_run(l, key, in);
+		break;
+	case LINK_TASK_INPUT:
+		on_task_input(l, key, in);
 		break;
 	default:
 		log_garbage(link_type_name(h.type));
@@ -329,7 +371,7 @@ static bool dealer_receive(struct link *l)
 		count++;
 	}
 	if (count == 3)
-		on_message(l, &parts[0], &parts[2]);
+		on_message(l, parts);
 	else if (count)
 		log_garbage("frames");
 	for (int i = 0; i < 3; i++)
@@ -396,18 +438,21 @@ static bool link_sleep(struct link *l)
 static void link_end(struct link *l)
 {
 	struct request *req, *next;
+	bool is_stopping;
 	int ctl, linger;
 
 	pthread_mutex_lock(&l->mtx);
-	LOG(INFO, "link.down", "producer=%016" PRIx64 "%s", l->producer, l->is_stopping ? " why=stop" : "");
+	is_stopping = l->is_stopping;
+	LOG(INFO, "link.down", "producer=%016" PRIx64 "%s", l->producer, is_stopping ? " why=stop" : "");
 	l->state = LINK_DOWN;
-	linger = l->is_stopping ? STOP_LINGER_MS : 0;
+	linger = is_stopping ? STOP_LINGER_MS : 0;
 	ctl = l->ctl;
 	l->ctl = -1;
 	for (size_t i = 0; i < TABLE_SIZE; i++)
 		for (struct call_entry *entry = l->calls[i]; entry; entry = entry->next)
 			if (entry->has_stream)
 				link_entry_cancel(entry);
+	link_watches_fire(l, NULL);
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->mtx);
 	close(ctl);
@@ -422,6 +467,8 @@ static void link_end(struct link *l)
 		}
 	while ((req = TAILQ_FIRST(&l->sendq)))
 		request_complete(l, req);
+	if (l->runner && !is_stopping)
+		l->runner->lost(l->runner->arg);
 }
 
 void *link_thread(void *arg)

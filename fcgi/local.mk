@@ -1,9 +1,9 @@
 # fcgi/: the worker, mcp-worker, and mcp-launch, the parent of its tools
 noinst_LIBRARIES += libworker.a
 libworker_a_SOURCES = \
-	%D%/broker_start.c %D%/broker_start.h \
 	%D%/call.c %D%/call.h %D%/call_priv.h \
 	%D%/call_http.c %D%/call_http.h \
+	%D%/daemon_start.c %D%/daemon_start.h \
 	%D%/endpoint.c %D%/post.h \
 	%D%/exchange.c %D%/exchange.h \
 	%D%/exec.c %D%/exec.h \
@@ -15,8 +15,10 @@ libworker_a_SOURCES = \
 	%D%/legacy.c %D%/legacy.h \
 	%D%/level.c %D%/level.h \
 	%D%/link_ask.c %D%/link_priv.h \
+	%D%/link_call.c \
 	%D%/link_client.c %D%/link_client.h \
 	%D%/link_conn.c \
+	%D%/link_task.c \
 	%D%/link_thread.c \
 	%D%/method.c %D%/method.h \
 	%D%/method_tools.c %D%/method_tools.h \

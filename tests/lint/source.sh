@@ -30,9 +30,9 @@ ok "libfcgi stays behind fcgi/req" "$(grep -nE '#include <fcgi' $(sources fcgi b
 	except fcgi/req_fcgi.h)"
 
 # cfg.c: the configuration's name and its ${NAME}. main.c: how the worker was started. exec.c: what tools inherit.
-# broker_start.c: a broker inherits all.
+# daemon_start.c: a broker or runner inherits all.
 ok "the environment is read in few places" "$(grep -nE '\bgetenv *\(|\benviron\b' $(sources fcgi broker common ctl) |
-	except common/cfg.c fcgi/main.c fcgi/exec.c fcgi/broker_start.c)"
+	except common/cfg.c fcgi/main.c fcgi/exec.c fcgi/daemon_start.c)"
 ok "memory comes from common/mem.h" "$(grep -nE '\b(malloc|calloc|realloc|strdup|strndup|asprintf) *\(' \
 	$(sources fcgi broker common ctl) | except common/mem.c common/mem.h)"
 ok "every C file ends its includes with common/banned.h" "$(for file in $(sources fcgi broker common ctl); do

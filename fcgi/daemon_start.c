@@ -10,36 +10,35 @@
 
 #include "common/log.h"
 #include "common/mem.h"
-#include "fcgi/broker_start.h"
+#include "fcgi/daemon_start.h"
 #include "common/banned.h"
 
-#define PROGRAM_NAME     "mcp-broker"
 #define PROGRAM_PATH_MAX 4096
 #define WAIT_STEP_MS     5
 
 extern char **environ;
 
-/* broker_program, else the one beside this program, else the installed one. */
-static void find_program(const struct cfg *cfg, char out[PROGRAM_PATH_MAX])
+/* path, else the one beside this program, else the installed one. */
+static void find_program(const char *name, const char *path, char out[PROGRAM_PATH_MAX])
 {
 	ssize_t len;
 	char *slash;
 
-	if (cfg->broker_program[0]) {
-		snprintf(out, PROGRAM_PATH_MAX, "%s", cfg->broker_program);
+	if (path[0]) {
+		snprintf(out, PROGRAM_PATH_MAX, "%s", path);
 		return;
 	}
-	len = readlink("/proc/self/exe", out, PROGRAM_PATH_MAX - sizeof(PROGRAM_NAME));
+	len = readlink("/proc/self/exe", out, PROGRAM_PATH_MAX - strlen(name) - 1);
 	if (len > 0) {
 		out[len] = '\0';
 		slash = strrchr(out, '/');
 		if (slash) {
-			memcpy(slash + 1, PROGRAM_NAME, sizeof(PROGRAM_NAME));
+			memcpy(slash + 1, name, strlen(name) + 1);
 			if (access(out, X_OK) == 0)
 				return;
 		}
 	}
-	snprintf(out, PROGRAM_PATH_MAX, "%s", BINDIR "/" PROGRAM_NAME);
+	snprintf(out, PROGRAM_PATH_MAX, "%s/%s", BINDIR, name);
 }
 
 /* program [--conf FILE] [--set TEXT]... --set run_dir=DIR. The array is the caller's, and so is run_dir's text; the
@@ -99,7 +98,7 @@ out_files:
 }
 
 /* waitpid() knows no deadline; the child lives for some milliseconds, so ask again and again. */
-static int wait_until_ready(pid_t pid, uint64_t deadline_ms, struct err *err)
+static int wait_until_ready(const char *name, pid_t pid, uint64_t deadline_ms, struct err *err)
 {
 	const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
 	int status;
@@ -112,42 +111,42 @@ static int wait_until_ready(pid_t pid, uint64_t deadline_ms, struct err *err)
 		if (got == -1 && errno == ECHILD)
 			return 0; /* somebody who waits for all children has it: the socket will tell */
 		if (got == -1 && errno != EINTR)
-			return err_sys(err, "wait for the broker");
+			return err_sys(err, "wait for %s", name);
 		if (now_ms() >= deadline_ms) {
 			kill(pid, SIGKILL);
 			while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
 				;
-			return err_set(err, ERR_BROKER, "broker was not ready in time");
+			return err_set(err, ERR_SYS, "%s was not ready in time", name);
 		}
 		nanosleep(&step, NULL);
 	}
 	if (WIFSIGNALED(status))
-		return err_set(err, ERR_BROKER, "broker died of signal %d at its start", WTERMSIG(status));
+		return err_set(err, ERR_SYS, "%s died of signal %d at its start", name, WTERMSIG(status));
 	if (WEXITSTATUS(status) != 0)
-		return err_set(err, ERR_BROKER, "broker ended with status %d at its start", WEXITSTATUS(status));
+		return err_set(err, ERR_SYS, "%s ended with status %d at its start", name, WEXITSTATUS(status));
 	return 0;
 }
 
-int broker_start(const struct cfg *cfg, uint64_t deadline_ms, struct err *err)
+int daemon_start(const struct cfg *cfg, const char *name, const char *path, uint64_t deadline_ms, struct err *err)
 {
 	char program[PROGRAM_PATH_MAX], run_dir[PROGRAM_PATH_MAX];
 	char **argv;
 	pid_t pid;
 	int rc;
 
-	find_program(cfg, program);
+	find_program(name, path, program);
 	if (snprintf(run_dir, sizeof(run_dir), "run_dir=%s", cfg->run_dir) >= (int)sizeof(run_dir))
-		return err_set(err, ERR_BROKER, "run_dir is too long");
+		return err_set(err, ERR_SYS, "run_dir is too long");
 	argv = make_argv(cfg, program, run_dir);
 	if (!argv)
-		return err_set(err, ERR_NOMEM, "arguments of the broker");
+		return err_set(err, ERR_NOMEM, "arguments of %s", name);
 	rc = spawn(program, argv, &pid);
 	mem_free(argv);
 	if (rc) {
 		char why[128];
 
-		return err_set(err, ERR_BROKER, "start %s: %s", program, strerror_r(rc, why, sizeof(why)));
+		return err_set(err, ERR_SYS, "start %s: %s", program, strerror_r(rc, why, sizeof(why)));
 	}
-	LOG(INFO, "broker.start", "program=%s pid=%d", program, (int)pid);
-	return wait_until_ready(pid, deadline_ms, err);
+	LOG(INFO, "daemon.start", "program=%s pid=%d", program, (int)pid);
+	return wait_until_ready(name, pid, deadline_ms, err);
 }
