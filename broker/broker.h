@@ -4,7 +4,7 @@
  *
  *   producer  a worker process: identity, what it was answered, what it may still send
  *   session   a legacy client; owns its own stream, knows its calls and other streams
- *   call      a request under way: who works on it, and its will
+ *   call      a request under way: who works on it, its will, and, when it is parked, the answers it waits for
  *   stream    a log of events with one reader at most; lives in the table until it is CLOSED
  *   conn      the reader: an adopted connection with a cursor
  *
@@ -26,11 +26,13 @@ struct broker {
 	struct bus *bus;        /* owned by server.c */
 	struct table producers; /* by id */
 	struct table sessions;  /* by session id */
-	struct table calls;     /* by producer and number */
+	struct table calls;     /* by producer (0: nobody) and number */
 	struct table streams;   /* by handle */
 	struct conn *conns;     /* list of all */
 	uint64_t next_handle;
-	size_t stream_count; /* without the sessions' own */
+	uint64_t last_unowned; /* number of a call that nobody runs */
+	uint64_t park_bytes;   /* of all parks */
+	size_t stream_count;   /* without the sessions' own */
 	size_t fd_max, fd_used, fd_reserved;
 	struct buf frame, event; /* scratch: one turn of one connection */
 	bool draining;           /* nothing new begins */

@@ -4,6 +4,7 @@
 
 #include "broker/bus.h"
 #include "broker/call.h"
+#include "broker/park.h"
 #include "broker/producer.h"
 #include "broker/session.h"
 #include "broker/stream.h"
@@ -15,8 +16,48 @@ static void free_call(struct loop_doom *d)
 {
 	struct call *c = TABLE_OF(d, struct call, doom);
 
+	park_free(c->park);
 	mem_free((char *)(uintptr_t)c->wills.p);
 	mem_free(c);
+}
+
+static uint64_t producer_id(const struct call *c)
+{
+	return c->producer ? c->producer->id : 0; /* which is nobody's */
+}
+
+static void give(struct call *c, struct producer *p, uint64_t number)
+{
+	struct broker *b = c->broker;
+
+	c->producer = p;
+	c->number = p ? number : ++b->last_unowned;
+	if (p) {
+		c->next_of_producer = p->calls;
+		c->at_producer = &p->calls;
+		if (p->calls)
+			p->calls->at_producer = &c->next_of_producer;
+		p->calls = c;
+	}
+	table_add(&b->calls, &c->node, table_hash_u64(&b->calls, producer_id(c), c->number));
+}
+
+static void take(struct call *c)
+{
+	table_remove(&c->broker->calls, &c->node);
+	if (!c->at_producer)
+		return;
+	*c->at_producer = c->next_of_producer;
+	if (c->next_of_producer)
+		c->next_of_producer->at_producer = c->at_producer;
+	c->at_producer = NULL;
+	c->producer = NULL;
+}
+
+void call_give(struct call *c, struct producer *p, uint64_t number)
+{
+	take(c);
+	give(c, p, number);
 }
 
 unsigned call_new(struct broker *b, struct producer *p, uint64_t number, struct session *session, unsigned flags,
@@ -46,15 +87,8 @@ unsigned call_new(struct broker *b, struct producer *p, uint64_t number, struct 
 		return LINK_NACK_BUSY;
 	}
 	c->broker = b;
-	c->producer = p;
-	c->number = number;
 	c->ids_count = n;
 	c->on_session_stream = session && (flags & LINK_CALL_ON_SESSION_STREAM);
-	c->next_of_producer = p->calls;
-	c->at_producer = &p->calls;
-	if (p->calls)
-		p->calls->at_producer = &c->next_of_producer;
-	p->calls = c;
 	if (session) {
 		c->session = session;
 		c->next_of_session = session->calls;
@@ -64,7 +98,7 @@ unsigned call_new(struct broker *b, struct producer *p, uint64_t number, struct 
 		session->calls = c;
 		session->open_ids += n;
 	}
-	table_add(&b->calls, &c->node, table_hash_u64(&b->calls, p->id, number));
+	give(c, p, number);
 	*call = c;
 	return 0;
 }
@@ -97,13 +131,47 @@ struct call *call_find_id(struct session *session, struct slice id)
 	return NULL;
 }
 
+struct stream *call_stream(const struct call *c)
+{
+	return c->stream ? c->stream : c->on_session_stream && c->session ? c->session->own : NULL;
+}
+
+/* Those of all ids but this one, which may be empty. */
+static void say_wills(const struct call *c, struct stream *s, struct slice but)
+{
+	struct slice in = c->wills;
+	bool bad = false;
+
+	for (unsigned i = 0; i < c->ids_count; i++) {
+		struct slice id = link_get_bytes(&in, &bad), will = link_get_bytes(&in, &bad);
+
+		if (will.len > 0 && !slice_eq(id, but))
+			stream_say(s, will);
+	}
+}
+
+static void close_with_stream(struct call *c, struct stream *s, const char *why)
+{
+	if (s && !s->is_own)
+		stream_finish(s, why);
+	call_close(c);
+}
+
 void call_cancel(struct call *c, struct slice id, const char *why)
 {
 	struct link_header h = {.type = LINK_CANCELLED, .corr = c->number};
 	struct buf body;
 
-	LOG(DEBUG, "call.cancelled", "producer=%016" PRIx64 " call=%" PRIu64 " why=\"%s\"", c->producer->id, c->number,
+	LOG(DEBUG, "call.cancelled", "producer=%016" PRIx64 " call=%" PRIu64 " why=\"%s\"", producer_id(c), c->number,
 	    why);
+	if (!c->producer) {
+		struct stream *s = call_stream(c);
+
+		if (s && id.len > 0)
+			say_wills(c, s, id);
+		close_with_stream(c, s, why);
+		return;
+	}
 	buf_init(&body, id.len + sizeof(uint32_t));
 	link_put_bytes(&body, id);
 	if (buf_check(&body, NULL) == 0)
@@ -111,69 +179,35 @@ void call_cancel(struct call *c, struct slice id, const char *why)
 	buf_release(&body);
 }
 
-/* Nobody waits for an acknowledgement of a will: a sync that only makes it ready. */
-struct will_sync {
-	struct store_op op;
-	struct broker *broker;
-	uint64_t handle, first, last;
-};
-
-static void on_will_synced(struct store_op *op, int status)
-{
-	struct will_sync *w = TABLE_OF(op, struct will_sync, op);
-	struct stream *s = stream_find(w->broker, w->handle);
-
-	if (s)
-		stream_commit(s, w->first, w->last, status);
-	mem_free(w);
-}
-
-static void append_wills(struct call *c, struct stream *s)
-{
-	struct broker *b = c->broker;
-	struct will_sync *w = mem_alloc(1, sizeof(*w));
-	struct slice in = c->wills;
-	uint64_t first = s->last_seq + 1, last = s->last_seq;
-	bool bad = false;
-
-	for (unsigned i = 0; i < c->ids_count; i++) {
-		struct slice will;
-
-		link_get_bytes(&in, &bad);
-		will = link_get_bytes(&in, &bad);
-		if (will.len > 0 && stream_append(s, &will, 1, w != NULL, true, &last))
-			LOG(ERROR, "call.will_lost", "stream=%" PRIu64 " bytes=%zu", s->handle, will.len);
-	}
-	if (!w || last < first) {
-		mem_free(w);
-		return;
-	}
-	*w = (struct will_sync){{NULL, false, on_will_synced}, b, s->handle, first, last};
-	b->store->sync(b->store, &w->op);
-}
-
 void call_end(struct call *c, const char *why)
 {
-	struct stream *s = c->stream ? c->stream : c->on_session_stream && c->session ? c->session->own : NULL;
+	struct stream *s = call_stream(c);
 
 	if (s) {
 		LOG(INFO, "call.will", "producer=%016" PRIx64 " call=%" PRIu64 " stream=%" PRIu64 " why=\"%s\"",
-		    c->producer->id, c->number, s->handle, why);
-		append_wills(c, s);
-		if (!s->is_own)
-			stream_finish(s, why);
+		    producer_id(c), c->number, s->handle, why);
+		say_wills(c, s, SLICE(""));
 	}
-	call_close(c);
+	close_with_stream(c, s, why);
+}
+
+void call_end_with(struct call *c, struct slice event, const char *why)
+{
+	struct stream *s = call_stream(c);
+
+	LOG(INFO, "call.end", "call=%" PRIu64 " stream=%" PRIu64 " why=\"%s\"", c->number, s ? s->handle : 0, why);
+	if (s && event.len > 0)
+		stream_say(s, event);
+	close_with_stream(c, s, why);
 }
 
 void call_close(struct call *c)
 {
-	if (!c->at_producer)
+	if (c->is_closed)
 		return;
-	*c->at_producer = c->next_of_producer;
-	if (c->next_of_producer)
-		c->next_of_producer->at_producer = c->at_producer;
-	c->at_producer = NULL;
+	c->is_closed = true;
+	park_stop(c->park);
+	take(c);
 	if (c->session) {
 		*c->at_session = c->next_of_session;
 		if (c->next_of_session)
@@ -184,6 +218,5 @@ void call_close(struct call *c)
 	if (c->stream)
 		c->stream->call = NULL;
 	c->stream = NULL;
-	table_remove(&c->broker->calls, &c->node);
 	loop_doom(&c->broker->loop, &c->doom, free_call);
 }

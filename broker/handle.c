@@ -1,8 +1,10 @@
 #include "config.h"
 
 #include "broker/bus.h"
+#include "broker/call.h"
 #include "broker/handle.h"
 #include "broker/handle_priv.h"
+#include "broker/park.h"
 #include "broker/session.h"
 #include "broker/stream.h"
 #include "common/log.h"
@@ -32,6 +34,24 @@ static unsigned put_value(struct producer *p, const struct outcome *o, struct sl
 	return 0;
 }
 
+/* The whole of a call that its last answer brought here. */
+static unsigned put_answered(struct producer *p, const struct outcome *o, struct slice key, struct buf *body)
+{
+	const struct call *call = call_find(p->broker, p, o->seq);
+
+	(void)key;
+	link_put_u8(body, (uint8_t)o->value);
+	if (o->value != LINK_ANSWER_TAKEN)
+		return 0;
+	if (!call)
+		return LINK_NACK_NO_SESSION;
+	link_put_u8(body, call->on_session_stream ? LINK_CALL_ON_SESSION_STREAM : 0);
+	park_put(call->park, body);
+	link_put_u16(body, call->ids_count);
+	buf_add_slice(body, call->wills);
+	return 0;
+}
+
 static const struct {
 	unsigned (*handle)(struct message *m);
 	unsigned (*put_ack)(struct producer *p, const struct outcome *o, struct slice key, struct buf *body);
@@ -47,6 +67,8 @@ static const struct {
     [LINK_APPEND] = {do_append, .spends_credit = true},
     [LINK_FINISH] = {do_finish, .spends_credit = true},
     [LINK_CANCEL] = {do_cancel, .is_answered = true},
+    [LINK_PARK] = {do_park, .is_answered = true},
+    [LINK_ANSWER] = {do_answer, put_answered, .is_answered = true},
     [LINK_CLOSE_CONN] = {do_close_conn, .is_answered = true},
 };
 
@@ -64,6 +86,7 @@ static void send_answer(struct producer *p, const struct outcome *o, struct slic
 	if (nack) {
 		h.type = LINK_NACK;
 		h.stream = 0;
+		buf_clear(&body);
 		link_put_u16(&body, (uint16_t)nack);
 		link_put_u32(&body, nack != LINK_NACK_BUSY ? 0 : p->broker->draining ? RETRY_DRAINING_MS : RETRY_MS);
 		link_put_bytes(&body, slice_str(link_nack_name(nack)));

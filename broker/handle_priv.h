@@ -21,6 +21,8 @@ unsigned do_session_del(struct message *m);
 unsigned do_call_begin(struct message *m);
 unsigned do_call_end(struct message *m);
 unsigned do_cancel(struct message *m);
+unsigned do_park(struct message *m);
+unsigned do_answer(struct message *m);
 unsigned do_open_stream(struct message *m); /* handle_stream.c */
 unsigned do_attach(struct message *m);
 unsigned do_append(struct message *m);
@@ -39,6 +41,9 @@ struct commit {
 /* NULL: no memory. Made before anything is done, as nothing may fail after that; freed by mem_free() or, when it was
  * submitted by store->sync(), when that is done. */
 struct commit *commit_new(struct message *m);
+/* Appends and lets the store answer. LATER, or a nack with nothing done. */
+unsigned append_events(
+    struct message *m, struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final);
 
 static inline bool is_key(struct slice key)
 {

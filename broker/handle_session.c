@@ -2,6 +2,7 @@
 
 #include "broker/call.h"
 #include "broker/handle_priv.h"
+#include "broker/park.h"
 #include "broker/session.h"
 #include "broker/stream.h"
 #include "common/mem.h"
@@ -113,4 +114,81 @@ unsigned do_cancel(struct message *m)
 	if (call)
 		call_cancel(call, id, "the client cancelled it");
 	return 0;
+}
+
+/* The events of a PARK. NULL: no memory. To be freed. */
+static struct slice *get_ask_events(const struct park_order *order)
+{
+	struct slice in = order->asks, *events = mem_alloc((size_t)order->asks_count + 1, sizeof(*events));
+	bool bad = false;
+
+	for (unsigned i = 0; events && i < order->asks_count; i++) {
+		link_get_bytes(&in, &bad);
+		events[i] = link_get_bytes(&in, &bad);
+	}
+	return events;
+}
+
+unsigned do_park(struct message *m)
+{
+	struct call *call = call_find(m->broker, m->producer, m->h->corr);
+	struct stream *s = stream_find(m->broker, m->h->stream);
+	struct park_order order;
+	struct slice *events;
+	struct park *park;
+	unsigned nack;
+
+	order.wait_ms = link_get_u32(&m->body, &m->bad);
+	order.too_late = link_get_bytes(&m->body, &m->bad);
+	order.blob = link_get_bytes(&m->body, &m->bad);
+	order.asks_count = link_get_u16(&m->body, &m->bad);
+	order.asks = m->body;
+	if (m->bad || order.asks_count == 0)
+		return LINK_NACK_BAD;
+	if (!call || !s)
+		return LINK_NACK_CLOSED;
+	if (!call->session || s != call_stream(call))
+		return LINK_NACK_BAD;
+	nack = park_new(call, &order, &park);
+	if (nack)
+		return nack;
+	events = get_ask_events(&order);
+	nack = events ? append_events(m, s, events, order.asks_count, true, false) : LINK_NACK_BUSY;
+	mem_free(events);
+	if (nack == LATER)
+		park_begin(call, park);
+	else
+		park_free(park);
+	return nack;
+}
+
+unsigned do_answer(struct message *m)
+{
+	struct slice principal = link_get_bytes(&m->body, &m->bad);
+	struct slice ask_id = link_get_bytes(&m->body, &m->bad);
+	struct slice answer = link_get_bytes(&m->body, &m->bad);
+	struct session *session = session_find(m->broker, m->key, &principal);
+	enum link_answer_state state = LINK_ANSWER_IGNORED;
+	struct commit *commit;
+	struct call *call;
+	unsigned nack;
+
+	if (m->bad || m->body.len > 0)
+		return LINK_NACK_BAD;
+	if (!session)
+		return LINK_NACK_NO_SESSION;
+	session_touch(session);
+	call = park_find(session, ask_id);
+	if (!call)
+		return 0; /* m->outcome->value says IGNORED */
+	commit = commit_new(m);
+	nack = commit ? park_answer(call, ask_id, answer, m->producer, m->h->seq, &state) : LINK_NACK_BUSY;
+	if (nack) {
+		mem_free(commit);
+		return nack;
+	}
+	m->outcome->value = state;
+	m->outcome->stream = call_stream(call)->handle;
+	m->broker->store->sync(m->broker->store, &commit->op);
+	return LATER;
 }

@@ -103,19 +103,13 @@ static struct slice *get_events(struct message *m, unsigned *nack)
 	return NULL;
 }
 
-/* Appends the events of m to s and lets the store answer. LATER, or a nack with nothing done. */
-static unsigned append(struct message *m, struct stream *s, bool is_durable, bool is_final)
+unsigned append_events(
+    struct message *m, struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final)
 {
 	uint64_t first = s->last_seq + 1, last = s->last_seq;
-	unsigned nack = 0;
-	struct slice *events = get_events(m, &nack);
-	struct commit *c;
+	struct commit *c = commit_new(m);
+	unsigned nack = c ? stream_append(s, events, count, is_durable, is_final, &last) : LINK_NACK_BUSY;
 
-	if (!events)
-		return nack;
-	c = commit_new(m);
-	nack = c ? stream_append(s, events, m->h->count, is_durable, is_final, &last) : LINK_NACK_BUSY;
-	mem_free(events);
 	if (nack) {
 		mem_free(c);
 		return nack;
@@ -126,6 +120,17 @@ static unsigned append(struct message *m, struct stream *s, bool is_durable, boo
 	c->credit = m->credit;
 	m->broker->store->sync(m->broker->store, &c->op);
 	return LATER;
+}
+
+static unsigned append(struct message *m, struct stream *s, bool is_durable, bool is_final)
+{
+	unsigned nack = 0;
+	struct slice *events = get_events(m, &nack);
+
+	if (events)
+		nack = append_events(m, s, events, m->h->count, is_durable, is_final);
+	mem_free(events);
+	return nack;
 }
 
 unsigned do_append(struct message *m)

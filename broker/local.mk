@@ -10,6 +10,7 @@ libbroker_a_SOURCES = \
 	%D%/handle_session.c \
 	%D%/handle_stream.c \
 	%D%/loop.c %D%/loop.h \
+	%D%/park.c %D%/park.h \
 	%D%/producer.c %D%/producer.h \
 	%D%/record.c %D%/record.h \
 	%D%/server.c %D%/server.h \

@@ -129,7 +129,7 @@ static void is_answer_owed(struct table_node *n, void *arg)
 	const struct call *c = TABLE_OF(n, struct call, node);
 	bool *owed = arg;
 
-	if (c->stream || c->on_session_stream)
+	if (c->producer && call_stream(c))
 		*owed = true;
 }
 

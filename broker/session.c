@@ -150,8 +150,10 @@ void session_close(struct session *s, const char *why)
 	table_remove(&b->sessions, &s->node);
 	loop_untimer(&b->loop, &s->timer);
 	while (s->calls) {
-		call_cancel(s->calls, SLICE(""), why);
-		call_close(s->calls);
+		struct call *c = s->calls;
+
+		call_cancel(c, SLICE(""), why);
+		call_close(c);
 	}
 	while ((t = s->streams) != NULL) {
 		s->streams = t->next;

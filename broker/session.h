@@ -19,6 +19,7 @@ struct session {
 	struct stream *streams; /* all of its streams, the own one too */
 	struct call *calls;
 	size_t open_ids;    /* requests of its calls */
+	size_t open_asks;   /* our requests to the client that it has not answered */
 	uint64_t active_ms; /* loop_now() of the last request */
 	uint32_t idle_s;
 	bool ends_with_conn, is_closed;

@@ -274,6 +274,37 @@ void stream_commit(struct stream *s, uint64_t first, uint64_t last, int status)
 	make_ready(s);
 }
 
+struct said {
+	struct store_op op;
+	struct broker *broker;
+	uint64_t handle, seq;
+};
+
+static void on_said(struct store_op *op, int status)
+{
+	struct said *said = TABLE_OF(op, struct said, op);
+	struct stream *s = stream_find(said->broker, said->handle);
+
+	if (s)
+		stream_commit(s, said->seq, said->seq, status);
+	mem_free(said);
+}
+
+void stream_say(struct stream *s, struct slice event)
+{
+	struct broker *b = s->broker;
+	struct said *said = mem_alloc(1, sizeof(*said));
+	uint64_t seq;
+
+	if (stream_append(s, &event, 1, said != NULL, true, &seq)) {
+		LOG(ERROR, "stream.event_lost", "stream=%" PRIu64 " bytes=%zu", s->handle, event.len);
+		mem_free(said);
+	} else if (said) { /* else it is ready at once, durable or not: better than never */
+		*said = (struct said){{NULL, false, on_said}, b, s->handle, seq};
+		b->store->sync(b->store, &said->op);
+	}
+}
+
 static void unlink_call(struct stream *s)
 {
 	if (s->call)

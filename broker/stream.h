@@ -72,6 +72,8 @@ bool stream_is_over(const struct stream *s); /* FINISHED or CLOSED */
  * appended becomes ready with stream_commit(), events that are not durable earlier. *last is the last sequence. */
 unsigned stream_append(
     struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final, uint64_t *last);
+/* Appends a durable event that nobody waits for, such as a will, as is_final. What is lost is logged. */
+void stream_say(struct stream *s, struct slice event);
 /* The store committed (status 0) or lost all events from first to last. */
 void stream_commit(struct stream *s, uint64_t first, uint64_t last, int status);
 /* No more events will come. */

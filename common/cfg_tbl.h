@@ -35,7 +35,7 @@ CFG_INT(worker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets running c
 CFG_INT(session_idle_s, 3600, 1, 604800, "s", "Idle time after which a session ends; each request renews it")
 CFG_INT(session_grace_s, 30, 0, 3600, "s", "How long an HTTP+SSE session outlives its connection")
 CFG_INT(session_max, 10000, 1, 1000000, "sessions", "Sessions that the broker holds")
-CFG_INT(session_calls_max, 64, 1, 4096, "calls", "Requests that one session may have open")
+CFG_INT(session_calls_max, 64, 1, 4096, "calls", "Requests that one session may have open, in each direction")
 CFG_INT(session_blob_max_bytes, 65536, 1024, 1048576, "bytes", "What a session may remember: client name, capabilities")
 
 CFG_INT(stream_after_ms, 1000, 10, 600000, "ms", "Silence after which a call's answer becomes an event stream")
@@ -53,6 +53,7 @@ CFG_BOOL(broker_autostart, true, "A worker that finds no broker starts one")
 CFG_PATH(broker_program, "", "mcp-broker to start; without it the one beside mcp-worker")
 CFG_LIST(broker_peer_uids, "User names or ids that may connect to the broker, beside its own and root")
 CFG_INT(broker_log_max_bytes, 268435456, 1048576, 17179869184, "bytes", "Events kept by the broker in all")
+CFG_INT(broker_park_max_bytes, 67108864, 65536, 17179869184, "bytes", "Kept in all of calls that wait for answers of their clients")
 CFG_INT(broker_fd_reserve, 64, 16, 4096, "descriptors", "Descriptors that the broker never gives to clients")
 CFG_INT(broker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets streams finish")
 

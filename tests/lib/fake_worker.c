@@ -436,6 +436,35 @@ unsigned fake_close_conn(struct fake_worker *w, uint64_t stream, const char *las
 	return ask(w, (struct link_header){.type = LINK_CLOSE_CONN, .stream = stream}, "", &body, NULL, NULL);
 }
 
+unsigned fake_park(struct fake_worker *w, uint64_t call, uint64_t stream, uint32_t wait_ms, const char *too_late,
+    const char *blob, const char *const *asks)
+{
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_u32(&body, wait_ms);
+	link_put_bytes(&body, slice_str(too_late));
+	link_put_bytes(&body, slice_str(blob));
+	put_ids(&body, asks);
+	return ask(w, (struct link_header){.type = LINK_PARK, .corr = call, .stream = stream}, "", &body, NULL, NULL);
+}
+
+unsigned fake_give(struct fake_worker *w, const char *key, const char *principal, const char *ask_id,
+    const char *answer, struct fake_answer *a)
+{
+	struct link_header h = {.type = LINK_ANSWER};
+	struct buf body;
+	unsigned nack;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_bytes(&body, slice_str(ask_id));
+	link_put_bytes(&body, slice_str(answer));
+	nack = fake_worker_ask(w, &h, slice_str(key), buf_slice(&body), a);
+	buf_release(&body);
+	return nack;
+}
+
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms)
 {
 	union {

@@ -66,6 +66,12 @@ unsigned fake_append(struct fake_worker *w, uint64_t stream, const char *event);
 unsigned fake_finish(struct fake_worker *w, uint64_t call, uint64_t stream, const char *event);
 unsigned fake_cancel(struct fake_worker *w, const char *key, const char *principal, const char *id);
 unsigned fake_close_conn(struct fake_worker *w, uint64_t stream, const char *last);
+/* asks: ids and events in pairs, ended by NULL. */
+unsigned fake_park(struct fake_worker *w, uint64_t call, uint64_t stream, uint32_t wait_ms, const char *too_late,
+    const char *blob, const char *const *asks);
+/* *a (may be NULL) is the answer. */
+unsigned fake_give(struct fake_worker *w, const char *key, const char *principal, const char *ask_id,
+    const char *answer, struct fake_answer *a);
 /* Passes one end of a new socket pair; the other one is returned. */
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms);
 

@@ -14,85 +14,8 @@
 #include <unistd.h>
 
 #include "common/rnd.h"
-#include "tests/lib/fake_worker.h"
-#include "tests/lib/unit.h"
+#include "tests/lib/broker_fixture.h"
 #include "common/banned.h"
-
-#define KEY  "session-1"
-#define HIM  "alice"
-#define WILL "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32603,\"message\":\"worker died\"}}"
-
-static const char *const one_id[] = {"1", WILL, NULL};
-
-struct fixture {
-	struct fake_broker_process broker;
-	struct fake_worker w;
-};
-
-static int start(void **state, const char *const *sets, size_t count, unsigned fd_limit)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_non_null(f);
-	fake_broker_start(&f->broker, sets, count, fd_limit);
-	fake_worker_connect(&f->w, f->broker.dir);
-	*state = f;
-	return 0;
-}
-
-static int setup(void **state)
-{
-	return start(state, NULL, 0, 0);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	fake_worker_die(&f->w);
-	fake_broker_stop(&f->broker);
-	free(f);
-	return 0;
-}
-
-static void make_session(struct fixture *f)
-{
-	assert_int_equal(fake_session_put(&f->w, KEY, HIM, 0, 0, "{}", NULL), 0);
-}
-
-/* A legacy call with a stream of its own and a connection to it. */
-static void make_stream(struct fixture *f, uint64_t *call, uint64_t *stream, struct fake_server *s)
-{
-	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, one_id, call, NULL), 0);
-	assert_int_equal(fake_open(&f->w, KEY, 0, *call, NULL, NULL, stream), 0);
-	fake_server_init(s, fake_adopt(&f->w, *stream, LINK_KIND_FCGI, 0, 15000));
-}
-
-static void expect_text(struct fake_server *s, const char *text)
-{
-	if (!fake_server_expect(s, text, FAKE_WAIT_MS))
-		fail_msg("no \"%s\" in \"%s\"", text, s->text.data ? s->text.data : "");
-}
-
-static void expect_end(struct fake_server *s)
-{
-	if (!fake_server_expect(s, NULL, FAKE_WAIT_MS))
-		fail_msg("no proper end after \"%s\"", s->text.data ? s->text.data : "");
-}
-
-static void expect_cancelled(struct fake_worker *w, uint64_t call, const char *id)
-{
-	struct fake_answer a;
-	struct slice in;
-	bool bad = false;
-
-	assert_true(fake_worker_receive(w, &a, FAKE_WAIT_MS));
-	assert_int_equal(a.h.type, LINK_CANCELLED);
-	assert_int_equal(a.h.corr, call);
-	in = buf_slice(&a.body);
-	assert_true(slice_is(link_get_bytes(&in, &bad), id));
-	fake_answer_release(&a);
-}
 
 static void a_session_lives_and_ends(void **state)
 {
@@ -168,7 +91,7 @@ static int setup_few(void **state)
 {
 	static const char *const sets[] = {"session_calls_max=4", "session_max=2"};
 
-	return start(state, sets, 2, 0);
+	return fixture_start(state, sets, 2, 0);
 }
 
 static void too_many_sessions_meet_the_limit(void **state)
@@ -647,7 +570,7 @@ static int setup_small(void **state)
 {
 	static const char *const sets[] = {"stream_log_max_bytes=65536", "stream_sndbuf_bytes=4096", "stream_keep_s=2"};
 
-	return start(state, sets, 3, 0);
+	return fixture_start(state, sets, 3, 0);
 }
 
 static void a_slow_legacy_client_loses_its_connection_only(void **state)
@@ -779,7 +702,7 @@ static int setup_grace(void **state)
 {
 	static const char *const sets[] = {"session_grace_s=0", "session_idle_s=1"};
 
-	return start(state, sets, 2, 0);
+	return fixture_start(state, sets, 2, 0);
 }
 
 static void an_http_sse_session_ends_with_its_connection(void **state)
@@ -818,7 +741,7 @@ static int setup_few_fds(void **state)
 {
 	static const char *const sets[] = {"broker_fd_reserve=16"};
 
-	return start(state, sets, 1, FDS_LIMIT);
+	return fixture_start(state, sets, 1, FDS_LIMIT);
 }
 
 static void descriptors_have_a_limit(void **state)
@@ -1020,7 +943,7 @@ static int setup_drain(void **state)
 {
 	static const char *const sets[] = {"broker_drain_ms=300"};
 
-	return start(state, sets, 1, 0);
+	return fixture_start(state, sets, 1, 0);
 }
 
 static void a_drain_ends_with_wills(void **state)
@@ -1058,9 +981,6 @@ static void a_second_sigterm_is_obeyed_at_once(void **state)
 	assert_true(now_ms() - begin < 2000);
 	fake_server_release(&s);
 }
-
-#define TEST_WITH(name, setup_with) cmocka_unit_test_setup_teardown(name, setup_with, teardown)
-#define TEST(name)                  TEST_WITH(name, setup)
 
 int main(void)
 {

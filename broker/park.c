@@ -1,0 +1,180 @@
+#include "config.h"
+
+#include "broker/call.h"
+#include "broker/park.h"
+#include "broker/producer.h"
+#include "broker/session.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+struct ask {
+	struct slice id;
+	struct slice answer; /* owned; p NULL: not yet */
+};
+
+struct park {
+	struct broker *broker; /* borrowed */
+	struct call *call;     /* has this one */
+	struct wheel_timer timer;
+	struct slice too_late, blob; /* of the same allocation, as the asks and their ids */
+	uint64_t bytes;              /* counted in broker->park_bytes */
+	uint16_t asks_count, missing;
+	uint32_t wait_ms;
+	struct ask asks[];
+};
+
+static struct ask *find(struct park *park, struct slice id)
+{
+	for (unsigned i = 0; i < park->asks_count; i++) {
+		if (slice_eq(park->asks[i].id, id))
+			return &park->asks[i];
+	}
+	return NULL;
+}
+
+struct call *park_find(struct session *session, struct slice ask_id)
+{
+	for (struct call *c = session->calls; c; c = c->next_of_session) {
+		struct ask *ask = c->park ? find(c->park, ask_id) : NULL;
+
+		if (ask && !ask->answer.p)
+			return c;
+	}
+	return NULL;
+}
+
+static void on_too_late(struct wheel_timer *t)
+{
+	struct park *park = TABLE_OF(t, struct park, timer);
+
+	call_end_with(park->call, park->too_late, "its client did not answer in time");
+}
+
+static struct slice keep(char **at, struct slice s)
+{
+	struct slice copy = {*at, s.len};
+
+	if (s.len)
+		memcpy(*at, s.p, s.len);
+	*at += s.len;
+	return copy;
+}
+
+static bool has_room(const struct broker *b, uint64_t bytes)
+{
+	uint64_t max = (uint64_t)b->cfg->broker_park_max_bytes;
+
+	return bytes <= max && b->park_bytes <= max - bytes;
+}
+
+unsigned park_new(struct call *c, const struct park_order *order, struct park **park)
+{
+	struct broker *b = c->broker;
+	size_t bytes = sizeof(**park) + order->asks_count * sizeof(struct ask), open = c->session->open_asks;
+	struct slice in = order->asks;
+	struct park *p;
+	bool bad = false;
+	char *at;
+
+	if (order->asks_count > (size_t)b->cfg->session_calls_max - open)
+		return LINK_NACK_LIMIT;
+	bytes += order->too_late.len + order->blob.len;
+	for (unsigned i = 0; i < order->asks_count; i++) {
+		bytes += link_get_bytes(&in, &bad).len;
+		link_get_bytes(&in, &bad);
+	}
+	if (bad || in.len > 0)
+		return LINK_NACK_BAD;
+	if (!has_room(b, bytes))
+		return LINK_NACK_LIMIT;
+	p = mem_alloc(1, bytes);
+	if (!p)
+		return LINK_NACK_BUSY;
+	at = (char *)&p->asks[order->asks_count];
+	p->broker = b;
+	p->call = c;
+	p->timer.fire = on_too_late;
+	p->too_late = keep(&at, order->too_late);
+	p->blob = keep(&at, order->blob);
+	p->bytes = bytes;
+	p->wait_ms = order->wait_ms;
+	b->park_bytes += bytes;
+	in = order->asks;
+	for (unsigned i = 0; i < order->asks_count; i++) {
+		struct slice id = link_get_bytes(&in, &bad);
+
+		link_get_bytes(&in, &bad);
+		if (find(p, id) || park_find(c->session, id)) {
+			park_free(p);
+			return LINK_NACK_DUPLICATE_ID;
+		}
+		p->asks[p->asks_count++].id = keep(&at, id);
+	}
+	p->missing = p->asks_count;
+	*park = p;
+	return 0;
+}
+
+void park_begin(struct call *c, struct park *park)
+{
+	park_free(c->park);
+	c->park = park;
+	c->session->open_asks += park->missing;
+	call_give(c, NULL, 0);
+	loop_timer(&park->broker->loop, &park->timer, park->wait_ms);
+}
+
+unsigned park_answer(struct call *c, struct slice ask_id, struct slice answer, struct producer *p, uint64_t number,
+    enum link_answer_state *state)
+{
+	struct park *park = c->park;
+	struct ask *ask = find(park, ask_id);
+	char *copy;
+
+	if (!has_room(park->broker, answer.len))
+		return LINK_NACK_LIMIT;
+	copy = mem_dup(answer.p, answer.len);
+	if (!copy)
+		return LINK_NACK_BUSY;
+	ask->answer = (struct slice){copy, answer.len};
+	park->bytes += answer.len;
+	park->broker->park_bytes += answer.len;
+	park->missing--;
+	c->session->open_asks--;
+	*state = LINK_ANSWER_KEPT;
+	if (park->missing == 0) {
+		*state = LINK_ANSWER_TAKEN;
+		park_stop(park);
+		call_give(c, p, number);
+	}
+	return 0;
+}
+
+void park_put(const struct park *park, struct buf *out)
+{
+	link_put_bytes(out, park->blob);
+	link_put_u16(out, park->asks_count);
+	for (unsigned i = 0; i < park->asks_count; i++) {
+		link_put_bytes(out, park->asks[i].id);
+		link_put_bytes(out, park->asks[i].answer);
+	}
+}
+
+void park_stop(struct park *park)
+{
+	if (!park)
+		return;
+	loop_untimer(&park->broker->loop, &park->timer);
+	park->call->session->open_asks -= park->missing;
+	park->missing = 0;
+}
+
+void park_free(struct park *park)
+{
+	if (!park)
+		return;
+	park->broker->park_bytes -= park->bytes;
+	for (unsigned i = 0; i < park->asks_count; i++)
+		mem_free((char *)(uintptr_t)park->asks[i].answer.p);
+	mem_free(park);
+}
