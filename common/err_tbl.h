@@ -30,6 +30,7 @@ ERR(LIMIT, 503, -32603, "Server is at a limit")
 ERR(BUSY, 503, -32603, "Server is busy")
 ERR(BROKER, 503, -32603, "Broker is not reachable")
 ERR(RUNNER, 503, -32603, "Runner is not reachable")
+ERR(INTERRUPTED, 500, -32603, "What this ran in has ended")
 ERR(EXPIRED, 503, -32603, "Deadline passed")
 ERR(LINK, 500, -32603, "Internal error")
 /* Not failures to report: the caller stops. */

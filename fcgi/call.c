@@ -34,6 +34,16 @@ void call_release(struct call *call)
 	call->priv->asks = call->priv->keep = call->priv->error_data = NULL;
 }
 
+bool call_can_wait(const struct call *call)
+{
+	return call->priv->ops->publish != NULL;
+}
+
+int call_publish(struct call *call, struct err *err)
+{
+	return call->priv->ops->publish(call, err);
+}
+
 void call_set_error_data(struct call *call, json_object *data)
 {
 	json_object_put(call->priv->error_data);

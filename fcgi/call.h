@@ -68,6 +68,11 @@ int call_ask(struct call *call, const char *key, const char *method, json_object
 int call_keep(struct call *call, json_object *val, struct err *err);
 bool call_is_asking(const struct call *call); /* a question is to go out: the handler's result does not count */
 
+/* Where a tool may wait alive for a person (the runner): sends what was asked at once. The answers come into call->answers
+ * while the handler waits in call_poll(), which then returns, as at its timeout. */
+bool call_can_wait(const struct call *call);
+int call_publish(struct call *call, struct err *err); /* only if it can wait */
+
 /* What the error that this request ends with has as its data, if it ends with one. data is taken; NULL: none. */
 void call_set_error_data(struct call *call, json_object *data);
 

@@ -12,6 +12,8 @@ struct call_ops {
 	int (*send)(struct call *call, struct slice event, struct err *err);
 	/* As call_poll(). */
 	int (*poll)(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err);
+	/* As call_publish(). NULL: nobody can wait here. */
+	int (*publish)(struct call *call, struct err *err);
 };
 
 struct call_priv {

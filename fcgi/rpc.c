@@ -90,12 +90,19 @@ static void put_head(struct buf *out, const char *id)
 	}
 }
 
+void rpc_error_text(const struct err *err, char text[RPC_ERROR_TEXT_SIZE])
+{
+	bool is_told = is_peers_mistake(err->code);
+
+	snprintf(text, RPC_ERROR_TEXT_SIZE, "%s%s%s", err_text(err->code), is_told && err->msg[0] ? ": " : "",
+	    is_told ? err->msg : "");
+}
+
 void rpc_put_error_object(struct buf *out, const struct err *err, const char *data)
 {
-	char message[sizeof(err->msg) + 64];
+	char message[RPC_ERROR_TEXT_SIZE];
 
-	snprintf(message, sizeof(message), "%s%s%s", err_text(err->code),
-	    is_peers_mistake(err->code) && err->msg[0] ? ": " : "", is_peers_mistake(err->code) ? err->msg : "");
+	rpc_error_text(err, message);
 	buf_addf(out, "{\"code\":%d,\"message\":", err_rpc(err->code));
 	jx_write_str(out, slice_str(message));
 	if (data) {

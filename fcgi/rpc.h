@@ -27,6 +27,9 @@ int rpc_id_text(json_object *id, char out[RPC_ID_MAX + 1], struct err *err);
 /* {"jsonrpc":"2.0","id":ID,"error":{...}}. id "" leaves the member out (J-13). The message is the table's text, and for
  * a peer's mistake what was wrong with it. data is JSON text or NULL. */
 void rpc_put_error(struct buf *out, const char *id, const struct err *err, const char *data);
+/* What a peer is told of err, in words. */
+#define RPC_ERROR_TEXT_SIZE 320
+void rpc_error_text(const struct err *err, char text[RPC_ERROR_TEXT_SIZE]);
 /* The error alone: {"code":...,"message":...}, as above. */
 void rpc_put_error_object(struct buf *out, const struct err *err, const char *data);
 /* {"jsonrpc":"2.0","id":ID,"result":{   - the caller adds the members and "}}". */

@@ -141,8 +141,7 @@ int task_read_state(const struct link_task *task, struct task_state *state, stru
 {
 	*state = (struct task_state){0};
 	if (task->blob.len == 0 && task->state == LINK_TASK_FAILED) {
-		err_set(&state->error, ERR_RUNNER, "the runner ended");
-		state->message = SLICE("What it ran in has ended");
+		err_set(&state->error, ERR_INTERRUPTED, "the runner ended");
 		return 0;
 	}
 	state->root = read_object(buf_slice(&task->blob), "the state of a task", err);
@@ -235,6 +234,7 @@ void task_put_members(const struct worker *w, enum era era, const struct link_ta
     const struct task_state *state, bool is_detailed, struct buf *out)
 {
 	bool is_modern = era == ERA_MODERN;
+	char why[RPC_ERROR_TEXT_SIZE] = "";
 
 	buf_adds(out, "\"taskId\":");
 	jx_write_str(out, slice_str(task->id));
@@ -243,9 +243,11 @@ void task_put_members(const struct worker *w, enum era era, const struct link_ta
 	put_time(out, "lastUpdatedAt", task->updated_ms);
 	buf_addf(out, ",\"%s\":%llu,\"%s\":%lld", is_modern ? "ttlMs" : "ttl", (unsigned long long)task->ttl_ms,
 	    is_modern ? "pollIntervalMs" : "pollInterval", (long long)w->cfg.task_poll_ms);
-	if (state->message.len) {
+	if (task->state == LINK_TASK_FAILED)
+		rpc_error_text(&state->error, why);
+	if (state->message.len || why[0]) {
 		buf_adds(out, ",\"statusMessage\":");
-		jx_write_str(out, state->message);
+		jx_write_str(out, state->message.len ? state->message : slice_str(why));
 	}
 	if (is_detailed)
 		put_details(w, task->state, state, out);

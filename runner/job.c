@@ -1,0 +1,530 @@
+#include "config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/jx.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "fcgi/call_priv.h"
+#include "fcgi/method_tools.h"
+#include "fcgi/result.h"
+#include "fcgi/rpc.h"
+#include "fcgi/task.h"
+#include "fcgi/topic.h"
+#include "runner/job.h"
+#include "common/banned.h"
+
+#define DEPTH_MAX         600
+#define MESSAGE_MAX_BYTES 1000 /* of a task's statusMessage */
+#define NEWS_PAUSE_MS     200  /* between two states that differ in their message or events alone */
+#define EVENTS_MAX        64   /* notifications that wait for the follower of a hidden task */
+
+struct job {
+	struct call call; /* first: what handlers see is ours */
+	struct call_priv priv;
+	const struct worker *w; /* borrowed */
+	char id[LINK_KEY_MAX + 1];
+	char *principal;
+	struct buf text;
+	int wake_fd; /* eventfd: there is news */
+	atomic_int end;
+
+	pthread_mutex_t mtx;
+	struct buf inbox; /* by mtx: answers, each as bytes of the link */
+
+	/* Of the thread that works on it: */
+	struct task_job spec;
+	const struct tool *tool;
+	json_object *token;   /* owned; stands for a progress token when the client gave none */
+	json_object *answers; /* owned */
+	json_object *asks;    /* owned; open questions; NULL or empty: none */
+	json_object *kept;    /* owned */
+	json_object *events;  /* owned */
+	uint64_t events_seq;
+	struct buf message;
+	bool has_news;             /* the broker does not know message or events yet */
+	uint64_t news_at_ms;       /* when it may be told */
+	struct link_call *session; /* NULL: not asked for yet, or none */
+	bool session_is_gone;
+};
+
+static struct job *job_of(struct call *call)
+{
+	return (struct job *)call;
+}
+
+struct job *job_new(const struct worker *w, struct slice id, struct slice principal, struct slice text)
+{
+	struct job *job = mem_alloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	DIE_UNLESS(id.len <= LINK_KEY_MAX);
+	memcpy(job->id, id.p, id.len);
+	job->w = w;
+	job->events_seq = 1;
+	buf_init(&job->text, text.len + 1);
+	buf_add_slice(&job->text, text);
+	buf_init(&job->inbox, SIZE_MAX / 2); /* what it gets, the link has limited */
+	buf_init(&job->message, MESSAGE_MAX_BYTES + 1);
+	pthread_mutex_init(&job->mtx, NULL);
+	job->principal = mem_dup(principal.p, principal.len);
+	job->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (job->principal && job->wake_fd != -1 && !job->text.fault)
+		return job;
+	job_free(&job);
+	return NULL;
+}
+
+void job_free(struct job **jobp)
+{
+	struct job *job = *jobp;
+
+	if (!job)
+		return;
+	*jobp = NULL;
+	link_call_end(job->w->link, &job->session);
+	json_object_put(job->token);
+	json_object_put(job->answers);
+	json_object_put(job->asks);
+	json_object_put(job->kept);
+	json_object_put(job->events);
+	task_release_job(&job->spec);
+	buf_release(&job->text);
+	buf_release(&job->inbox);
+	buf_release(&job->message);
+	pthread_mutex_destroy(&job->mtx);
+	if (job->wake_fd != -1)
+		close(job->wake_fd);
+	mem_free(job->principal);
+	mem_free(job);
+}
+
+const char *job_id(const struct job *job)
+{
+	return job->id;
+}
+
+void job_end(struct job *job, enum job_end why)
+{
+	int goes_on = JOB_GOES_ON;
+
+	atomic_compare_exchange_strong(&job->end, &goes_on, (int)why);
+	eventfd_write(job->wake_fd, 1);
+}
+
+void job_add_answers(struct job *job, struct slice text)
+{
+	pthread_mutex_lock(&job->mtx);
+	link_put_bytes(&job->inbox, text);
+	if (job->inbox.fault) /* these are lost: the client sees that its task still asks */
+		buf_clear(&job->inbox);
+	pthread_mutex_unlock(&job->mtx);
+	eventfd_write(job->wake_fd, 1);
+}
+
+bool job_has_news(struct job *job)
+{
+	bool has_news;
+
+	pthread_mutex_lock(&job->mtx);
+	has_news = job->inbox.len > 0 || job->end != JOB_GOES_ON;
+	pthread_mutex_unlock(&job->mtx);
+	return has_news;
+}
+
+static bool is_asking(const struct job *job)
+{
+	return job->asks && json_object_object_length(job->asks) > 0;
+}
+
+/* Telling the broker, and through it the client. */
+
+/* The session's own stream, where what is said about a task goes under 2025-11-25. 0: it has none. */
+static uint64_t session_stream(struct job *job)
+{
+	struct err err;
+
+	if (!job->session && !job->session_is_gone && job->spec.session[0] && !job->spec.is_hidden)
+		job->session_is_gone = link_call_begin(job->w->link, slice_str(job->spec.session), job->principal, 0,
+					   NULL, 0, &job->session, &err) != 0;
+	return job->session ? job->session->session_stream : 0;
+}
+
+/* Who listens is told of the new state; times are the broker's. */
+static void announce(struct job *job, const struct task_state *state)
+{
+	uint64_t stream = session_stream(job);
+	struct link *link = job->w->link;
+	struct link_task task;
+	struct buf members, event;
+	struct err err = {0};
+
+	if (job->spec.is_hidden || link_task_get(link, slice_str(job->id), job->principal, 0, -1, &task, &err))
+		return;
+	buf_init(&members, (size_t)job->w->cfg.body_max_bytes);
+	buf_init(&event, (size_t)job->w->cfg.body_max_bytes);
+	if (stream) {
+		buf_adds(&event, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tasks/status\",\"params\":{");
+		task_put_members(job->w, ERA_LEGACY, &task, state, false, &event);
+		buf_adds(&event, "}}");
+		if (buf_check(&event, &err) == 0)
+			link_append(link, stream, buf_slice(&event), false, &err);
+	}
+	task_put_members(job->w, ERA_MODERN, &task, state, true, &members);
+	if (buf_check(&members, &err) == 0)
+		topic_publish_task(link, slice_str(job->id), SLICE(""), buf_slice(&members), &err);
+	if (err.code != ERR_NONE)
+		LOG(DEBUG, "task.not_announced", "task=%.8s why=\"%s\"", job->id, err.msg);
+	buf_release(&members);
+	buf_release(&event);
+	link_task_release(&task);
+}
+
+static int put_state(struct job *job, enum link_task_state to, struct task_state *state, struct err *err)
+{
+	struct buf text;
+	int ret;
+
+	if (job->spec.is_hidden) {
+		state->events = job->events;
+		state->events_seq = job->events_seq;
+	}
+	buf_init(&text, SIZE_MAX / 2); /* the link knows what is too much */
+	task_put_state(state, &text);
+	ret = buf_check(&text, err);
+	if (ret == 0)
+		ret = link_task_put(job->w->link, slice_str(job->id), to, buf_slice(&text), err);
+	buf_release(&text);
+	if (ret == 0)
+		announce(job, state);
+	else if (err->code == ERR_GONE || err->code == ERR_NO_TASK)
+		job_end(job, JOB_CANCELLED);
+	else
+		LOG(WARN, "task.not_kept", "task=%.8s why=\"%s\"", job->id, err->msg);
+	return ret;
+}
+
+/* While it works or asks. What can't be told now is told with the next state. */
+static void tell(struct job *job)
+{
+	struct task_state state = {.message = buf_slice(&job->message), .asks = is_asking(job) ? job->asks : NULL};
+	struct err err;
+
+	job->has_news = false;
+	job->news_at_ms = now_ms() + NEWS_PAUSE_MS;
+	put_state(job, state.asks ? LINK_TASK_INPUT_REQUIRED : LINK_TASK_WORKING, &state, &err);
+}
+
+static void tell_error(struct job *job, const struct err *why)
+{
+	struct task_state state = {.error = *why, .error_data = job->priv.error_data};
+	struct err err;
+
+	put_state(job, LINK_TASK_FAILED, &state, &err);
+}
+
+static void tell_result(struct job *job, json_object *result)
+{
+	struct task_state state = {.message = buf_slice(&job->message), .result = result};
+	struct err err = {0};
+
+	if (put_state(job, LINK_TASK_COMPLETED, &state, &err) && err.code == ERR_TOO_BIG) {
+		err_set(&err, ERR_INTERNAL, "the result is larger than this server keeps (task_blob_max_bytes)");
+		tell_error(job, &err);
+	}
+}
+
+/* The end that came from elsewhere. */
+static void tell_end(struct job *job)
+{
+	struct task_state state = {.message = buf_slice(&job->message)};
+	struct err err;
+
+	switch ((enum job_end)job->end) {
+	case JOB_CANCELLED:
+		announce(job, &state);
+		break;
+	case JOB_STOPPED:
+		err_set(&err, ERR_INTERRUPTED, "the runner was stopped");
+		tell_error(job, &err);
+		break;
+	case JOB_LOST:
+	case JOB_GOES_ON:
+		break;
+	}
+}
+
+/* What clients answered. */
+
+/* Moves the answers to open questions from the inbox to answers; others are nobody's (TX-11). */
+static size_t take_answers(struct job *job)
+{
+	size_t taken = 0;
+	struct slice rest, text;
+	struct buf inbox;
+	bool bad = false;
+
+	pthread_mutex_lock(&job->mtx);
+	inbox = job->inbox;
+	buf_init(&job->inbox, inbox.max);
+	pthread_mutex_unlock(&job->mtx);
+	for (rest = buf_slice(&inbox); rest.len > 0 && !bad;) {
+		json_object *given;
+		struct err err;
+
+		text = link_get_bytes(&rest, &bad);
+		given = jx_parse(text, DEPTH_MAX, &err);
+		if (!json_object_is_type(given, json_type_object)) {
+			json_object_put(given);
+			continue;
+		}
+		json_object_object_foreach(given, key, val) {
+			if (!jx_has(job->asks, key) || !json_object_is_type(val, json_type_object) ||
+			    jx_add(job->answers, key, json_object_get(val), &err))
+				continue;
+			json_object_object_del(job->asks, key);
+			taken++;
+		}
+		json_object_put(given);
+	}
+	buf_release(&inbox);
+	return taken;
+}
+
+/* The handler's call. */
+
+static bool job_is_cancelled(struct call *call)
+{
+	return job_of(call)->end != JOB_GOES_ON;
+}
+
+/* For the follower of a hidden task to send. */
+static int keep_event(struct job *job, json_object *event, struct err *err)
+{
+	if (!job->events)
+		job->events = json_object_new_array();
+	if (jx_append(job->events, json_object_get(event), err))
+		return -1;
+	while (json_object_array_length(job->events) > EVENTS_MAX) {
+		json_object_array_del_idx(job->events, 0, 1);
+		job->events_seq++;
+	}
+	job->has_news = true;
+	return 0;
+}
+
+static void keep_message(struct job *job, struct slice message)
+{
+	if (!message.p)
+		return;
+	buf_clear(&job->message);
+	buf_add(&job->message, message.p, message.len > MESSAGE_MAX_BYTES ? MESSAGE_MAX_BYTES : message.len);
+	job->has_news = true;
+}
+
+/* TK-11: what is said about a task names it. */
+static int send_to_session(struct job *job, json_object *event, uint64_t stream, struct err *err)
+{
+	json_object *params = jx_get_object(event, "params"), *meta = jx_get_object(params, "_meta");
+	json_object *related = json_object_new_object();
+	struct buf text;
+	int ret = jx_add_str(related, "taskId", job->id, err);
+
+	if (!meta) {
+		meta = json_object_new_object();
+		ret |= jx_add(params, "_meta", meta, err);
+	}
+	if (ret) {
+		json_object_put(related);
+		return -1;
+	}
+	if (jx_add(meta, RESULT_RELATED_TASK, related, err))
+		return -1;
+	buf_init(&text, (size_t)job->w->cfg.body_max_bytes);
+	jx_write(&text, event);
+	ret = buf_check(&text, err);
+	if (ret == 0)
+		ret = link_append(job->w->link, stream, buf_slice(&text), false, err);
+	buf_release(&text);
+	return ret;
+}
+
+/* A notification of the tool. TX-18: in 2026-07-28 a task has none; its progress shows in what its state says. */
+static int job_send(struct call *call, struct slice text, struct err *err)
+{
+	struct job *job = job_of(call);
+	json_object *event = jx_parse(text, DEPTH_MAX, err);
+	bool is_progress = slice_is(jx_get_str(event, "method"), "notifications/progress");
+	uint64_t stream = session_stream(job);
+	int ret = 0;
+
+	if (!event)
+		return -1;
+	if (job->spec.is_hidden)
+		ret = keep_event(job, event, err);
+	else if (is_progress)
+		keep_message(job, jx_get_str(jx_get_object(event, "params"), "message"));
+	if (ret == 0 && stream && (!is_progress || job->spec.progress_token))
+		ret = send_to_session(job, event, stream, err);
+	json_object_put(event);
+	if (ret && err->code == ERR_GONE) { /* the session has ended; its task goes on */
+		job->session_is_gone = true;
+		link_call_end(job->w->link, &job->session);
+		ret = 0;
+	}
+	return ret;
+}
+
+static int ms_until(uint64_t end_ms, uint64_t now)
+{
+	if (end_ms == UINT64_MAX)
+		return -1;
+	if (end_ms <= now)
+		return 0;
+	return end_ms - now > INT_MAX ? INT_MAX : (int)(end_ms - now);
+}
+
+static int job_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
+{
+	struct job *job = job_of(call);
+	uint64_t end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms() + (uint64_t)timeout_ms, now = now_ms();
+	struct pollfd all[CALL_POLL_MAX + 1];
+	eventfd_t ignored;
+
+	for (;;) {
+		uint64_t until = job->has_news && job->news_at_ms < end_ms ? job->news_at_ms : end_ms;
+		int ready;
+
+		if (job_is_cancelled(call))
+			return err_set(err, ERR_CANCELLED, "the task was cancelled");
+		if (count)
+			memcpy(all, fds, count * sizeof(*fds));
+		all[count] = (struct pollfd){.fd = job->wake_fd, .events = POLLIN};
+		ready = poll(all, count + 1, ms_until(until, now));
+		if (ready < 0 && errno != EINTR)
+			return err_sys(err, "poll");
+		for (nfds_t i = 0; i < count; i++)
+			fds[i].revents = ready > 0 ? all[i].revents : 0;
+		if (ready > 0 && all[count].revents) {
+			eventfd_read(job->wake_fd, &ignored);
+			ready--;
+			if (take_answers(job)) {
+				tell(job);
+				return ready;
+			}
+		}
+		now = now_ms();
+		if (job->has_news && now >= job->news_at_ms)
+			tell(job);
+		if (ready > 0)
+			return ready;
+		if (now >= end_ms)
+			return 0;
+	}
+}
+
+static int job_publish(struct call *call, struct err *err)
+{
+	struct job *job = job_of(call);
+
+	(void)err;
+	if (!job->asks)
+		job->asks = json_object_get(call->priv->asks);
+	tell(job);
+	return 0;
+}
+
+static const struct call_ops ops = {
+    .is_cancelled = job_is_cancelled,
+    .send = job_send,
+    .poll = job_poll,
+    .publish = job_publish,
+};
+
+/* Working. */
+
+static int read_spec(struct job *job, struct err *err)
+{
+	if (task_read_job(buf_slice(&job->text), &job->spec, err))
+		return -1;
+	job->tool = toolset_find(&job->w->tools, job->spec.tool);
+	if (!job->tool)
+		return err_set(err, ERR_PARAMS, "unknown tool");
+	job->answers = job->spec.answers ? json_object_get(job->spec.answers) : json_object_new_object();
+	job->token = json_object_new_string(job->id);
+	if (!job->answers || !job->token)
+		return err_set(err, ERR_NOMEM, "a task");
+	return 0;
+}
+
+static void make_call(struct job *job)
+{
+	static const struct rpc none;
+	struct call *call = &job->call;
+
+	call_init(call, &job->priv, &ops, job->w, &none);
+	call->era = job->spec.revision >= REV_2026_07 ? ERA_MODERN : ERA_LEGACY;
+	call->revision = job->spec.revision;
+	call->principal = job->principal;
+	call->session = job->spec.session;
+	call->capabilities = job->spec.capabilities;
+	call->progress_token = job->spec.progress_token ? job->spec.progress_token : job->token;
+	call->log_level = job->spec.log_level;
+	call->answers = job->answers;
+	call->kept = job->kept;
+}
+
+/* One run of the tool. True: it has ended, and the broker was told. */
+static bool run_tool(struct job *job)
+{
+	json_object *result = NULL;
+	struct err err = {0};
+	bool has_ended = true;
+	int ret;
+
+	make_call(job);
+	ret = method_tools_run(&job->call, job->tool, job->spec.args, &result, &err);
+	if (job->end != JOB_GOES_ON) {
+		tell_end(job);
+	} else if (ret) {
+		tell_error(job, &err);
+	} else if (result) {
+		tell_result(job, result);
+	} else {
+		json_object_put(job->asks);
+		job->asks = json_object_get(job->priv.asks);
+		json_object_put(job->kept);
+		job->kept = json_object_get(job->priv.keep);
+		has_ended = false;
+		tell(job);
+	}
+	json_object_put(result);
+	call_release(&job->call);
+	return has_ended;
+}
+
+bool job_work(struct job *job)
+{
+	struct err err;
+
+	if (!job->spec.root && read_spec(job, &err)) {
+		tell_error(job, &err);
+		return true;
+	}
+	if (is_asking(job) && take_answers(job))
+		tell(job);
+	while (job->end == JOB_GOES_ON) {
+		if (is_asking(job))
+			return false;
+		if (run_tool(job))
+			return true;
+	}
+	tell_end(job);
+	return true;
+}

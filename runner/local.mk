@@ -1,0 +1,8 @@
+# runner/: mcp-runner, the one process per host that owns what outlives a request; the library is for its tests
+noinst_LIBRARIES += librunner.a
+librunner_a_SOURCES = \
+	%D%/job.c %D%/job.h \
+	%D%/jobs.c %D%/jobs.h
+bin_PROGRAMS += mcp-runner
+mcp_runner_SOURCES = %D%/main.c
+mcp_runner_LDADD = librunner.a libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)
