@@ -78,3 +78,7 @@ CFG_INT(exec_timeout_s, 60, 1, 86400, "s", "Time after which a tool's process gr
 CFG_INT(exec_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest output of a tool")
 CFG_INT(exec_stderr_max_bytes, 16384, 256, 1048576, "bytes", "What is kept of a tool's stderr")
 CFG_LIST(exec_env, "Names of environment variables that tools inherit, beside PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
+
+CFG_INT(resource_max_bytes, 4194304, 1024, 67108864, "bytes", "Largest file that is read as a resource")
+CFG_INT(file_entries_max, 10000, 10, 1000000, "names", "Names of files that one list or completion reads from the disk")
+CFG_INT(file_watches_max, 1000, 0, 100000, "directories", "Directories of files that are watched for changes; 0: none")

@@ -7,6 +7,7 @@ libworker_a_SOURCES = \
 	%D%/endpoint.c %D%/post.h \
 	%D%/exchange.c %D%/exchange.h \
 	%D%/exec.c %D%/exec.h \
+	%D%/filetree.c %D%/filetree.h \
 	%D%/guard.c %D%/guard.h \
 	%D%/header.c %D%/header.h \
 	%D%/keys.c %D%/keys.h \
@@ -22,6 +23,7 @@ libworker_a_SOURCES = \
 	%D%/link_thread.c \
 	%D%/method.c %D%/method.h \
 	%D%/method_tools.c %D%/method_tools.h \
+	%D%/mime.c %D%/mime.h \
 	%D%/modern.c %D%/modern.h \
 	%D%/oldsse.c %D%/oldsse.h \
 	%D%/pool.c %D%/pool.h \

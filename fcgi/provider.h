@@ -11,6 +11,7 @@
 struct tool;
 struct resource;
 struct prompt;
+struct filetree;     /* fcgi/filetree.h */
 struct uri_template; /* fcgi/uri_template.h */
 
 struct provider {
@@ -52,11 +53,11 @@ struct provider {
 	 * chooses and sorts. At most COMPLETION_CANDIDATES_MAX are looked at. */
 	int (*resource_complete)(struct call *call, const struct resource *resource, struct slice variable,
 	    struct slice value, json_object *others, json_object *values, struct err *err);
-	/* NULL, or returning NULL: nothing whose changes could be seen. Else the absolute path of a directory whose files,
-	 * also in directories below, are the resources. Lives as long as resource. */
-	const char *(*resource_watch)(const struct resource *resource);
-	/* Appends the URI of the file at path (relative to that directory) to uri. ERR_NOT_FOUND: it is no resource. */
-	int (*resource_uri)(const struct resource *resource, const char *path, struct buf *uri, struct err *err);
+	/* NULL, or returning NULL: nothing whose changes could be seen. Else the files that are the resources: all of a tree
+	 * for a template, one file for one resource. Lives as long as resource. */
+	const struct filetree *(*resource_watch)(const struct resource *resource);
+	/* Appends the URI of the file at path (relative to that tree) to uri. ERR_NOT_FOUND: it is no resource. */
+	int (*resource_uri)(const struct resource *resource, struct slice path, struct buf *uri, struct err *err);
 
 	/* Prompts. get NULL: it has none. */
 	const char *const *prompt_members; /* as members */
