@@ -60,7 +60,9 @@ export function skipAll(why) {
   process.exit(0);
 }
 
-export function done() {
+export async function done() {
+  if (exchanges)
+    await checkWire();
   process.stdout.write(`1..${count}\n`);
   process.exit(failed ? 1 : 0); // a client that a failed test left behind must not keep us alive
 }
@@ -79,6 +81,52 @@ export async function until(what, fn, limit_ms = 5000) {
     if (Date.now() > end)
       throw new Error(`${what}: not within ${limit_ms} ms`);
   }
+}
+
+// ---- what goes over the wire
+
+const WIRE = join(TESTS, 'wire.py');
+const NO_VALIDATOR = 77;
+const recorded = [];
+let exchanges = 0;
+const record = (n, more) => recorded.push(JSON.stringify({ n, ...more }));
+const plain = globalThis.fetch;
+
+// Keeps a copy of each exchange for tests/wire.py, whoever holds it: our own tests and the SDKs fetch alike.
+globalThis.fetch = async (input, init) => {
+  const n = ++exchanges;
+  const { method, url, headers } = new Request(input, { ...init, body: undefined, signal: undefined });
+  const { pathname, search } = new URL(url);
+  record(n, { method, path: pathname + search, headers: Object.fromEntries(headers), ...(init?.body && { body: String(init.body) }) });
+  const res = await plain(input, init);
+  const decoder = new TextDecoder();
+  record(n, { status: res.status, headers: Object.fromEntries(res.headers) });
+  if (!res.body)
+    return res;
+  const body = res.body.pipeThrough(new TransformStream({
+    transform(chunk, out) {
+      record(n, { bytes: decoder.decode(chunk, { stream: true }) });
+      out.enqueue(chunk);
+    },
+    flush: () => record(n, { end: true }),
+  }));
+  const copy = new Response(body, { status: res.status, statusText: res.statusText, headers: res.headers });
+  return Object.defineProperty(copy, 'url', { value: res.url });
+};
+
+// Each message of each exchange, by the schema of its revision and the rules of the protocol.
+async function checkWire() {
+  const child = spawn('python3', [WIRE], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let complaints = '';
+
+  child.stdout.on('data', (bytes) => { complaints += bytes; });
+  child.stdin.end(recorded.join('\n'));
+  const status = await new Promise((ended) => child.on('close', ended));
+  const name = `what went over the wire is valid: ${exchanges} exchanges`;
+  if (status === NO_VALIDATOR)
+    skip(name, 'python3-jsonschema is not installed');
+  else if (!line(status === 0, name))
+    comment(complaints.split('\n').slice(0, 40).join('\n'));
 }
 
 // ---- a site behind a web server
