@@ -175,7 +175,10 @@ EXTRA_DIST += \
 	%D%/mct \
 	%D%/packages \
 	%D%/proto \
-	%D%/serve
+	%D%/requirements.tsv \
+	%D%/schema \
+	%D%/serve \
+	%D%/wire.py
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
 FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)
@@ -241,8 +244,10 @@ EXTRA_DIST += %D%/fuzz/corpus
 # What a person types, and what the layout and the manual pages promise.
 TESTS += %D%/ctl/mcpctl.sh
 TESTS += %D%/lint/man.sh
+TESTS += %D%/lint/requirements.py
 TESTS += %D%/lint/source.sh
 EXTRA_DIST += \
 	%D%/ctl/mcpctl.sh \
 	%D%/lint/man.sh \
+	%D%/lint/requirements.py \
 	%D%/lint/source.sh
