@@ -13,4 +13,5 @@ dist_confexample_SCRIPTS = %D%/mcp.fcgi
 confsystemddir = $(confexampledir)/systemd
 dist_confsystemd_DATA = \
 	%D%/systemd/mcp-fcgi-broker.service \
+	%D%/systemd/mcp-fcgi-runner.service \
 	%D%/systemd/mcp-fcgi.service

@@ -2,6 +2,7 @@
 dist_man_MANS += \
 	%D%/mcp-broker.8 \
 	%D%/mcp-launch.8 \
+	%D%/mcp-runner.8 \
 	%D%/mcp-worker.8 \
 	%D%/mcpctl.1
 

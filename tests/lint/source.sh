@@ -22,40 +22,41 @@ except() { # lines of standard input without those that begin with "FILE:"
 	grep -v $(for file in "$@"; do printf -- '-e ^%s: ' "$file"; done)
 }
 
-ok "common/ includes nothing of its users" "$(grep -nE '#include "(fcgi|broker|ctl|tests|bench)/' $(sources common))"
-ok "fcgi/ includes nothing of broker/ and ctl/" "$(grep -nE '#include "(broker|ctl|tests|bench)/' $(sources fcgi))"
-ok "broker/ includes nothing of fcgi/ and ctl/" "$(grep -nE '#include "(fcgi|ctl|tests|bench)/' $(sources broker))"
+ok "common/ includes nothing of its users" "$(grep -nE '#include "(fcgi|broker|runner|ctl|tests|bench)/' $(sources common))"
+ok "fcgi/ includes nothing of broker/ and ctl/" "$(grep -nE '#include "(broker|runner|ctl|tests|bench)/' $(sources fcgi))"
+ok "runner/ includes nothing of broker/ and ctl/" "$(grep -nE '#include "(broker|ctl|tests|bench)/' $(sources runner))"
+ok "broker/ includes nothing of fcgi/ and ctl/" "$(grep -nE '#include "(fcgi|runner|ctl|tests|bench)/' $(sources broker))"
 ok "the broker reads no JSON" "$(grep -nE 'json-c|common/jx\.h|json_object' $(sources broker))"
-ok "libfcgi stays behind fcgi/req" "$(grep -nE '#include <fcgi' $(sources fcgi broker common ctl) |
+ok "libfcgi stays behind fcgi/req" "$(grep -nE '#include <fcgi' $(sources fcgi broker runner common ctl) |
 	except fcgi/req_fcgi.h)"
 
 # cfg.c: the configuration's name and its ${NAME}. main.c: how the worker was started. exec.c: what tools inherit.
 # daemon_start.c: a broker or runner inherits all.
-ok "the environment is read in few places" "$(grep -nE '\bgetenv *\(|\benviron\b' $(sources fcgi broker common ctl) |
+ok "the environment is read in few places" "$(grep -nE '\bgetenv *\(|\benviron\b' $(sources fcgi broker runner common ctl) |
 	except common/cfg.c fcgi/main.c fcgi/exec.c fcgi/daemon_start.c)"
 ok "memory comes from common/mem.h" "$(grep -nE '\b(malloc|calloc|realloc|strdup|strndup|asprintf) *\(' \
-	$(sources fcgi broker common ctl) | except common/mem.c common/mem.h)"
-ok "every C file ends its includes with common/banned.h" "$(for file in $(sources fcgi broker common ctl); do
+	$(sources fcgi broker runner common ctl) | except common/mem.c common/mem.h)"
+ok "every C file ends its includes with common/banned.h" "$(for file in $(sources fcgi broker runner common ctl); do
 	case $file in *.c) grep -q '#include "common/banned.h"' "$file" || echo "$file" ;; esac
 done)"
-ok "every C file begins its includes with config.h" "$(for file in $(sources fcgi broker common ctl); do
+ok "every C file begins its includes with config.h" "$(for file in $(sources fcgi broker runner common ctl); do
 	case $file in *.c) [ "$(grep -m 1 '^#include' "$file")" = '#include "config.h"' ] || echo "$file" ;; esac
 done)"
-ok "every header says first what it is for" "$(for file in $(sources fcgi broker common ctl); do
+ok "every header says first what it is for" "$(for file in $(sources fcgi broker runner common ctl); do
 	case $file in *.h) head -n 1 "$file" | grep -q "^/\* $file - " || echo "$file" ;; esac
 done)"
-ok "every header has a guard of its name, tables aside" "$(for file in $(sources fcgi broker common ctl); do
+ok "every header has a guard of its name, tables aside" "$(for file in $(sources fcgi broker runner common ctl); do
 	case $file in *_tbl.h) continue ;; *.h) ;; *) continue ;; esac
 	grep -q '^#ifndef MCP_[A-Z0-9_]*_H$' "$file" || echo "$file"
 done)"
-ok "a TODO carries an issue's number" "$(grep -nE '\b(TODO|FIXME)\b' $(sources fcgi broker common ctl tests bench) |
+ok "a TODO carries an issue's number" "$(grep -nE '\b(TODO|FIXME)\b' $(sources fcgi broker runner common ctl tests bench) |
 	grep -vE '(TODO|FIXME)\(#?[0-9]+\)')"
-ok "no blank at the end of a line" "$(grep -nE '[ 	]$' $(sources fcgi broker common ctl))"
+ok "no blank at the end of a line" "$(grep -nE '[ 	]$' $(sources fcgi broker runner common ctl))"
 
 # One run of the compiler for all headers: each in a file of its own.
 scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
 flags=$(pkg-config --cflags json-c libzmq libuv fcgi libpcre2-8 libcrypto 2>/dev/null)
-for file in $(sources fcgi broker common ctl); do
+for file in $(sources fcgi broker runner common ctl); do
 	case $file in
 	*_tbl.h | *.c) continue ;;
 	esac
