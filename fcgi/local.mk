@@ -21,6 +21,7 @@ libworker_a_SOURCES = \
 	%D%/link_conn.c \
 	%D%/link_task.c \
 	%D%/link_thread.c \
+	%D%/listen.c %D%/listen.h \
 	%D%/method.c %D%/method.h \
 	%D%/method_tools.c %D%/method_tools.h \
 	%D%/mime.c %D%/mime.h \

@@ -8,6 +8,7 @@
 #include "common/jx.h"
 #include "fcgi/call_http.h"
 #include "fcgi/level.h"
+#include "fcgi/listen.h"
 #include "fcgi/method.h"
 #include "fcgi/modern.h"
 #include "fcgi/revision.h"
@@ -191,7 +192,8 @@ static int check_params(const struct exchange *x, const struct rpc *rpc, struct 
 	return 0;
 }
 
-/* All that may refuse a request at 400 or 404 before its handler runs. */
+/* All that may refuse a request at 400 or 404 before its handler runs. *m is NULL for subscriptions/listen, which has no
+ * result to write. */
 static int check_request(const struct exchange *x, const struct rpc *rpc, const struct method **m, struct err *err)
 {
 	const char *method = req_env(x->req, "HTTP_MCP_METHOD");
@@ -205,7 +207,7 @@ static int check_request(const struct exchange *x, const struct rpc *rpc, const 
 	if (check_name(x, rpc, err))
 		return -1;
 	*m = method_find(ERA_MODERN, rpc->method);
-	if (!*m)
+	if (!*m && !slice_is(rpc->method, LISTEN_METHOD))
 		return err_set(err, ERR_METHOD, "this server has no such method in 2026-07-28");
 	return slice_is(rpc->method, "tools/call") ? check_params(x, rpc, err) : 0;
 }
@@ -260,6 +262,10 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 	}
 	if (check_request(x, rpc, &m, &err)) {
 		refuse(x, rpc, &err);
+		return;
+	}
+	if (!m) {
+		listen_serve(x, rpc);
 		return;
 	}
 	x->ids = ids;

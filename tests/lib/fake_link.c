@@ -314,7 +314,7 @@ void link_call_end(struct link *l, struct link_call **callp)
 	if (!c)
 		return;
 	unlink_call(&l->calls, c);
-	if (c->base.number && c->stream && !c->is_finished) {
+	if (c->base.number && c->stream && !c->is_finished && !l->streams[c->stream].is_listen) {
 		struct fake_stream *s = &l->streams[c->stream];
 
 		buf_add_slice(&s->events, buf_slice(&c->wills));
@@ -362,6 +362,7 @@ int link_open_stream(struct link *l, struct slice session, unsigned flags, const
 	DIE_UNLESS((session.len == 0) == ((flags & LINK_STREAM_MODERN) != 0));
 	*stream = add_stream(l, *callp ? ((struct fake_call *)*callp)->session : "");
 	l->streams[*stream].is_modern = flags & LINK_STREAM_MODERN;
+	l->streams[*stream].is_listen = flags & LINK_STREAM_LISTEN;
 	if (!*callp)
 		*callp = &new_call(l, "", 0, wills, wills_count)->base;
 	((struct fake_call *)*callp)->stream = *stream;

@@ -49,7 +49,7 @@ struct fake_session {
 
 struct fake_stream {
 	char session[LINK_KEY_MAX + 1];
-	bool is_modern, is_finished, is_adopted;
+	bool is_modern, is_listen, is_finished, is_adopted;
 	uint64_t cursor;
 	uint32_t heartbeat_ms;
 	struct buf head, events; /* events: one a line */
