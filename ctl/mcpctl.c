@@ -300,6 +300,7 @@ static const char schema_tools[] =
     "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},"
     "\"annotations\":{\"type\":\"object\"},\"_meta\":{\"type\":\"object\"},\"icons\":{\"type\":\"array\"},"
     "\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400},"
+    "\"poll\":{\"type\":\"boolean\"},"
     "\"task\":{\"enum\":[\"no\",\"optional\",\"required\"]}}}}";
 
 static int schema(void)

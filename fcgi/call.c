@@ -3,6 +3,7 @@
 #include "common/jx.h"
 #include "fcgi/call_priv.h"
 #include "fcgi/level.h"
+#include "fcgi/topic.h"
 #include "fcgi/worker.h"
 #include "common/banned.h"
 
@@ -95,44 +96,28 @@ static int check_message(struct call *call, json_object *params, bool *send, str
 	return 0;
 }
 
-int call_notify(struct call *call, const char *method, json_object *params, struct err *err)
+/* One notification to the client of this call: params, after progressToken if there is one. */
+static int send_params(
+    struct call *call, const char *method, json_object *progress_token, json_object *params, struct err *err)
 {
-	bool is_progress = strcmp(method, "notifications/progress") == 0, send = false;
+	const char *comma = "";
 	struct buf event;
-	bool first = true;
 	int ret;
 
-	if (call_is_cancelled(call)) {
-		json_object_put(params);
-		return err_set(err, ERR_CANCELLED, "cancelled by the client");
-	}
-	if (!json_object_is_type(params, json_type_object))
-		ret = err_set(err, ERR_PARAMS, "params must be an object");
-	else if (is_progress)
-		ret = check_progress(call, params, &send, err);
-	else if (strcmp(method, "notifications/message") == 0)
-		ret = check_message(call, params, &send, err);
-	else
-		ret = err_set(err, ERR_PARAMS, "a tool may send notifications/progress and notifications/message");
-	if (ret || !send) {
-		json_object_put(params);
-		return ret;
-	}
 	buf_init(&event, (size_t)call->cfg->body_max_bytes);
 	buf_adds(&event, "{\"jsonrpc\":\"2.0\",\"method\":");
 	jx_write_str(&event, slice_str(method));
 	buf_adds(&event, ",\"params\":{");
-	if (is_progress) {
+	if (progress_token) {
 		buf_adds(&event, "\"progressToken\":");
-		jx_write(&event, call->progress_token);
-		first = false;
+		jx_write(&event, progress_token);
+		comma = ",";
 	}
 	json_object_object_foreach(params, key, value) {
-		if (is_progress && strcmp(key, "progressToken") == 0)
+		if (progress_token && strcmp(key, "progressToken") == 0)
 			continue;
-		if (!first)
-			buf_adds(&event, ",");
-		first = false;
+		buf_adds(&event, comma);
+		comma = ",";
 		jx_write_str(&event, slice_str(key));
 		buf_adds(&event, ":");
 		jx_write(&event, value);
@@ -142,8 +127,77 @@ int call_notify(struct call *call, const char *method, json_object *params, stru
 	if (ret == 0)
 		ret = call->priv->ops->send(call, buf_slice(&event), err);
 	buf_release(&event);
+	return ret;
+}
+
+static int notify_progress(struct call *call, const char *method, json_object *params, struct err *err)
+{
+	bool send = false;
+
+	if (check_progress(call, params, &send, err))
+		return -1;
+	return send ? send_params(call, method, call->progress_token, params, err) : 0;
+}
+
+static int notify_message(struct call *call, const char *method, json_object *params, struct err *err)
+{
+	bool send = false;
+
+	if (check_message(call, params, &send, err))
+		return -1;
+	return send ? send_params(call, method, NULL, params, err) : 0;
+}
+
+static int notify_updated(struct call *call, const char *method, json_object *params, struct err *err)
+{
+	struct slice uri = jx_get_str(params, "uri");
+
+	(void)method;
+	if (!uri.p || uri.len == 0)
+		return err_set(err, ERR_PARAMS, "uri must be a string");
+	return topic_publish_resource(call->w->link, uri, err);
+}
+
+static int close_connection(struct call *call, const char *method, json_object *params, struct err *err)
+{
+	(void)method, (void)params;
+	return call_close_connection(call, err);
+}
+
+int call_notify(struct call *call, const char *method, json_object *params, struct err *err)
+{
+	static const struct {
+		const char *method;
+		bool needs_params;
+		int (*notify)(struct call *call, const char *method, json_object *params, struct err *err);
+	} kinds[] = {
+	    {"notifications/progress", true, notify_progress},
+	    {"notifications/message", true, notify_message},
+	    {"notifications/resources/updated", true, notify_updated},
+	    {"connection/close", false, close_connection},
+	};
+	int list = topic_find_list(slice_str(method)), ret;
+	size_t i = 0;
+
+	while (i < COUNT_OF(kinds) && strcmp(method, kinds[i].method) != 0)
+		i++;
+	if (call_is_cancelled(call))
+		ret = err_set(err, ERR_CANCELLED, "cancelled by the client");
+	else if (list >= 0)
+		ret = topic_publish_list(call->w->link, (enum topic_list)list, err);
+	else if (i == COUNT_OF(kinds))
+		ret = err_set(err, ERR_PARAMS, "nothing that a tool may say");
+	else if (params ? !json_object_is_type(params, json_type_object) : kinds[i].needs_params)
+		ret = err_set(err, ERR_PARAMS, "params must be an object");
+	else
+		ret = kinds[i].notify(call, method, params, err);
 	json_object_put(params);
 	return ret;
+}
+
+int call_close_connection(struct call *call, struct err *err)
+{
+	return call->priv->ops->close ? call->priv->ops->close(call, err) : 0;
 }
 
 static bool is_key(const char *key)

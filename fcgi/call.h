@@ -39,8 +39,8 @@ enum mcp_level {
 struct worker;
 
 struct call {
-	const struct worker *w;      /* borrowed */
-	const struct cfg *cfg;       /* borrowed; w's */
+	const struct worker *w; /* borrowed */
+	const struct cfg *cfg;  /* borrowed; w's */
 	enum era era;
 	enum revision revision;
 	const char *principal;       /* borrowed; "" when no key is asked for */
@@ -48,21 +48,29 @@ struct call {
 	json_object *capabilities;   /* borrowed; what the client can do; may be NULL */
 	json_object *progress_token; /* borrowed; NULL: the client wants no progress */
 	int log_level;               /* enum mcp_level and above are sent; MCP_LEVEL__COUNT: none */
-	json_object *answers;        /* borrowed; by key of call_ask(), the result objects that the client gave in all rounds
-				      * so far; NULL in the first round */
-	json_object *kept;           /* borrowed; what the round before gave to call_keep(); NULL without */
-	struct call_priv *priv;      /* call.c's */
+	json_object *answers;   /* borrowed; by key of call_ask(), the result objects that the client gave in all rounds
+				 * so far; NULL in the first round */
+	json_object *kept;      /* borrowed; what the round before gave to call_keep(); NULL without */
+	struct call_priv *priv; /* call.c's */
 };
 
-/* Sends notifications/progress or notifications/message to the client of this call. params is taken. Fills
- * progressToken in. Silently drops (returns 0) progress without a token, progress that does not grow, logs below the
- * level. ERR_PARAMS: another method, or params of the wrong shape (err says how). ERR_CANCELLED, ERR_BROKER. */
+/* What a handler says without an answer. params is taken, and may be NULL where nothing is needed in it. ERR_PARAMS:
+ * another method, or params of the wrong shape (err says how). ERR_CANCELLED, ERR_BROKER.
+ *
+ *   notifications/progress            to the client of this call; progressToken is filled in. Silently dropped:
+ * progress without a token, or that does not grow notifications/message             to the client of this call;
+ * silently dropped below its level notifications/tools/list_changed, prompts, resources notifications/resources/updated
+ * to everybody who subscribed connection/close                  call_close_connection() */
 int call_notify(struct call *call, const char *method, json_object *params, struct err *err);
 
-/* Asks the client: method is elicitation/create, sampling/createMessage or roots/list; key names the question among those
- * of this request (1 to 64 characters A-Za-z0-9_.-). params is taken. What was asked and answered before is not asked
- * again: 1 says that call->answers has key. 0: the question goes out when the handler returns. -1: ERR_CAPABILITY (the
- * client did not declare that it can; or it can't be asked at all), ERR_PARAMS (malformed). */
+/* Lets go of the client's connection while the call goes on: a client of 2025-11-25 comes back for its answer, after
+ * stream_retry_ms. Others, and those that can be sent no stream, keep theirs: 0. */
+int call_close_connection(struct call *call, struct err *err);
+
+/* Asks the client: method is elicitation/create, sampling/createMessage or roots/list; key names the question among
+ * those of this request (1 to 64 characters A-Za-z0-9_.-). params is taken. What was asked and answered before is not
+ * asked again: 1 says that call->answers has key. 0: the question goes out when the handler returns. -1: ERR_CAPABILITY
+ * (the client did not declare that it can; or it can't be asked at all), ERR_PARAMS (malformed). */
 int call_ask(struct call *call, const char *key, const char *method, json_object *params, struct err *err);
 /* What the next round finds in call->kept: any JSON value, which is taken. The client carries it, sealed. */
 int call_keep(struct call *call, json_object *val, struct err *err);

@@ -27,6 +27,36 @@ static int http_send(struct call *call, struct slice event, struct err *err)
 	    x->w->link, x->phase == EXCHANGE_ACCEPTED ? x->lcall->session_stream : x->stream, event, false, err);
 }
 
+static int http_close(struct call *call, struct err *err)
+{
+	struct exchange *x = call_http(call)->x;
+	struct err refused;
+
+	if (!exchange_may_poll(x) || x->phase == EXCHANGE_ACCEPTED)
+		return 0;
+	if (x->phase == EXCHANGE_OPEN && exchange_stream(x, &refused))
+		return 0; /* it gets one JSON object */
+	return exchange_let_go(x, err);
+}
+
+/* Lets go of a connection that the client has held for long enough. Returns when to look again; UINT64_MAX: never. */
+static uint64_t close_when_due(struct call_http *h, uint64_t now)
+{
+	struct exchange *x = h->x;
+	uint64_t after_ms = (uint64_t)x->w->cfg.stream_poll_after_ms;
+	struct err ignored; /* then it is kept for another turn */
+
+	if (after_ms == 0 || x->phase != EXCHANGE_STREAM || !exchange_may_poll(x))
+		return UINT64_MAX;
+	if (h->close_at_ms && now >= h->close_at_ms) {
+		exchange_let_go(x, &ignored);
+		h->close_at_ms = 0;
+	}
+	if (h->close_at_ms == 0)
+		h->close_at_ms = now + after_ms;
+	return h->close_at_ms;
+}
+
 /* Adds what we watch ourselves behind the provider's descriptors; returns how many there are now. */
 static nfds_t add_own(struct call *call, struct pollfd *fds, nfds_t count)
 {
@@ -57,14 +87,14 @@ static int ms_until(uint64_t end_ms, uint64_t now)
 
 static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
 {
-	const struct call_http *h = call_http(call);
+	struct call_http *h = call_http(call);
 	struct exchange *x = h->x;
 	uint64_t end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms() + (uint64_t)timeout_ms;
 	struct pollfd all[CALL_POLL_MAX + 2];
 
 	for (;;) {
 		bool may_stream = x->phase == EXCHANGE_OPEN && x->accept.sse && !x->stream_refused;
-		uint64_t now = now_ms(), until = end_ms;
+		uint64_t now = now_ms(), close_at_ms = close_when_due(h, now), until = end_ms;
 		nfds_t total;
 		int n, ready = 0;
 
@@ -72,6 +102,8 @@ static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int ti
 			return err_set(err, ERR_CANCELLED, "cancelled by the client");
 		if (may_stream && h->stream_at_ms < until)
 			until = h->stream_at_ms;
+		if (close_at_ms < until)
+			until = close_at_ms;
 		if (count)
 			memcpy(all, fds, count * sizeof(*fds));
 		total = add_own(call, all, count);
@@ -114,6 +146,7 @@ static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int ti
 static const struct call_ops ops = {
     .is_cancelled = http_is_cancelled,
     .send = http_send,
+    .close = http_close,
     .poll = http_poll,
 };
 

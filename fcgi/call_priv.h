@@ -10,6 +10,8 @@ struct call_ops {
 	bool (*is_cancelled)(struct call *call);
 	/* One notification, as JSON text, on the stream of the call. Nobody who could read it: 0. */
 	int (*send)(struct call *call, struct slice event, struct err *err);
+	/* As call_close_connection(). NULL: no connection waits. */
+	int (*close)(struct call *call, struct err *err);
 	/* As call_poll(). */
 	int (*poll)(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err);
 	/* As call_publish(). NULL: nobody can wait here. */
@@ -21,8 +23,8 @@ struct call_priv {
 	const char *id;       /* JSON text of the request's id; borrowed */
 	double progress_last; /* the last one sent; progress has to grow */
 	bool progress_started;
-	json_object *asks; /* owned; key -> {"method": ..., "params": ...} of this round; NULL: none */
-	json_object *keep; /* owned; for the next round; NULL: nothing */
+	json_object *asks;       /* owned; key -> {"method": ..., "params": ...} of this round; NULL: none */
+	json_object *keep;       /* owned; for the next round; NULL: nothing */
 	json_object *error_data; /* owned; NULL: none */
 };
 

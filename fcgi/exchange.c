@@ -222,6 +222,21 @@ int exchange_stream(struct exchange *x, struct err *err)
 	return 0;
 }
 
+int exchange_let_go(struct exchange *x, struct err *err)
+{
+	struct buf last;
+	int ret;
+
+	DIE_UNLESS(x->phase == EXCHANGE_STREAM);
+	buf_init(&last, HEAD_MAX);
+	sse_add_retry(&last, x->w->cfg.stream_retry_ms);
+	ret = buf_check(&last, err);
+	if (ret == 0)
+		ret = link_close_conn(x->w->link, x->stream, buf_slice(&last), err);
+	buf_release(&last);
+	return ret;
+}
+
 static bool is_any_lost(const struct slice *messages, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {

@@ -63,6 +63,9 @@ int exchange_stream(struct exchange *x, struct err *err);
  * whatever its headers say. Older ones stumble over an event without data (E-07). */
 bool exchange_may_poll(const struct exchange *x);
 
+/* Closes the connection of a stream of such a client (EXCHANGE_STREAM), which goes on without. */
+int exchange_let_go(struct exchange *x, struct err *err);
+
 /* The message that b holds, for exchange_finish(); empty when there was no memory for all of it. */
 static inline struct slice exchange_message(const struct buf *b)
 {

@@ -83,6 +83,10 @@ int method_tools_run(
 	if (schema_check(tool->input, args, &why, err)) {
 		ret = err->code == ERR_PARAMS ? refuse_arguments(call, tool, &why, result, err) : -1;
 	} else {
+		struct err ignored; /* then the client waits */
+
+		if (tool->is_polled)
+			call_close_connection(call, &ignored);
 		ret = tool->provider->call(call, tool, args, result, err);
 		if (ret)
 			err_wrap(err, "tool %s", tool->name);

@@ -93,6 +93,7 @@ struct tool {
 	struct tool_header *headers;
 	size_t headers_count;
 	enum tool_task task;
+	bool is_polled; /* takes long: clients that can are to come back for its answer */
 	int64_t timeout_s;
 	void *priv; /* the provider's */
 };

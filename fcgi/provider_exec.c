@@ -200,13 +200,11 @@ static int good_result(struct run *run, json_object **result, struct err *err)
 }
 static int on_message(void *arg, struct slice method, json_object *message, struct err *err)
 {
-	json_object *params = jx_get_object(message, "params");
-
-	if (!params) {
-		err_set(err, ERR_PARAMS, "not an object of method and params");
+	if (jx_has(message, "params") && !jx_get_object(message, "params")) {
+		err_set(err, ERR_PARAMS, "params must be an object");
 		return 1;
 	}
-	if (call_notify(arg, method.p, json_object_get(params), err) == 0)
+	if (call_notify(arg, method.p, json_object_get(jx_get(message, "params")), err) == 0)
 		return 0;
 	return err->code == ERR_CANCELLED ? -1 : 1;
 }

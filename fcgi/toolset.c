@@ -29,7 +29,8 @@
 static const struct provider *const providers[] = {&provider_builtin, &provider_exec};
 
 static const char *const common_members[] = {
-    "title", "description", "input", "output_schema", "annotations", "_meta", "icons", "timeout_s", "task"};
+    "title", "description", "input", "output_schema", "annotations", "_meta", "icons", "timeout_s", "task",
+    "poll"};
 
 #define MEMBERS_MAX 64 /* names that one definition may hold, all providers' together */
 
@@ -142,6 +143,7 @@ static int check_types(struct reader *r)
 	    {"annotations", "an object", json_type_object},
 	    {"_meta", "an object", json_type_object},
 	    {"icons", "an array", json_type_array},
+	    {"poll", "true or false", json_type_boolean},
 	};
 	int bad = 0;
 
@@ -586,6 +588,7 @@ static int read_members(struct reader *r, struct err *err)
 		return -1;
 	bad |= read_timeout(r);
 	bad |= read_task(r);
+	r->tool->is_polled = json_object_get_boolean(jx_get(r->def, "poll"));
 	if (read_input(r, err) || read_headers(r, err) || read_output(r, err))
 		return -1;
 	bad |= r->tool->provider->tool_init(r->tool, r->def, r->cfg, r->pointer, err);

@@ -416,6 +416,78 @@ static void test_batch_stream(void **state)
 	site_release(&s);
 }
 
+/* E-07: the negotiated revision decides, whatever the header says. */
+static void test_priming(void **state)
+{
+	static const struct {
+		const char *session, *headers, *begin;
+	} cases[] = {
+	    {"S11", SESSION("S11"), "\r\n\r\nid: "},
+	    {"S11 behind an old header", SESSION("S11") "MCP-Protocol-Version: 2025-03-26\n", "\r\n\r\nid: "},
+	    {"S06", SESSION("S06"), "\r\n\r\n: keepalive\n\n"},
+	    {"S06 behind a new header", SESSION("S06") "MCP-Protocol-Version: 2025-11-25\n", "\r\n\r\n: keepalive\n\n"},
+	    {"S03", SESSION("S03"), "\r\n\r\n: keepalive\n\n"},
+	};
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct site_answer a;
+		const char *begin;
+
+		site_renew(&s);
+		site_ask(&s, POST_MCP, cases[i].headers, CALL("1", "slow", ""), &a);
+		begin = strstr(a.head, cases[i].begin);
+		if (!begin || (strstr(begin, "id: ") && !strstr(begin, ".0\nretry: 1000\ndata: \n\n")))
+			fail_msg("%s: %s", cases[i].session, a.head);
+		site_answer_release(&a);
+	}
+	site_release(&s);
+}
+
+/* E-06, E-08: a connection is let go of with a retry, but never that of an older client (E-05). */
+static void test_polling(void **state)
+{
+	static const struct {
+		const char *name, *headers;
+		bool is_polled;
+		int64_t after_ms;
+		unsigned closings_min;
+	} cases[] = {
+	    {"neither", SESSION("S11"), false, 0, 0},
+	    {"a tool to be polled", SESSION("S11"), true, 0, 1},
+	    {"after a while", SESSION("S11"), false, 5, 2},
+	    {"older", SESSION("S06"), true, 5, 0},
+	    {"oldest", SESSION("S03"), true, 5, 0},
+	};
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct tool *slow = &s.tools[SITE_TOOLS_COUNT - 1];
+		struct site_answer a;
+		struct fake_stream *stream;
+
+		site_renew(&s);
+		slow->is_polled = cases[i].is_polled;
+		s.w.cfg.stream_poll_after_ms = cases[i].after_ms;
+		site_ask(&s, POST_MCP, cases[i].headers, CALL("1", "slow", ""), &a);
+		stream = &s.w.link->streams[s.w.link->streams_count];
+		if (!a.is_handed_over || !jx_has(a.last, "result"))
+			fail_msg("%s: no answer", cases[i].name);
+		if (stream->closings_count < cases[i].closings_min ||
+		    (stream->closings_count > 0) != (cases[i].closings_min > 0))
+			fail_msg("%s: closed %u times", cases[i].name, stream->closings_count);
+		if (stream->closings_count &&
+		    memcmp(stream->closings.data, "retry: 1000\n\n", sizeof("retry: 1000\n\n") - 1) != 0)
+			fail_msg("%s: %s", cases[i].name, stream->closings.data);
+		site_answer_release(&a);
+	}
+	site_release(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -427,6 +499,8 @@ int main(void)
 	    cmocka_unit_test(test_level),
 	    cmocka_unit_test(test_cancel_in_batch),
 	    cmocka_unit_test(test_batch_stream),
+	    cmocka_unit_test(test_priming),
+	    cmocka_unit_test(test_polling),
 	};
 
 	return cmocka_run_group_tests_name("legacy", tests, NULL, NULL);
