@@ -28,7 +28,7 @@ libworker_a_SOURCES = \
 	%D%/modern.c %D%/modern.h \
 	%D%/oldsse.c %D%/oldsse.h \
 	%D%/pool.c %D%/pool.h \
-	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c \
+	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c \
 	%D%/req.c %D%/req.h %D%/req_ops.h \
 	%D%/req_cgi.c %D%/req_cgi.h \
 	%D%/req_fcgi.c %D%/req_fcgi.h \

@@ -126,6 +126,6 @@ struct prompt {
 	void *priv; /* the provider's */
 };
 
-extern const struct provider provider_builtin, provider_exec;
+extern const struct provider provider_builtin, provider_exec, provider_file;
 
 #endif
