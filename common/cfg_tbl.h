@@ -38,6 +38,9 @@ CFG_INT(session_max, 10000, 1, 1000000, "sessions", "Sessions that the broker ho
 CFG_INT(session_calls_max, 64, 1, 4096, "calls", "Requests that one session may have open, in each direction")
 CFG_INT(session_blob_max_bytes, 65536, 1024, 1048576, "bytes", "What a session may remember: client name, capabilities")
 
+CFG_INT(ask_wait_s, 600, 1, 86400, "s", "How long a question to a client waits for its answer")
+CFG_INT(ask_rounds_max, 10, 1, 1000, "rounds", "How often one request may ask its client")
+
 CFG_INT(stream_after_ms, 1000, 10, 600000, "ms", "Silence after which a call's answer becomes an event stream")
 CFG_INT(stream_heartbeat_ms, 15000, 100, 600000, "ms", "Silence after which a comment is sent to a legacy client")
 CFG_INT(stream_heartbeat_modern_ms, 5000, 100, 600000, "ms", "The same for 2026-07-28, where it shows a client that left")

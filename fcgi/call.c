@@ -1,13 +1,12 @@
 #include "config.h"
 
 #include "common/jx.h"
+#include "fcgi/ask.h"
 #include "fcgi/call_priv.h"
 #include "fcgi/level.h"
 #include "fcgi/topic.h"
 #include "fcgi/worker.h"
 #include "common/banned.h"
-
-#define ASK_KEY_MAX 64
 
 void call_init(struct call *call, struct call_priv *priv, const struct call_ops *ops, const struct worker *w,
     const struct rpc *rpc)
@@ -200,35 +199,61 @@ int call_close_connection(struct call *call, struct err *err)
 	return call->priv->ops->close ? call->priv->ops->close(call, err) : 0;
 }
 
-static bool is_key(const char *key)
+/* Takes required. */
+static void set_required(struct call *call, json_object *required)
 {
-	size_t len = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
+	json_object *data = json_object_new_object();
+	struct err ignored; /* without memory the error goes out without it */
 
-	return len > 0 && len <= ASK_KEY_MAX && key[len] == '\0';
+	if (jx_add(data, "requiredCapabilities", required, &ignored) == 0)
+		call_set_error_data(call, data);
+	else
+		json_object_put(data);
+}
+
+/* Takes params. */
+static int add_ask(struct call *call, const char *key, const char *method, json_object *params, struct err *err)
+{
+	json_object *ask = json_object_new_object();
+
+	if (!call->priv->asks)
+		call->priv->asks = json_object_new_object();
+	if (call->priv->asks && json_object_object_length(call->priv->asks) == ASK_MAX) {
+		json_object_put(ask);
+		json_object_put(params);
+		return err_set(err, ERR_PARAMS, "more than %d questions at a time", ASK_MAX);
+	}
+	if (jx_add(ask, "params", params, err) || jx_add_str(ask, "method", method, err)) {
+		json_object_put(ask);
+		return -1;
+	}
+	return jx_add(call->priv->asks, key, ask, err);
 }
 
 int call_ask(struct call *call, const char *key, const char *method, json_object *params, struct err *err)
 {
-	json_object *ask;
+	json_object *prepared = NULL, *required = NULL;
+	int ret;
 
-	if (!is_key(key)) {
-		json_object_put(params);
-		return err_set(err, ERR_PARAMS, "the key of a question is 1 to %d of A-Z a-z 0-9 _ . -", ASK_KEY_MAX);
+	if (!ask_is_key(key)) {
+		ret = err_set(err, ERR_PARAMS, "the key of a question is " ASK_KEY_WORDS);
+	} else if (jx_has(call->answers, key)) {
+		ret = 1;
+	} else {
+		ret = ask_prepare(call, method, params, &prepared, &required, err);
+		if (ret == 0)
+			ret = add_ask(call, key, method, prepared, err);
 	}
-	if (jx_has(call->answers, key)) {
-		json_object_put(params);
-		return 1;
-	}
-	if (!call->priv->asks)
-		call->priv->asks = json_object_new_object();
-	ask = json_object_new_object();
-	if (jx_add_str(ask, "method", method, err) || jx_add(ask, "params", json_object_get(params), err)) {
-		json_object_put(ask);
-		json_object_put(params);
-		return -1;
-	}
+	if (required)
+		set_required(call, required);
 	json_object_put(params);
-	return call->priv->asks ? jx_add(call->priv->asks, key, ask, err) : err_set(err, ERR_NOMEM, "questions");
+	return ret;
+}
+
+void call_drop_asks(struct call *call)
+{
+	json_object_put(call->priv->asks);
+	call->priv->asks = NULL;
 }
 
 int call_keep(struct call *call, json_object *val, struct err *err)

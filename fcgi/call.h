@@ -75,6 +75,7 @@ int call_ask(struct call *call, const char *key, const char *method, json_object
 /* What the next round finds in call->kept: any JSON value, which is taken. The client carries it, sealed. */
 int call_keep(struct call *call, json_object *val, struct err *err);
 bool call_is_asking(const struct call *call); /* a question is to go out: the handler's result does not count */
+void call_drop_asks(struct call *call);       /* the handler's result counts after all */
 
 /* Where a tool may wait alive for a person (the runner): sends what was asked at once. The answers come into call->answers
  * while the handler waits in call_poll(), which then returns, as at its timeout. */

@@ -23,6 +23,8 @@ struct call_priv {
 	const char *id;       /* JSON text of the request's id; borrowed */
 	double progress_last; /* the last one sent; progress has to grow */
 	bool progress_started;
+	bool may_ask;            /* the client can be reached with a question; for who makes the call to say */
+	int round;               /* runs of the handler that asked before this one */
 	json_object *asks;       /* owned; key -> {"method": ..., "params": ...} of this round; NULL: none */
 	json_object *keep;       /* owned; for the next round; NULL: nothing */
 	json_object *error_data; /* owned; NULL: none */

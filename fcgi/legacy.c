@@ -8,6 +8,7 @@
 #include "common/mem.h"
 #include "common/rnd.h"
 #include "common/sse.h"
+#include "fcgi/ask_legacy.h"
 #include "fcgi/call_http.h"
 #include "fcgi/legacy.h"
 #include "fcgi/method.h"
@@ -308,8 +309,21 @@ static void serve_initialize(struct exchange *x, const struct rpc *rpc)
 	session_release(&session);
 }
 
-/* Runs one request: its answer goes to out. false: it was cancelled, there is none. */
-static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *session, struct buf *out)
+/* Sends what the handler asks. false: then the call is the broker's; else out has the error that came in between. */
+static bool park(struct exchange *x, const struct call *call, const struct rpc *rpc, struct buf *out)
+{
+	struct err err = {0};
+
+	if (ask_legacy_park(x, call, rpc, &err) == 0)
+		return false;
+	LOG(WARN, "ask.failed", "session=%.8s why=\"%s\"", x->session, err.msg);
+	rpc_put_error(out, rpc->id, &err, NULL);
+	return true;
+}
+
+/* Runs one request: its answer goes to out. false: there is none, for it was cancelled, or asks its client. */
+static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *session, bool is_alone,
+    const struct ask_round *round, struct buf *out)
 {
 	const struct method *m = method_find(ERA_LEGACY, rpc->method);
 	int level = session->log_level;
@@ -317,6 +331,7 @@ static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *s
 	struct call *call = &h.call;
 	struct err err = {0};
 	bool is_answered;
+	int ret;
 
 	if (!session->initialized && !slice_is(rpc->method, "ping")) { /* DT-122 */
 		err_set(&err, ERR_LEGACY, "this stream has no session yet: initialize comes first");
@@ -331,7 +346,12 @@ static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *s
 	call_http_init(&h, x, rpc);
 	call->capabilities = session->capabilities;
 	call->log_level = session->log_level;
-	is_answered = !call_is_cancelled(call) && method_run(m, call, rpc, session, out, &err) == 0;
+	/* Where an answer holds several responses, none of them can wait (doc/decisions.md). */
+	call->priv->may_ask = is_alone && (x->phase != EXCHANGE_OPEN || x->accept.sse);
+	if (round)
+		ask_round_lend(round, call);
+	ret = call_is_cancelled(call) ? -1 : method_run(m, call, rpc, session, out, &err);
+	is_answered = ret == 0 || (ret == 1 && !call_is_cancelled(call) && park(x, call, rpc, out));
 	if (is_answered && session->log_level != level && legacy_store_session(x, session, &err)) {
 		buf_clear(out);
 		rpc_put_error(out, rpc->id, &err, NULL);
@@ -341,7 +361,7 @@ static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *s
 	return is_answered;
 }
 
-void legacy_run(struct exchange *x, struct legacy_batch *batch, struct session *session)
+void legacy_run(struct exchange *x, struct legacy_batch *batch, struct session *session, const struct ask_round *round)
 {
 	size_t n = 0, count = 0;
 
@@ -350,14 +370,14 @@ void legacy_run(struct exchange *x, struct legacy_batch *batch, struct session *
 	for (size_t i = 0; i < batch->count; i++) {
 		if (batch->items[i].kind != RPC_REQUEST)
 			continue;
-		if (run_one(x, &batch->items[i], session, &batch->answers[n]))
+		if (run_one(x, &batch->items[i], session, batch->requests == 1, round, &batch->answers[n]))
 			batch->messages[count++] = exchange_message(&batch->answers[n]);
 		n++;
 	}
-	exchange_finish(x, batch->messages, count);
+	if (x->phase != EXCHANGE_ANSWERED) /* not parked */
+		exchange_finish(x, batch->messages, count);
 	link_call_end(x->w->link, &x->lcall);
 	x->ids = NULL;
-	session_release(session);
 }
 
 static void serve_in_session(struct exchange *x, struct legacy_batch *batch, const struct err *bad)
@@ -365,6 +385,7 @@ static void serve_in_session(struct exchange *x, struct legacy_batch *batch, con
 	static const struct legacy_batch none;
 	const char *id = batch->requests == 1 && !x->is_batch ? batch->items[0].id : "";
 	bool only_check = bad->code != ERR_NONE || batch->has_initialize;
+	struct ask_legacy_taken taken = {0};
 	struct session session = {0};
 	struct err err = {0};
 
@@ -378,15 +399,15 @@ static void serve_in_session(struct exchange *x, struct legacy_batch *batch, con
 		err_set(&err, ERR_INVALID, "this session is initialized already");
 	else if (x->is_batch && session.revision >= REV_2025_06) /* DT-65 */
 		err_set(&err, ERR_INVALID, "revision %s knows no batches", revision_name(session.revision));
-	else
-		legacy_take_notifications(x, batch, &err);
-	if (err.code != ERR_NONE) {
+	else if (legacy_take_notifications(x, batch, &err) == 0)
+		ask_legacy_answer(x, batch, &taken, &err);
+	if (err.code != ERR_NONE)
 		legacy_refuse(x, id, &err);
-	} else if (batch->requests) {
-		legacy_run(x, batch, &session);
-	} else {
+	else if (batch->requests)
+		legacy_run(x, batch, &session, NULL);
+	else
 		exchange_reply(x, 202, NULL, NULL, SLICE("")); /* DT-61 .. DT-63, DT-67 */
-	}
+	ask_legacy_run(x, &session, &taken);
 	link_call_end(x->w->link, &x->lcall);
 	session_release(&session);
 }

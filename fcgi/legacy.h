@@ -3,6 +3,7 @@
 #ifndef MCP_FCGI_LEGACY_H
 #define MCP_FCGI_LEGACY_H
 
+#include "fcgi/ask.h"
 #include "fcgi/exchange.h"
 #include "fcgi/session.h"
 
@@ -43,8 +44,10 @@ void legacy_refuse(struct exchange *x, const char *id, const struct err *err);
 /* Cancellations of a batch of notifications; everything else in it is acceptable and has no effect. */
 int legacy_take_notifications(struct exchange *x, const struct legacy_batch *batch, struct err *err);
 
-/* Runs the requests one after the other and ends the exchange with their answers. Takes session's contents. */
-void legacy_run(struct exchange *x, struct legacy_batch *batch, struct session *session);
+/* Runs the requests one after the other and ends the exchange with their answers, or parks the one that asks its client.
+ * round: what its client answered before; NULL: the first time. */
+void legacy_run(
+    struct exchange *x, struct legacy_batch *batch, struct session *session, const struct ask_round *round);
 
 /* initialize: reads params into session; ERR_PARAMS. Then the answer to it. */
 int legacy_read_initialize(const struct rpc *rpc, struct session *session, struct err *err);

@@ -1,6 +1,9 @@
 # fcgi/: the worker, mcp-worker, and mcp-launch, the parent of its tools
 noinst_LIBRARIES += libworker.a
 libworker_a_SOURCES = \
+	%D%/ask.c %D%/ask.h \
+	%D%/ask_legacy.c %D%/ask_legacy.h \
+	%D%/ask_modern.c %D%/ask_modern.h \
 	%D%/call.c %D%/call.h %D%/call_priv.h \
 	%D%/call_http.c %D%/call_http.h \
 	%D%/daemon_start.c %D%/daemon_start.h \

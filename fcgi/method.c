@@ -22,6 +22,7 @@ struct method {
 	const char *name;
 	unsigned eras; /* bit per enum era */
 	enum shape shape;
+	bool may_ask; /* MR-01 */
 	handler *handle;
 };
 
@@ -61,11 +62,11 @@ static int set_level(
 #define MODERN (1u << ERA_MODERN)
 
 static const struct method methods[] = {
-    {"tools/call", BOTH, SHAPE_OWN_META, method_tools_call},
-    {"tools/list", BOTH, SHAPE_CACHEABLE, method_tools_list},
-    {"server/discover", MODERN, SHAPE_CACHEABLE, discover},
-    {"ping", LEGACY, SHAPE_PLAIN, ping},
-    {"logging/setLevel", LEGACY, SHAPE_PLAIN, set_level},
+    {"tools/call", BOTH, SHAPE_OWN_META, true, method_tools_call},
+    {"tools/list", BOTH, SHAPE_CACHEABLE, false, method_tools_list},
+    {"server/discover", MODERN, SHAPE_CACHEABLE, false, discover},
+    {"ping", LEGACY, SHAPE_PLAIN, false, ping},
+    {"logging/setLevel", LEGACY, SHAPE_PLAIN, false, set_level},
 };
 
 const struct method *method_find(enum era era, struct slice name)
@@ -75,6 +76,11 @@ const struct method *method_find(enum era era, struct slice name)
 			return &methods[i];
 	}
 	return NULL;
+}
+
+bool method_may_ask(const struct method *m)
+{
+	return m->may_ask;
 }
 
 /* What the era puts before the handler's members. */
@@ -89,7 +95,7 @@ static void put_era_members(const struct method *m, const struct call *call, str
 		buf_addf(out, ",\"ttlMs\":%lld,\"cacheScope\":\"public\"", (long long)call->cfg->cache_ttl_ms);
 }
 
-static void put_error(const struct call *call, const struct rpc *rpc, const struct err *err, struct buf *out)
+void method_put_error(const struct call *call, const struct rpc *rpc, const struct err *err, struct buf *out)
 {
 	struct buf data;
 
@@ -107,8 +113,11 @@ int method_run(const struct method *m, struct call *call, const struct rpc *rpc,
 	int ret;
 
 	buf_init(&members, METHOD_ANSWER_MAX);
+	call->priv->may_ask = call->priv->may_ask && m->may_ask;
 	ret = m->handle(call, rpc, session, &members, err);
-	if (ret == 0) {
+	if (ret == 0 && call_is_asking(call)) {
+		ret = 1;
+	} else if (ret == 0) {
 		rpc_put_result_head(out, rpc->id);
 		put_era_members(m, call, out);
 		buf_adds(out, call->era == ERA_MODERN && members.len ? "," : "");
@@ -117,11 +126,15 @@ int method_run(const struct method *m, struct call *call, const struct rpc *rpc,
 		ret = buf_check(&members, err) || buf_check(out, err) ? -1 : 0;
 	}
 	buf_release(&members);
-	if (ret == 0 || err->code == ERR_CANCELLED)
+	if (ret != -1) {
+		*err = (struct err){0}; /* what failed on the way was dealt with */
 		return ret;
+	}
+	if (err->code == ERR_CANCELLED)
+		return -1;
 	if (err->code >= ERR_CONFIG)
 		LOG(WARN, "call.failed", "method=%s why=\"%s\"", m->name, err->msg);
 	buf_clear(out);
-	put_error(call, rpc, err, out);
+	method_put_error(call, rpc, err, out);
 	return 0;
 }

@@ -15,9 +15,17 @@ struct method;
 /* NULL: no method of this name in this era. */
 const struct method *method_find(enum era era, struct slice name);
 
+/* Whether its handler may ask the client (MR-01). */
+bool method_may_ask(const struct method *m);
+
 /* Runs it: out gets the whole JSON-RPC answer, result or error, for the request rpc. session is the legacy session,
- * NULL in the modern era. -1 with ERR_CANCELLED: nothing is to be answered; any other outcome is an answer (0). */
+ * NULL in the modern era. 1: the handler asks the client first (call_is_asking()), out got nothing: the era sends the
+ * questions. -1 with ERR_CANCELLED: nothing is to be answered. Any other outcome is an answer (0), and when that is an
+ * error *err holds it. */
 int method_run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session,
     struct buf *out, struct err *err);
+
+/* Appends the error that answers rpc, with the data that the call was given for it. */
+void method_put_error(const struct call *call, const struct rpc *rpc, const struct err *err, struct buf *out);
 
 #endif

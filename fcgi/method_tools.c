@@ -9,7 +9,8 @@
 #include "fcgi/worker.h"
 #include "common/banned.h"
 
-#define WHY_MAX 2000 /* bytes of what a model is told about bad arguments */
+#define NAME_TEXT_MAX 160  /* bytes of a tool's name and some words */
+#define WHY_MAX       2000 /* bytes of what a model is told about bad arguments */
 
 /* A cursor is DIGEST.OFFSET: of this very set of tools, so that a page of another configuration is refused, not skewed.
  */
@@ -68,32 +69,110 @@ static int refuse_arguments(
 	return *result ? 0 : -1;
 }
 
+/* A client of the era of sessions that can't be asked: the model is told, there is no error for it. Returns 1, or -1.
+ */
+static int excuse(struct call *call, const struct tool *tool, json_object **result, struct err *err)
+{
+	char text[sizeof(err->msg) + NAME_TEXT_MAX];
+
+	if (err->code != ERR_CAPABILITY || call->era == ERA_MODERN)
+		return -1;
+	snprintf(text, sizeof(text), "%s: %s", tool->name, err->msg);
+	*result = result_new_text(slice_str(text), true, err);
+	return *result ? 1 : -1;
+}
+
+/* NULL: the client answered this as it has to be answered before a tool may run. Else why not. */
+static const char *objection(json_object *answer)
+{
+	struct slice action = jx_get_str(answer, "action");
+
+	if (jx_get_object(answer, "error"))
+		return "was answered with an error";
+	if (action.p && !slice_is(action, "accept"))
+		return slice_is(action, "decline") ? "was declined" : "was cancelled";
+	return NULL;
+}
+
+static int ask_one(struct call *call, const struct tool *tool, const char *key, json_object *ask, json_object **result,
+    struct err *err)
+{
+	bool is_optional = json_object_get_boolean(jx_get(ask, "optional"));
+	int ret = call_ask(call, key, jx_get_str(ask, "method").p, json_object_get(jx_get(ask, "params")), err);
+	char text[2 * NAME_TEXT_MAX];
+	const char *why;
+
+	if (ret == -1 && err->code == ERR_CAPABILITY && is_optional) {
+		call_set_error_data(call, NULL);
+		return 0;
+	}
+	why = ret == 1 && !is_optional ? objection(jx_get(call->answers, key)) : NULL;
+	if (!why || *result)
+		return ret == -1 ? -1 : 0;
+	snprintf(text, sizeof(text), "%.128s was not run: the question %.64s %s", tool->name, key, why);
+	*result = result_new_text(slice_str(text), true, err);
+	return *result ? 0 : -1;
+}
+
+/* What the definition has asked before the tool runs. 1: it does not run (now): the call asks, or *result says why. */
+static int ask_first(struct call *call, const struct tool *tool, json_object **result, struct err *err)
+{
+	json_object *asks = tool->asks ? jx_parse(slice_str(tool->asks), TOOL_ASKS_DEPTH_MAX, err) : NULL;
+	int ret = tool->asks && !asks ? -1 : 0;
+
+	if (asks) {
+		json_object_object_foreach(asks, key, ask) {
+			if (ret == 0)
+				ret = ask_one(call, tool, key, ask, result, err);
+		}
+	}
+	json_object_put(asks);
+	if (ret == 0 && *result)
+		call_drop_asks(call);
+	return ret ? ret : *result || call_is_asking(call);
+}
+
+int method_tools_prepare(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+{
+	struct buf why;
+	int ret;
+
+	buf_init(&why, WHY_MAX);
+	*result = NULL;
+	if (schema_check(tool->input, args, &why, err) == 0)
+		ret = ask_first(call, tool, result, err);
+	else if (err->code == ERR_PARAMS)
+		ret = refuse_arguments(call, tool, &why, result, err) ? -1 : 1;
+	else
+		ret = -1;
+	buf_release(&why);
+	return ret == -1 ? excuse(call, tool, result, err) : ret;
+}
+
 int method_tools_run(
     struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	json_object *none = args ? NULL : json_object_new_object();
-	struct buf why;
-	int ret;
+	int ret = -1;
 
 	*result = NULL;
 	args = args ? args : none;
 	if (!args)
 		return err_set(err, ERR_NOMEM, "no memory for arguments");
-	buf_init(&why, WHY_MAX);
-	if (schema_check(tool->input, args, &why, err)) {
-		ret = err->code == ERR_PARAMS ? refuse_arguments(call, tool, &why, result, err) : -1;
-	} else {
+	ret = method_tools_prepare(call, tool, args, result, err);
+	if (ret == 0) {
 		struct err ignored; /* then the client waits */
 
 		if (tool->is_polled)
 			call_close_connection(call, &ignored);
-		ret = tool->provider->call(call, tool, args, result, err);
-		if (ret)
+		if (tool->provider->call(call, tool, args, result, err)) {
 			err_wrap(err, "tool %s", tool->name);
+			ret = excuse(call, tool, result, err);
+		}
 	}
-	buf_release(&why);
 	json_object_put(none);
-	return ret;
+	return ret == -1 ? -1 : 0;
 }
 
 int method_tools_call(

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/jx.h"
+#include "fcgi/ask_modern.h"
 #include "fcgi/call_http.h"
 #include "fcgi/level.h"
 #include "fcgi/listen.h"
@@ -243,6 +244,29 @@ static void serve_notification(struct exchange *x, const struct rpc *rpc)
 		exchange_reply(x, 202, NULL, NULL, SLICE(""));
 }
 
+/* -1: cancelled. Otherwise answer has the answer, and err what it is if it is an error. */
+static int run(const struct method *m, struct call *call, const struct rpc *rpc, struct buf *answer, struct err *err)
+{
+	struct ask_round round = {0};
+	int ret = 0;
+
+	call->priv->may_ask = true;
+	if (method_may_ask(m))
+		ret = ask_modern_begin(call, rpc, &round, err);
+	if (ret == 0) {
+		ret = method_run(m, call, rpc, NULL, answer, err);
+		if (ret == 1)
+			ret = ask_modern_put(call, rpc, answer, err);
+	}
+	if (ret && err->code != ERR_CANCELLED) {
+		buf_clear(answer);
+		method_put_error(call, rpc, err, answer);
+		ret = 0;
+	}
+	ask_round_release(&round);
+	return ret;
+}
+
 void modern_serve(struct exchange *x, struct rpc *rpc)
 {
 	const struct method *m = NULL;
@@ -275,9 +299,12 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 	if (jx_has(rpc->meta, KEY_LEVEL))
 		call->log_level = level_find(jx_get_str(rpc->meta, KEY_LEVEL));
 	buf_init(&answer, METHOD_ANSWER_MAX);
-	ret = method_run(m, call, rpc, NULL, &answer, &err);
+	ret = run(m, call, rpc, &answer, &err);
 	message = exchange_message(&answer);
-	exchange_finish(x, &message, ret == 0 ? 1 : 0); /* cancelled: nobody is there */
+	if (err.code == ERR_CAPABILITY && x->phase == EXCHANGE_OPEN && message.len) /* */
+		exchange_reply(x, err_http(err.code), "application/json", NULL, message);
+	else
+		exchange_finish(x, &message, ret == 0 ? 1 : 0); /* cancelled: nobody is there */
 	buf_release(&answer);
 	call_release(call);
 	link_call_end(x->w->link, &x->lcall);

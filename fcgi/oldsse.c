@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/rnd.h"
 #include "common/sse.h"
+#include "fcgi/ask_legacy.h"
 #include "fcgi/legacy.h"
 #include "fcgi/modern.h"
 #include "fcgi/oldsse.h"
@@ -77,6 +78,7 @@ static void run_initialize(struct exchange *x, const struct rpc *rpc, struct ses
 
 static void run(struct exchange *x, struct legacy_batch *batch)
 {
+	struct ask_legacy_taken taken = {0};
 	struct session session = {0};
 	struct err err = {0};
 
@@ -87,7 +89,7 @@ static void run(struct exchange *x, struct legacy_batch *batch)
 	if (x->is_batch && session.initialized && session.revision >= REV_2025_06) { /* DT-121 */
 		err_set(&err, ERR_INVALID, "revision %s knows no batches", revision_name(session.revision));
 		legacy_refuse(x, "", &err);
-	} else if (legacy_take_notifications(x, batch, &err)) {
+	} else if (legacy_take_notifications(x, batch, &err) || ask_legacy_answer(x, batch, &taken, &err)) {
 		legacy_refuse(x, "", &err);
 	} else {
 		exchange_reply(x, 202, NULL, NULL, SLICE(""));
@@ -100,10 +102,11 @@ static void run(struct exchange *x, struct legacy_batch *batch)
 		if (batch->has_initialize)
 			run_initialize(x, &batch->items[0], &session);
 		else
-			legacy_run(x, batch, &session);
+			legacy_run(x, batch, &session, NULL);
 	} else if (batch->requests) { /* refused here, so the will is void: it must not answer on the stream too */
 		link_finish(x->w->link, x->lcall, x->lcall->session_stream, NULL, 0, &err);
 	}
+	ask_legacy_run(x, &session, &taken);
 	link_call_end(x->w->link, &x->lcall);
 	session_release(&session);
 }

@@ -84,6 +84,8 @@ struct tool_header {
 /* Whether a call of a tool may become a task (2025-11-25: execution.taskSupport; 2026-07-28: the server decides). */
 enum tool_task { TOOL_TASK_NO, TOOL_TASK_OPTIONAL, TOOL_TASK_REQUIRED, TOOL_TASK__COUNT };
 
+#define TOOL_ASKS_DEPTH_MAX 64
+
 struct tool {
 	char *name;
 	const struct provider *provider;
@@ -94,6 +96,8 @@ struct tool {
 	size_t headers_count;
 	enum tool_task task;
 	bool is_polled; /* takes long: clients that can are to come back for its answer */
+	bool single_use; /* what a client of 2026-07-28 was asked may be answered once */
+	char *asks;      /* JSON text: what is asked before each run, key -> {method, params, optional}; NULL: nothing */
 	int64_t timeout_s;
 	void *priv; /* the provider's */
 };

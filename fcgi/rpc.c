@@ -30,6 +30,7 @@ int rpc_read(json_object *msg, struct rpc *out, struct err *err)
 	json_object *params;
 
 	out->kind = RPC_REQUEST;
+	out->message = msg;
 	out->method = SLICE("");
 	out->params = out->meta = NULL;
 	out->id[0] = '\0';

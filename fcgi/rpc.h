@@ -12,6 +12,7 @@ enum rpc_kind { RPC_REQUEST, RPC_NOTIFICATION, RPC_RESPONSE };
 
 struct rpc {
 	enum rpc_kind kind;
+	json_object *message;    /* borrowed */
 	struct slice method;     /* empty for a response; borrowed from the message, as the rest */
 	json_object *params;     /* object or NULL */
 	json_object *meta;       /* params._meta, an object, or NULL */

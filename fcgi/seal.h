@@ -8,6 +8,8 @@
 
 #include "common/cfg.h"
 
+#define SEAL_MARK_LEN 32 /* the first characters of a token, which no other token begins with */
+
 struct seal; /* opaque; threads may share it */
 
 struct seal *seal_new(const struct cfg *cfg); /* allocates only; NULL: no memory */

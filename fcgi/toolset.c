@@ -14,6 +14,7 @@
 
 #include "common/jx.h"
 #include "common/mem.h"
+#include "fcgi/ask.h"
 #include "fcgi/toolset.h"
 #include "common/banned.h"
 
@@ -28,9 +29,8 @@
 
 static const struct provider *const providers[] = {&provider_builtin, &provider_exec};
 
-static const char *const common_members[] = {
-    "title", "description", "input", "output_schema", "annotations", "_meta", "icons", "timeout_s", "task",
-    "poll"};
+static const char *const common_members[] = {"title", "description", "input", "output_schema", "annotations", "_meta",
+    "icons", "timeout_s", "task", "poll", "ask", "single_use"};
 
 #define MEMBERS_MAX 64 /* names that one definition may hold, all providers' together */
 
@@ -144,6 +144,7 @@ static int check_types(struct reader *r)
 	    {"_meta", "an object", json_type_object},
 	    {"icons", "an array", json_type_array},
 	    {"poll", "true or false", json_type_boolean},
+	    {"single_use", "true or false", json_type_boolean},
 	};
 	int bad = 0;
 
@@ -181,6 +182,57 @@ static int read_task(struct reader *r)
 		return complain(r, "task", NULL, "task must be \"no\", \"optional\" or \"required\"");
 	r->tool->task = (enum tool_task)task;
 	return 0;
+}
+
+static int check_ask(struct reader *r, const char *key, json_object *ask)
+{
+	struct slice method = jx_get_str(ask, "method");
+	struct buf below;
+	struct err err = {0};
+	int bad = -1;
+
+	buf_init(&below, POINTER_MAX_BYTES);
+	jx_add_pointer(&below, slice_str(key));
+	if (!ask_is_key(key))
+		complain(r, "ask", below.data, "the key of a question is " ASK_KEY_WORDS);
+	else if (!json_object_is_type(ask, json_type_object) || !method.p)
+		complain(r, "ask", below.data,
+		    "a question is an object, as in {\"method\": \"elicitation/create\", \"params\": {...}}");
+	else if (jx_has(ask, "optional") && !json_object_is_type(jx_get(ask, "optional"), json_type_boolean))
+		complain(r, "ask", below.data, "optional must be true or false");
+	else if (json_object_object_length(ask) > 1 + jx_has(ask, "params") + jx_has(ask, "optional"))
+		complain(r, "ask", below.data, "a question has method, params and optional, nothing else");
+	else if (ask_check(method.p, jx_get(ask, "params"), &err))
+		complain(r, "ask", below.data, "%s", err.msg);
+	else
+		bad = 0;
+	buf_release(&below);
+	return bad;
+}
+
+/* What is asked before each run. */
+static int read_asks(struct reader *r, struct err *err)
+{
+	json_object *asks = jx_get_object(r->def, "ask");
+	struct buf text;
+	int bad = 0;
+
+	if (!jx_has(r->def, "ask"))
+		return 0;
+	if (!asks || json_object_object_length(asks) < 1 || json_object_object_length(asks) > ASK_MAX)
+		return complain(r, "ask", NULL, "ask must be an object of 1 to %d questions", ASK_MAX);
+	json_object_object_foreach(asks, key, ask) {
+		bad |= check_ask(r, key, ask);
+	}
+	if (bad)
+		return -1;
+	buf_init(&text, LISTING_MAX_BYTES);
+	jx_write(&text, asks);
+	bad = buf_check(&text, err);
+	if (bad)
+		buf_release(&text);
+	r->tool->asks = text.data; /* the buffer's memory is the tool's now */
+	return bad;
 }
 
 /* One property of the short form: its schema less "optional". */
@@ -589,6 +641,8 @@ static int read_members(struct reader *r, struct err *err)
 	bad |= read_timeout(r);
 	bad |= read_task(r);
 	r->tool->is_polled = json_object_get_boolean(jx_get(r->def, "poll"));
+	r->tool->single_use = json_object_get_boolean(jx_get(r->def, "single_use"));
+	bad |= read_asks(r, err);
 	if (read_input(r, err) || read_headers(r, err) || read_output(r, err))
 		return -1;
 	bad |= r->tool->provider->tool_init(r->tool, r->def, r->cfg, r->pointer, err);
@@ -606,6 +660,7 @@ static void tool_release(struct tool *tool)
 	schema_free(&tool->output);
 	mem_free(tool->listing[ERA_LEGACY]);
 	mem_free(tool->listing[ERA_MODERN]);
+	mem_free(tool->asks);
 	mem_free(tool->name);
 }
 

@@ -113,6 +113,11 @@ int worker_init(struct worker *w, const char *file, const char *const *sets, siz
 		goto bad;
 	if (read_origins(w, err))
 		goto bad;
+	w->seal = seal_new(&w->cfg);
+	if (!w->seal) {
+		err_set(err, ERR_NOMEM, "seal");
+		goto bad;
+	}
 	if (make_server_info(w, err) || make_cors_headers(w, err))
 		goto bad;
 	return 0;
@@ -124,6 +129,7 @@ bad:
 void worker_release(struct worker *w)
 {
 	link_free(&w->link);
+	seal_free(&w->seal);
 	toolset_release(&w->tools);
 	keys_release(&w->keys);
 	mem_free(w->public_host);

@@ -9,12 +9,14 @@
 #include "fcgi/keys.h"
 #include "fcgi/link_client.h"
 #include "fcgi/req.h"
+#include "fcgi/seal.h"
 #include "fcgi/toolset.h"
 
 struct worker {
 	struct cfg cfg;
 	struct toolset tools;
 	struct keys keys;
+	struct seal *seal;   /* owned */
 	struct link *link;   /* made in the process that serves, after fork */
 	char *public_host;   /* host of server_public_url, lower case, without port; "" without it */
 	char *public_origin; /* its scheme://host[:port], as browsers send it */
