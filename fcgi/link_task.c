@@ -8,7 +8,8 @@
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
 
-#define RUNNER_RETRY_MS 1000  /* a runner that could not be started, or that left at once, is not started again before \
+#define RUNNER_RETRY_MS                                                                                                \
+	1000                  /* a runner that could not be started, or that left at once, is not started again before \
 			       */
 #define RUNNER_PAUSE_MS 10000 /* link_runner_ensure() believes that long that what it started is there */
 #define RUNNER_STEP_MS  20
@@ -16,14 +17,9 @@
 
 /* --- watching --- */
 
-static struct task_watch *watch_find(struct link *l, struct slice id, int fd)
+static bool watch_is(const struct task_watch *watch, struct slice id)
 {
-	struct task_watch *watch;
-
-	LIST_FOREACH(watch, &l->watches, chain)
-	if (watch->fd == fd && slice_eq(id, (struct slice){watch->id, watch->id_len}))
-		break;
-	return watch;
+	return slice_eq(id, (struct slice){watch->id, watch->id_len});
 }
 
 void link_watches_fire(struct link *l, const struct slice *id)
@@ -32,7 +28,7 @@ void link_watches_fire(struct link *l, const struct slice *id)
 
 	for (watch = LIST_FIRST(&l->watches); watch; watch = next) {
 		next = LIST_NEXT(watch, chain);
-		if (id && !slice_eq(*id, (struct slice){watch->id, watch->id_len}))
+		if (id && !watch_is(watch, *id))
 			continue;
 		eventfd_write(watch->fd, 1);
 		LIST_REMOVE(watch, chain);
@@ -62,7 +58,9 @@ void link_task_unwatch(struct link *l, struct slice id, int changed_fd)
 	struct task_watch *watch;
 
 	pthread_mutex_lock(&l->mtx);
-	watch = watch_find(l, id, changed_fd);
+	LIST_FOREACH(watch, &l->watches, chain)
+	if (watch->fd == changed_fd && watch_is(watch, id))
+		break;
 	if (watch)
 		LIST_REMOVE(watch, chain);
 	pthread_mutex_unlock(&l->mtx);

@@ -23,6 +23,8 @@ EXTRA_DIST += \
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
 UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
+# The worker's end of the link, with a fake broker at the other.
+LINKED_SOURCES = %D%/lib/linked.c %D%/lib/linked.h %D%/lib/fake_broker.c %D%/lib/fake_broker.h %D%/lib/unit.h
 # A worker with fake tools and a fake broker, under the real fcgi/*.c.
 SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_link_task.c %D%/lib/fake_link.h %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 if HAVE_CMOCKA
@@ -136,7 +138,7 @@ BROKER_LIBS = libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_jx_LDADD = $(COMMON_LIBS)
 %C%_unit_test_keys_SOURCES = %D%/unit/test_keys.c %D%/lib/unit.h
 %C%_unit_test_keys_LDADD = $(UNIT_LIBS)
-%C%_unit_test_link_client_SOURCES = %D%/unit/test_link_client.c %D%/lib/fake_broker.c %D%/lib/fake_broker.h
+%C%_unit_test_link_client_SOURCES = %D%/unit/test_link_client.c $(LINKED_SOURCES)
 %C%_unit_test_link_client_LDADD = $(UNIT_LIBS)
 %C%_unit_test_endpoint_SOURCES = %D%/unit/test_endpoint.c $(SITE_SOURCES)
 %C%_unit_test_endpoint_LDADD = $(UNIT_LIBS)

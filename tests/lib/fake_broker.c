@@ -26,6 +26,7 @@ struct fake_broker {
 	pthread_t thread;
 	atomic_bool is_stopping;
 	atomic_uint counts[256];
+	atomic_int role;  /* enum link_role, of the last HELLO */
 	uint64_t streams; /* handles given out */
 };
 
@@ -38,23 +39,30 @@ void fake_broker_send_raw(struct fake_broker *fb, const struct slice *frames, si
 		MUST(zmq_send(fb->router, frames[i].p, frames[i].len, i + 1 < count ? ZMQ_SNDMORE : 0) != -1);
 }
 
-void fake_broker_send(struct fake_broker *fb, enum link_type type, uint64_t corr, uint64_t stream, struct slice body)
+static void send_message(struct fake_broker *fb, struct link_header h, struct slice key, struct slice body)
 {
-	struct link_header h = {.version = LINK_VERSION,
-	    .type = (uint8_t)type,
-	    .corr = corr,
-	    .stream = stream,
-	    .body_len = (uint32_t)body.len};
 	struct buf head;
 	struct slice frames[3];
 
+	h.version = LINK_VERSION;
+	h.body_len = (uint32_t)body.len;
 	buf_init(&head, LINK_HEADER_LEN);
 	link_put_header(&head, &h);
 	frames[0] = buf_slice(&head);
-	frames[1] = SLICE("");
+	frames[1] = key;
 	frames[2] = body;
 	fake_broker_send_raw(fb, frames, 3);
 	buf_release(&head);
+}
+
+void fake_broker_send(struct fake_broker *fb, enum link_type type, uint64_t corr, uint64_t stream, struct slice body)
+{
+	send_message(fb, (struct link_header){.type = (uint8_t)type, .corr = corr, .stream = stream}, SLICE(""), body);
+}
+
+void fake_broker_tell(struct fake_broker *fb, enum link_type type, struct slice key, struct slice body)
+{
+	send_message(fb, (struct link_header){.type = (uint8_t)type}, key, body);
 }
 
 void fake_broker_nack(struct fake_broker *fb, uint64_t corr, enum link_nack code, uint32_t retry_ms)
@@ -89,6 +97,32 @@ void fake_broker_credit(struct fake_broker *fb, uint64_t bytes)
 	buf_release(&body);
 }
 
+static void put_task(struct buf *body, struct slice blob)
+{
+	link_put_u8(body, LINK_TASK_WORKING);
+	link_put_u64(body, 1000);
+	link_put_u64(body, 2000);
+	link_put_u64(body, 60000);
+	link_put_bytes(body, blob);
+}
+
+/* The answer was the only one that was missing: the call of id 1 goes on. */
+static void put_taken(struct buf *body, struct slice question)
+{
+	bool bad = false;
+
+	link_get_bytes(&question, &bad);
+	link_put_u8(body, LINK_ANSWER_TAKEN);
+	link_put_u8(body, LINK_CALL_ON_SESSION_STREAM);
+	link_put_bytes(body, SLICE("kept"));
+	link_put_u16(body, 1);
+	link_put_bytes(body, link_get_bytes(&question, &bad));
+	link_put_bytes(body, link_get_bytes(&question, &bad));
+	link_put_u16(body, 1);
+	link_put_bytes(body, SLICE("1"));
+	link_put_bytes(body, SLICE("{\"will\":1}"));
+}
+
 /* What a broker in a good mood says. The version in the answer to CALL_BEGIN is its number, so that a test sees whose
  * answer it got. */
 static void answer(struct fake_broker *fb, const struct fake_msg *msg)
@@ -116,6 +150,29 @@ static void answer(struct fake_broker *fb, const struct fake_msg *msg)
 	case LINK_APPEND:
 	case LINK_FINISH:
 		fake_broker_credit(fb, msg->body.len);
+		break;
+	case LINK_ANSWER:
+		stream = 101;
+		put_taken(&body, msg->body);
+		break;
+	case LINK_SUBSCRIBE:
+	case LINK_NOTIFY:
+		link_put_u64(&body, 2);
+		break;
+	case LINK_TASK_NEW:
+	case LINK_TASK_PUT:
+		link_put_u64(&body, 1);
+		break;
+	case LINK_TASK_GET:
+		link_put_u64(&body, 3);
+		put_task(&body, SLICE("{\"task\":1}"));
+		break;
+	case LINK_TASK_LIST:
+		link_put_u16(&body, 2);
+		link_put_bytes(&body, SLICE("t1"));
+		put_task(&body, SLICE("{\"task\":1}"));
+		link_put_bytes(&body, SLICE("t2"));
+		put_task(&body, SLICE("{\"task\":2}"));
 		break;
 	default:
 		break;
@@ -148,7 +205,7 @@ static void welcome(const struct fake_broker *fb, int fd)
 		link_put_u16(&packet, (uint16_t)(o->version ? o->version : LINK_VERSION));
 		link_put_u64(&packet, 42);
 		link_put_u64(&packet, o->credit_bytes ? o->credit_bytes : 1048576);
-		link_put_u32(&packet, 65536);
+		link_put_u32(&packet, o->body_max ? o->body_max : 65536);
 	}
 	(void)!send(fd, packet.data, packet.len, MSG_NOSIGNAL);
 	buf_release(&packet);
@@ -178,6 +235,7 @@ static bool take_packet(struct fake_broker *fb, int fd)
 	if (cmsg)
 		memcpy(&msg.fd, CMSG_DATA(cmsg), sizeof(int));
 	if (msg.head.type == LINK_HELLO) {
+		atomic_store(&fb->role, msg.body.p[msg.body.len - 1]);
 		atomic_fetch_add(&fb->counts[LINK_HELLO], 1);
 		if (fb->options->welcome.p && !fb->options->welcome.len)
 			return false;
@@ -291,6 +349,11 @@ void fake_broker_stop(struct fake_broker **fbp)
 	zmq_close(fb->router);
 	zmq_ctx_term(fb->context);
 	free(fb);
+}
+
+enum link_role fake_broker_role(struct fake_broker *fb)
+{
+	return (enum link_role)atomic_load(&fb->role);
 }
 
 unsigned fake_broker_count(struct fake_broker *fb, enum link_type type)

@@ -20,6 +20,7 @@ struct fake_options {
 	bool (*on_message)(struct fake_broker *fb, const struct fake_msg *msg, void *arg);
 	void *arg;
 	uint64_t credit_bytes; /* 0: 1 MiB */
+	uint32_t body_max;     /* of WELCOME; 0: 64 KiB */
 	unsigned version;      /* of WELCOME; 0: LINK_VERSION */
 	/* Instead of WELCOME: this packet; with len 0 but p set, a closed connection. */
 	struct slice welcome;
@@ -32,8 +33,11 @@ void fake_broker_stop(struct fake_broker **fbp);
 unsigned fake_broker_count(struct fake_broker *fb, enum link_type type); /* messages so far, retries too */
 unsigned fake_broker_wait(struct fake_broker *fb, enum link_type type, unsigned count); /* for count, 5 s at most */
 
+enum link_role fake_broker_role(struct fake_broker *fb); /* of who came last */
+
 /* For hooks: to the producer of the message that is being handled. */
 void fake_broker_send(struct fake_broker *fb, enum link_type type, uint64_t corr, uint64_t stream, struct slice body);
+void fake_broker_tell(struct fake_broker *fb, enum link_type type, struct slice key, struct slice body);
 void fake_broker_nack(struct fake_broker *fb, uint64_t corr, enum link_nack code, uint32_t retry_ms);
 void fake_broker_cancelled(struct fake_broker *fb, uint64_t call, const char *id);
 void fake_broker_credit(struct fake_broker *fb, uint64_t bytes);

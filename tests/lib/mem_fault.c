@@ -6,7 +6,8 @@
 #include "tests/lib/mem_fault.h"
 #include "common/banned.h"
 
-static atomic_long live, asked, fail_from = -1, fail_to;
+static atomic_long live;
+static _Thread_local long asked, fail_from = -1, fail_to;
 
 void mem_fault_at(long nth, long count)
 {

@@ -1,5 +1,5 @@
-/* tests/lib/mem_fault.h - common/mem.h with allocations that fail when a test says so. Linked in place of common/mem.c.
- */
+/* tests/lib/mem_fault.h - common/mem.h with allocations that fail when a test says so, in the thread that says
+ * so. Linked in place of common/mem.c. */
 #ifndef MCP_TESTS_MEM_FAULT_H
 #define MCP_TESTS_MEM_FAULT_H
 

@@ -3,125 +3,51 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/log.h"
-#include "fcgi/link_client.h"
-#include "tests/lib/fake_broker.h"
+#include "tests/lib/linked.h"
 #include "common/banned.h"
-
-#define SESSION SLICE("the-session")
-
-struct fixture {
-	char dir[64], program[128];
-	struct cfg cfg;
-	struct link *link;
-	struct fake_broker *broker;
-	struct fake_options options;
-};
-
-static const struct link_will one_will = {SLICE("1"), SLICE("{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{}}")};
-
-static int setup(void **state)
-{
-	struct fixture *b = calloc(1, sizeof(*b));
-	const char *tmp = getenv("TMPDIR");
-
-	assert_non_null(b);
-	snprintf(b->dir, sizeof(b->dir), "%s/mcp-link-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
-	assert_non_null(mkdtemp(b->dir));
-	b->cfg.run_dir = b->dir;
-	b->cfg.broker_program = b->program;
-	b->cfg.body_max_bytes = 65536;
-	b->cfg.session_blob_max_bytes = 65536;
-	b->cfg.session_idle_s = 60;
-	b->cfg.link_timeout_ms = 5000;
-	b->link = link_new(&b->cfg);
-	assert_non_null(b->link);
-	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	static const char *const names[] = {LINK_CTL_NAME, LINK_ZMQ_NAME, "starts"};
-	struct fixture *b = *state;
-	char path[128];
-
-	link_free(&b->link);
-	fake_broker_stop(&b->broker);
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		snprintf(path, sizeof(path), "%s/%s", b->dir, names[i]);
-		unlink(path);
-	}
-	snprintf(path, sizeof(path), "%s/start", b->dir);
-	unlink(path);
-	rmdir(b->dir);
-	free(b);
-	return 0;
-}
-
-static void start(struct fixture *b, bool (*on)(struct fake_broker *, const struct fake_msg *, void *))
-{
-	b->options.on_message = on;
-	b->options.arg = b;
-	b->broker = fake_broker_start(b->dir, &b->options);
-}
-
-static void expect(int rc, const struct err *err, enum err_code want, const char *what)
-{
-	if (rc != (want == ERR_NONE ? 0 : -1) || (rc && err->code != want))
-		fail_msg("%s: got %d %s (%s), want %s", what, rc, rc ? err_name(err->code) : "NONE", rc ? err->msg : "",
-		    err_name(want));
-}
-
-static int begin(struct fixture *b, struct link_call **call, struct err *err)
-{
-	return link_call_begin(b->link, SESSION, "me", 0, &one_will, 1, call, err);
-}
 
 static void test_each_message(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct slice events[2] = {SLICE("{\"a\":1}"), SLICE("{\"b\":2}")};
 	uint64_t version = 0, stream = 0, cursor = 0;
 	struct link_call *call = NULL, *modern = NULL;
 	struct err err;
 
-	start(b, NULL);
+	linked_start(b, NULL);
 	assert_false(link_is_up(b->link));
-	expect(link_session_put(b->link, SESSION, "me", 0, 0, SLICE("{}"), &version, &err), &err, ERR_NONE, "put");
+	linked_expect(
+	    link_session_put(b->link, LINKED_SESSION, "me", 0, 0, SLICE("{}"), &version, &err), &err, ERR_NONE, "put");
 	assert_true(link_is_up(b->link));
 	assert_int_equal(version, 1);
-	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
 	assert_int_equal(call->session_stream, 7);
 	assert_int_equal(call->session_version, call->number);
 	assert_true(slice_is(buf_slice(&call->blob), "{\"blob\":1}"));
-	expect(link_open_stream(b->link, SESSION, 0, NULL, 0, &call, &stream, &err), &err, ERR_NONE, "open");
+	linked_expect(
+	    link_open_stream(b->link, LINKED_SESSION, 0, NULL, 0, &call, &stream, &err), &err, ERR_NONE, "open");
 	assert_int_equal(stream, 101);
-	expect(link_append(b->link, stream, SLICE("{}"), false, &err), &err, ERR_NONE, "append");
-	expect(link_append(b->link, stream, SLICE("{}"), true, &err), &err, ERR_NONE, "durable append");
-	expect(link_finish(b->link, call, stream, events, 2, &err), &err, ERR_NONE, "finish");
+	linked_expect(link_append(b->link, stream, SLICE("{}"), false, &err), &err, ERR_NONE, "append");
+	linked_expect(link_append(b->link, stream, SLICE("{}"), true, &err), &err, ERR_NONE, "durable append");
+	linked_expect(link_finish(b->link, call, stream, events, 2, &err), &err, ERR_NONE, "finish");
 	link_call_end(b->link, &call);
 	assert_null(call);
-	expect(link_open_stream(b->link, SLICE(""), LINK_STREAM_MODERN, &one_will, 1, &modern, &stream, &err), &err,
-	    ERR_NONE, "open modern");
+	linked_expect(link_open_stream(b->link, SLICE(""), LINK_STREAM_MODERN, &linked_will, 1, &modern, &stream, &err),
+	    &err, ERR_NONE, "open modern");
 	assert_non_null(modern);
 	link_call_end(b->link, &modern);
-	expect(link_attach(b->link, SESSION, "me", SLICE("9"), &stream, &cursor, &err), &err, ERR_NONE, "attach");
+	linked_expect(
+	    link_attach(b->link, LINKED_SESSION, "me", SLICE("9"), &stream, &cursor, &err), &err, ERR_NONE, "attach");
 	assert_int_equal(stream, 8);
 	assert_int_equal(cursor, 5);
-	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
-	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "del");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
+	linked_expect(link_session_del(b->link, LINKED_SESSION, "me", &err), &err, ERR_NONE, "del");
 	/* The modern call was not finished, the legacy one was. */
 	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1);
 	assert_int_equal(fake_broker_count(b->broker, LINK_APPEND), 2);
@@ -130,28 +56,29 @@ static void test_each_message(void **state)
 
 static void test_session_only(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	struct err err;
 
-	start(b, NULL);
-	expect(link_call_begin(b->link, SESSION, "me", 0, NULL, 0, &call, &err), &err, ERR_NONE, "begin");
+	linked_start(b, NULL);
+	linked_expect(link_call_begin(b->link, LINKED_SESSION, "me", 0, NULL, 0, &call, &err), &err, ERR_NONE, "begin");
 	assert_int_equal(call->number, 0);
 	assert_int_equal(call->cancel_fd, -1);
 	link_call_end(b->link, &call);
-	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "something after it");
+	linked_expect(
+	    link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "something after it");
 	assert_int_equal(fake_broker_count(b->broker, LINK_CALL_END), 0);
 }
 
 static void *caller(void *arg)
 {
-	struct fixture *b = arg;
+	struct linked *b = arg;
 	struct link_call *call;
 	struct err err;
 	uintptr_t bad = 0;
 
 	for (int i = 0; i < 200; i++) {
-		if (begin(b, &call, &err) || call->session_version != call->number)
+		if (linked_begin(b, &call, &err) || call->session_version != call->number)
 			bad++;
 		link_call_end(b->link, &call);
 	}
@@ -161,11 +88,11 @@ static void *caller(void *arg)
 /* All of them need the first connection at once, and each must get its own answers. */
 static void test_threads(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	pthread_t threads[16];
 	void *bad;
 
-	start(b, NULL);
+	linked_start(b, NULL);
 	for (size_t i = 0; i < COUNT_OF(threads); i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, caller, b), 0);
 	for (size_t i = 0; i < COUNT_OF(threads); i++) {
@@ -195,12 +122,12 @@ static bool lose_first(struct fake_broker *fb, const struct fake_msg *msg, void 
 
 static void test_lost_ack(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	struct err err;
 
-	start(b, lose_first);
-	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	linked_start(b, lose_first);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
 	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_BEGIN, 2), 2);
 	assert_int_equal(first_try.seq, second_try.seq);
 	assert_int_equal(first_try.producer, second_try.producer);
@@ -220,15 +147,15 @@ static bool be_silent(struct fake_broker *fb, const struct fake_msg *msg, void *
 /* Whether the broker began the call is not known, so it is told the end. */
 static void test_deadline(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	uint64_t began_ms;
 	struct err err;
 
 	b->cfg.link_timeout_ms = 1500;
-	start(b, be_silent);
+	linked_start(b, be_silent);
 	began_ms = now_ms();
-	expect(begin(b, &call, &err), &err, ERR_EXPIRED, "begin");
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_EXPIRED, "begin");
 	assert_null(call);
 	assert_in_range(now_ms() - began_ms, 1490, 2500);
 	assert_in_range(fake_broker_count(b->broker, LINK_CALL_BEGIN), 2, 4); /* at 0, 250, 750 ms or somewhat later */
@@ -260,25 +187,25 @@ static void test_nacks(void **state)
 	    [LINK_NACK_GAP] = ERR_GAP,
 	    [LINK_NACK_DELIVERED] = ERR_DELIVERED,
 	    [LINK_NACK_BAD] = ERR_LINK,
-    [LINK_NACK_NO_TASK] = ERR_NO_TASK,
-    [LINK_NACK_NO_RUNNER] = ERR_RUNNER,
+	    [LINK_NACK_NO_TASK] = ERR_NO_TASK,
+	    [LINK_NACK_NO_RUNNER] = ERR_RUNNER,
 	};
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call = NULL;
 	uint64_t stream, cursor, version;
 	struct err err;
 
-	start(b, say_no);
+	linked_start(b, say_no);
 	for (unsigned code = LINK_NACK_BUSY; code < LINK_NACK__COUNT; code++) {
 		nack_code = (enum link_nack)code;
-		expect(begin(b, &call, &err), &err, want[code], link_nack_name(code));
+		linked_expect(linked_begin(b, &call, &err), &err, want[code], link_nack_name(code));
 		assert_null(call);
-		expect(
-		    link_attach(b->link, SESSION, "me", SLICE(""), &stream, &cursor, &err), &err, want[code], "attach");
-		expect(link_session_put(b->link, SESSION, "me", 1, 0, SLICE("{}"), &version, &err), &err, want[code],
-		    "put");
-		expect(link_open_stream(b->link, SLICE(""), 0, &one_will, 1, &call, &stream, &err), &err, want[code],
-		    "open");
+		linked_expect(link_attach(b->link, LINKED_SESSION, "me", SLICE(""), &stream, &cursor, &err), &err,
+		    want[code], "attach");
+		linked_expect(link_session_put(b->link, LINKED_SESSION, "me", 1, 0, SLICE("{}"), &version, &err), &err,
+		    want[code], "put");
+		linked_expect(link_open_stream(b->link, SLICE(""), 0, &linked_will, 1, &call, &stream, &err), &err,
+		    want[code], "open");
 		assert_null(call);
 	}
 	assert_int_equal(fake_broker_count(b->broker, LINK_CALL_END), 0); /* what was refused never began */
@@ -295,14 +222,14 @@ static bool be_busy(struct fake_broker *fb, const struct fake_msg *msg, void *ar
 
 static void test_busy(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	uint64_t began_ms;
 	struct err err;
 
-	start(b, be_busy);
+	linked_start(b, be_busy);
 	began_ms = now_ms();
-	expect(begin(b, &call, &err), &err, ERR_NONE, "busy three times");
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "busy three times");
 	assert_in_range(now_ms() - began_ms, 89, 2000);
 	link_call_end(b->link, &call);
 }
@@ -327,27 +254,28 @@ static bool hang_up(struct fake_broker *fb, const struct fake_msg *msg, void *ar
 
 static void test_broker_gone(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *old, *young;
 	uint64_t began_ms, stream;
 	struct err err;
 
-	start(b, hang_up);
-	expect(begin(b, &old, &err), &err, ERR_NONE, "begin");
+	linked_start(b, hang_up);
+	linked_expect(linked_begin(b, &old, &err), &err, ERR_NONE, "begin");
 	began_ms = now_ms();
-	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_BROKER, "a waiter");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_BROKER, "a waiter");
 	assert_in_range(now_ms() - began_ms, 0, 2000);
 	assert_false(link_is_up(b->link));
-	expect(link_append(b->link, 101, SLICE("{}"), false, &err), &err, ERR_BROKER, "append without a connection");
-	expect(link_finish(b->link, old, 101, NULL, 0, &err), &err, ERR_BROKER, "finish without a connection");
+	linked_expect(
+	    link_append(b->link, 101, SLICE("{}"), false, &err), &err, ERR_BROKER, "append without a connection");
+	linked_expect(link_finish(b->link, old, 101, NULL, 0, &err), &err, ERR_BROKER, "finish without a connection");
 
 	fake_broker_stop(&b->broker);
-	expect(begin(b, &young, &err), &err, ERR_BROKER, "nobody is there");
+	linked_expect(linked_begin(b, &young, &err), &err, ERR_BROKER, "nobody is there");
 	b->broker = fake_broker_start(b->dir, &b->options);
-	expect(begin(b, &young, &err), &err, ERR_NONE, "the next broker");
+	linked_expect(linked_begin(b, &young, &err), &err, ERR_NONE, "the next broker");
 	assert_int_not_equal(old->producer, young->producer);
-	expect(link_finish(b->link, old, 101, NULL, 0, &err), &err, ERR_BROKER, "finish of the old call");
-	expect(link_open_stream(b->link, SESSION, 0, NULL, 0, &old, &stream, &err), &err, ERR_BROKER,
+	linked_expect(link_finish(b->link, old, 101, NULL, 0, &err), &err, ERR_BROKER, "finish of the old call");
+	linked_expect(link_open_stream(b->link, LINKED_SESSION, 0, NULL, 0, &old, &stream, &err), &err, ERR_BROKER,
 	    "stream of the old call");
 	link_call_end(b->link, &old);
 	link_call_end(b->link, &young);
@@ -357,19 +285,20 @@ static void test_broker_gone(void **state)
 /* What would have been answered on a stream of the dead broker needs no work any more; the rest does. */
 static void test_broker_gone_with_streams(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *plain, *streamed, *modern = NULL;
 	uint64_t stream;
 	struct err err;
 
-	start(b, hang_up);
-	expect(begin(b, &plain, &err), &err, ERR_NONE, "begin");
-	expect(begin(b, &streamed, &err), &err, ERR_NONE, "begin another");
-	expect(link_open_stream(b->link, SESSION, 0, NULL, 0, &streamed, &stream, &err), &err, ERR_NONE, "open");
-	expect(link_open_stream(b->link, SLICE(""), LINK_STREAM_MODERN, &one_will, 1, &modern, &stream, &err), &err,
-	    ERR_NONE, "open modern");
+	linked_start(b, hang_up);
+	linked_expect(linked_begin(b, &plain, &err), &err, ERR_NONE, "begin");
+	linked_expect(linked_begin(b, &streamed, &err), &err, ERR_NONE, "begin another");
+	linked_expect(
+	    link_open_stream(b->link, LINKED_SESSION, 0, NULL, 0, &streamed, &stream, &err), &err, ERR_NONE, "open");
+	linked_expect(link_open_stream(b->link, SLICE(""), LINK_STREAM_MODERN, &linked_will, 1, &modern, &stream, &err),
+	    &err, ERR_NONE, "open modern");
 	assert_false(link_call_id_cancelled(b->link, streamed, SLICE("1")));
-	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_BROKER, "a waiter");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_BROKER, "a waiter");
 	assert_false(link_call_id_cancelled(b->link, plain, SLICE("1")));
 	assert_true(link_call_id_cancelled(b->link, streamed, SLICE("1")));
 	assert_true(link_call_id_cancelled(b->link, modern, SLICE("1")));
@@ -382,7 +311,7 @@ static void test_broker_gone_with_streams(void **state)
 /* 16 threads wait while it goes: each gets its error, and then its answer from the next one. */
 static void *insister(void *arg)
 {
-	struct fixture *b = arg;
+	struct linked *b = arg;
 	struct link_call *call;
 	struct err err = {0};
 	uint64_t until_ms = now_ms() + 4000;
@@ -391,7 +320,7 @@ static void *insister(void *arg)
 	while (good < 50 && now_ms() < until_ms) {
 		const struct timespec step = {.tv_nsec = 2000000};
 
-		if (begin(b, &call, &err) == 0)
+		if (linked_begin(b, &call, &err) == 0)
 			good++;
 		else if (err.code != ERR_BROKER)
 			return (void *)(uintptr_t)1000;
@@ -404,11 +333,11 @@ static void *insister(void *arg)
 static void test_broker_gone_under_load(void **state)
 {
 	const struct timespec pause = {.tv_nsec = 30000000};
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	pthread_t threads[16];
 	void *good;
 
-	start(b, NULL);
+	linked_start(b, NULL);
 	for (size_t i = 0; i < COUNT_OF(threads); i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, insister, b), 0);
 	for (int i = 0; i < 3; i++) {
@@ -442,15 +371,15 @@ static void test_handshakes(void **state)
 	    {"short", {"M", 1}, 0, "short header"},
 	    {"WELCOME without a body", {nack_version, LINK_HEADER_LEN}, 0, "handshake"},
 	};
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	struct err err;
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		b->options.welcome = cases[i].welcome;
 		b->options.version = cases[i].version;
-		start(b, NULL);
-		expect(begin(b, &call, &err), &err, ERR_BROKER, cases[i].name);
+		linked_start(b, NULL);
+		linked_expect(linked_begin(b, &call, &err), &err, ERR_BROKER, cases[i].name);
 		if (!strstr(err.msg, cases[i].says))
 			fail_msg("%s: said \"%s\"", cases[i].name, err.msg);
 		fake_broker_stop(&b->broker);
@@ -459,71 +388,52 @@ static void test_handshakes(void **state)
 
 static void test_no_broker(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	char long_dir[256];
 	struct err err;
 
-	expect(begin(b, &call, &err), &err, ERR_BROKER, "nobody there, none may be started");
-	expect(link_append(b->link, 1, SLICE("{}"), true, &err), &err, ERR_BROKER, "append");
-	expect(link_adopt(b->link, 0, LINK_KIND_FCGI, 1, 1, 0, 1000, SLICE(""), &err), &err, ERR_BROKER, "adopt");
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_BROKER, "nobody there, none may be started");
+	linked_expect(link_append(b->link, 1, SLICE("{}"), true, &err), &err, ERR_BROKER, "append");
+	linked_expect(
+	    link_adopt(b->link, 0, LINK_KIND_FCGI, 1, 1, 0, 1000, SLICE(""), &err), &err, ERR_BROKER, "adopt");
 	memset(long_dir, 'x', sizeof(long_dir) - 1);
 	long_dir[sizeof(long_dir) - 1] = '\0';
 	b->cfg.run_dir = long_dir;
-	expect(begin(b, &call, &err), &err, ERR_BROKER, "a run_dir that is no socket's name");
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_BROKER, "a run_dir that is no socket's name");
 }
 
 /* A program that can't start must not be started by each request. */
 static void test_start_fails(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
-	char path[128];
 	struct err err;
-	FILE *f;
-	int lines = 0;
 
 	b->cfg.broker_autostart = true;
-	snprintf(b->program, sizeof(b->program), "%s/absent", b->dir);
-	expect(begin(b, &call, &err), &err, ERR_BROKER, "absent program");
+	snprintf(b->broker_program, sizeof(b->broker_program), "%s/absent", b->dir);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_BROKER, "absent program");
 	link_free(&b->link);
 	b->link = link_new(&b->cfg);
 
-	snprintf(b->program, sizeof(b->program), "%s/start", b->dir);
-	f = fopen(b->program, "w");
-	assert_non_null(f);
-	fprintf(f, "#!/bin/sh\necho \"$@\" >>%s/starts\nexit 3\n", b->dir);
-	fclose(f);
-	assert_int_equal(chmod(b->program, 0755), 0);
+	linked_program(b, "broker", "exit 3", b->broker_program);
 	for (int i = 0; i < 20; i++)
-		expect(begin(b, &call, &err), &err, ERR_BROKER, "failing program");
-	snprintf(path, sizeof(path), "%s/starts", b->dir);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	for (int c; (c = fgetc(f)) != EOF;)
-		lines += c == '\n';
-	fclose(f);
-	assert_int_equal(lines, 1);
+		linked_expect(linked_begin(b, &call, &err), &err, ERR_BROKER, "failing program");
+	assert_int_equal(linked_starts(b), 1);
 }
 
 /* One that starts, but never gets into the background. */
 static void test_start_hangs(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	uint64_t began_ms = now_ms();
 	struct err err;
-	FILE *f;
 
 	b->cfg.broker_autostart = true;
 	b->cfg.link_timeout_ms = 300;
-	snprintf(b->program, sizeof(b->program), "%s/start", b->dir);
-	f = fopen(b->program, "w");
-	assert_non_null(f);
-	fprintf(f, "#!/bin/sh\nexec sleep 60\n");
-	fclose(f);
-	assert_int_equal(chmod(b->program, 0755), 0);
-	expect(begin(b, &call, &err), &err, ERR_BROKER, "hanging program");
+	linked_program(b, "broker", "exec sleep 60", b->broker_program);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_BROKER, "hanging program");
 	assert_in_range(now_ms() - began_ms, 290, 3000);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* it left no child */
 }
@@ -555,12 +465,12 @@ static bool chatter(struct fake_broker *fb, const struct fake_msg *msg, void *ar
 
 static void test_garbage(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	struct err err;
 
-	start(b, chatter);
-	expect(begin(b, &call, &err), &err, ERR_NONE, "the answer after the garbage");
+	linked_start(b, chatter);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "the answer after the garbage");
 	assert_false(atomic_load(&call->cancelled));
 	link_call_end(b->link, &call);
 }
@@ -576,15 +486,17 @@ static bool short_ack(struct fake_broker *fb, const struct fake_msg *msg, void *
 
 static void test_short_answers(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	uint64_t stream, cursor, version;
 	struct err err;
 
-	start(b, short_ack);
-	expect(begin(b, &call, &err), &err, ERR_LINK, "begin");
-	expect(link_attach(b->link, SESSION, "me", SLICE(""), &stream, &cursor, &err), &err, ERR_LINK, "attach");
-	expect(link_session_put(b->link, SESSION, "me", 0, 0, SLICE(""), &version, &err), &err, ERR_LINK, "put");
+	linked_start(b, short_ack);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_LINK, "begin");
+	linked_expect(
+	    link_attach(b->link, LINKED_SESSION, "me", SLICE(""), &stream, &cursor, &err), &err, ERR_LINK, "attach");
+	linked_expect(
+	    link_session_put(b->link, LINKED_SESSION, "me", 0, 0, SLICE(""), &version, &err), &err, ERR_LINK, "put");
 	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1); /* it was begun */
 }
 
@@ -595,7 +507,7 @@ static uint64_t begun;
 
 static bool cancel_some(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
 {
-	const struct fixture *b = arg;
+	const struct linked *b = arg;
 	struct slice body = msg->body;
 	bool bad = false;
 	char id[64];
@@ -617,13 +529,13 @@ static bool cancel_some(struct fake_broker *fb, const struct fake_msg *msg, void
 
 static void test_cancel_before_ack(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	struct err err;
 
 	b->options.credit_bytes = 1;
-	start(b, cancel_some);
-	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	linked_start(b, cancel_some);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
 	assert_true(atomic_load(&call->cancelled));
 	assert_true(is_readable(call->cancel_fd));
 	assert_true(link_call_id_cancelled(b->link, call, SLICE("1")));
@@ -634,31 +546,33 @@ static void test_cancel(void **state)
 {
 	struct link_will wills[3] = {
 	    {SLICE("1"), SLICE("{}")}, {SLICE("\"a\""), SLICE("{}")}, {SLICE("11"), SLICE("{}")}};
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	struct err err;
 
-	start(b, cancel_some);
-	expect(begin(b, &call, &err), &err, ERR_NONE, "begin one");
+	linked_start(b, cancel_some);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin one");
 	assert_false(is_readable(call->cancel_fd));
-	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
 	assert_true(atomic_load(&call->cancelled));
 	link_call_end(b->link, &call);
 
-	expect(link_call_begin(b->link, SESSION, "me", 0, wills, 3, &call, &err), &err, ERR_NONE, "begin batch");
-	expect(link_cancel(b->link, SESSION, "me", SLICE("\"a\""), &err), &err, ERR_NONE, "cancel one of it");
+	linked_expect(
+	    link_call_begin(b->link, LINKED_SESSION, "me", 0, wills, 3, &call, &err), &err, ERR_NONE, "begin batch");
+	linked_expect(
+	    link_cancel(b->link, LINKED_SESSION, "me", SLICE("\"a\""), &err), &err, ERR_NONE, "cancel one of it");
 	assert_false(atomic_load(&call->cancelled));
 	assert_true(is_readable(call->cancel_fd));
 	assert_true(link_call_id_cancelled(b->link, call, SLICE("\"a\"")));
 	assert_false(link_call_id_cancelled(b->link, call, SLICE("1")));
-	expect(link_cancel(b->link, SESSION, "me", SLICE("11"), &err), &err, ERR_NONE, "another");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("11"), &err), &err, ERR_NONE, "another");
 	assert_true(link_call_id_cancelled(b->link, call, SLICE("11")));
 	assert_false(link_call_id_cancelled(b->link, call, SLICE("1")));
-	expect(link_cancel(b->link, SESSION, "me", SLICE(""), &err), &err, ERR_NONE, "all of it");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE(""), &err), &err, ERR_NONE, "all of it");
 	assert_true(link_call_id_cancelled(b->link, call, SLICE("1")));
 	link_call_end(b->link, &call);
 	/* Its number is nobody's now. */
-	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "too late");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "too late");
 }
 
 /* --- limits --- */
@@ -679,7 +593,7 @@ static void test_credit(void **state)
 {
 	static const char text[60] = "{";
 	struct slice event = {text, sizeof(text)}, large = {text, 0};
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	char *much = calloc(1, 200);
 	struct err err;
 
@@ -687,22 +601,23 @@ static void test_credit(void **state)
 	large = (struct slice){much, 200};
 	b->options.credit_bytes = 100;
 	b->cfg.link_timeout_ms = 200;
-	start(b, keep_credit);
-	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "connect");
-	expect(link_append(b->link, 1, event, true, &err), &err, ERR_NONE, "64 of 100 bytes");
-	expect(link_append(b->link, 1, event, true, &err), &err, ERR_BUSY, "64 of 36 bytes");
-	expect(link_append(b->link, 1, event, false, &err), &err, ERR_BUSY, "the same without an answer");
-	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "credit comes");
-	expect(link_append(b->link, 1, event, false, &err), &err, ERR_NONE, "64 of 100 bytes again");
-	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "credit comes");
-	expect(link_append(b->link, 1, large, false, &err), &err, ERR_NONE, "204 bytes when nothing is under way");
-	expect(link_append(b->link, 1, SLICE("{}"), false, &err), &err, ERR_BUSY, "and then nothing");
+	linked_start(b, keep_credit);
+	linked_expect(link_session_del(b->link, LINKED_SESSION, "me", &err), &err, ERR_NONE, "connect");
+	linked_expect(link_append(b->link, 1, event, true, &err), &err, ERR_NONE, "64 of 100 bytes");
+	linked_expect(link_append(b->link, 1, event, true, &err), &err, ERR_BUSY, "64 of 36 bytes");
+	linked_expect(link_append(b->link, 1, event, false, &err), &err, ERR_BUSY, "the same without an answer");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "credit comes");
+	linked_expect(link_append(b->link, 1, event, false, &err), &err, ERR_NONE, "64 of 100 bytes again");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "credit comes");
+	linked_expect(
+	    link_append(b->link, 1, large, false, &err), &err, ERR_NONE, "204 bytes when nothing is under way");
+	linked_expect(link_append(b->link, 1, SLICE("{}"), false, &err), &err, ERR_BUSY, "and then nothing");
 	free(much);
 }
 
 static void test_sizes(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	size_t len = (size_t)b->cfg.body_max_bytes + LINK_FRAME_SLACK;
 	char *much = calloc(1, len);
 	struct slice large = {much, len};
@@ -711,11 +626,13 @@ static void test_sizes(void **state)
 	struct err err;
 
 	assert_non_null(much);
-	start(b, NULL);
-	expect(link_session_put(b->link, SESSION, "me", 0, 0, large, &version, &err), &err, ERR_TOO_BIG, "blob");
-	expect(link_append(b->link, 1, large, false, &err), &err, ERR_TOO_BIG, "event");
+	linked_start(b, NULL);
+	linked_expect(
+	    link_session_put(b->link, LINKED_SESSION, "me", 0, 0, large, &version, &err), &err, ERR_TOO_BIG, "blob");
+	linked_expect(link_append(b->link, 1, large, false, &err), &err, ERR_TOO_BIG, "event");
 	large.len = LINK_KEY_MAX + 1;
-	expect(link_call_begin(b->link, large, "me", 0, &one_will, 1, &call, &err), &err, ERR_NO_SESSION, "session id");
+	linked_expect(
+	    link_call_begin(b->link, large, "me", 0, &linked_will, 1, &call, &err), &err, ERR_NO_SESSION, "session id");
 	free(much);
 }
 
@@ -729,19 +646,22 @@ static bool drain(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
 
 static void test_drain(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call, *modern = NULL;
 	uint64_t stream, cursor;
 	struct err err;
 
-	start(b, drain);
-	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
-	expect(link_cancel(b->link, SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
-	expect(link_open_stream(b->link, SESSION, 0, NULL, 0, &call, &stream, &err), &err, ERR_BUSY, "open");
-	expect(link_open_stream(b->link, SLICE(""), 1, &one_will, 1, &modern, &stream, &err), &err, ERR_BUSY, "modern");
+	linked_start(b, drain);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
+	linked_expect(
+	    link_open_stream(b->link, LINKED_SESSION, 0, NULL, 0, &call, &stream, &err), &err, ERR_BUSY, "open");
+	linked_expect(
+	    link_open_stream(b->link, SLICE(""), 1, &linked_will, 1, &modern, &stream, &err), &err, ERR_BUSY, "modern");
 	assert_null(modern);
-	expect(link_attach(b->link, SESSION, "me", SLICE(""), &stream, &cursor, &err), &err, ERR_BUSY, "attach");
-	expect(link_finish(b->link, call, 7, NULL, 0, &err), &err, ERR_NONE, "finish");
+	linked_expect(
+	    link_attach(b->link, LINKED_SESSION, "me", SLICE(""), &stream, &cursor, &err), &err, ERR_BUSY, "attach");
+	linked_expect(link_finish(b->link, call, 7, NULL, 0, &err), &err, ERR_NONE, "finish");
 	link_call_end(b->link, &call);
 }
 
@@ -766,27 +686,28 @@ static bool echo_head(struct fake_broker *fb, const struct fake_msg *msg, void *
 
 static void test_adopt(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	static char much[LINK_ADOPT_MAX];
 	char got[16] = "";
 	struct err err;
 	int fds[2];
 
-	start(b, echo_head);
-	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "connect");
+	linked_start(b, echo_head);
+	linked_expect(link_session_del(b->link, LINKED_SESSION, "me", &err), &err, ERR_NONE, "connect");
 	assert_int_equal(pipe(fds), 0);
-	expect(
+	linked_expect(
 	    link_adopt(b->link, fds[1], LINK_KIND_PIPE, 3, 101, 4, 1000, SLICE("head"), &err), &err, ERR_NONE, "adopt");
 	close(fds[1]);
 	assert_int_equal(read(fds[0], got, sizeof(got)), 4);
 	assert_string_equal(got, "head");
 	assert_int_equal(read(fds[0], got, sizeof(got)), 0); /* the only copy was the broker's */
 	close(fds[0]);
-	expect(link_adopt(b->link, 0, LINK_KIND_PIPE, 3, 101, 4, 1000, (struct slice){much, sizeof(much)}, &err), &err,
-	    ERR_TOO_BIG, "head too large");
-	expect(link_adopt(b->link, 999, LINK_KIND_PIPE, 3, 101, 4, 1000, SLICE(""), &err), &err, ERR_BUSY,
+	linked_expect(link_adopt(b->link, 0, LINK_KIND_PIPE, 3, 101, 4, 1000, (struct slice){much, sizeof(much)}, &err),
+	    &err, ERR_TOO_BIG, "head too large");
+	linked_expect(link_adopt(b->link, 999, LINK_KIND_PIPE, 3, 101, 4, 1000, SLICE(""), &err), &err, ERR_BUSY,
 	    "no descriptor");
-	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "the connection is in order");
+	linked_expect(
+	    link_session_del(b->link, LINKED_SESSION, "me", &err), &err, ERR_NONE, "the connection is in order");
 }
 
 /* A socket that the broker doesn't read is refused, not waited for. */
@@ -803,20 +724,20 @@ static bool stop_reading(struct fake_broker *fb, const struct fake_msg *msg, voi
 
 static void test_adopt_full(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	static char much[16000];
 	uint64_t began_ms;
 	struct err err;
 	int rc = 0, fds[2];
 
-	start(b, stop_reading);
-	expect(link_session_del(b->link, SESSION, "me", &err), &err, ERR_NONE, "connect");
+	linked_start(b, stop_reading);
+	linked_expect(link_session_del(b->link, LINKED_SESSION, "me", &err), &err, ERR_NONE, "connect");
 	assert_int_equal(pipe(fds), 0);
 	began_ms = now_ms();
 	for (int i = 0; i < 1000 && !rc; i++)
 		rc = link_adopt(
 		    b->link, fds[1], LINK_KIND_PIPE, 3, 101, 4, 1000, (struct slice){much, sizeof(much)}, &err);
-	expect(rc, &err, ERR_BUSY, "full socket");
+	linked_expect(rc, &err, ERR_BUSY, "full socket");
 	assert_in_range(now_ms() - began_ms, 0, 450);
 	close(fds[0]);
 	close(fds[1]);
@@ -824,35 +745,35 @@ static void test_adopt_full(void **state)
 
 static void test_fork(void **state)
 {
-	struct fixture *b = *state;
+	struct linked *b = *state;
 	struct link_call *call;
 	struct err err;
 	int status;
 	pid_t pid;
 
-	start(b, NULL);
-	expect(begin(b, &call, &err), &err, ERR_NONE, "begin");
+	linked_start(b, NULL);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
 	pid = fork();
 	assert_int_not_equal(pid, -1);
 	if (pid == 0) {
 		struct link_call *other;
 
-		if (begin(b, &other, &err) != -1 || err.code != ERR_BROKER)
+		if (linked_begin(b, &other, &err) != -1 || err.code != ERR_BROKER)
 			_exit(1);
 		link_free(&b->link);
 		b->link = link_new(&b->cfg);
-		if (begin(b, &other, &err) != 0)
+		if (linked_begin(b, &other, &err) != 0)
 			_exit(2);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	link_call_end(b->link, &call);
-	expect(begin(b, &call, &err), &err, ERR_NONE, "begin again");
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin again");
 	link_call_end(b->link, &call);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, linked_setup, linked_teardown)
 
 int main(void)
 {
