@@ -133,12 +133,16 @@ int link_task_new(struct link *l, struct slice id, const char *principal, uint64
 {
 	const struct timespec step = {.tv_nsec = RUNNER_STEP_MS * 1000000L};
 	uint64_t deadline_ms = link_deadline(l);
+	bool is_missing = false;
 	struct err why;
 
 	if (check_id(id, err))
 		return -1;
 	while (task_new_once(l, id, principal, ttl_ms, flags, blob, job, deadline_ms, &why)) {
-		if (why.code != ERR_RUNNER || !l->cfg->runner_autostart || now_ms() >= deadline_ms)
+		if (is_missing && why.code == ERR_EXPIRED)
+			return err_set(err, ERR_RUNNER, "mcp-runner was started, but did not join in time");
+		is_missing = why.code == ERR_RUNNER;
+		if (!is_missing || !l->cfg->runner_autostart)
 			return err_set(err, why.code, "%s", why.msg);
 		if (runner_start(l, RUNNER_RETRY_MS, deadline_ms, err))
 			return -1;
