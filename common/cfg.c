@@ -59,6 +59,16 @@ static const struct cfg_row rows[] = {
 
 #define ROWS COUNT_OF(rows)
 
+/* Objects of definitions that stand beside the sections. */
+static const struct {
+	const char *name, *in_two_files;
+	size_t offset; /* of its json_object * in struct cfg */
+} catalogs[] = {
+    {"tools", "another file has a tool of this name", offsetof(struct cfg, tools)},
+    {"resources", "another file has a resource of this URI", offsetof(struct cfg, resources)},
+    {"prompts", "another file has a prompt of this name", offsetof(struct cfg, prompts)},
+};
+
 /* One file that was read. Kept whole, for the lines of later complaints. */
 struct cfg_origin {
 	char *file, *dir;
@@ -88,6 +98,11 @@ const struct cfg_row *cfg_rows(size_t *count)
 static void *place(struct cfg *cfg, size_t row)
 {
 	return (char *)cfg + places[row].offset;
+}
+
+static json_object **catalog(struct cfg *cfg, size_t i)
+{
+	return (json_object **)(void *)((char *)cfg + catalogs[i].offset);
 }
 
 void cfg_add_value(struct buf *out, const struct cfg *cfg, size_t row)
@@ -171,9 +186,14 @@ int cfg_init(struct cfg *cfg, struct err *err)
 			goto bad;
 	}
 	cfg->file = mem_dup("", 0);
-	cfg->tools = json_object_new_object();
-	if (cfg->file && cfg->tools)
+	for (size_t i = 0; i < COUNT_OF(catalogs); i++) {
+		*catalog(cfg, i) = json_object_new_object();
+		if (!*catalog(cfg, i))
+			goto out_of_memory;
+	}
+	if (cfg->file)
 		return 0;
+out_of_memory:
 	err_set(err, ERR_NOMEM, "no memory for the configuration");
 bad:
 	cfg_release(cfg);
@@ -198,7 +218,8 @@ void cfg_release(struct cfg *cfg)
 		mem_free(o);
 	}
 	list_release(&cfg->sets);
-	json_object_put(cfg->tools);
+	for (size_t i = 0; i < COUNT_OF(catalogs); i++)
+		json_object_put(*catalog(cfg, i));
 	mem_free(cfg->file);
 	*cfg = (struct cfg){0};
 }
@@ -533,7 +554,7 @@ static void complain_setting(struct cfg *cfg, const char *pointer, const char *n
 static void complain_section(struct cfg *cfg, const char *pointer, const char *name)
 {
 	char sections[ROWS][NAME_MAX_LEN];
-	const char *names[ROWS + 3];
+	const char *names[ROWS + COUNT_OF(catalogs) + 2];
 	const char *near;
 	size_t n = 0;
 
@@ -541,7 +562,8 @@ static void complain_section(struct cfg *cfg, const char *pointer, const char *n
 		snprintf(sections[i], sizeof(sections[i]), "%.*s", (int)strcspn(rows[i].name, "_"), rows[i].name);
 		names[n++] = sections[i];
 	}
-	names[n++] = "tools";
+	for (size_t i = 0; i < COUNT_OF(catalogs); i++)
+		names[n++] = catalogs[i].name;
 	names[n++] = "include";
 	names[n] = NULL;
 	if (find_row(name) >= 0) {
@@ -581,24 +603,49 @@ static void read_section(struct reader *r, const struct cfg_origin *o, const cha
 	}
 }
 
-static void read_tools(struct reader *r, const struct cfg_origin *o, json_object *tools)
+/* The catalog of this name, or COUNT_OF(catalogs). */
+static size_t find_catalog(const char *name)
 {
-	if (!json_object_is_type(tools, json_type_object)) {
-		cfg_complain(r->cfg, "/tools", "must be an object: name -> definition");
+	size_t i = 0;
+
+	while (i < COUNT_OF(catalogs) && strcmp(catalogs[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+static void read_definition(
+    struct reader *r, const struct cfg_origin *o, size_t which, const char *name, json_object *def)
+{
+	json_object *all = *catalog(r->cfg, which);
+	struct err err = {0};
+	struct buf pointer;
+
+	buf_init(&pointer, JPOS_POINTER_MAX - 1); /* a longer one is cut: what lies deeper is found at its parent */
+	buf_addf(&pointer, "/%s", catalogs[which].name);
+	jx_add_pointer(&pointer, slice_str(name));
+	if (!pointer.data)
+		cfg_complain(r->cfg, "", "out of memory");
+	else if (jx_has(all, name))
+		report(r->cfg, o->file, jpos_line(text_of(o), pointer.data), pointer.data,
+		    catalogs[which].in_two_files);
+	else if (!def)
+		cfg_complain(r->cfg, pointer.data, "must be an object");
+	else if (jx_add(all, name, json_object_get(def), &err))
+		cfg_complain(r->cfg, pointer.data, "%s", err.msg);
+	buf_release(&pointer);
+}
+
+static void read_catalog(struct reader *r, const struct cfg_origin *o, size_t which, json_object *definitions)
+{
+	char pointer[NAME_MAX_LEN];
+
+	if (!json_object_is_type(definitions, json_type_object)) {
+		snprintf(pointer, sizeof(pointer), "/%s", catalogs[which].name);
+		cfg_complain(r->cfg, pointer, "must be an object: name -> definition");
 		return;
 	}
-	json_object_object_foreach(tools, name, def) {
-		char pointer[JPOS_POINTER_MAX];
-		struct err err = {0};
-
-		snprintf(pointer, sizeof(pointer), "/tools/%s", name);
-		if (jx_has(r->cfg->tools, name))
-			report(r->cfg, o->file, jpos_line(text_of(o), pointer), pointer,
-			    "another file has a tool of this name");
-		else if (!def)
-			cfg_complain(r->cfg, pointer, "must be an object");
-		else if (jx_add(r->cfg->tools, name, json_object_get(def), &err))
-			cfg_complain(r->cfg, pointer, "%s", err.msg);
+	json_object_object_foreach(definitions, name, def) {
+		read_definition(r, o, which, name, def);
 	}
 }
 
@@ -722,8 +769,8 @@ static void read_members(struct reader *r, const struct cfg_origin *o, json_obje
 			continue;
 		if (strcmp(key, "include") == 0)
 			read_includes(r, o, value);
-		else if (strcmp(key, "tools") == 0)
-			read_tools(r, o, value);
+		else if (find_catalog(key) < COUNT_OF(catalogs))
+			read_catalog(r, o, find_catalog(key), value);
 		else if (strcmp(key, "$schema") == 0)
 			continue; /* for editors */
 		else if (is_section(key))

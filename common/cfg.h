@@ -1,9 +1,11 @@
 /* common/cfg.h - the configuration: one JSON file with comments (// and C style), checked as a whole.
  *
  * Settings are the rows of cfg_tbl.h, in sections: {"stream": {"after_ms": 500}} sets stream_after_ms. Beside them stand
- *   "tools"    object: tool name -> definition (fcgi/toolset.h reads it)
- *   "include"  string or array of globs, relative to the file; each match is merged: settings may be given once in all,
- *              tools are joined, a name twice is an error
+ *   "tools"      object: tool name -> definition (fcgi/toolset.h reads it)
+ *   "resources"  object: URI or URI template -> definition (fcgi/resourceset.h)
+ *   "prompts"    object: prompt name -> definition (fcgi/promptset.h)
+ *   "include"    string or array of globs, relative to the file; each match is merged: settings may be given once in
+ *                all, definitions are joined, a name twice is an error
  * In every string ${NAME} is the environment variable NAME (an unset one is an error), $${ is a plain ${.
  * Every complaint names file, line, the pointer, the range, and the nearest name where one is near. */
 #ifndef MCP_COMMON_CFG_H
@@ -32,7 +34,7 @@ struct cfg {
 #undef CFG_LIST
 	char *file;	    /* the main file, absolute; "" when there is none */
 	struct cfg_list sets; /* the "NAME=VALUE" texts that cfg_load() was given: a broker that a worker starts gets them too */
-	json_object *tools; /* owned; object, possibly empty */
+	json_object *tools, *resources, *prompts; /* owned; objects, possibly empty */
 	struct cfg_origin *origins; /* private: where each included text stands, for cfg_complain() */
 	int complaint_count;
 	void (*complain)(void *arg, const char *line); /* gets each complaint; NULL: LOG(ERROR, "config.bad", ...) */

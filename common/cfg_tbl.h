@@ -12,6 +12,9 @@
 CFG_STR(server_name, "mcp-fcgi", "Name of this server that clients are told (serverInfo.name)")
 CFG_STR(server_title, "", "Title of this server for people")
 CFG_STR(server_version, "", "Version that clients are told; without it that of mcp-fcgi")
+CFG_STR(server_description, "", "What this server is for, in a sentence, for people (from 2025-11-25 on)")
+CFG_STR(server_website_url, "", "Web page about this server (from 2025-11-25 on)")
+CFG_LIST(server_icons, "URLs of icons for this server: http, https or data (from 2025-11-25 on)")
 CFG_STR(server_instructions, "", "What a model should know before it uses this server's tools")
 CFG_STR(server_public_url, "", "URL of the endpoint as clients see it; without it only loopback hosts are served")
 

@@ -377,6 +377,11 @@ int jx_add_str(json_object *obj, const char *key, const char *val, struct err *e
 	return jx_add(obj, key, json_object_new_string(val), err);
 }
 
+json_object *jx_new_str(struct slice s)
+{
+	return s.len > INT_MAX ? NULL : json_object_new_string_len(s.p ? s.p : "", (int)s.len);
+}
+
 int jx_append(json_object *array, json_object *val, struct err *err)
 {
 	if (array && val && json_object_array_add(array, val) == 0)

@@ -21,6 +21,7 @@ json_object *jx_parse(struct slice text, int depth_max, struct err *err);
 int jx_add(json_object *obj, const char *key, json_object *val, struct err *err);
 int jx_add_str(json_object *obj, const char *key, const char *val, struct err *err);
 int jx_append(json_object *array, json_object *val, struct err *err); /* takes val too */
+json_object *jx_new_str(struct slice s);			       /* NULL: no memory, as json_object_new_string() */
 
 /* Lend a member of that type, or NULL if it is missing or of another type. obj may be NULL. */
 json_object *jx_get(json_object *obj, const char *key); /* any type; a JSON null is NULL too: use jx_has */

@@ -12,8 +12,11 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/opts.h"
+#include "fcgi/capabilities.h"
 #include "fcgi/guard.h"
 #include "fcgi/keys.h"
+#include "fcgi/promptset.h"
+#include "fcgi/resourceset.h"
 #include "fcgi/toolset.h"
 #include "common/banned.h"
 
@@ -84,10 +87,15 @@ static int count_changed(const struct cfg *cfg)
 /* What a worker reads beside the rows when it starts. */
 static void check_values(struct cfg *cfg)
 {
+	struct buf server;
 	struct keys keys = {0};
 	struct err err = {0};
 	char *host = NULL, *origin = NULL;
 
+	buf_init(&server, OUT_MAX);
+	if (capabilities_put_server(&server, cfg, REV_2026_07, &err))
+		cfg_complain(cfg, "/server", "%s", err.msg);
+	buf_release(&server);
 	if (cfg->auth_api_keys_file[0] && keys_load(&keys, cfg->auth_api_keys_file, &err))
 		cfg_complain(cfg, "/auth/api_keys_file", "%s", err.msg);
 	keys_release(&keys);
@@ -107,9 +115,44 @@ static void check_values(struct cfg *cfg)
 	}
 }
 
+/* What a site offers. Each kind is read whatever is wrong with the one before. */
+struct site {
+	struct toolset tools;
+	struct resourceset resources;
+	struct promptset prompts;
+};
+
+static void site_release(struct site *site)
+{
+	toolset_release(&site->tools);
+	resourceset_release(&site->resources);
+	promptset_release(&site->prompts);
+}
+
+static int site_init(struct site *site, struct cfg *cfg, struct err *err)
+{
+	int complaints = cfg->complaint_count;
+	struct err why[3] = {0};
+	int bad[] = {toolset_init(&site->tools, cfg, &why[0]), resourceset_init(&site->resources, cfg, &why[1]),
+	    promptset_init(&site->prompts, cfg, &why[2])};
+
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		if (bad[i] && cfg->complaint_count == complaints) { /* it was not for what the configuration says */
+			*err = why[i];
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static void put_count(size_t count, const char *noun)
+{
+	printf("%zu %s%s, ", count, noun, count == 1 ? "" : "s");
+}
+
 static int check(struct cfg *cfg, const struct opts *opts)
 {
-	struct toolset tools = {0};
+	struct site site = {0};
 	struct err err = {0};
 	int problems, changed;
 
@@ -119,19 +162,25 @@ static int check(struct cfg *cfg, const struct opts *opts)
 		return EXIT_FAILURE;
 	}
 	check_values(cfg);
-	problems = cfg->complaint_count;
-	if (toolset_init(&tools, cfg, &err) && cfg->complaint_count == problems) {
+	if (site_init(&site, cfg, &err)) {
 		fprintf(stderr, "mcpctl: %s\n", err.msg);
+		site_release(&site);
 		return EXIT_FAILURE;
 	}
 	problems = cfg->complaint_count;
 	changed = count_changed(cfg);
-	if (problems == 0)
-		printf("%s: ok, %zu tool%s, %d setting%s changed\n", cfg->file, tools.count, tools.count == 1 ? "" : "s", changed,
-		    changed == 1 ? "" : "s");
-	else
+	if (problems == 0) {
+		printf("%s: ok, ", cfg->file);
+		put_count(site.tools.count, "tool");
+		if (site.resources.fixed_count || site.resources.templates_count)
+			put_count(site.resources.fixed_count + site.resources.templates_count, "resource");
+		if (site.prompts.count)
+			put_count(site.prompts.count, "prompt");
+		printf("%d setting%s changed\n", changed, changed == 1 ? "" : "s");
+	} else {
 		fprintf(stderr, "%d problem%s\n", problems, problems == 1 ? "" : "s");
-	toolset_release(&tools);
+	}
+	site_release(&site);
 	return problems ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

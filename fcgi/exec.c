@@ -18,6 +18,7 @@
 #include "common/utf8.h"
 #include "fcgi/exec.h"
 #include "fcgi/launcher.h"
+#include "fcgi/placeholder.h"
 #include "common/banned.h"
 
 #define SCALAR_MAX_BYTES  4096  /* of an argument in the environment or on the command line */
@@ -137,30 +138,6 @@ static char *find_program(const char *name, const char *dir)
 	return NULL;
 }
 
-/* What stands at word[*at]: a placeholder (1, *name is its name), or plain text of at least one byte (0, *name is
- * that). -1: a { that is neither. Moves *at past it. */
-static int next_part(const char *word, size_t *at, struct slice *name)
-{
-	const char *p = word + *at, *end;
-
-	if (p[0] == '{' && p[1] == '{') {
-		*name = (struct slice){p, 1};
-		*at += 2;
-		return 0;
-	}
-	if (p[0] != '{') {
-		*name = (struct slice){p, strcspn(p, "{")};
-		*at += name->len;
-		return 0;
-	}
-	end = strchr(p, '}');
-	if (!end || end == p + 1)
-		return -1;
-	*name = (struct slice){p + 1, (size_t)(end - p) - 1};
-	*at += name->len + 2;
-	return memchr(name->p, '{', name->len) ? -1 : 1;
-}
-
 /* Whose placeholders can be filled, and where complaints go. */
 struct reader {
 	struct exec *exec;
@@ -179,10 +156,9 @@ static int check_word(const struct reader *r, const char *word, size_t index)
 
 	snprintf(member, sizeof(member), "exec/%zu", index);
 	while (word[at]) {
-		kind = next_part(word, &at, &part);
+		kind = placeholder_next(word, &at, &part);
 		if (kind == -1)
-			return cfg_complain_at(r->cfg, r->pointer, member,
-			    "a { begins a placeholder, as in {path}; a plain { is written {{");
+			return cfg_complain_at(r->cfg, r->pointer, member, "%s", PLACEHOLDER_SYNTAX);
 		if (kind == 1 && index == 0)
 			return cfg_complain_at(r->cfg, r->pointer, member, "the program itself takes no {placeholder}");
 		if (kind == 1 && !r->has_argument(r->arg, part))
@@ -463,7 +439,7 @@ static int expand_word(struct exec_run *run, const char *word, json_object *args
 		char name[256];
 		json_object *val;
 
-		if (next_part(word, &at, &part) == 0) {
+		if (placeholder_next(word, &at, &part) == 0) {
 			buf_add_slice(&out, part);
 			continue;
 		}

@@ -10,6 +10,7 @@
 #include "common/sse.h"
 #include "fcgi/ask_legacy.h"
 #include "fcgi/call_http.h"
+#include "fcgi/capabilities.h"
 #include "fcgi/legacy.h"
 #include "fcgi/method.h"
 #include "fcgi/oldsse.h"
@@ -247,9 +248,14 @@ int legacy_read_initialize(const struct rpc *rpc, struct session *session, struc
 void legacy_put_initialize_result(
     const struct worker *w, const struct rpc *rpc, const struct session *session, struct buf *out)
 {
+	struct err err;
+
 	rpc_put_result_head(out, rpc->id);
-	buf_addf(out, "\"protocolVersion\":\"%s\",\"capabilities\":{\"tools\":{},\"logging\":{}},\"serverInfo\":%s",
-	    revision_name(session->revision), w->server_info);
+	buf_addf(out, "\"protocolVersion\":\"%s\",\"capabilities\":", revision_name(session->revision));
+	capabilities_put(out, w, session->revision);
+	buf_adds(out, ",\"serverInfo\":");
+	if (capabilities_put_server(out, &w->cfg, session->revision, &err))
+		out->fault = err.code;
 	if (w->cfg.server_instructions[0]) {
 		buf_adds(out, ",\"instructions\":");
 		jx_write_str(out, slice_str(w->cfg.server_instructions));
@@ -325,7 +331,7 @@ static bool park(struct exchange *x, const struct call *call, const struct rpc *
 static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *session, bool is_alone,
     const struct ask_round *round, struct buf *out)
 {
-	const struct method *m = method_find(ERA_LEGACY, rpc->method);
+	const struct method *m = method_find(x->w, ERA_LEGACY, rpc->method);
 	int level = session->log_level;
 	struct call_http h;
 	struct call *call = &h.call;

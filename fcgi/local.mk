@@ -6,7 +6,11 @@ libworker_a_SOURCES = \
 	%D%/ask_modern.c %D%/ask_modern.h \
 	%D%/call.c %D%/call.h %D%/call_priv.h \
 	%D%/call_http.c %D%/call_http.h \
+	%D%/capabilities.c %D%/capabilities.h \
+	%D%/content.c %D%/content.h \
+	%D%/cursor.c %D%/cursor.h \
 	%D%/daemon_start.c %D%/daemon_start.h \
+	%D%/definition.c %D%/definition.h \
 	%D%/endpoint.c %D%/post.h \
 	%D%/exchange.c %D%/exchange.h \
 	%D%/exec.c %D%/exec.h \
@@ -26,21 +30,28 @@ libworker_a_SOURCES = \
 	%D%/link_thread.c \
 	%D%/listen.c %D%/listen.h \
 	%D%/method.c %D%/method.h \
+	%D%/method_completion.c %D%/method_completion.h \
+	%D%/method_prompts.c %D%/method_prompts.h \
+	%D%/method_resources.c %D%/method_resources.h \
 	%D%/method_tools.c %D%/method_tools.h \
 	%D%/mime.c %D%/mime.h \
 	%D%/modern.c %D%/modern.h \
 	%D%/oldsse.c %D%/oldsse.h \
 	%D%/pool.c %D%/pool.h \
-	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c \
+	%D%/placeholder.c %D%/placeholder.h \
+	%D%/promptset.c %D%/promptset.h \
+	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_template.c \
 	%D%/req.c %D%/req.h %D%/req_ops.h \
 	%D%/req_cgi.c %D%/req_cgi.h \
 	%D%/req_fcgi.c %D%/req_fcgi.h \
+	%D%/resourceset.c %D%/resourceset.h \
 	%D%/result.c %D%/result.h \
 	%D%/revision.c %D%/revision.h \
 	%D%/route.c %D%/route.h \
 	%D%/rpc.c %D%/rpc.h \
 	%D%/schema.c %D%/schema.h \
 	%D%/seal.c %D%/seal.h \
+	%D%/shape.c %D%/shape.h \
 	%D%/session.c %D%/session.h \
 	%D%/supervisor.c %D%/supervisor.h \
 	%D%/task.c %D%/task.h \

@@ -2,7 +2,11 @@
 
 #include "common/jx.h"
 #include "common/log.h"
+#include "fcgi/capabilities.h"
 #include "fcgi/level.h"
+#include "fcgi/method_completion.h"
+#include "fcgi/method_prompts.h"
+#include "fcgi/method_resources.h"
 #include "fcgi/method_tools.h"
 #include "fcgi/result.h"
 #include "fcgi/revision.h"
@@ -12,16 +16,18 @@
 typedef int handler(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err);
 
-enum shape {
-	SHAPE_PLAIN,
-	SHAPE_CACHEABLE, /* modern: ttlMs and cacheScope (CA-01) */
-	SHAPE_OWN_META,  /* the handler writes _meta itself, because its result may have one */
+/* What a modern result needs beside the handler's members. */
+enum needs {
+	NEEDS_META,
+	NEEDS_HINTS,   /* _meta, and ttlMs and cacheScope (CA-01) */
+	NEEDS_NOTHING, /* the handler writes them itself, because its result may have some */
 };
 
 struct method {
 	const char *name;
 	unsigned eras; /* bit per enum era */
-	enum shape shape;
+	enum capability capability;
+	enum needs needs;
 	bool may_ask; /* MR-01 */
 	handler *handle;
 };
@@ -35,7 +41,8 @@ static int ping(struct call *call, const struct rpc *rpc, struct session *sessio
 static int discover(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
 	(void)rpc, (void)session, (void)err;
-	buf_adds(out, "\"supportedVersions\":" REVISION_LIST_JSON ",\"capabilities\":{\"tools\":{},\"logging\":{}}");
+	buf_adds(out, "\"supportedVersions\":" REVISION_LIST_JSON ",\"capabilities\":");
+	capabilities_put(out, call->w, REV_2026_07);
 	if (call->cfg->server_instructions[0]) {
 		buf_adds(out, ",\"instructions\":");
 		jx_write_str(out, slice_str(call->cfg->server_instructions));
@@ -62,18 +69,24 @@ static int set_level(
 #define MODERN (1u << ERA_MODERN)
 
 static const struct method methods[] = {
-    {"tools/call", BOTH, SHAPE_OWN_META, true, method_tools_call},
-    {"tools/list", BOTH, SHAPE_CACHEABLE, false, method_tools_list},
-    {"server/discover", MODERN, SHAPE_CACHEABLE, false, discover},
-    {"ping", LEGACY, SHAPE_PLAIN, false, ping},
-    {"logging/setLevel", LEGACY, SHAPE_PLAIN, false, set_level},
+    {"tools/call", BOTH, CAPABILITY_TOOLS, NEEDS_NOTHING, true, method_tools_call},
+    {"tools/list", BOTH, CAPABILITY_TOOLS, NEEDS_HINTS, false, method_tools_list},
+    {"resources/read", BOTH, CAPABILITY_RESOURCES, NEEDS_NOTHING, true, method_resources_read},
+    {"resources/list", BOTH, CAPABILITY_RESOURCES, NEEDS_HINTS, false, method_resources_list},
+    {"resources/templates/list", BOTH, CAPABILITY_RESOURCES, NEEDS_HINTS, false, method_resources_templates},
+    {"prompts/get", BOTH, CAPABILITY_PROMPTS, NEEDS_NOTHING, true, method_prompts_get},
+    {"prompts/list", BOTH, CAPABILITY_PROMPTS, NEEDS_HINTS, false, method_prompts_list},
+    {"completion/complete", BOTH, CAPABILITY_COMPLETIONS, NEEDS_META, false, method_complete},
+    {"server/discover", MODERN, CAPABILITY_CORE, NEEDS_HINTS, false, discover},
+    {"ping", LEGACY, CAPABILITY_CORE, NEEDS_META, false, ping},
+    {"logging/setLevel", LEGACY, CAPABILITY_LOGGING, NEEDS_META, false, set_level},
 };
 
-const struct method *method_find(enum era era, struct slice name)
+const struct method *method_find(const struct worker *w, enum era era, struct slice name)
 {
 	for (size_t i = 0; i < COUNT_OF(methods); i++) {
 		if (methods[i].eras & 1u << era && slice_is(name, methods[i].name))
-			return &methods[i];
+			return capabilities_offered(w, methods[i].capability) ? &methods[i] : NULL;
 	}
 	return NULL;
 }
@@ -83,16 +96,23 @@ bool method_may_ask(const struct method *m)
 	return m->may_ask;
 }
 
+/* CA-03: "public" would let anybody have what only holders of a key may see. No list depends on who asks. */
+void method_put_cache_hints(struct buf *out, const struct call *call, int64_t ttl_ms)
+{
+	buf_addf(out, "\"ttlMs\":%lld,\"cacheScope\":\"%s\",", (long long)ttl_ms,
+	    call->w->keys.count ? "private" : "public");
+}
+
 /* What the era puts before the handler's members. */
 static void put_era_members(const struct method *m, const struct call *call, struct buf *out)
 {
 	if (call->era == ERA_LEGACY)
 		return;
+	if (m->needs == NEEDS_HINTS)
+		method_put_cache_hints(out, call, call->cfg->cache_ttl_ms);
 	buf_adds(out, "\"resultType\":\"complete\"");
-	if (m->shape != SHAPE_OWN_META)
+	if (m->needs != NEEDS_NOTHING)
 		buf_addf(out, ",\"_meta\":{\"" RESULT_SERVER_INFO "\":%s}", call->w->server_info);
-	if (m->shape == SHAPE_CACHEABLE)
-		buf_addf(out, ",\"ttlMs\":%lld,\"cacheScope\":\"public\"", (long long)call->cfg->cache_ttl_ms);
 }
 
 void method_put_error(const struct call *call, const struct rpc *rpc, const struct err *err, struct buf *out)

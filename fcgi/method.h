@@ -12,8 +12,11 @@
 
 struct method;
 
-/* NULL: no method of this name in this era. */
-const struct method *method_find(enum era era, struct slice name);
+/* NULL: no method of this name in this era, or of something that this site doesn't offer. */
+const struct method *method_find(const struct worker *w, enum era era, struct slice name);
+
+/* For a handler whose hints are its own: appends "ttlMs":...,"cacheScope":..., */
+void method_put_cache_hints(struct buf *out, const struct call *call, int64_t ttl_ms);
 
 /* Whether its handler may ask the client (MR-01). */
 bool method_may_ask(const struct method *m);

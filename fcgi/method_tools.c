@@ -1,9 +1,9 @@
 #include "config.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "common/jx.h"
+#include "fcgi/cursor.h"
 #include "fcgi/method_tools.h"
 #include "fcgi/result.h"
 #include "fcgi/worker.h"
@@ -12,47 +12,19 @@
 #define NAME_TEXT_MAX 160  /* bytes of a tool's name and some words */
 #define WHY_MAX       2000 /* bytes of what a model is told about bad arguments */
 
-/* A cursor is DIGEST.OFFSET: of this very set of tools, so that a page of another configuration is refused, not skewed.
- */
-static int read_cursor(const struct toolset *set, json_object *params, size_t *offset, struct err *err)
+static const char *entry(const void *set, size_t i, enum revision revision)
 {
-	struct slice cursor = jx_get_str(params, "cursor");
-	size_t digest_len = strlen(set->digest);
-	char *end;
-
-	*offset = 0;
-	if (!jx_has(params, "cursor"))
-		return 0;
-	if (!cursor.p || cursor.len <= digest_len + 1 || cursor.len > digest_len + 12 ||
-	    memcmp(cursor.p, set->digest, digest_len) != 0 || cursor.p[digest_len] != '.' ||
-	    cursor.p[digest_len + 1] < '0' || cursor.p[digest_len + 1] > '9')
-		return err_set(err, ERR_PARAMS,
-		    "cursor is not one of this server's, or the tools have changed since; list again without it");
-	*offset = strtoul(cursor.p + digest_len + 1, &end, 10);
-	if (end != cursor.p + cursor.len || *offset >= set->count)
-		return err_set(err, ERR_PARAMS, "cursor is not one of this server's; list again without it");
-	return 0;
+	return ((const struct toolset *)set)->tools[i].listing[revision];
 }
 
 int method_tools_list(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
 	const struct toolset *set = &call->w->tools;
-	size_t from, to;
+	struct cursor_list list = {"tools", set->digest, set->count, entry, set};
 
 	(void)session;
-	if (read_cursor(set, rpc->params, &from, err))
-		return -1;
-	to = set->count - from > (size_t)call->cfg->page_size ? from + (size_t)call->cfg->page_size : set->count;
-	buf_adds(out, "\"tools\":[");
-	for (size_t i = from; i < to; i++) {
-		buf_adds(out, i > from ? "," : "");
-		buf_adds(out, set->tools[i].listing[call->era]);
-	}
-	buf_adds(out, "]");
-	if (to < set->count)
-		buf_addf(out, ",\"nextCursor\":\"%s.%zu\"", set->digest, to);
-	return 0;
+	return cursor_put_page(&list, call, rpc->params, out, err);
 }
 
 /* from 2025-11-25 on, wrong values are the tool's answer, so that the model can correct itself. */
@@ -193,7 +165,7 @@ int method_tools_call(
 		return err_set(err, ERR_PARAMS, "unknown tool \"%.*s\"", name.len > 128 ? 128 : (int)name.len, name.p);
 	ret = method_tools_run(call, tool, args, &result, err);
 	if (ret == 0 && result)
-		result_put_members(out, result, call->era, call->w->server_info, SLICE(""));
+		result_put_members(out, result, call->revision, call->w->server_info, SLICE(""));
 	json_object_put(result);
 	return ret;
 }

@@ -207,7 +207,7 @@ static int check_request(const struct exchange *x, const struct rpc *rpc, const 
 		return err_set(err, ERR_MISMATCH, "header Mcp-Method and the method differ");
 	if (check_name(x, rpc, err))
 		return -1;
-	*m = method_find(ERA_MODERN, rpc->method);
+	*m = method_find(x->w, ERA_MODERN, rpc->method);
 	if (!*m && !slice_is(rpc->method, LISTEN_METHOD))
 		return err_set(err, ERR_METHOD, "this server has no such method in 2026-07-28");
 	return slice_is(rpc->method, "tools/call") ? check_params(x, rpc, err) : 0;

@@ -91,7 +91,7 @@ struct tool {
 	const struct provider *provider;
 	struct schema *input;  /* never NULL */
 	struct schema *output; /* NULL: results are not structured */
-	char *listing[2];      /* JSON text of its entry in tools/list: [ERA_LEGACY], [ERA_MODERN]; made once */
+	char *listing[REV__COUNT]; /* JSON text of its entry in tools/list, as clients of a revision may get it; made once */
 	struct tool_header *headers;
 	size_t headers_count;
 	enum tool_task task;
@@ -105,7 +105,9 @@ struct tool {
 struct resource {
 	char *uri;                     /* as it was written: of one resource, or a template, "docs:///{+path}" */
 	struct uri_template *template; /* NULL: uri is one resource's */
-	char *mime_type;               /* NULL: nobody said */
+	char *mime_type;               /* NULL: nobody said; resource_init may */
+	int64_t size_bytes;            /* -1: nobody said; resource_init may */
+	int64_t ttl_ms;                /* how long clients of 2026-07-28 may keep what they read; 0 unless resource_init says */
 	char *listing[REV__COUNT];     /* JSON text of its entry in resources/list or resources/templates/list, as clients
 					* of a revision may get it; made once */
 	const struct provider *provider;
@@ -130,6 +132,7 @@ struct prompt {
 	void *priv; /* the provider's */
 };
 
-extern const struct provider provider_builtin, provider_exec, provider_file;
+extern const struct provider provider_base64, provider_builtin, provider_exec, provider_file, provider_messages,
+    provider_text;
 
 #endif

@@ -1,22 +1,22 @@
 #include "config.h"
 
-#include <limits.h>
+#include <stdio.h>
 
 #include "common/jx.h"
+#include "fcgi/content.h"
 #include "fcgi/result.h"
+#include "fcgi/shape.h"
 #include "common/banned.h"
 
 json_object *result_new_text(struct slice text, bool is_error, struct err *err)
 {
 	json_object *result = json_object_new_object(), *content = json_object_new_array();
 	json_object *block = json_object_new_object();
-	json_object *words =
-	    text.len > INT_MAX ? NULL : json_object_new_string_len(text.p ? text.p : "", (int)text.len);
 	int failed;
 
 	/* Each step takes what it is given, also when it fails, and all must run: json-c says NULL for "no memory". */
 	failed = jx_add_str(block, "type", "text", err);
-	failed |= jx_add(block, "text", words, err);
+	failed |= jx_add(block, "text", jx_new_str(text), err);
 	failed |= jx_append(content, block, err);
 	failed |= jx_add(result, "content", content, err);
 	if (is_error)
@@ -27,61 +27,78 @@ json_object *result_new_text(struct slice text, bool is_error, struct err *err)
 	return NULL;
 }
 
-static int check_strings(json_object *obj, const char *const *names, size_t index, struct err *err)
+json_object *result_new_prompt(struct slice text, struct err *err)
 {
-	for (; *names; names++) {
-		if (!jx_get_str(obj, *names).p)
-			return err_set(err, ERR_INVALID, "content[%zu].%s must be a string", index, *names);
-	}
-	return 0;
+	json_object *result = json_object_new_object(), *messages = json_object_new_array();
+	json_object *message = json_object_new_object(), *block = json_object_new_object();
+	int failed;
+
+	failed = jx_add_str(block, "type", "text", err);
+	failed |= jx_add(block, "text", jx_new_str(text), err);
+	failed |= jx_add_str(message, "role", "user", err);
+	failed |= jx_add(message, "content", block, err);
+	failed |= jx_append(messages, message, err);
+	failed |= jx_add(result, "messages", messages, err);
+	if (!failed)
+		return result;
+	json_object_put(result);
+	return NULL;
 }
 
-static int check_block(json_object *block, size_t index, struct err *err)
+static int check_outside(json_object *val, struct err *err)
 {
-	static const struct {
-		const char *type, *strings[3];
-	} kinds[] = {
-	    {"text", {"text"}},
-	    {"image", {"data", "mimeType"}},
-	    {"audio", {"data", "mimeType"}},
-	    {"resource_link", {"uri", "name"}},
-	    {"resource", {NULL}},
-	};
-	struct slice type = jx_get_str(block, "type");
-	json_object *resource = jx_get_object(block, "resource");
-	size_t i;
-
-	for (i = 0; i < COUNT_OF(kinds) && !slice_is(type, kinds[i].type); i++)
-		;
-	if (!type.p || i == COUNT_OF(kinds))
-		return err_set(
-		    err, ERR_INVALID, "content[%zu].type must be text, image, audio, resource_link or resource", index);
-	if (slice_is(type, "resource") &&
-	    (!jx_get_str(resource, "uri").p || (!jx_get_str(resource, "text").p && !jx_get_str(resource, "blob").p)))
-		return err_set(err, ERR_INVALID, "content[%zu].resource must have a uri, and text or blob", index);
-	return check_strings(block, kinds[i].strings, index, err);
+	if (!json_object_is_type(val, json_type_object))
+		return err_set(err, ERR_INVALID, "a result must be an object");
+	if (jx_has(val, "_meta") && !jx_get_object(val, "_meta"))
+		return err_set(err, ERR_INVALID, "_meta must be an object");
+	return 0;
 }
 
 int result_check_shape(json_object *val, struct err *err)
 {
-	json_object *content = jx_get_array(val, "content"), *block;
+	json_object *content = jx_get_array(val, "content");
+	char where[32];
 
-	if (!json_object_is_type(val, json_type_object))
-		return err_set(err, ERR_INVALID, "a result must be an object");
+	if (check_outside(val, err))
+		return -1;
 	if (!content)
 		return err_set(err, ERR_INVALID, "content must be an array");
 	if (jx_has(val, "isError") && !json_object_is_type(jx_get(val, "isError"), json_type_boolean))
 		return err_set(err, ERR_INVALID, "isError must be true or false");
-	if (jx_has(val, "_meta") && !jx_get_object(val, "_meta"))
-		return err_set(err, ERR_INVALID, "_meta must be an object");
 	for (size_t i = 0; i < json_object_array_length(content); i++) {
-		block = json_object_array_get_idx(content, i);
-		if (!json_object_is_type(block, json_type_object))
-			return err_set(err, ERR_INVALID, "content[%zu] must be an object", i);
-		if (check_block(block, i, err))
+		snprintf(where, sizeof(where), "content[%zu]", i);
+		if (content_check_block(json_object_array_get_idx(content, i), where, false, err))
 			return -1;
 	}
 	return 0;
+}
+
+int result_check_messages(json_object *messages, bool is_draft, struct err *err)
+{
+	char where[48];
+
+	if (!json_object_is_type(messages, json_type_array))
+		return err_set(err, ERR_INVALID, "messages must be an array");
+	for (size_t i = 0; i < json_object_array_length(messages); i++) {
+		json_object *message = json_object_array_get_idx(messages, i);
+		struct slice role = jx_get_str(message, "role");
+
+		if (!role.p || !(slice_is(role, "user") || slice_is(role, "assistant")))
+			return err_set(err, ERR_INVALID, "messages[%zu].role must be \"user\" or \"assistant\"", i);
+		snprintf(where, sizeof(where), "messages[%zu].content", i);
+		if (content_check_block(jx_get(message, "content"), where, is_draft, err))
+			return -1;
+	}
+	return 0;
+}
+
+int result_check_prompt(json_object *val, struct err *err)
+{
+	if (check_outside(val, err))
+		return -1;
+	if (jx_has(val, "description") && !jx_get_str(val, "description").p)
+		return err_set(err, ERR_INVALID, "description must be a string");
+	return result_check_messages(jx_get(val, "messages"), false, err);
 }
 
 static void put_member(struct buf *out, const char *comma, const char *key, json_object *val)
@@ -93,22 +110,18 @@ static void put_member(struct buf *out, const char *comma, const char *key, json
 }
 
 void result_put_members(
-    struct buf *out, json_object *result, enum era era, const char *server_info, struct slice related_task)
+    struct buf *out, json_object *result, enum revision revision, const char *server_info, struct slice related_task)
 {
 	json_object *meta = jx_get_object(result, "_meta");
-	const char *comma = "";
+	bool is_modern = revision >= REV_2026_07;
+	const char *comma = ",";
 
-	json_object_object_foreach(result, key, value) {
-		if (strcmp(key, "_meta") == 0 || (era == ERA_MODERN && strcmp(key, "resultType") == 0))
-			continue;
-		put_member(out, comma, key, value);
-		comma = ",";
-	}
-	if (era == ERA_LEGACY && !meta && related_task.len == 0)
+	shape_put_members(out, SHAPE_RESULT, result, revision);
+	if (!is_modern && !meta && related_task.len == 0)
 		return;
 	buf_addf(out, "%s\"_meta\":{", comma);
 	comma = "";
-	if (era == ERA_MODERN) {
+	if (is_modern) {
 		buf_addf(out, "\"" RESULT_SERVER_INFO "\":%s", server_info);
 		comma = ",";
 	}

@@ -218,7 +218,7 @@ static void put_details(
 		break;
 	case LINK_TASK_COMPLETED:
 		buf_adds(out, ",\"result\":{\"resultType\":\"complete\",");
-		result_put_members(out, state->result, ERA_MODERN, w->server_info, SLICE(""));
+		result_put_members(out, state->result, REV_2026_07, w->server_info, SLICE(""));
 		buf_adds(out, "}");
 		break;
 	case LINK_TASK_FAILED:

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -15,57 +14,26 @@
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/ask.h"
+#include "fcgi/definition.h"
 #include "fcgi/toolset.h"
 #include "common/banned.h"
 
-#define NAME_MAX_LEN          128
-#define LISTING_MAX_BYTES     1048576
 #define MANIFEST_MAX_BYTES    1048576
-#define MANIFEST_DEPTH_MAX    64
 #define HEADER_NAME_MAX_LEN   100
-#define POINTER_MAX_BYTES     16384
 #define HEADER_KEYWORD        "x-mcp-header"
 #define INPUT_OF_NO_ARGUMENTS "{\"type\":\"object\",\"additionalProperties\":false}"
 
-static const struct provider *const providers[] = {&provider_builtin, &provider_exec};
-
-static const char *const common_members[] = {"title", "description", "input", "output_schema", "annotations", "_meta",
-    "icons", "timeout_s", "task", "poll", "ask", "single_use"};
-
-#define MEMBERS_MAX 64 /* names that one definition may hold, all providers' together */
+static const char *const own_members[] = {
+    "input", "output_schema", "annotations", "task", "poll", "ask", "single_use", NULL};
 
 /* One definition while it is read. */
 struct reader {
-	struct cfg *cfg;
-	const char *pointer;   /* of the definition */
-	json_object *def;      /* borrowed */
+	const struct definition *d;
 	json_object *defaults; /* owned; NULL: none */
 	json_object *input;    /* owned: the whole schema */
 	bool input_is_short;   /* the definition gives properties, not a schema */
 	struct tool *tool;
 };
-
-/* Complains about member of the definition, or, with member NULL, about the definition. */
-static int complain(struct reader *r, const char *member, const char *below, const char *fmt, ...) PRINTF_LIKE(4, 5);
-static int complain(struct reader *r, const char *member, const char *below, const char *fmt, ...)
-{
-	struct buf pointer;
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	buf_init(&pointer, POINTER_MAX_BYTES);
-	buf_adds(&pointer, r->pointer);
-	if (member)
-		jx_add_pointer(&pointer, slice_str(member));
-	if (below)
-		buf_adds(&pointer, below);
-	cfg_complain(r->cfg, pointer.data ? pointer.data : "", "%s", text);
-	buf_release(&pointer);
-	return -1;
-}
 
 static int out_of_memory(struct err *err)
 {
@@ -75,111 +43,20 @@ static int out_of_memory(struct err *err)
 /* A member of the definition, else of its provider's defaults. */
 static json_object *member_of(const struct reader *r, const char *name)
 {
-	return jx_has(r->def, name) ? jx_get(r->def, name) : jx_get(r->defaults, name);
-}
-
-static bool name_is_valid(struct slice name)
-{
-	if (name.len == 0 || name.len > NAME_MAX_LEN)
-		return false;
-	for (size_t i = 0; i < name.len; i++) {
-		char c = name.p[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-			c == '-' || c == '.'))
-			return false;
-	}
-	return true;
-}
-
-/* The definition's one provider, and no member that nobody reads. */
-static int read_provider(struct reader *r)
-{
-	const char *known[MEMBERS_MAX + 1] = {NULL}, *near;
-	size_t count = 0, found = 0;
-	int bad = 0;
-
-	for (size_t i = 0; i < COUNT_OF(providers); i++) {
-		if (jx_has(r->def, providers[i]->name)) {
-			r->tool->provider = providers[i];
-			found++;
-		}
-	}
-	if (found != 1)
-		return complain(r, NULL, NULL, "a tool needs exactly one of \"builtin\" and \"exec\"");
-	known[count++] = r->tool->provider->name;
-	for (size_t i = 0; i < COUNT_OF(common_members); i++)
-		known[count++] = common_members[i];
-	for (const char *const *name = r->tool->provider->members; *name; name++) {
-		DIE_UNLESS(count < MEMBERS_MAX);
-		known[count++] = *name;
-	}
-	json_object_object_foreach(r->def, name, value) {
-		size_t i = 0;
-
-		(void)value;
-		while (i < count && strcmp(known[i], name) != 0)
-			i++;
-		if (i < count)
-			continue;
-		near = cfg_nearest(name, known);
-		if (near)
-			bad = complain(r, name, NULL, "unknown member \"%s\"; did you mean \"%s\"?", name, near);
-		else
-			bad = complain(r, name, NULL, "unknown member \"%s\"", name);
-	}
-	return bad;
-}
-
-static int check_types(struct reader *r)
-{
-	static const struct {
-		const char *name, *words;
-		json_type type;
-	} rows[] = {
-	    {"title", "a string", json_type_string},
-	    {"description", "a string", json_type_string},
-	    {"input", "an object", json_type_object},
-	    {"annotations", "an object", json_type_object},
-	    {"_meta", "an object", json_type_object},
-	    {"icons", "an array", json_type_array},
-	    {"poll", "true or false", json_type_boolean},
-	    {"single_use", "true or false", json_type_boolean},
-	};
-	int bad = 0;
-
-	for (size_t i = 0; i < COUNT_OF(rows); i++) {
-		if (jx_has(r->def, rows[i].name) && !json_object_is_type(jx_get(r->def, rows[i].name), rows[i].type))
-			bad = complain(r, rows[i].name, NULL, "%s must be %s", rows[i].name, rows[i].words);
-	}
-	return bad;
-}
-
-static int read_timeout(struct reader *r)
-{
-	json_object *val = jx_get(r->def, "timeout_s");
-	int64_t timeout_s = r->cfg->exec_timeout_s;
-
-	if (jx_has(r->def, "timeout_s")) {
-		timeout_s = jx_is_integer(val) ? json_object_get_int64(val) : 0;
-		if (timeout_s < 1 || timeout_s > 86400)
-			return complain(r, "timeout_s", NULL, "timeout_s must be a whole number, 1 to 86400 s");
-	}
-	r->tool->timeout_s = timeout_s;
-	return 0;
+	return jx_has(r->d->def, name) ? jx_get(r->d->def, name) : jx_get(r->defaults, name);
 }
 
 static const char *const task_names[TOOL_TASK__COUNT] = {"no", "optional", "required"};
 
 static int read_task(struct reader *r)
 {
-	struct slice name = jx_get_str(r->def, "task");
+	struct slice name = jx_get_str(r->d->def, "task");
 	int task = TOOL_TASK_NO;
 
-	while (jx_has(r->def, "task") && task < TOOL_TASK__COUNT && !slice_is(name, task_names[task]))
+	while (jx_has(r->d->def, "task") && task < TOOL_TASK__COUNT && !slice_is(name, task_names[task]))
 		task++;
 	if (task == TOOL_TASK__COUNT)
-		return complain(r, "task", NULL, "task must be \"no\", \"optional\" or \"required\"");
+		return definition_complain(r->d, "task", NULL, "task must be \"no\", \"optional\" or \"required\"");
 	r->tool->task = (enum tool_task)task;
 	return 0;
 }
@@ -191,19 +68,20 @@ static int check_ask(struct reader *r, const char *key, json_object *ask)
 	struct err err = {0};
 	int bad = -1;
 
-	buf_init(&below, POINTER_MAX_BYTES);
+	buf_init(&below, DEFINITION_POINTER_MAX);
 	jx_add_pointer(&below, slice_str(key));
 	if (!ask_is_key(key))
-		complain(r, "ask", below.data, "the key of a question is " ASK_KEY_WORDS);
+		definition_complain(r->d, "ask", below.data, "the key of a question is " ASK_KEY_WORDS);
 	else if (!json_object_is_type(ask, json_type_object) || !method.p)
-		complain(r, "ask", below.data,
+		definition_complain(r->d, "ask", below.data,
 		    "a question is an object, as in {\"method\": \"elicitation/create\", \"params\": {...}}");
 	else if (jx_has(ask, "optional") && !json_object_is_type(jx_get(ask, "optional"), json_type_boolean))
-		complain(r, "ask", below.data, "optional must be true or false");
+		definition_complain(r->d, "ask", below.data, "optional must be true or false");
 	else if (json_object_object_length(ask) > 1 + jx_has(ask, "params") + jx_has(ask, "optional"))
-		complain(r, "ask", below.data, "a question has method, params and optional, nothing else");
+		definition_complain(
+		    r->d, "ask", below.data, "a question has method, params and optional, nothing else");
 	else if (ask_check(method.p, jx_get(ask, "params"), &err))
-		complain(r, "ask", below.data, "%s", err.msg);
+		definition_complain(r->d, "ask", below.data, "%s", err.msg);
 	else
 		bad = 0;
 	buf_release(&below);
@@ -213,20 +91,20 @@ static int check_ask(struct reader *r, const char *key, json_object *ask)
 /* What is asked before each run. */
 static int read_asks(struct reader *r, struct err *err)
 {
-	json_object *asks = jx_get_object(r->def, "ask");
+	json_object *asks = jx_get_object(r->d->def, "ask");
 	struct buf text;
 	int bad = 0;
 
-	if (!jx_has(r->def, "ask"))
+	if (!jx_has(r->d->def, "ask"))
 		return 0;
 	if (!asks || json_object_object_length(asks) < 1 || json_object_object_length(asks) > ASK_MAX)
-		return complain(r, "ask", NULL, "ask must be an object of 1 to %d questions", ASK_MAX);
+		return definition_complain(r->d, "ask", NULL, "ask must be an object of 1 to %d questions", ASK_MAX);
 	json_object_object_foreach(asks, key, ask) {
 		bad |= check_ask(r, key, ask);
 	}
 	if (bad)
 		return -1;
-	buf_init(&text, LISTING_MAX_BYTES);
+	buf_init(&text, DEFINITION_LISTING_MAX);
 	jx_write(&text, asks);
 	bad = buf_check(&text, err);
 	if (bad)
@@ -235,21 +113,30 @@ static int read_asks(struct reader *r, struct err *err)
 	return bad;
 }
 
+static bool read_flag(struct reader *r, const char *name, bool *bad)
+{
+	json_object *val = jx_get(r->d->def, name);
+
+	if (jx_has(r->d->def, name) && !json_object_is_type(val, json_type_boolean))
+		*bad = definition_complain(r->d, name, NULL, "%s must be true or false", name) != 0;
+	return json_object_get_boolean(val);
+}
+
 /* One property of the short form: its schema less "optional". */
 static int add_property(struct reader *r, const char *name, json_object *val, json_object *properties,
     json_object *required, struct err *err)
 {
 	json_object *optional = jx_get(val, "optional"), *copy;
-	char below[NAME_MAX_LEN + 32];
+	char below[DEFINITION_NAME_MAX + 32];
 
 	if (!json_object_is_type(val, json_type_object)) {
-		snprintf(below, sizeof(below), "/%.*s", NAME_MAX_LEN, name);
-		return complain(
-		    r, "input", below, "an argument is described by an object, as in {\"type\": \"string\"}");
+		snprintf(below, sizeof(below), "/%.*s", DEFINITION_NAME_MAX, name);
+		return definition_complain(
+		    r->d, "input", below, "an argument is described by an object, as in {\"type\": \"string\"}");
 	}
 	if (jx_has(val, "optional") && !json_object_is_type(optional, json_type_boolean)) {
-		snprintf(below, sizeof(below), "/%.*s/optional", NAME_MAX_LEN, name);
-		return complain(r, "input", below, "optional must be true or false");
+		snprintf(below, sizeof(below), "/%.*s/optional", DEFINITION_NAME_MAX, name);
+		return definition_complain(r->d, "input", below, "optional must be true or false");
 	}
 	copy = json_object_new_object();
 	if (!copy)
@@ -298,14 +185,14 @@ static struct schema *compile(struct reader *r, const char *member, json_object 
 	struct buf where;
 	const char *below;
 
-	buf_init(&where, POINTER_MAX_BYTES);
+	buf_init(&where, DEFINITION_POINTER_MAX);
 	schema = schema_new(doc, &where, err);
 	if (!schema && err->code == ERR_CONFIG) {
 		below = where.data ? where.data : "";
 		if (strcmp(member, "input") == 0 && r->input_is_short &&
 		    strncmp(below, properties, sizeof(properties) - 1) == 0)
 			below += sizeof(properties) - 2;
-		complain(r, member, below, "%s", err->msg);
+		definition_complain(r->d, member, below, "%s", err->msg);
 	}
 	buf_release(&where);
 	return schema;
@@ -316,10 +203,13 @@ static int read_input(struct reader *r, struct err *err)
 	json_object *val = member_of(r, "input");
 	struct slice type = jx_get_str(val, "type");
 
+	if (jx_has(r->d->def, "input") && !json_object_is_type(val, json_type_object))
+		return definition_complain(r->d, "input", NULL, "input must be an object");
 	if (!val)
-		r->input = jx_parse(SLICE(INPUT_OF_NO_ARGUMENTS), MANIFEST_DEPTH_MAX, err);
+		r->input = jx_parse(SLICE(INPUT_OF_NO_ARGUMENTS), DEFINITION_DEPTH_MAX, err);
 	else if (type.p && !slice_is(type, "object"))
-		return complain(r, "input", "/type", "a whole schema of the arguments has \"type\": \"object\"");
+		return definition_complain(
+		    r->d, "input", "/type", "a whole schema of the arguments has \"type\": \"object\"");
 	else if (type.p)
 		r->input = json_object_get(val);
 	else
@@ -333,9 +223,9 @@ static int read_input(struct reader *r, struct err *err)
 
 static int read_output(struct reader *r, struct err *err)
 {
-	json_object *val = jx_get(r->def, "output_schema");
+	json_object *val = jx_get(r->d->def, "output_schema");
 
-	if (!jx_has(r->def, "output_schema"))
+	if (!jx_has(r->d->def, "output_schema"))
 		return 0;
 	r->tool->output = compile(r, "output_schema", val, err);
 	return r->tool->output ? 0 : -1;
@@ -357,7 +247,7 @@ static int header_complain(struct header_walk *walk, const char *why)
 
 	if (walk->r->input_is_short && strncmp(below, "/properties/", 12) == 0)
 		below += 11;
-	return complain(walk->r, "input", below, "%s", why);
+	return definition_complain(walk->r->d, "input", below, "%s", why);
 }
 
 /* "Region-1" as web servers hand it on: HTTP_MCP_PARAM_REGION_1. Only letters, digits and '-' come through every
@@ -555,16 +445,14 @@ static int read_headers(struct reader *r, struct err *err)
 	walk.path = mem_alloc(depth_of(r->input) + 1, sizeof(*walk.path));
 	if (!walk.path)
 		return out_of_memory(err);
-	buf_init(&walk.at, POINTER_MAX_BYTES);
+	buf_init(&walk.at, DEFINITION_POINTER_MAX);
 	bad = header_walk(&walk, r->input, true);
 	buf_release(&walk.at);
 	mem_free(walk.path);
 	return bad;
 }
 
-/* The entry of tools/list. What revisions with sessions know of a structured result is an object: a tool whose output
- * is anything else is listed for them without its schema. */
-static char *listing_new(const struct reader *r, enum era era, struct err *err)
+static int make_listing(struct reader *r, struct err *err)
 {
 	static const struct {
 		const char *member, *name;
@@ -577,76 +465,55 @@ static char *listing_new(const struct reader *r, enum era era, struct err *err)
 	    {"icons", "icons"},
 	    {"_meta", "_meta"},
 	};
-	char *text = NULL;
-	struct buf out;
+	json_object *entry = json_object_new_object(), *execution;
+	int bad = jx_add_str(entry, "name", r->tool->name, err);
 
-	buf_init(&out, LISTING_MAX_BYTES);
-	buf_adds(&out, "{\"name\":");
-	jx_write_str(&out, slice_str(r->tool->name));
-	for (size_t i = 0; i < COUNT_OF(rows); i++) {
-		bool is_output = strcmp(rows[i].member, "output_schema") == 0;
+	for (size_t i = 0; i < COUNT_OF(rows) && !bad; i++) {
 		json_object *val = strcmp(rows[i].member, "input") == 0 ? r->input : member_of(r, rows[i].member);
 
-		if (!val || (is_output && era == ERA_LEGACY && !slice_is(jx_get_str(val, "type"), "object")))
-			continue;
-		buf_addf(&out, ",\"%s\":", rows[i].name);
-		jx_write(&out, val);
+		if (val)
+			bad = jx_add(entry, rows[i].name, json_object_get(val), err);
 	}
-	if (era == ERA_LEGACY && r->tool->task != TOOL_TASK_NO)
-		buf_addf(&out, ",\"execution\":{\"taskSupport\":\"%s\"}", task_names[r->tool->task]);
-	buf_adds(&out, "}");
-	if (buf_check(&out, err) == 0) {
-		text = mem_dup(out.data, out.len);
-		if (!text)
-			out_of_memory(err);
+	if (r->tool->task != TOOL_TASK_NO && !bad) {
+		execution = json_object_new_object();
+		bad = jx_add_str(execution, "taskSupport", task_names[r->tool->task], err);
+		bad |= jx_add(entry, "execution", execution, err);
 	}
-	buf_release(&out);
-	return text;
-}
-
-static int write_listings(struct reader *r, struct err *err)
-{
-	for (int era = ERA_LEGACY; era <= ERA_MODERN; era++) {
-		r->tool->listing[era] = listing_new(r, (enum era)era, err);
-		if (r->tool->listing[era])
-			continue;
-		if (err->code == ERR_TOO_BIG)
-			complain(
-			    r, NULL, NULL, "the tool's entry in the list is longer than %d bytes", LISTING_MAX_BYTES);
-		return -1;
-	}
-	return 0;
+	if (!bad)
+		bad = definition_make_listing(r->d, SHAPE_TOOL, entry, r->tool->listing, err);
+	json_object_put(entry);
+	return bad;
 }
 
 static int read_members(struct reader *r, struct err *err)
 {
+	const struct definition *d = r->d;
+	bool bad = false;
 	const char *text;
-	int bad = 0;
 
-	if (!json_object_is_type(r->def, json_type_object))
-		return complain(
-		    r, NULL, NULL, "a tool is described by an object, as in {\"exec\": [\"/usr/bin/uptime\"]}");
-	if (read_provider(r))
-		bad = -1;
+	if (!json_object_is_type(d->def, json_type_object))
+		return definition_complain(
+		    d, NULL, NULL, "a tool is described by an object, as in {\"exec\": [\"/usr/bin/uptime\"]}");
+	r->tool->provider = definition_provider(d, DEFINITION_TOOL, own_members, &bad);
 	if (!r->tool->provider)
 		return -1;
-	text = r->tool->provider->defaults ? r->tool->provider->defaults(r->def) : NULL;
+	text = r->tool->provider->defaults ? r->tool->provider->defaults(d->def) : NULL;
 	if (text) {
-		r->defaults = jx_parse(slice_str(text), MANIFEST_DEPTH_MAX, err);
+		r->defaults = jx_parse(slice_str(text), DEFINITION_DEPTH_MAX, err);
 		if (!r->defaults)
 			return -1;
 	}
-	if (check_types(r))
+	if (definition_check_common(d))
 		return -1;
-	bad |= read_timeout(r);
-	bad |= read_task(r);
-	r->tool->is_polled = json_object_get_boolean(jx_get(r->def, "poll"));
-	r->tool->single_use = json_object_get_boolean(jx_get(r->def, "single_use"));
-	bad |= read_asks(r, err);
+	bad |= definition_read_timeout(d, &r->tool->timeout_s) != 0;
+	bad |= read_task(r) != 0;
+	r->tool->is_polled = read_flag(r, "poll", &bad);
+	r->tool->single_use = read_flag(r, "single_use", &bad);
+	bad |= read_asks(r, err) != 0;
 	if (read_input(r, err) || read_headers(r, err) || read_output(r, err))
 		return -1;
-	bad |= r->tool->provider->tool_init(r->tool, r->def, r->cfg, r->pointer, err);
-	return bad ? -1 : write_listings(r, err);
+	bad |= r->tool->provider->tool_init(r->tool, d->def, d->cfg, d->pointer, err) != 0;
+	return bad ? -1 : make_listing(r, err);
 }
 
 static void tool_release(struct tool *tool)
@@ -658,32 +525,28 @@ static void tool_release(struct tool *tool)
 	mem_free(tool->headers);
 	schema_free(&tool->input);
 	schema_free(&tool->output);
-	mem_free(tool->listing[ERA_LEGACY]);
-	mem_free(tool->listing[ERA_MODERN]);
+	for (int i = 0; i < REV__COUNT; i++)
+		mem_free(tool->listing[i]);
 	mem_free(tool->asks);
 	mem_free(tool->name);
 }
 
 /* Reads one definition into the set. -1 with ERR_CONFIG: complained about; the set is as before. */
-static int add_tool(
-    struct toolset *set, struct cfg *cfg, struct slice name, json_object *def, const char *pointer, struct err *err)
+static int add_tool(void *arg, const struct definition *d, struct slice name, struct err *err)
 {
+	struct toolset *set = arg;
 	struct tool *tools = mem_realloc(set->tools, (set->count + 1) * sizeof(*tools));
-	struct reader r = {.cfg = cfg, .pointer = pointer, .def = def};
+	struct reader r = {.d = d};
 
 	if (!tools)
 		return out_of_memory(err);
 	set->tools = tools;
 	err_set(err, ERR_CONFIG, "bad tool");
-	if (!name_is_valid(name)) {
-		cfg_complain(cfg, pointer, "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .");
-		return -1;
-	}
+	if (!definition_name_is_valid(name))
+		return definition_complain(d, NULL, NULL, "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .");
 	for (size_t i = 0; i < set->count; i++) {
-		if (slice_is(name, tools[i].name)) {
-			cfg_complain(cfg, pointer, "there is a tool \"%s\" already", tools[i].name);
-			return -1;
-		}
+		if (slice_is(name, tools[i].name))
+			return definition_complain(d, NULL, NULL, "there is a tool \"%s\" already", tools[i].name);
 	}
 	r.tool = &tools[set->count];
 	*r.tool = (struct tool){.name = mem_dup(name.p, name.len)};
@@ -697,26 +560,6 @@ static int add_tool(
 	json_object_put(r.defaults);
 	set->count += r.tool != NULL;
 	return r.tool ? 0 : -1;
-}
-
-static int read_tools(struct toolset *set, struct cfg *cfg, struct err *err)
-{
-	struct buf pointer;
-	int ret = 0;
-
-	buf_init(&pointer, POINTER_MAX_BYTES);
-	json_object_object_foreach(cfg->tools, name, def) {
-		buf_clear(&pointer);
-		buf_adds(&pointer, "/tools");
-		jx_add_pointer(&pointer, slice_str(name));
-		if (add_tool(set, cfg, slice_str(name), def, pointer.data ? pointer.data : "/tools", err) &&
-		    err->code == ERR_NOMEM) {
-			ret = -1;
-			break;
-		}
-	}
-	buf_release(&pointer);
-	return ret;
 }
 
 /* Directories of tools. */
@@ -785,7 +628,7 @@ static int add_manifest(struct toolset *set, struct cfg *cfg, struct slice name,
 	else if (complete_manifest(def, dir, program, err))
 		return -1;
 	else
-		return add_tool(set, cfg, name, def, pointer, err);
+		return add_tool(set, &(struct definition){.cfg = cfg, .pointer = pointer, .def = def}, name, err);
 	return err_set(err, ERR_CONFIG, "bad tool");
 }
 
@@ -800,14 +643,14 @@ static int read_manifest(
 	int ret = -1;
 
 	buf_init(&text, MANIFEST_MAX_BYTES);
-	buf_init(&pointer, POINTER_MAX_BYTES);
+	buf_init(&pointer, DEFINITION_POINTER_MAX);
 	buf_adds(&pointer, dir_pointer);
 	jx_add_pointer(&pointer, slice_str(file));
 	if (!program || buf_check(&pointer, err)) {
 		out_of_memory(err);
 	} else {
 		if (read_file(path, &text, err) == 0)
-			def = jx_parse(buf_slice(&text), MANIFEST_DEPTH_MAX, err);
+			def = jx_parse(buf_slice(&text), DEFINITION_DEPTH_MAX, err);
 		if (!def || !json_object_is_type(def, json_type_object))
 			cfg_complain(cfg, pointer.data, "%s", def ? "a manifest is an object" : err->msg);
 		else
@@ -859,12 +702,10 @@ static int by_name(const void *a, const void *b)
 
 static void digest(struct toolset *set)
 {
-	uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a: a mark of the configuration, not a secret */
+	uint64_t hash = DEFINITION_HASH_SEED;
 
-	for (size_t i = 0; i < set->count; i++) {
-		for (const char *p = set->tools[i].listing[ERA_MODERN]; *p; p++)
-			hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
-	}
+	for (size_t i = 0; i < set->count; i++)
+		hash = definition_hash(hash, set->tools[i].listing[REV_2026_07]);
 	snprintf(set->digest, sizeof(set->digest), "%016llx", (unsigned long long)hash);
 }
 
@@ -873,7 +714,7 @@ int toolset_init(struct toolset *set, struct cfg *cfg, struct err *err)
 	int complaints = cfg->complaint_count;
 
 	*set = (struct toolset){0};
-	if (read_tools(set, cfg, err))
+	if (definition_each(cfg, cfg->tools, "/tools", add_tool, set, err))
 		goto fail;
 	for (size_t i = 0; i < cfg->exec_dirs.count; i++) {
 		if (read_dir(set, cfg, i, err))
@@ -900,22 +741,12 @@ void toolset_release(struct toolset *set)
 	*set = (struct toolset){0};
 }
 
+static int by_key(const void *key, const void *tool)
+{
+	return definition_order(*(const struct slice *)key, ((const struct tool *)tool)->name);
+}
+
 const struct tool *toolset_find(const struct toolset *set, struct slice name)
 {
-	size_t low = 0, high = set->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct tool *tool = &set->tools[middle];
-		size_t len = strlen(tool->name), least = len < name.len ? len : name.len;
-		int order = least ? memcmp(name.p, tool->name, least) : 0;
-
-		if (order == 0 && name.len == len)
-			return tool;
-		if (order < 0 || (order == 0 && name.len < len))
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return NULL;
+	return set->count ? bsearch(&name, set->tools, set->count, sizeof(*set->tools), by_key) : NULL;
 }

@@ -6,6 +6,7 @@
 #include "common/jx.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "fcgi/capabilities.h"
 #include "fcgi/exchange.h"
 #include "fcgi/guard.h"
 #include "common/banned.h"
@@ -19,18 +20,9 @@ static int make_server_info(struct worker *w, struct err *err)
 	struct buf text;
 
 	buf_init(&text, 65536);
-	buf_adds(&text, "{\"name\":");
-	jx_write_str(&text, slice_str(w->cfg.server_name));
-	buf_adds(&text, ",\"version\":");
-	jx_write_str(&text, slice_str(w->cfg.server_version[0] ? w->cfg.server_version : PACKAGE_VERSION));
-	if (w->cfg.server_title[0]) {
-		buf_adds(&text, ",\"title\":");
-		jx_write_str(&text, slice_str(w->cfg.server_title));
-	}
-	buf_adds(&text, "}");
-	if (buf_check(&text, err)) {
+	if (capabilities_put_server(&text, &w->cfg, REV_2026_07, err) || buf_check(&text, err)) {
 		buf_release(&text);
-		return err_wrap(err, "server_name, server_title, server_version");
+		return err_wrap(err, "what is said about the server");
 	}
 	w->server_info = text.data; /* the buffer's memory is ours now */
 	return 0;
@@ -107,7 +99,8 @@ int worker_init(struct worker *w, const char *file, const char *const *sets, siz
 		goto bad;
 	if (log_parse_level(w->cfg.log_level, &level))
 		log_level_max = level;
-	if (toolset_init(&w->tools, &w->cfg, err))
+	if (toolset_init(&w->tools, &w->cfg, err) || resourceset_init(&w->resources, &w->cfg, err) ||
+	    promptset_init(&w->prompts, &w->cfg, err))
 		goto bad;
 	if (w->cfg.auth_api_keys_file[0] && keys_load(&w->keys, w->cfg.auth_api_keys_file, err))
 		goto bad;
@@ -131,6 +124,8 @@ void worker_release(struct worker *w)
 	link_free(&w->link);
 	seal_free(&w->seal);
 	toolset_release(&w->tools);
+	resourceset_release(&w->resources);
+	promptset_release(&w->prompts);
 	keys_release(&w->keys);
 	mem_free(w->public_host);
 	mem_free(w->public_origin);

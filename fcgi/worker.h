@@ -8,19 +8,23 @@
 #include "common/cfg.h"
 #include "fcgi/keys.h"
 #include "fcgi/link_client.h"
+#include "fcgi/promptset.h"
 #include "fcgi/req.h"
+#include "fcgi/resourceset.h"
 #include "fcgi/seal.h"
 #include "fcgi/toolset.h"
 
 struct worker {
 	struct cfg cfg;
 	struct toolset tools;
+	struct resourceset resources;
+	struct promptset prompts;
 	struct keys keys;
 	struct seal *seal;   /* owned */
 	struct link *link;   /* made in the process that serves, after fork */
 	char *public_host;   /* host of server_public_url, lower case, without port; "" without it */
 	char *public_origin; /* its scheme://host[:port], as browsers send it */
-	char *server_info;   /* JSON text: {"name":...,"version":...} */
+	char *server_info;   /* JSON text: who we are, for clients of 2026-07-28 */
 	char *cors_headers;  /* for Access-Control-Allow-Headers: with every Mcp-Param-* of the tools */
 };
 

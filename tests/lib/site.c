@@ -7,6 +7,7 @@
 
 #include "common/jx.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "fcgi/call_http.h"
 #include "fcgi/result.h"
 #include "tests/lib/site.h"
@@ -175,6 +176,10 @@ void site_init(struct site *s)
 	log_init("test", LOG_LEVEL_ERROR);
 	*s = (struct site){0};
 	assert_int_equal(cfg_init(&s->w.cfg, &err), 0);
+	mem_free(s->w.cfg.server_name);
+	mem_free(s->w.cfg.server_version);
+	s->w.cfg.server_name = mem_dup("test", 4);
+	s->w.cfg.server_version = mem_dup("1", 1);
 	s->w.cfg.stream_after_ms = 20;
 	s->w.cfg.body_max_bytes = 65536;
 	s->w.cfg.batch_max = 3;
@@ -187,9 +192,9 @@ void site_init(struct site *s)
 		s->tools[i].input = schema_new(doc, NULL, &err);
 		assert_non_null(s->tools[i].input);
 		json_object_put(doc);
-		for (int era = ERA_LEGACY; era <= ERA_MODERN; era++) {
-			snprintf(text, sizeof(text), "{\"name\":\"%s\",\"era\":%d}", rows[i].name, era);
-			s->tools[i].listing[era] = strdup(text);
+		for (int r = 0; r < REV__COUNT; r++) {
+			snprintf(text, sizeof(text), "{\"name\":\"%s\",\"era\":%d}", rows[i].name, r == REV_2026_07);
+			s->tools[i].listing[r] = strdup(text);
 		}
 		if (strcmp(rows[i].name, "region") == 0) {
 			s->tools[i].headers = region_headers;
@@ -209,8 +214,8 @@ void site_release(struct site *s)
 {
 	for (size_t i = 0; i < SITE_TOOLS_COUNT; i++) {
 		schema_free(&s->tools[i].input);
-		free(s->tools[i].listing[ERA_LEGACY]);
-		free(s->tools[i].listing[ERA_MODERN]);
+		for (int r = 0; r < REV__COUNT; r++)
+			free(s->tools[i].listing[r]);
 	}
 	link_free(&s->w.link);
 	cfg_release(&s->w.cfg);

@@ -74,7 +74,7 @@ static void test_before_the_era(void **state)
 	    {"DT-106 OPTIONS, foreign Origin", "OPTIONS", "/mcp", EVIL, NULL, REFUSED(403, -32600, NULL)},
 	    /* health */
 	    {"DT-134 GET", "GET", "/health", "Host: 192.0.2.7\n", NULL, 200, JSON_TYPE, 0, NULL, NULL,
-		"{\"status\":\"ok\",\"service\":\"mcp-fcgi\",\"version\":\""},
+		"{\"status\":\"ok\",\"service\":\"test\",\"version\":\"1\""},
 	    {"DT-134 below mcp", "GET", "/a/mcp/health", "", NULL, 200, JSON_TYPE, 0, NULL, NULL, "\"status\":\"ok\""},
 	    /* size, media type, Accept */
 	    {"DT-03 announced size", POST_MCP, POSTED "Content-Length: 65537\n", NULL, REFUSED(413, -32600, NULL)},

@@ -183,7 +183,8 @@ static void test_whole(void **state)
 	    REQUEST("2", "tools/call", "\"name\":\"echo\",\"arguments\":{\"text\":\"x\"}"), &a);
 	assert_int_equal(a.status, 202);
 	assert_int_equal(stream->events_count, 2);
-	assert_non_null(strstr(stream->events.data, "\"structuredContent\":{\"text\":\"x\"}"));
+	assert_non_null(strstr(stream->events.data, "\"result\":{\"content\":["));
+	assert_null(strstr(stream->events.data, "structuredContent")); /* W-61: not in 2024-11-05 */
 	site_answer_release(&a);
 	site_release(&s);
 }

@@ -148,24 +148,24 @@ static void test_listing(void **state)
 	tool = &file.set.tools[0];
 	assert_string_equal(tool->name, "Aa");
 	assert_int_equal(tool->timeout_s, 7);
-	assert_string_equal(tool->listing[ERA_MODERN],
+	assert_string_equal(tool->listing[REV_2026_07],
 	    "{\"name\":\"Aa\",\"title\":\"T\",\"description\":\"a/"
 	    "b\",\"inputSchema\":{\"type\":\"object\",\"properties\":"
 	    "{\"b\":{\"type\":\"string\"},\"a\":{\"type\":\"number\"},\"c\":{\"default\":1.50}},\"required\":[\"a\"],"
 	    "\"additionalProperties\":false},\"outputSchema\":{\"type\":\"array\"},\"annotations\":{\"readOnlyHint\":"
 	    "true},"
 	    "\"icons\":[],\"_meta\":{\"m\":1}}");
-	assert_null(strstr(tool->listing[ERA_LEGACY], "outputSchema")); /* there it must be an object's */
-	assert_string_equal(file.set.tools[1].listing[ERA_LEGACY],
+	assert_null(strstr(tool->listing[REV_2025_11], "outputSchema")); /* there it must be an object's */
+	assert_string_equal(file.set.tools[1].listing[REV_2025_11],
 	    "{\"name\":\"none\",\"inputSchema\":{\"type\":\"object\",\"additionalProperties\":false}}");
 	assert_string_equal(file.set.tools[2].name, "zz");
 	assert_int_equal(file.set.tools[2].timeout_s, 60);
-	assert_non_null(strstr(file.set.tools[2].listing[ERA_MODERN], "\"description\":\"Answers with the text"));
+	assert_non_null(strstr(file.set.tools[2].listing[REV_2026_07], "\"description\":\"Answers with the text"));
 	assert_int_equal(strlen(file.set.digest), 16);
 	memcpy(digest, file.set.digest, sizeof(digest));
 
 	load(TOOLS("\"zz\": {\"builtin\": \"echo\", \"description\": \"other\"}"));
-	assert_non_null(strstr(file.set.tools[0].listing[ERA_MODERN], "\"description\":\"other\""));
+	assert_non_null(strstr(file.set.tools[0].listing[REV_2026_07], "\"description\":\"other\""));
 	assert_string_not_equal(file.set.digest, digest);
 }
 
@@ -185,8 +185,8 @@ static void test_whole_schema(void **state)
 	(void)state;
 	snprintf(text, sizeof(text), "{\"tools\":{\"t\":{\"builtin\":\"echo\",\"input\":%s}}}", schema);
 	load(text);
-	assert_non_null(strstr(file.set.tools[0].listing[ERA_MODERN], schema));
-	assert_non_null(strstr(file.set.tools[0].listing[ERA_LEGACY], schema));
+	assert_non_null(strstr(file.set.tools[0].listing[REV_2026_07], schema));
+	assert_non_null(strstr(file.set.tools[0].listing[REV_2025_11], schema));
 }
 
 static void test_headers(void **state)
@@ -240,7 +240,7 @@ static void test_manifests(void **state)
 	assert_int_equal(file.set.count, 2);
 	tool = toolset_find(&file.set, SLICE("hello"));
 	assert_non_null(tool);
-	assert_string_equal(tool->listing[ERA_MODERN],
+	assert_string_equal(tool->listing[REV_2026_07],
 	    "{\"name\":\"hello\",\"description\":\"says it\",\"inputSchema\":{\"type\":"
 	    "\"object\",\"properties\":{\"who\":{\"type\":\"string\"}},\"required\":"
 	    "[\"who\"],\"additionalProperties\":false}}");
