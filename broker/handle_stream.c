@@ -159,8 +159,10 @@ unsigned do_finish(struct message *m)
 	nack = append(m, s, true, true);
 	if (nack != LATER)
 		return nack;
-	if (!s->is_own)
-		stream_finish(s, "answered");
+	if (!s->is_own) {
+		s->is_void = m->h->count == 0;
+		stream_finish(s, s->is_void ? "nothing to answer" : "answered");
+	}
 	call_close(call);
 	return LATER;
 }

@@ -499,7 +499,7 @@ unsigned stream_find_event_id(struct session *session, struct slice id, struct s
 	s = epoch == b->store->epoch ? stream_find(b, handle) : NULL;
 	if (!s || s->session != session || n > s->ready_seq || n + 1 < s->first_seq)
 		return LINK_NACK_GAP;
-	if (s->state == STREAM_FINISHED && n == s->last_seq)
+	if (s->state == STREAM_FINISHED && (s->is_void || n == s->last_seq))
 		return LINK_NACK_DELIVERED;
 	*stream = s;
 	*seq = n;

@@ -47,6 +47,7 @@ struct stream {
 	struct conn *conn;         /* borrowed: the reader */
 	enum stream_state state;   /* assigned by stream_go() only */
 	bool is_modern, is_own;
+	bool is_void; /* finished without an answer, for a call that was cancelled: nothing of it is replayed */
 	uint64_t first_seq, last_seq, ready_seq, delivered_seq, committed_seq;
 	struct stream_event *events; /* owned; last_seq + 1 - first_seq of them, from events_start */
 	size_t events_start, events_cap;

@@ -150,7 +150,7 @@ class Exchange:
         self.listen_id = None
         claim = isinstance(message, dict) and PREFIX + "protocolVersion" in meta_of(message)
         self.is_modern = claim or header == MODERN
-        query = re.search(r"/messages\?(.*)", path)
+        query = re.search(r"/messages/?\?(.*)", path)
         if self.is_modern:
             self.session = Session(MODERN)
         elif query or "mcp-session-id" in self.headers:
@@ -250,6 +250,7 @@ class Exchange:
             return
         if event.name == "endpoint":
             self.session = self.wire.sessions.setdefault(event.data.partition("?")[2], Session(NEWEST_LEGACY))
+            self.resumed = None  # a new stream, whatever EventSource hoped for
             return
         if event.name != "message":
             self.complain(f"an event of the name {event.name}")

@@ -4,7 +4,9 @@ reason why it does not bind us.
 
 A line is: id, level, revisions, what is asked for in a few words, and what shows it, separated by tabs. What shows it is
 "FILE" or "FILE: TEXT" below tests/, several separated by "; ", where TEXT stands in FILE (a row of its table, the name
-of a test function, a line of the conversation); or "- REASON"; or "- not yet: WHAT", which is reported as to be done."""
+of a test function, a line of the conversation); or "- REASON"; or "- not yet: WHAT", which is reported as to be done.
+
+doc/clients.md, the quirks of real clients, is held to the same: each row names the function that decides, and its tests."""
 
 import os
 import re
@@ -19,6 +21,7 @@ TOPICS = {
     "TL": 21, "RS": 13, "PR": 7, "CM": 6, "PG": 5, "SA": 27, "MR": 12, "SU": 13, "CA": 7, "TK": 22, "TX": 22, "AU": 25,
     "SE": 12, "JS": 4, "ME": 3, "SD": 3,
 }
+QUIRKS = 39  # R-01 to R-39
 LEVELS = {"M", "MN", "S", "SN", "O", "Z", "D"}
 REVISIONS = {"24", "03", "06", "11", "26", "TX", "all"}
 
@@ -64,6 +67,23 @@ def complaints_about(shown, automake):
     return found
 
 
+def check_clients(automake):
+    text = (ROOT / "doc" / "clients.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.split("\n") if line.startswith("| R-")]
+    ok("doc/clients.md has each row once, in order",
+       [] if [row[0].split()[0] for row in rows] == [f"R-{n:02}" for n in range(1, QUIRKS + 1)] else ["not R-01 and on"])
+    complaints = [f"{row[0]}: {why}" for row in rows for why in ([] if row[4] == "-" else complaints_about(row[4], automake))]
+    for row in rows:
+        if len(row) != 5 or (row[4] == "-") != row[2].startswith("- "):
+            complaints.append(f"{row[0]}: no test, and no reason")
+        for each in [] if row[3] == "-" else row[3].split("; "):
+            name, _, function = each.partition(": ")
+            if not (ROOT / name).is_file() or not re.search(rf"\b{function}\([^;]*$", (ROOT / name).read_text(), re.M):
+                complaints.append(f"{row[0]}: no function {function} in {name}")
+    ok("each names a function and tests that exist", complaints)
+    ok("each is shown, or has a reason", [row[0] + row[2] for row in rows if row[2].startswith("- not yet")], " # TODO being built")
+
+
 def main():
     rows = read_rows()
     automake = "".join(line for line in (TESTS / "local.mk").read_text().splitlines(True) if line.startswith("TESTS +="))
@@ -79,6 +99,7 @@ def main():
     ok("what shows a row exists and is run", [f"{row[0]}: {why}" for row in rows for why in complaints_about(row[4], automake)])
     ok("each row is shown, or has a reason for not binding us",
        [f"{row[0]} {row[4][2:]}" for row in rows if row[4].startswith("- not yet")], " # TODO being built")
+    check_clients(automake)
     source = ROOT.parent / "shared" / "protocol" / "requirements.md"  # not part of the project
     if source.is_file():
         part = source.read_text().split("\n# Part 2")[0]

@@ -327,6 +327,26 @@ static void the_newest_connection_of_a_session_wins(void **state)
 	fake_server_release(&b);
 }
 
+static void a_call_without_an_answer_is_not_replayed(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t call, stream, again, cursor;
+	struct fake_server s;
+	char id[80];
+
+	make_session(f);
+	make_stream(f, &call, &stream, &s);
+	assert_int_equal(fake_append(&f->w, stream, "{\"n\":1}"), 0);
+	expect_text(&s, "{\"n\":1}");
+	fake_server_release(&s); /* the client left */
+	assert_int_equal(fake_append(&f->w, stream, "{\"n\":2}"), 0);
+	assert_int_equal(fake_finish(&f->w, call, stream, NULL), 0);
+	for (unsigned seq = 0; seq <= 2; seq++) {
+		snprintf(id, sizeof(id), "%" PRIu64 ".%" PRIu64 ".%u", stream, f->w.epoch, seq);
+		assert_int_equal(fake_attach(&f->w, KEY, HIM, id, &again, &cursor), LINK_NACK_DELIVERED);
+	}
+}
+
 static void a_connection_is_sent_away_and_comes_again(void **state)
 {
 	struct fixture *f = *state;
@@ -1000,6 +1020,7 @@ int main(void)
 	    TEST(a_legacy_stream_outlives_its_connection),
 	    TEST(ids_that_nobody_gave_are_gaps),
 	    TEST(the_newest_connection_of_a_session_wins),
+	    TEST(a_call_without_an_answer_is_not_replayed),
 	    TEST(a_connection_is_sent_away_and_comes_again),
 	    TEST(wills_speak_for_a_dead_worker),
 	    TEST(an_answer_sent_before_death_beats_the_will),
