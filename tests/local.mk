@@ -3,6 +3,7 @@
 # Real clients, the conformance suites and a browser, all in Node; tests/clients/install.sh gets what they need.
 TESTS += %D%/browser/demo.mjs
 TESTS += %D%/clients/faults.mjs
+TESTS += %D%/clients/resume.mjs
 TESTS += %D%/clients/sdk.mjs
 TESTS += %D%/clients/streams.mjs
 TESTS += %D%/conformance/run.mjs
@@ -14,6 +15,7 @@ EXTRA_DIST += \
 	%D%/clients/.npmrc \
 	%D%/clients/package.json \
 	%D%/clients/package-lock.json \
+	%D%/clients/resume.mjs \
 	%D%/clients/sdk.mjs \
 	%D%/clients/streams.mjs \
 	%D%/conformance/not-yet \

@@ -241,7 +241,8 @@ export function modern(url, id, method, params = {}, options = {}) {
   } }), { 'MCP-Protocol-Version': MODERN, 'Mcp-Method': method, ...(name && { 'Mcp-Name': name }) }, options);
 }
 
-// A session of 2025-11-25: {id, send(message, options), call(id, name, args, meta, options), listen(options), end()}
+// A session of 2025-11-25: {id, send(message, options), call(id, name, args, meta, options), listen(options),
+// resume(lastEventId, options), end()}
 export async function session(url, version = '2025-11-25') {
   const res = await post(url, request(0, 'initialize', {
     protocolVersion: version, capabilities: {}, clientInfo: { name: 'hand', version: '1' },
@@ -262,6 +263,8 @@ export async function session(url, version = '2025-11-25') {
     call: (number, name, args = {}, meta = undefined, options = {}) =>
       send(request(number, 'tools/call', { name, arguments: args, ...(meta && { _meta: meta }) }), options),
     listen: (options) => fetch(url, { headers: { ...headers, Accept: 'text/event-stream' }, ...options }),
+    resume: (last, options) =>
+      fetch(url, { headers: { ...headers, Accept: 'text/event-stream', 'Last-Event-ID': last }, ...options }),
     end: () => fetch(url, { method: 'DELETE', headers }),
   };
 }
