@@ -309,9 +309,12 @@ static int walk_name(struct walk *w, int dir_fd, const struct name *name, struct
 {
 	struct filetree_entry entry = {.path = w->path.data, .name = name->text, .dir_fd = dir_fd};
 	struct stat st;
+	int ret;
 
-	if (name->is_dir)
-		return w->is_deep ? walk_into(w, dir_fd, name->text, after, err) : w->add(w->arg, &entry, err);
+	if (name->is_dir) {
+		ret = w->add(w->arg, &entry, err);
+		return ret || !w->is_deep ? ret : walk_into(w, dir_fd, name->text, after, err);
+	}
 	if (!filetree_has_file(w->tree, buf_slice(&w->path)) || faccessat(dir_fd, name->text, R_OK, AT_EACCESS) ||
 	    fstatat(dir_fd, name->text, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
 		return 0;

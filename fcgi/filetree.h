@@ -38,14 +38,15 @@ struct filetree_entry {
 	const char *path;      /* of the file or directory */
 	const char *name;      /* its last name, ... */
 	int dir_fd;            /* ... in this directory */
-	const struct stat *st; /* of a file; NULL: it is a directory (filetree_list() alone) */
+	const struct stat *st; /* of a file; NULL: it is a directory */
 };
 /* 0: go on; 1: enough; -1 with *err. */
 typedef int filetree_add(void *arg, const struct filetree_entry *entry, struct err *err);
 
 /* Gives every file below the directory to add, ordered by path, name by name, from the first behind after on (the path
- * of a file that need not be there any more; p NULL: from the beginning). Who changes the directory meanwhile changes
- * what is seen of it, not the order. Beyond entries_max names, and deeper than FILETREE_DEPTH_MAX, nothing is seen. */
+ * of a file that need not be there any more; p NULL: from the beginning), and the directories on the way, each before
+ * it is read. Who changes a directory meanwhile changes what is seen of it, not the order. Beyond entries_max names,
+ * and deeper than FILETREE_DEPTH_MAX, nothing is seen. */
 int filetree_walk(const struct filetree *tree, struct slice after, filetree_add *add, void *arg, struct err *err);
 
 /* The same for the files and directories that stand in one directory, at path ("": the tree's). */

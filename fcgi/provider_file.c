@@ -336,6 +336,8 @@ static int list_one(void *arg, const struct filetree_entry *entry, struct err *e
 	struct buf uri;
 	int ret = 0;
 
+	if (!entry->st)
+		return 0;
 	buf_init(&uri, 3 * URI_TEMPLATE_URI_MAX);
 	if (uri_of(list->resource, slice_str(entry->path), &uri, &why) == 0)
 		ret = add_item(list, entry, buf_slice(&uri), err);

@@ -65,6 +65,7 @@ check_PROGRAMS += %D%/unit/test_schema_suite
 check_PROGRAMS += %D%/unit/test_session
 check_PROGRAMS += %D%/unit/test_toolset
 check_PROGRAMS += %D%/unit/test_uri_template
+check_PROGRAMS += %D%/unit/test_watch
 TESTS += %D%/fault/test_handoff
 TESTS += %D%/fault/test_tools
 TESTS += %D%/unit/test_broker
@@ -100,6 +101,7 @@ TESTS += %D%/unit/test_schema_suite
 TESTS += %D%/unit/test_session
 TESTS += %D%/unit/test_toolset
 TESTS += %D%/unit/test_uri_template
+TESTS += %D%/unit/test_watch
 endif
 %C%_fault_test_tools_SOURCES = %D%/fault/test_tools.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/toolfile.c \
 	%D%/lib/toolfile.h %D%/lib/fake_call.c %D%/lib/fake_call.h
@@ -174,6 +176,8 @@ BROKER_LIBS = libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_toolset_LDADD = $(UNIT_LIBS)
 %C%_unit_test_uri_template_SOURCES = %D%/unit/test_uri_template.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/unit.h
 %C%_unit_test_uri_template_LDADD = $(UNIT_LIBS)
+%C%_unit_test_watch_SOURCES = %D%/unit/test_watch.c %D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
+%C%_unit_test_watch_LDADD = librunner.a $(UNIT_LIBS)
 %C%_unit_test_session_SOURCES = %D%/unit/test_session.c %D%/lib/unit.h
 %C%_unit_test_session_LDADD = $(UNIT_LIBS)
 

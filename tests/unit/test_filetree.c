@@ -157,9 +157,10 @@ static void test_choice(void **state)
 	assert_int_equal(try_open(&tree, SLICE("b/c.md")), ERR_NOT_FOUND);
 }
 
-/* Paths with a newline each; stops after the max-th. */
+/* Paths with a newline each; stops after the max-th file. */
 struct seen {
 	struct buf paths;
+	bool is_walk; /* directories are left out */
 	size_t count, max;
 	char last[256];
 };
@@ -169,6 +170,8 @@ static int see(void *arg, const struct filetree_entry *entry, struct err *err)
 	struct seen *seen = arg;
 
 	(void)err;
+	if (seen->is_walk && !entry->st)
+		return 0;
 	assert_true(faccessat(entry->dir_fd, entry->name, F_OK, 0) == 0);
 	buf_addf(&seen->paths, "%s%s\n", entry->path, entry->st ? "" : "/");
 	snprintf(seen->last, sizeof(seen->last), "%s", entry->path);
@@ -192,7 +195,7 @@ static void test_walk(void **state)
 	    {"z/../..", ""},
 	};
 	struct site *site = *state;
-	struct seen seen = {.max = 0};
+	struct seen seen = {.is_walk = true};
 	struct err err = {0};
 
 	buf_init(&seen.paths, 4096);
@@ -218,7 +221,7 @@ static void test_walk_bounded(void **state)
 {
 	struct site *site = *state;
 	struct filetree tree = site->tree;
-	struct seen seen = {.max = 0};
+	struct seen seen = {.is_walk = true};
 	struct err err = {0};
 	struct buf path;
 
@@ -245,7 +248,7 @@ static void test_walk_bounded(void **state)
 static void test_list(void **state)
 {
 	struct site *site = *state;
-	struct seen seen = {.max = 0};
+	struct seen seen = {.is_walk = false};
 	struct err err = {0};
 
 	buf_init(&seen.paths, 4096);
