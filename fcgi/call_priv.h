@@ -25,6 +25,7 @@ struct call_priv {
 	bool progress_started;
 	bool may_ask;            /* the client can be reached with a question; for who makes the call to say */
 	int round;               /* runs of the handler that asked before this one */
+	bool is_task;            /* the result is a task, not yet what was asked for */
 	json_object *asks;       /* owned; key -> {"method": ..., "params": ...} of this round; NULL: none */
 	json_object *keep;       /* owned; for the next round; NULL: nothing */
 	json_object *error_data; /* owned; NULL: none */

@@ -4,6 +4,7 @@
 #include "fcgi/capabilities.h"
 #include "fcgi/content.h"
 #include "fcgi/shape.h"
+#include "fcgi/task.h"
 #include "common/banned.h"
 
 bool capabilities_offered(const struct worker *w, enum capability capability)
@@ -15,6 +16,8 @@ bool capabilities_offered(const struct worker *w, enum capability capability)
 		return w->prompts.count > 0;
 	case CAPABILITY_COMPLETIONS:
 		return w->prompts.count || w->resources.templates_count;
+	case CAPABILITY_TASKS:
+		return w->tools.has_tasks;
 	case CAPABILITY_CORE:
 	case CAPABILITY_TOOLS:
 	case CAPABILITY_LOGGING:
@@ -36,6 +39,16 @@ static const struct {
     {CAPABILITY_LOGGING, REV_2024_11, "\"logging\":{}"},
 };
 
+/* TK-01, TX-01, TX-16. TK-17: there is no list where all clients are one. */
+static void put_tasks(struct buf *out, const struct worker *w, enum revision revision)
+{
+	if (revision == REV_2025_11)
+		buf_addf(out, ",\"tasks\":{%s\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}",
+		    w->keys.count ? "\"list\":{}," : "");
+	else if (revision > REV_2025_11)
+		buf_adds(out, ",\"extensions\":{\"" TASK_EXTENSION "\":{}}");
+}
+
 void capabilities_put(struct buf *out, const struct worker *w, enum revision revision)
 {
 	const char *comma = "";
@@ -47,6 +60,8 @@ void capabilities_put(struct buf *out, const struct worker *w, enum revision rev
 		buf_addf(out, "%s%s", comma, rows[i].member);
 		comma = ",";
 	}
+	if (capabilities_offered(w, CAPABILITY_TASKS))
+		put_tasks(out, w, revision);
 	buf_adds(out, "}");
 }
 

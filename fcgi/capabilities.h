@@ -11,6 +11,7 @@ enum capability {
 	CAPABILITY_PROMPTS,
 	CAPABILITY_COMPLETIONS,
 	CAPABILITY_LOGGING,
+	CAPABILITY_TASKS,
 };
 
 /* Whether this site offers it: the methods of what it doesn't are unknown (DT-29, DT-58). */

@@ -33,6 +33,7 @@ libworker_a_SOURCES = \
 	%D%/method_completion.c %D%/method_completion.h \
 	%D%/method_prompts.c %D%/method_prompts.h \
 	%D%/method_resources.c %D%/method_resources.h \
+	%D%/method_tasks.c %D%/method_tasks.h \
 	%D%/method_tools.c %D%/method_tools.h \
 	%D%/mime.c %D%/mime.h \
 	%D%/modern.c %D%/modern.h \
@@ -55,6 +56,7 @@ libworker_a_SOURCES = \
 	%D%/session.c %D%/session.h \
 	%D%/supervisor.c %D%/supervisor.h \
 	%D%/task.c %D%/task.h \
+	%D%/task_call.c %D%/task_call.h \
 	%D%/toolset.c %D%/toolset.h \
 	%D%/topic.c %D%/topic.h \
 	%D%/uri.c %D%/uri.h \

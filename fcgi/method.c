@@ -7,6 +7,7 @@
 #include "fcgi/method_completion.h"
 #include "fcgi/method_prompts.h"
 #include "fcgi/method_resources.h"
+#include "fcgi/method_tasks.h"
 #include "fcgi/method_tools.h"
 #include "fcgi/result.h"
 #include "fcgi/revision.h"
@@ -77,6 +78,11 @@ static const struct method methods[] = {
     {"prompts/get", BOTH, CAPABILITY_PROMPTS, NEEDS_NOTHING, true, method_prompts_get},
     {"prompts/list", BOTH, CAPABILITY_PROMPTS, NEEDS_HINTS, false, method_prompts_list},
     {"completion/complete", BOTH, CAPABILITY_COMPLETIONS, NEEDS_META, false, method_complete},
+    {"tasks/get", BOTH, CAPABILITY_TASKS, NEEDS_META, false, method_tasks_get},
+    {"tasks/cancel", BOTH, CAPABILITY_TASKS, NEEDS_META, false, method_tasks_cancel},
+    {"tasks/result", LEGACY, CAPABILITY_TASKS, NEEDS_META, true, method_tasks_result},
+    {"tasks/list", LEGACY, CAPABILITY_TASKS, NEEDS_META, false, method_tasks_list},
+    {"tasks/update", MODERN, CAPABILITY_TASKS, NEEDS_META, false, method_tasks_update},
     {"server/discover", MODERN, CAPABILITY_CORE, NEEDS_HINTS, false, discover},
     {"ping", LEGACY, CAPABILITY_CORE, NEEDS_META, false, ping},
     {"logging/setLevel", LEGACY, CAPABILITY_LOGGING, NEEDS_META, false, set_level},
@@ -110,7 +116,7 @@ static void put_era_members(const struct method *m, const struct call *call, str
 		return;
 	if (m->needs == NEEDS_HINTS)
 		method_put_cache_hints(out, call, call->cfg->cache_ttl_ms);
-	buf_adds(out, "\"resultType\":\"complete\"");
+	buf_addf(out, "\"resultType\":\"%s\"", call->priv->is_task ? "task" : "complete");
 	if (m->needs != NEEDS_NOTHING)
 		buf_addf(out, ",\"_meta\":{\"" RESULT_SERVER_INFO "\":%s}", call->w->server_info);
 }

@@ -6,6 +6,7 @@
 #include "fcgi/cursor.h"
 #include "fcgi/method_tools.h"
 #include "fcgi/result.h"
+#include "fcgi/task_call.h"
 #include "fcgi/worker.h"
 #include "common/banned.h"
 
@@ -125,14 +126,8 @@ int method_tools_prepare(
 int method_tools_run(
     struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
-	json_object *none = args ? NULL : json_object_new_object();
-	int ret = -1;
+	int ret = method_tools_prepare(call, tool, args, result, err);
 
-	*result = NULL;
-	args = args ? args : none;
-	if (!args)
-		return err_set(err, ERR_NOMEM, "no memory for arguments");
-	ret = method_tools_prepare(call, tool, args, result, err);
 	if (ret == 0) {
 		struct err ignored; /* then the client waits */
 
@@ -143,7 +138,25 @@ int method_tools_run(
 			ret = excuse(call, tool, result, err);
 		}
 	}
-	json_object_put(none);
+	return ret == -1 ? -1 : 0;
+}
+
+/* As a task, if ttl_ms is not 0. TX-20: in 2026-07-28 what is asked first is asked before there is a task. */
+static int call_tool(struct call *call, const struct tool *tool, json_object *args, uint64_t ttl_ms, struct buf *out,
+    struct err *err)
+{
+	json_object *result = NULL;
+	int ret = 0;
+
+	if (!ttl_ms)
+		ret = method_tools_run(call, tool, args, &result, err);
+	else if (call->era == ERA_MODERN)
+		ret = method_tools_prepare(call, tool, args, &result, err);
+	if (ret != -1 && result)
+		result_put_members(out, result, call->revision, call->w->server_info, SLICE(""));
+	else if (ret == 0 && ttl_ms)
+		ret = task_make(call, tool, args, ttl_ms, out, err);
+	json_object_put(result);
 	return ret == -1 ? -1 : 0;
 }
 
@@ -151,8 +164,9 @@ int method_tools_call(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
 	struct slice name = jx_get_str(rpc->params, "name");
-	json_object *args = jx_get(rpc->params, "arguments"), *result;
+	json_object *args = jx_get(rpc->params, "arguments");
 	const struct tool *tool;
+	uint64_t ttl_ms;
 	int ret;
 
 	(void)session;
@@ -163,9 +177,12 @@ int method_tools_call(
 	tool = toolset_find(&call->w->tools, name);
 	if (!tool)
 		return err_set(err, ERR_PARAMS, "unknown tool \"%.*s\"", name.len > 128 ? 128 : (int)name.len, name.p);
-	ret = method_tools_run(call, tool, args, &result, err);
-	if (ret == 0 && result)
-		result_put_members(out, result, call->revision, call->w->server_info, SLICE(""));
-	json_object_put(result);
+	if (task_decide(call, tool, rpc->params, &ttl_ms, err))
+		return -1;
+	args = args ? json_object_get(args) : json_object_new_object();
+	if (!args)
+		return err_set(err, ERR_NOMEM, "no memory for arguments");
+	ret = call_tool(call, tool, args, ttl_ms, out, err);
+	json_object_put(args);
 	return ret;
 }

@@ -559,6 +559,7 @@ static int add_tool(void *arg, const struct definition *d, struct slice name, st
 	json_object_put(r.input);
 	json_object_put(r.defaults);
 	set->count += r.tool != NULL;
+	set->has_tasks = set->has_tasks || (r.tool && r.tool->task != TOOL_TASK_NO);
 	return r.tool ? 0 : -1;
 }
 

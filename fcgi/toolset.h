@@ -19,6 +19,7 @@
 struct toolset {
 	struct tool *tools; /* owned, sorted by name (strcmp) */
 	size_t count;
+	bool has_tasks; /* a call of one of them may become a task */
 	char digest[17]; /* hex of a hash over the listings: part of a cursor, so that a cursor of another set is
 			    refused */
 };

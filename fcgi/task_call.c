@@ -1,0 +1,315 @@
+#include "config.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/jx.h"
+#include "common/rnd.h"
+#include "fcgi/call_priv.h"
+#include "fcgi/result.h"
+#include "fcgi/task_call.h"
+#include "fcgi/worker.h"
+#include "common/banned.h"
+
+#define TTL_MIN_MS 1000
+
+bool task_is_declared(const struct call *call)
+{
+	return call->era == ERA_MODERN &&
+	       jx_get_object(jx_get_object(call->capabilities, "extensions"), TASK_EXTENSION) != NULL;
+}
+
+int task_refuse_undeclared(struct call *call, struct err *err)
+{
+	call_set_error_data(
+	    call, jx_parse(SLICE("{\"requiredCapabilities\":{\"extensions\":{\"" TASK_EXTENSION "\":{}}}}"), 8, err));
+	return err_set(err, ERR_CAPABILITY, TASK_EXTENSION);
+}
+
+/* What the client asked for, or the default. */
+static int read_ttl(const struct call *call, json_object *task, uint64_t *ttl_ms, struct err *err)
+{
+	json_object *val = jx_get(task, "ttl");
+	double ttl = (double)call->cfg->task_ttl_ms;
+
+	if (!json_object_is_type(task, json_type_object))
+		return err_set(err, ERR_PARAMS, "params.task must be an object");
+	if (val && !json_object_is_type(val, json_type_int) && !json_object_is_type(val, json_type_double))
+		return err_set(err, ERR_PARAMS, "params.task.ttl must be a number of milliseconds");
+	if (val)
+		ttl = json_object_get_double(val);
+	if (ttl < TTL_MIN_MS)
+		ttl = TTL_MIN_MS;
+	*ttl_ms = (uint64_t)(ttl < (double)call->cfg->task_ttl_max_ms ? ttl : (double)call->cfg->task_ttl_max_ms);
+	return 0;
+}
+
+int task_decide(struct call *call, const struct tool *tool, json_object *params, uint64_t *ttl_ms, struct err *err)
+{
+	bool is_asked_for = jx_has(params, "task");
+
+	*ttl_ms = 0;
+	if (call->era == ERA_MODERN) { /* TX-15: it is ours to decide */
+		if (tool->task == TOOL_TASK_NO)
+			return 0;
+		if (task_is_declared(call))
+			*ttl_ms = (uint64_t)call->cfg->task_ttl_ms;
+		else if (tool->task == TOOL_TASK_REQUIRED)
+			return task_refuse_undeclared(call, err);
+		return 0;
+	}
+	if (call->revision < REV_2025_11 || !call->w->tools.has_tasks) /* TK-02 */
+		return 0;
+	if (is_asked_for && tool->task == TOOL_TASK_NO)
+		return err_set(err, ERR_METHOD, "%s can't be called as a task", tool->name);
+	if (!is_asked_for && tool->task == TOOL_TASK_REQUIRED)
+		return err_set(err, ERR_METHOD, "%s can only be called as a task", tool->name);
+	return is_asked_for ? read_ttl(call, jx_get(params, "task"), ttl_ms, err) : 0;
+}
+
+/* Leaves the job with the broker, which keeps it before it answers (TX-05). */
+static int new_task(struct call *call, const struct tool *tool, json_object *args, uint64_t ttl_ms, unsigned flags,
+    char id[TASK_ID_LEN + 1], struct err *err)
+{
+	const struct task_job job = {
+	    .revision = call->revision,
+	    .session = call->session,
+	    .tool = slice_str(tool->name),
+	    .args = args,
+	    .capabilities = call->capabilities,
+	    .progress_token = call->progress_token,
+	    .answers = call->answers,
+	    .log_level = call->log_level,
+	    .is_hidden = flags & LINK_TASK_HIDDEN,
+	};
+	const struct task_state nothing = {0};
+	struct buf text, state;
+	int ret;
+
+	rnd_token(id, TASK_ID_LEN + 1);
+	buf_init(&text, SIZE_MAX / 2); /* the link knows what is too much */
+	buf_init(&state, 64);
+	task_put_job(&job, &text);
+	task_put_state(&nothing, &state);
+	ret = buf_check(&text, err) || buf_check(&state, err) ? -1 : 0;
+	if (ret == 0)
+		ret = link_task_new(call->w->link, slice_str(id), call->principal, ttl_ms, flags, buf_slice(&state),
+		    buf_slice(&text), err);
+	buf_release(&text);
+	buf_release(&state);
+	return ret;
+}
+
+int task_make(
+    struct call *call, const struct tool *tool, json_object *args, uint64_t ttl_ms, struct buf *out, struct err *err)
+{
+	const struct task_state nothing = {0};
+	struct link_task task;
+	char id[TASK_ID_LEN + 1];
+
+	if (new_task(call, tool, args, ttl_ms, 0, id, err) ||
+	    link_task_get(call->w->link, slice_str(id), call->principal, 0, -1, &task, err))
+		return -1;
+	task.state = LINK_TASK_WORKING; /* TK-08: as it began, whatever became of it since */
+	task.updated_ms = task.created_ms;
+	call->priv->is_task = true;
+	if (call->era == ERA_LEGACY)
+		buf_adds(out, "\"task\":{");
+	task_put_members(call->w, call->era, &task, &nothing, false, out);
+	if (call->era == ERA_LEGACY)
+		buf_adds(out, "}");
+	else
+		buf_addf(out, ",\"_meta\":{\"" RESULT_SERVER_INFO "\":%s}", call->w->server_info);
+	link_task_release(&task);
+	return 0;
+}
+
+/* Following. */
+
+static int send_answers(struct call *call, struct slice id, struct err *err)
+{
+	struct buf text;
+	int ret;
+
+	if (!call->answers)
+		return 0;
+	buf_init(&text, SIZE_MAX / 2);
+	jx_write(&text, call->answers);
+	ret = buf_check(&text, err);
+	if (ret == 0)
+		ret = link_task_send(call->w->link, id, call->principal, LINK_TASK_ANSWERS, buf_slice(&text), err);
+	buf_release(&text);
+	return ret && err->code != ERR_GONE ? -1 : 0; /* it has ended meanwhile: that is seen next */
+}
+
+/* Puts the task's name into a question's params. */
+static int add_related(json_object *params, struct slice id, struct err *err)
+{
+	json_object *meta = jx_get_object(params, "_meta"), *related = json_object_new_object();
+	int ret = jx_add(related, "taskId", json_object_new_string_len(id.p, (int)id.len), err);
+
+	if (!meta) {
+		meta = json_object_new_object();
+		ret |= jx_add(params, "_meta", meta, err);
+	}
+	if (ret) {
+		json_object_put(related);
+		return -1;
+	}
+	return jx_add(meta, RESULT_RELATED_TASK, related, err);
+}
+
+static int ask_all(struct call *call, struct slice id, bool is_related, json_object *asks, struct err *err)
+{
+	json_object_object_foreach(asks, key, ask) {
+		json_object *params = json_object_get(jx_get(ask, "params"));
+		struct slice method = jx_get_str(ask, "method");
+
+		if (is_related && params && add_related(params, id, err)) {
+			json_object_put(params);
+			return -1;
+		}
+		if (call_ask(call, key, method.p ? method.p : "", params, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/* The task once it is another than version seen. */
+static int get_next(struct call *call, struct slice id, int fd, uint64_t seen, struct link_task *task, struct err *err)
+{
+	struct pollfd changed = {.fd = fd, .events = POLLIN};
+	eventfd_t ignored;
+
+	for (;;) {
+		eventfd_read(fd, &ignored); /* so that it says what happens from here on */
+		if (link_task_get(call->w->link, id, call->principal, seen, seen ? fd : -1, task, err))
+			return -1;
+		if (task->version != seen)
+			return 0;
+		link_task_release(task);
+		if (call_poll(call, &changed, 1, -1, err) == -1)
+			return -1;
+	}
+}
+
+/* The notifications of a hidden task that call has not sent yet. */
+static int send_events(struct call *call, const struct task_state *state, uint64_t *next_event, struct err *err)
+{
+	size_t count = state->events ? json_object_array_length(state->events) : 0;
+
+	for (size_t i = 0; i < count; i++) {
+		json_object *event = json_object_array_get_idx(state->events, i);
+		struct slice method = jx_get_str(event, "method");
+
+		if (state->events_seq + i < *next_event || !method.p)
+			continue;
+		*next_event = state->events_seq + i + 1;
+		if (call_notify(call, method.p, json_object_get(jx_get(event, "params")), err) &&
+		    err->code != ERR_PARAMS)
+			return -1;
+	}
+	return 0;
+}
+
+/* 1: there is nothing to wait for any more. */
+static int look_at(
+    struct call *call, const struct link_task *task, struct task_state *state, uint64_t *next_event, struct err *err)
+{
+	if (task_read_state(task, state, err) || (next_event && send_events(call, state, next_event, err)))
+		return -1;
+	if (task->state == LINK_TASK_INPUT_REQUIRED &&
+	    ask_all(call, slice_str(task->id), next_event == NULL, state->asks, err))
+		return -1;
+	return task_is_final(task->state) || call_is_asking(call);
+}
+
+int task_follow(struct call *call, struct slice id, uint64_t *next_event, struct link_task *task,
+    struct task_state *state, struct err *err)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ret;
+	uint64_t seen = 0;
+
+	if (fd == -1)
+		return err_sys(err, "eventfd");
+	ret = send_answers(call, id, err);
+	while (ret == 0) {
+		ret = get_next(call, id, fd, seen, task, err);
+		if (ret)
+			break;
+		seen = task->version;
+		ret = look_at(call, task, state, next_event, err);
+		if (ret == 1)
+			break;
+		task_release_state(state);
+		link_task_release(task);
+	}
+	link_task_unwatch(call->w->link, id, fd);
+	close(fd);
+	return ret == 1 ? 0 : -1;
+}
+
+int task_take_result(struct call *call, const struct link_task *task, const struct task_state *state,
+    json_object **result, struct err *err)
+{
+	switch (task->state) {
+	case LINK_TASK_COMPLETED:
+		*result = json_object_get(state->result);
+		return 0;
+	case LINK_TASK_FAILED:
+		*err = state->error;
+		call_set_error_data(call, json_object_get(state->error_data));
+		return -1;
+	default:
+		return err_set(err, ERR_TASK_CANCELLED, "by its client");
+	}
+}
+
+/* What a call whose tool waits carries from round to round. */
+static int keep_place(struct call *call, const char *id, uint64_t next_event, struct err *err)
+{
+	json_object *place = json_object_new_object();
+
+	if (jx_add_str(place, "task", id, err) ||
+	    jx_add(place, "event", json_object_new_int64((int64_t)next_event), err)) {
+		json_object_put(place);
+		return -1;
+	}
+	return call_keep(call, place, err);
+}
+
+/* Longer than its program can take: what it may run, and wait for each answer. */
+static uint64_t longest_ms(const struct call *call, const struct tool *tool)
+{
+	uint64_t ms = (uint64_t)(tool->timeout_s + call->cfg->ask_wait_s * call->cfg->ask_rounds_max) * 1000;
+
+	return ms < (uint64_t)call->cfg->task_ttl_max_ms ? ms : (uint64_t)call->cfg->task_ttl_max_ms;
+}
+
+int task_run_hidden(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+{
+	struct slice place = jx_get_str(call->kept, "task");
+	uint64_t next_event = (uint64_t)json_object_get_int64(jx_get(call->kept, "event"));
+	char id[TASK_ID_LEN + 1] = "";
+	struct task_state state;
+	struct link_task task;
+	struct err ignored;
+	int ret;
+
+	*result = NULL;
+	if (place.len == TASK_ID_LEN)
+		memcpy(id, place.p, place.len);
+	else if (new_task(call, tool, args, longest_ms(call, tool), LINK_TASK_HIDDEN, id, err))
+		return -1;
+	ret = task_follow(call, slice_str(id), &next_event, &task, &state, err);
+	if (ret == 0) {
+		ret = call_is_asking(call) ? keep_place(call, id, next_event, err)
+					   : task_take_result(call, &task, &state, result, err);
+		task_release_state(&state);
+		link_task_release(&task);
+	}
+	if (ret) /* nobody will come back for it */
+		link_task_send(call->w->link, slice_str(id), call->principal, LINK_TASK_CANCEL, SLICE(""), &ignored);
+	return ret;
+}
