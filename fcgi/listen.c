@@ -233,13 +233,6 @@ static int serve(struct exchange *x, const struct rpc *rpc, json_object *wanted,
 	return ret;
 }
 
-static bool client_knows_tasks(const struct rpc *rpc)
-{
-	json_object *capabilities = jx_get_object(rpc->meta, "io.modelcontextprotocol/clientCapabilities");
-
-	return jx_has(jx_get_object(capabilities, "extensions"), TASK_EXTENSION);
-}
-
 void listen_serve(struct exchange *x, const struct rpc *rpc)
 {
 	json_object *wanted = jx_get_object(rpc->params, "notifications");
@@ -251,7 +244,7 @@ void listen_serve(struct exchange *x, const struct rpc *rpc)
 	} else if (!wanted) {
 		err_set(&err, ERR_PARAMS, "params.notifications must be an object");
 		exchange_reply_error(x, 200, NULL, rpc->id, &err, NULL);
-	} else if (jx_has(wanted, "taskIds") && !client_knows_tasks(rpc)) { /* SU-13 */
+	} else if (jx_has(wanted, "taskIds") && !task_is_declared(jx_get_object(rpc->meta, "io.modelcontextprotocol/clientCapabilities"))) { /* SU-13 */
 		err_set(&err, ERR_CAPABILITY, "taskIds are for clients that declare " TASK_EXTENSION);
 		exchange_reply_error(x, 400, NULL, rpc->id, &err,
 		    "{\"requiredCapabilities\":{\"extensions\":{\"" TASK_EXTENSION "\":{}}}}");

@@ -15,7 +15,7 @@ static int check_era(struct call *call, struct err *err)
 	if (!call->w->tools.has_tasks || call->revision < REV_2025_11)
 		return err_set(
 		    err, ERR_METHOD, "this server has no tasks for revision %s", revision_name(call->revision));
-	if (call->era == ERA_MODERN && !task_is_declared(call))
+	if (call->era == ERA_MODERN && !task_is_declared(call->capabilities))
 		return task_refuse_undeclared(call, err);
 	return 0;
 }

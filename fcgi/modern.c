@@ -13,6 +13,7 @@
 #include "fcgi/method.h"
 #include "fcgi/modern.h"
 #include "fcgi/revision.h"
+#include "fcgi/task.h"
 #include "common/banned.h"
 
 #define KEY_VERSION      "io.modelcontextprotocol/protocolVersion"
@@ -96,6 +97,9 @@ static int check_name(const struct exchange *x, const struct rpc *rpc, struct er
 	    {"tools/call", "name"},
 	    {"prompts/get", "name"},
 	    {"resources/read", "uri"},
+	    {"tasks/cancel", "taskId"},
+	    {"tasks/get", "taskId"},
+	    {"tasks/update", "taskId"},
 	};
 	const char *member = NULL, *header = req_env(x->req, "HTTP_MCP_NAME");
 	struct slice want;
@@ -106,6 +110,8 @@ static int check_name(const struct exchange *x, const struct rpc *rpc, struct er
 		member = slice_is(rpc->method, rows[i].method) ? rows[i].member : NULL;
 	if (!member)
 		return 0;
+	if (strcmp(member, "taskId") == 0 && !task_is_declared(jx_get_object(rpc->meta, KEY_CAPABILITIES)))
+		return 0; /* it is the extension that asks for the header */
 	want = jx_get_str(rpc->params, member);
 	if (!header)
 		return err_set(err, ERR_MISMATCH, "header Mcp-Name is missing");

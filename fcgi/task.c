@@ -166,6 +166,11 @@ void task_release_state(struct task_state *state)
 	*state = (struct task_state){0};
 }
 
+bool task_is_declared(json_object *capabilities)
+{
+	return jx_has(jx_get_object(capabilities, "extensions"), TASK_EXTENSION);
+}
+
 bool task_is_final(enum link_task_state state)
 {
 	return state == LINK_TASK_COMPLETED || state == LINK_TASK_FAILED || state == LINK_TASK_CANCELLED;

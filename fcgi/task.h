@@ -54,6 +54,9 @@ void task_release_state(struct task_state *state);
 void task_put_members(const struct worker *w, enum era era, const struct link_task *task,
     const struct task_state *state, bool is_detailed, struct buf *out);
 
+/* Whether a client of 2026-07-28 that declares these capabilities can handle tasks (TX-01, TX-02). NULL: none. */
+bool task_is_declared(json_object *capabilities);
+
 bool task_is_final(enum link_task_state state);
 
 #endif

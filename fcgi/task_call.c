@@ -13,12 +13,6 @@
 
 #define TTL_MIN_MS 1000
 
-bool task_is_declared(const struct call *call)
-{
-	return call->era == ERA_MODERN &&
-	       jx_get_object(jx_get_object(call->capabilities, "extensions"), TASK_EXTENSION) != NULL;
-}
-
 int task_refuse_undeclared(struct call *call, struct err *err)
 {
 	call_set_error_data(
@@ -52,7 +46,7 @@ int task_decide(struct call *call, const struct tool *tool, json_object *params,
 	if (call->era == ERA_MODERN) { /* TX-15: it is ours to decide */
 		if (tool->task == TOOL_TASK_NO)
 			return 0;
-		if (task_is_declared(call))
+		if (task_is_declared(call->capabilities))
 			*ttl_ms = (uint64_t)call->cfg->task_ttl_ms;
 		else if (tool->task == TOOL_TASK_REQUIRED)
 			return task_refuse_undeclared(call, err);

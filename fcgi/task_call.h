@@ -5,9 +5,7 @@
 #include "fcgi/provider.h"
 #include "fcgi/task.h"
 
-/* Whether call's client can handle tasks of its revision (TX-01, TX-02, TX-21). */
-bool task_is_declared(const struct call *call);
-/* ERR_CAPABILITY, which tells what the client would have to declare. */
+/* ERR_CAPABILITY, with what the client would have to declare (TX-03, TX-13). */
 int task_refuse_undeclared(struct call *call, struct err *err);
 
 /* Whether this tools/call is to become a task: then *ttl_ms is not 0. ERR_METHOD, ERR_CAPABILITY, ERR_PARAMS: it can't
