@@ -9,12 +9,11 @@
 #include "fcgi/worker.h"
 #include "common/banned.h"
 
-/* Whether these methods are there at all for this client; without a tool that makes tasks nothing was declared. */
+/* Whether this client may know tasks. */
 static int check_era(struct call *call, struct err *err)
 {
-	if (!call->w->tools.has_tasks || call->revision < REV_2025_11)
-		return err_set(
-		    err, ERR_METHOD, "this server has no tasks for revision %s", revision_name(call->revision));
+	if (call->revision < REV_2025_11)
+		return err_set(err, ERR_METHOD, "revision %s knows no tasks", revision_name(call->revision));
 	if (call->era == ERA_MODERN && !task_is_declared(call->capabilities))
 		return task_refuse_undeclared(call, err);
 	return 0;
