@@ -10,6 +10,7 @@
 #include "common/jx.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "fcgi/ask.h"
 #include "fcgi/call_priv.h"
 #include "fcgi/method_tools.h"
 #include "fcgi/result.h"
@@ -40,11 +41,10 @@ struct job {
 	/* Of the thread that works on it: */
 	struct task_job spec;
 	const struct tool *tool;
-	json_object *token;   /* owned; stands for a progress token when the client gave none */
-	json_object *answers; /* owned */
-	json_object *asks;    /* owned; open questions; NULL or empty: none */
-	json_object *kept;    /* owned */
-	json_object *events;  /* owned */
+	json_object *token; /* owned; stands for a progress token when the client gave none */
+	struct ask_round round;
+	json_object *asks;   /* owned; open questions; NULL or empty: none */
+	json_object *events; /* owned */
 	uint64_t events_seq;
 	struct buf message;
 	bool has_news;             /* the broker does not know message or events yet */
@@ -90,9 +90,8 @@ void job_free(struct job **jobp)
 	*jobp = NULL;
 	link_call_end(job->w->link, &job->session);
 	json_object_put(job->token);
-	json_object_put(job->answers);
+	ask_round_release(&job->round);
 	json_object_put(job->asks);
-	json_object_put(job->kept);
 	json_object_put(job->events);
 	task_release_job(&job->spec);
 	buf_release(&job->text);
@@ -260,13 +259,59 @@ static void tell_end(struct job *job)
 	}
 }
 
-/* What clients answered. */
+/* Questions and answers. */
 
-/* Moves the answers to open questions from the inbox to answers; others are nobody's (TX-11). */
+/* What call asks is open from now on. */
+static int open_asks(struct job *job, struct err *err)
+{
+	struct ask_round next = {0};
+	json_object *val = NULL;
+	struct buf text;
+	int ret;
+
+	buf_init(&text, SIZE_MAX / 2);
+	ret = ask_round_put(&job->call, &text, err);
+	if (ret == 0)
+		val = jx_parse(buf_slice(&text), DEPTH_MAX, err);
+	ret = val ? ask_round_read(val, &next, err) : -1;
+	if (ret == 0) {
+		ask_round_release(&job->round);
+		job->round = next;
+		ask_round_lend(&job->round, &job->call);
+		json_object_put(job->asks);
+		job->asks = json_object_get(job->priv.asks);
+	} else {
+		ask_round_release(&next);
+	}
+	json_object_put(val);
+	buf_release(&text);
+	return ret;
+}
+
+/* True: the question key, which is open, has its answer. */
+static bool take_answer(struct job *job, const char *key, json_object *val)
+{
+	json_object *error = job->call.era == ERA_LEGACY ? jx_get_object(val, "error") : NULL;
+	struct err err;
+	int ret;
+
+	if (error)
+		ret = ask_round_fail(&job->round, key, error, &err);
+	else
+		ret = ask_round_answer(&job->round, key, val, &err);
+	if (ret)
+		LOG(WARN, "task.answer_lost", "task=%.8s why=\"%s\"", job->id, err.msg);
+	if (ret || !jx_has(job->round.answers, key))
+		return false;
+	json_object_object_del(job->asks, key);
+	return true;
+}
+
+/* Moves the answers to open questions from the inbox to the round; others are nobody's (TX-11). */
 static size_t take_answers(struct job *job)
 {
 	size_t taken = 0;
-	struct slice rest, text;
+	struct slice rest;
 	struct buf inbox;
 	bool bad = false;
 
@@ -275,25 +320,20 @@ static size_t take_answers(struct job *job)
 	buf_init(&job->inbox, inbox.max);
 	pthread_mutex_unlock(&job->mtx);
 	for (rest = buf_slice(&inbox); rest.len > 0 && !bad;) {
-		json_object *given;
+		struct slice text = link_get_bytes(&rest, &bad);
 		struct err err;
+		json_object *given = jx_parse(text, DEPTH_MAX, &err);
 
-		text = link_get_bytes(&rest, &bad);
-		given = jx_parse(text, DEPTH_MAX, &err);
-		if (!json_object_is_type(given, json_type_object)) {
-			json_object_put(given);
-			continue;
-		}
-		json_object_object_foreach(given, key, val) {
-			if (!jx_has(job->asks, key) || !json_object_is_type(val, json_type_object) ||
-			    jx_add(job->answers, key, json_object_get(val), &err))
-				continue;
-			json_object_object_del(job->asks, key);
-			taken++;
+		if (json_object_is_type(given, json_type_object)) {
+			json_object_object_foreach(given, key, val) {
+				if (jx_has(job->asks, key))
+					taken += take_answer(job, key, val);
+			}
 		}
 		json_object_put(given);
 	}
 	buf_release(&inbox);
+	job->call.answers = job->round.answers;
 	return taken;
 }
 
@@ -433,9 +473,8 @@ static int job_publish(struct call *call, struct err *err)
 {
 	struct job *job = job_of(call);
 
-	(void)err;
-	if (!job->asks)
-		job->asks = json_object_get(call->priv->asks);
+	if (open_asks(job, err))
+		return -1;
 	tell(job);
 	return 0;
 }
@@ -456,11 +495,9 @@ static int read_spec(struct job *job, struct err *err)
 	job->tool = toolset_find(&job->w->tools, job->spec.tool);
 	if (!job->tool)
 		return err_set(err, ERR_PARAMS, "unknown tool");
-	job->answers = job->spec.answers ? json_object_get(job->spec.answers) : json_object_new_object();
+	job->round.answers = json_object_get(job->spec.answers);
 	job->token = json_object_new_string(job->id);
-	if (!job->answers || !job->token)
-		return err_set(err, ERR_NOMEM, "a task");
-	return 0;
+	return job->token ? 0 : err_set(err, ERR_NOMEM, "a task");
 }
 
 static void make_call(struct job *job)
@@ -476,8 +513,8 @@ static void make_call(struct job *job)
 	call->capabilities = job->spec.capabilities;
 	call->progress_token = job->spec.progress_token ? job->spec.progress_token : job->token;
 	call->log_level = job->spec.log_level;
-	call->answers = job->answers;
-	call->kept = job->kept;
+	call->priv->may_ask = true;
+	ask_round_lend(&job->round, call);
 }
 
 /* One run of the tool. True: it has ended, and the broker was told. */
@@ -496,11 +533,9 @@ static bool run_tool(struct job *job)
 		tell_error(job, &err);
 	} else if (result) {
 		tell_result(job, result);
+	} else if (open_asks(job, &err)) {
+		tell_error(job, &err);
 	} else {
-		json_object_put(job->asks);
-		job->asks = json_object_get(job->priv.asks);
-		json_object_put(job->kept);
-		job->kept = json_object_get(job->priv.keep);
 		has_ended = false;
 		tell(job);
 	}
