@@ -172,6 +172,7 @@ void call_cancel(struct call *c, struct slice id, const char *why)
 		close_with_stream(c, s, why);
 		return;
 	}
+	c->is_cancelled |= id.len == 0 || c->ids_count == 1;
 	buf_init(&body, id.len + sizeof(uint32_t));
 	link_put_bytes(&body, id);
 	if (buf_check(&body, NULL) == 0)

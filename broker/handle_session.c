@@ -145,7 +145,7 @@ unsigned do_park(struct message *m)
 	order.asks = m->body;
 	if (m->bad || order.asks_count == 0)
 		return LINK_NACK_BAD;
-	if (!call || !s)
+	if (!call || !s || call->is_cancelled) /* the last: nobody will answer */
 		return LINK_NACK_CLOSED;
 	if (!call->session || s != call_stream(call))
 		return LINK_NACK_BAD;

@@ -131,6 +131,8 @@ unsigned park_answer(struct call *c, struct slice ask_id, struct slice answer, s
 	struct ask *ask = find(park, ask_id);
 	char *copy;
 
+	if (park->bytes + c->wills.len + answer.len > link_body_max(park->broker->cfg))
+		return LINK_NACK_TOO_BIG; /* for the ACK that has it all */
 	if (!has_room(park->broker, answer.len))
 		return LINK_NACK_LIMIT;
 	copy = mem_dup(answer.p, answer.len);

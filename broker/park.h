@@ -30,7 +30,7 @@ void park_begin(struct call *c, struct park *park);
 /* The parked call of this session that waits for the answer to ask_id; NULL: none does. */
 struct call *park_find(struct session *session, struct slice ask_id);
 /* Keeps the answer, of which c was found. With the last one the call is p's, by that number. 0 and *state; or LIMIT,
- * BUSY. */
+ * TOO_BIG, BUSY. */
 unsigned park_answer(struct call *c, struct slice ask_id, struct slice answer, struct producer *p, uint64_t number,
     enum link_answer_state *state);
 /* bytes blob, u16 n, n * (bytes ask_id, bytes answer), of a call that was taken. */

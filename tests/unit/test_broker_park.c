@@ -257,6 +257,50 @@ static void a_drain_ends_it_with_its_will(void **state)
 	fake_server_release(&s);
 }
 
+/* CANCEL was faster than PARK. */
+static void a_cancelled_call_is_not_parked(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_worker other;
+	struct fake_server s;
+	uint64_t call, stream;
+
+	make_session(f);
+	make_stream(f, &call, &stream, &s);
+	fake_worker_connect(&other, f->broker.dir);
+	assert_int_equal(fake_cancel(&other, KEY, HIM, "1"), 0);
+	expect_cancelled(&f->w, call, "1");
+	assert_int_equal(fake_park(&f->w, call, stream, LONG_MS, TOO_LATE, "state", one_ask), LINK_NACK_CLOSED);
+	assert_int_equal(fake_finish(&f->w, call, stream, NULL), 0);
+	expect_end(&s);
+	assert_null(strstr(s.text.data, "ask"));
+	fake_server_release(&s);
+	fake_worker_die(&other);
+}
+
+static int setup_small(void **state)
+{
+	static const char *const sets[] = {"body_max_bytes=65536", "task_blob_max_bytes=65536"};
+
+	return fixture_start(state, sets, 2, 0);
+}
+
+static void answers_fit_into_one_body(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_server s;
+	uint64_t stream;
+	char big[100000];
+
+	memset(big, 'x', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	park(f, LONG_MS, two_asks, &stream, &s);
+	assert_int_equal(give(&f->w, "\"a1\"", big), LINK_ANSWER_KEPT);
+	assert_int_equal(fake_give(&f->w, KEY, HIM, "\"a2\"", big, NULL), LINK_NACK_TOO_BIG);
+	assert_int_equal(give(&f->w, "\"a2\"", "small"), LINK_ANSWER_TAKEN);
+	fake_server_release(&s);
+}
+
 static int setup_few(void **state)
 {
 	static const char *const sets[] = {"session_calls_max=3", "broker_park_max_bytes=65536"};
@@ -333,6 +377,8 @@ int main(void)
 	    TEST(on_a_sessions_own_stream),
 	    TEST(its_sessions_end_ends_it),
 	    TEST(a_drain_ends_it_with_its_will),
+	    TEST(a_cancelled_call_is_not_parked),
+	    TEST_WITH(answers_fit_into_one_body, setup_small),
 	    TEST_WITH(what_is_refused_has_no_effect, setup_few),
 	    TEST_WITH(room_comes_back, setup_few),
 	};
