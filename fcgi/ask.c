@@ -97,6 +97,11 @@ bool ask_is_key(const char *key)
 	return len > 0 && len <= KEY_MAX && key[len] == '\0';
 }
 
+bool ask_is_method(struct slice method)
+{
+	return slice_is(method, ELICITATION) || slice_is(method, SAMPLING) || slice_is(method, ROOTS);
+}
+
 /* ERR_PARAMS: val does not fit schema_doc, and err says where. */
 static int check_schema(json_object *schema_doc, json_object *val, struct err *err)
 {

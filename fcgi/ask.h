@@ -12,6 +12,7 @@
 #define ASK_KEY_WORDS "1 to 64 of A-Z a-z 0-9 _ . -"
 
 bool ask_is_key(const char *key);
+bool ask_is_method(struct slice method); /* a question, if it is well-formed */
 
 /* Whether this is a question that could be asked at all: for definitions. ERR_PARAMS: err says why not. */
 int ask_check(const char *method, json_object *params, struct err *err);

@@ -16,12 +16,11 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/utf8.h"
-#include "fcgi/exec.h"
+#include "fcgi/exec_priv.h"
 #include "fcgi/launcher.h"
 #include "fcgi/placeholder.h"
 #include "common/banned.h"
 
-#define SCALAR_MAX_BYTES  4096  /* of an argument in the environment or on the command line */
 #define MESSAGE_MAX_BYTES 65536 /* of a line on descriptor 3 */
 #define MESSAGE_DEPTH_MAX 64
 #define LOG_LINE_MAX      400 /* bytes of a line of stderr that are logged */
@@ -406,8 +405,7 @@ void exec_run_put_failure(const struct exec_run *run, struct buf *text)
 	}
 }
 
-/* The text of a scalar argument in the environment or on the command line. False: it has none. */
-static bool scalar_text(json_object *val, struct buf *text)
+bool exec_scalar_text(json_object *val, struct buf *text)
 {
 	struct slice str = jx_str(val);
 
@@ -433,7 +431,7 @@ static int expand_word(struct exec_run *run, const char *word, json_object *args
 	int ret = 0;
 
 	buf_init(&out, LAUNCH_MAX_BYTES);
-	buf_init(&text, SCALAR_MAX_BYTES);
+	buf_init(&text, EXEC_SCALAR_MAX_BYTES);
 	buf_adds(&out, "");
 	while (word[at] && !is_missing && ret == 0) {
 		char name[256];
@@ -447,11 +445,11 @@ static int expand_word(struct exec_run *run, const char *word, json_object *args
 		val = jx_get(args, name);
 		if (!val) {
 			is_missing = true;
-		} else if (!scalar_text(val, &text)) {
+		} else if (!exec_scalar_text(val, &text)) {
 			ret = exec_run_fail(run,
 			    "argument %s can't be a word of a command: it must be a string, number or boolean of "
 			    "at most %d bytes, without NUL",
-			    name, SCALAR_MAX_BYTES);
+			    name, EXEC_SCALAR_MAX_BYTES);
 		} else if (out.len == 0 && text.data[0] == '-' && json_object_is_type(val, json_type_string) &&
 			   !after_dashes) {
 			ret = exec_run_fail(run, "argument %s must not begin with '-'", name);
@@ -479,22 +477,27 @@ static int expand_words(struct exec_run *run, json_object *args, struct exec_str
 	return ret;
 }
 
+void exec_put_name(struct buf *out, const char *name)
+{
+	for (const char *p = name; *p; p++) {
+		char c = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+
+		buf_add(out, (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ? &c : "_", 1);
+	}
+}
+
 static int add_argument_variables(json_object *args, struct exec_strings *env, struct err *err)
 {
 	struct buf name, text;
 	int ret = 0;
 
 	buf_init(&name, 512);
-	buf_init(&text, SCALAR_MAX_BYTES);
+	buf_init(&text, EXEC_SCALAR_MAX_BYTES);
 	json_object_object_foreach(args, key, val) {
 		buf_clear(&name);
 		buf_adds(&name, "MCP_ARG_");
-		for (const char *p = key; *p; p++) {
-			char c = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
-
-			buf_add(&name, (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ? &c : "_", 1);
-		}
-		if (ret == 0 && !name.fault && scalar_text(val, &text))
+		exec_put_name(&name, key);
+		if (ret == 0 && !name.fault && exec_scalar_text(val, &text))
 			ret = add_variable(env, name.data, buf_slice(&text), err);
 	}
 	buf_release(&name);
@@ -518,37 +521,45 @@ static int make_env(const struct exec_run *run, json_object *args, struct exec_s
 	return add_variable(env, "MCP_FD", SLICE("3"), err) ? -1 : add_argument_variables(args, env, err);
 }
 
-/* args is the request's: this call's alone. */
-static int apply_defaults(const struct exec *exec, json_object *args, struct err *err)
+/* args with the defaults of those that are missing; the caller owns it. The request's own stay as the client sent them:
+ * it has to repeat them. */
+static json_object *with_defaults(const struct exec *exec, json_object *args, struct err *err)
 {
-	for (size_t i = 0; i < exec->defaults_count; i++) {
-		const struct def_value *def = &exec->defaults[i];
-		json_object *val;
+	json_object *full = json_object_new_object();
+	int bad = 0;
 
-		if (jx_has(args, def->name))
-			continue;
-		val = jx_parse(slice_str(def->json), MESSAGE_DEPTH_MAX, err);
-		if (!val || jx_add(args, def->name, val, err))
-			return -1;
+	json_object_object_foreach(args, name, arg) {
+		bad |= json_object_object_add(full, name, json_object_get(arg));
 	}
-	return 0;
+	for (size_t i = 0; i < exec->defaults_count && !bad; i++) {
+		const struct def_value *def = &exec->defaults[i];
+
+		if (!jx_has(args, def->name))
+			bad = jx_add(full, def->name, jx_parse(slice_str(def->json), MESSAGE_DEPTH_MAX, err), err);
+	}
+	if (!full || bad) {
+		out_of_memory(err);
+		json_object_put(full);
+		return NULL;
+	}
+	return full;
 }
 
-/* The arguments as a file to read from: nothing to be fed while the program runs. */
-static int open_stdin(const struct exec_run *run, json_object *args, struct err *err)
+/* A file with the JSON text of val, for a program to read. Returns its descriptor. */
+static int open_json(const struct exec_run *run, json_object *val, struct err *err)
 {
 	struct buf json;
 	size_t done = 0;
 	int fd;
 
-	buf_init(&json, 8 * (size_t)run->call->cfg->body_max_bytes);
-	jx_write(&json, args);
+	buf_init(&json, 16 * (size_t)run->call->cfg->body_max_bytes);
+	jx_write(&json, val);
 	buf_adds(&json, "\n");
 	if (buf_check(&json, err)) {
 		buf_release(&json);
 		return -1;
 	}
-	fd = memfd_create("mcp-arguments", MFD_CLOEXEC);
+	fd = memfd_create("mcp-json", MFD_CLOEXEC);
 	if (fd == -1)
 		err_sys(err, "memfd_create");
 	while (fd != -1 && done < json.len) {
@@ -594,30 +605,42 @@ static int open_pipe(struct exec_run *run, int at, int *theirs, struct err *err)
 	return 0;
 }
 
-/* 1: run->why says why not. */
+/* Everything that the program has open at its beginning, into job. */
+static int open_fds(struct exec_run *run, json_object *args, struct launcher_job *job, struct err *err)
+{
+	json_object *answers = run->call->answers;
+
+	job->fds[LAUNCH_STDIN] = open_json(run, args, err);
+	if (job->fds[LAUNCH_STDIN] == -1)
+		return -1;
+	job->fds[LAUNCH_ANSWERS] = answers ? open_json(run, answers, err) : -1;
+	if (answers && job->fds[LAUNCH_ANSWERS] == -1)
+		return -1;
+	if (open_pipe(run, EXEC_STDOUT, &job->fds[LAUNCH_STDOUT], err) ||
+	    open_pipe(run, EXEC_STDERR, &job->fds[LAUNCH_STDERR], err))
+		return -1;
+	return open_pipe(run, EXEC_MESSAGES, &job->fds[LAUNCH_MESSAGES], err);
+}
+
+/* args are complete. 1: run->why says why not. */
 static int start(struct exec_run *run, json_object *args, struct err *err)
 {
 	struct launcher_job job = {.cwd = run->exec->cwd,
 	    .cpu_s = run->exec->cpu_s,
 	    .memory_bytes = run->exec->memory_bytes,
-	    .fds = {-1, -1, -1, -1, -1}};
+	    .fds = {-1, -1, -1, -1, -1, -1}};
 	struct exec_strings argv = {0}, env = {0};
-	int ret = apply_defaults(run->exec, args, err);
+	int ret = expand_words(run, args, &argv, err);
 
 	if (ret == 0)
-		ret = expand_words(run, args, &argv, err);
+		ret = exec_ask_prepare(run, err);
 	if (ret == 0)
 		ret = make_env(run, args, &env, err);
+	if (ret == 0)
+		ret = open_fds(run, args, &job, err);
 	if (ret == 0) {
 		job.argv = argv.items;
 		job.env = env.items;
-		job.fds[LAUNCH_STDIN] = open_stdin(run, args, err);
-		if (job.fds[LAUNCH_STDIN] == -1 || open_pipe(run, EXEC_STDOUT, &job.fds[LAUNCH_STDOUT], err) ||
-		    open_pipe(run, EXEC_STDERR, &job.fds[LAUNCH_STDERR], err) ||
-		    open_pipe(run, EXEC_MESSAGES, &job.fds[LAUNCH_MESSAGES], err))
-			ret = -1;
-	}
-	if (ret == 0) {
 		run->fds[EXEC_LEASH] = launcher_start(run->call->cfg, &job, err);
 		if (run->fds[EXEC_LEASH] == -1)
 			ret = err->code == ERR_TOO_BIG ? exec_run_fail(run, "its arguments are too long") : -1;
@@ -686,8 +709,8 @@ static int take_message(struct exec_run *run, struct slice line, struct err *err
 	method = jx_get_str(json_object_is_type(message, json_type_object) ? message : NULL, "method");
 	if (!method.p)
 		log_bad_message(run, message ? "not an object with a method" : why.msg, line);
-	else if (run->on_message)
-		ret = run->on_message(run->on_message_arg, method, message, &why);
+	else
+		ret = exec_ask_take(run, method, message, &why);
 	if (ret == 1)
 		log_bad_message(run, why.msg, line);
 	else if (ret == -1)
@@ -825,15 +848,19 @@ static void judge(struct exec_run *run)
 
 int exec_run(struct exec_run *run, json_object *args, struct err *err)
 {
-	int ret = start(run, args, err);
+	json_object *full = with_defaults(run->exec, args, err);
+	int ret = full ? start(run, full, err) : -1;
 
+	json_object_put(full);
 	if (ret == 0)
 		ret = watch(run, err);
 	close_fd(&run->fds[EXEC_LEASH]); /* whatever is left of the group dies here */
 	if (ret == 0 && run->out.fault)
 		too_much(run);
-	else if (ret == 0)
+	else if (ret == 0 && run->why.len == 0)
 		judge(run);
+	if (ret == -1 || run->why.len)
+		call_drop_asks(run->call);
 	log_stderr_line(run, buf_slice(&run->log_line));
 	return ret == -1 ? -1 : 0;
 }

@@ -73,9 +73,10 @@ NORETURN static void run_child(const struct launch *l, const struct request *r)
 		report(r->fds[LAUNCH_LEASH], LAUNCH_NO_CWD, errno);
 		_exit(127);
 	}
-	/* What was received is above LAUNCH_FD, so nothing is overwritten before it was copied. */
+	/* What was received is above LAUNCH_FD_LAST, so nothing is overwritten before it was copied. */
 	if (dup2(r->fds[LAUNCH_STDIN], 0) == -1 || dup2(r->fds[LAUNCH_STDOUT], 1) == -1 ||
-	    dup2(r->fds[LAUNCH_STDERR], 2) == -1 || dup2(r->fds[LAUNCH_MESSAGES], 3) == -1)
+	    dup2(r->fds[LAUNCH_STDERR], 2) == -1 || dup2(r->fds[LAUNCH_MESSAGES], 3) == -1 ||
+	    (r->fds[LAUNCH_ANSWERS] != -1 && dup2(r->fds[LAUNCH_ANSWERS], LAUNCH_FD_LAST) == -1))
 		_exit(127);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -195,7 +196,10 @@ static bool serve_request(struct launch *l)
 	if (len <= 0)
 		return len == -1 && (errno == EINTR || errno == EAGAIN);
 	count = take_fds(&msg, r.fds);
-	if (count == LAUNCH_FD_COUNT && read_request(&r, packet, (size_t)len) && grow(l) == 0) {
+	if (count < LAUNCH_FD_COUNT)
+		r.fds[LAUNCH_ANSWERS] = -1;
+	if (count >= LAUNCH_ANSWERS && !(msg.msg_flags & MSG_CTRUNC) && read_request(&r, packet, (size_t)len) &&
+	    grow(l) == 0) {
 		start(l, &r);
 		keep = 1;
 	} else if (count > 0) {
@@ -289,11 +293,12 @@ int main(void)
 		fprintf(stderr, "mcp-launch is started by mcp-worker, not by hand\n");
 		return 2;
 	}
-	do /* what is received must not land on 0, 1 or 2 */
+	do /* what is received must not land where a program's descriptors will be */
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	while (fd != -1 && fd < LAUNCH_FD);
-	close_range(LAUNCH_FD + 1, ~0u, 0);
+	while (fd != -1 && fd < LAUNCH_FD_LAST);
+	close_range(LAUNCH_FD_LAST + 1, ~0u, 0);
 	fcntl(LAUNCH_FD, F_SETFD, FD_CLOEXEC);
+	fcntl(LAUNCH_FD_LAST, F_SETFD, FD_CLOEXEC);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	/* It ends when its worker does, which may have calls to finish: signals to a whole group of processes are not

@@ -2,7 +2,7 @@
  *
  * mcp-launch is started with one end of a SOCK_SEQPACKET socketpair as descriptor LAUNCH_FD. A packet there asks for
  * one program: struct launch_head, then NUL-terminated strings: the directory to run in, argv, the environment. It
- * carries LAUNCH_FD_COUNT descriptors in the order of enum launch_fd. The first is the job's leash, one end of another
+ * carries LAUNCH_FD_COUNT descriptors in the order of enum launch_fd, or one less: LAUNCH_ANSWERS may be left out. The first is the job's leash, one end of another
  * SOCK_SEQPACKET socketpair: on it comes one struct launch_report, and when the worker closes its end (it is done, or
  * dead) the program's whole process group is killed. Both ends are of one build and one machine: numbers stand as they
  * are in memory. */
@@ -12,10 +12,11 @@
 #include <stdint.h>
 
 #define LAUNCH_FD        3
+#define LAUNCH_FD_LAST   4 /* of a program */
 #define LAUNCH_MAGIC     0x6d63704cu
 #define LAUNCH_MAX_BYTES 131072 /* of a packet: less than the default of SO_SNDBUF, which one packet must fit */
 
-enum launch_fd { LAUNCH_LEASH, LAUNCH_STDIN, LAUNCH_STDOUT, LAUNCH_STDERR, LAUNCH_MESSAGES, LAUNCH_FD_COUNT };
+enum launch_fd { LAUNCH_LEASH, LAUNCH_STDIN, LAUNCH_STDOUT, LAUNCH_STDERR, LAUNCH_MESSAGES, LAUNCH_ANSWERS, LAUNCH_FD_COUNT };
 
 struct launch_head {
 	uint32_t magic;

@@ -158,12 +158,14 @@ static int send_packet(const struct buf *packet, const int *fds)
 	struct msghdr msg = {
 	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	size_t fds_len = (fds[LAUNCH_ANSWERS] == -1 ? LAUNCH_ANSWERS : LAUNCH_FD_COUNT) * sizeof(int);
 	ssize_t sent;
 
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(LAUNCH_FD_COUNT * sizeof(int));
-	memcpy(CMSG_DATA(c), fds, LAUNCH_FD_COUNT * sizeof(int));
+	c->cmsg_len = CMSG_LEN(fds_len);
+	msg.msg_controllen = CMSG_SPACE(fds_len);
+	memcpy(CMSG_DATA(c), fds, fds_len);
 	do
 		sent = sendmsg(launcher.sock, &msg, MSG_NOSIGNAL);
 	while (sent == -1 && errno == EINTR);

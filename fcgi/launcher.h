@@ -14,7 +14,7 @@ struct launcher_job {
 	const char *cwd;
 	uint32_t cpu_s;           /* 0: no limit */
 	uint64_t memory_bytes;    /* 0: no limit */
-	int fds[LAUNCH_FD_COUNT]; /* of the program, lent; [LAUNCH_LEASH] is not looked at */
+	int fds[LAUNCH_FD_COUNT]; /* of the program, lent; [LAUNCH_LEASH] is not looked at, [LAUNCH_ANSWERS] may be -1 */
 };
 
 /* Returns the leash, readable when there is a report; closing it kills the program's process group. -1: ERR_TOO_BIG

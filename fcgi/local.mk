@@ -13,7 +13,8 @@ libworker_a_SOURCES = \
 	%D%/definition.c %D%/definition.h \
 	%D%/endpoint.c %D%/post.h \
 	%D%/exchange.c %D%/exchange.h \
-	%D%/exec.c %D%/exec.h \
+	%D%/exec.c %D%/exec.h %D%/exec_priv.h \
+	%D%/exec_ask.c \
 	%D%/filetree.c %D%/filetree.h \
 	%D%/guard.c %D%/guard.h \
 	%D%/header.c %D%/header.h \

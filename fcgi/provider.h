@@ -27,7 +27,7 @@ struct provider {
 	void (*tool_release)(struct tool *tool);
 	/* Runs the tool. args is an object, already checked against the schema. 0: *result is a CallToolResult object
 	 * (content, isError, structuredContent), owned by the caller. -1: ERR_CANCELLED, or what went wrong inside us;
-	 * a tool's own failure is a result with isError. */
+	 * a tool's own failure is a result with isError. The call may be asking: then *result may stay NULL. */
 	int (*call)(
 	    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err);
 

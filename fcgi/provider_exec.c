@@ -5,9 +5,8 @@
  *   text     stdout is the answer's text; bytes that are not UTF-8 become U+FFFD
  *   json     stdout is one JSON text: structuredContent, checked against output_schema, and the same as text
  *   result   stdout is a whole CallToolResult
- * Exit status 0 is success. Anything else is a result with isError that holds stderr, then stdout. On descriptor 3 it
- * may tell the client about its progress and what it logs: {"method": "notifications/progress", "params": {"progress":
- * 1}}. */
+ * Exit status 0 is success. Anything else is a result with isError that holds stderr, then stdout. When it asks its
+ * client (descriptor 3), there is no result yet. */
 #include "config.h"
 
 #include <stdio.h>
@@ -198,17 +197,6 @@ static int good_result(struct run *run, json_object **result, struct err *err)
 	buf_release(&text);
 	return *result ? 0 : -1;
 }
-static int on_message(void *arg, struct slice method, json_object *message, struct err *err)
-{
-	if (jx_has(message, "params") && !jx_get_object(message, "params")) {
-		err_set(err, ERR_PARAMS, "params must be an object");
-		return 1;
-	}
-	if (call_notify(arg, method.p, json_object_get(jx_get(message, "params")), err) == 0)
-		return 0;
-	return err->code == ERR_CANCELLED ? -1 : 1;
-}
-
 static int call_tool(
     struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
@@ -218,12 +206,10 @@ static int call_tool(
 
 	*result = NULL;
 	exec_run_init(&run.exec, exec->exec, call, tool->name, tool->timeout_s);
-	run.exec.on_message = on_message;
-	run.exec.on_message_arg = call;
 	ret = exec_run_set(&run.exec, "MCP_TOOL", slice_str(tool->name), err);
 	if (ret == 0)
 		ret = exec_run(&run.exec, args, err);
-	if (ret == 0 && run.exec.why.len == 0)
+	if (ret == 0 && run.exec.why.len == 0 && !call_is_asking(call))
 		ret = good_result(&run, result, err);
 	if (ret != -1 && run.exec.why.len)
 		ret = fail_result(&run, result, err);

@@ -52,12 +52,12 @@ static char *run(struct fake_call *call, const struct tool *tool, const char *ar
 	assert_non_null(args);
 	buf_init(&text, 1 << 22);
 	ret = tool->provider->call(&call->call, tool, args, &result, err);
-	assert_true((ret == 0) == (result != NULL));
-	if (ret == 0)
+	assert_true((ret == 0 && !call_is_asking(&call->call)) == (result != NULL));
+	if (result)
 		jx_write(&text, result);
 	json_object_put(result);
 	json_object_put(args);
-	return ret == 0 ? text.data : NULL;
+	return text.data;
 }
 
 #define NO_WORD                                                                                                        \
@@ -174,7 +174,7 @@ static void test_messages(void **state)
 	    "for i in 1 2; do echo '{\"method\":\"notifications/progress\",\"params\":{\"progress\":'$i'}}' >&3; done\n"
 	    "echo bad >&3; echo '{}' >&3; head -c 70000 /dev/zero | tr '\\0' x >&3; echo >&3\n"
 	    "echo '{\"method\":\"tools/list\",\"params\":{}}' >&3\n"
-	    "printf '{\"method\":\"notifications/message\",\"params\":{}}' >&3; echo ok",
+	    "printf '{\"method\":\"notifications/message\",\"params\":{\"level\":\"info\",\"data\":1}}' >&3; echo ok",
 	    TOOL "}");
 	struct fake_call call;
 	struct err err = {0};
@@ -185,7 +185,8 @@ static void test_messages(void **state)
 	got = run(&call, tool, "{}", &err);
 	assert_string_equal(got, GOOD("ok\\n"));
 	assert_string_equal(call.notified.data, "notifications/progress {\"progress\":1}\n"
-						"notifications/progress {\"progress\":2}\nnotifications/message {}\n");
+						"notifications/progress {\"progress\":2}\n"
+						"notifications/message {\"level\":\"info\",\"data\":1}\n");
 	free(got);
 	fake_call_release(&call);
 }
@@ -234,7 +235,7 @@ static void assert_ends(pid_t pid)
 /* Writes its own pid and that of a grandchild, says so on descriptor 3, and stays. */
 #define SLEEPER                                                                                                        \
 	"sleep 1000 & echo $! > grandchild; echo $$ > child\n"                                                         \
-	"echo '{\"method\":\"notifications/x\",\"params\":{}}' >&3; sleep 1000"
+	"echo '{\"method\":\"notifications/progress\",\"params\":{\"progress\":1}}' >&3; sleep 1000"
 
 static void forget_pids(void)
 {
@@ -490,11 +491,106 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define ASK(key, more)                                                                                                 \
+	"echo '{\"id\":\"" key                                                                                         \
+	"\",\"method\":\"elicitation/create\",\"params\":{\"message\":\"Who?\",\"requestedSchema\":"                   \
+	"{\"type\":\"object\",\"properties\":{}}}" more "}' >&3\n"
+#define ASKED                                                                                                          \
+	"{\"params\":{\"message\":\"Who?\",\"requestedSchema\":{\"type\":\"object\",\"properties\":{}}},\"method\":"   \
+	"\"elicitation/create\"}"
+
+/* What one run asks or answers: with these capabilities, answers and state, all JSON texts, NULL for none. */
+static const struct {
+	const char *name, *script, *can, *answers, *kept;
+	const char *want;  /* result; NULL: there is none */
+	const char *asked; /* JSON text; NULL: nothing */
+	enum err_code code;
+} ask_rows[] = {
+    {"a question", "cat >/dev/null; echo nonsense\n" ASK("who", ""), "{\"elicitation\":{}}", NULL, NULL, NULL,
+	"{\"who\":" ASKED "}", ERR_NONE},
+    {"what was answered is not asked again", ASK("who", "") ASK("else", ""), "{\"elicitation\":{}}",
+	"{\"who\":{\"action\":\"decline\"}}", NULL, NULL, "{\"else\":" ASKED "}", ERR_NONE},
+    {"a client that can't", ASK("who", "") "sleep 1000", "{\"sampling\":{}}", NULL, NULL, NULL, NULL, ERR_CAPABILITY},
+    {"an optional question", ASK("who", ",\"optional\":true") "echo $MCP_CAN", "{\"sampling\":{}}", NULL, NULL,
+	GOOD("sampling\\n"), NULL, ERR_NONE},
+    {"a failure asks nothing", ASK("who", "") "exit 1", "{\"elicitation\":{}}", NULL, NULL,
+	ERROR("t: exited with status 1"), NULL, ERR_NONE},
+    {"a question that is none", "echo '{\"id\":\"a\",\"method\":\"roots/list\",\"params\":[]}' >&3\n" ASK("who", ""),
+	"{\"elicitation\":{}}", NULL, NULL,
+	ERROR("t: it asked in a wrong way: the value: must be an object, not an array"), NULL, ERR_NONE},
+    {"a question without a key", "echo '{\"method\":\"roots/list\"}' >&3", "{\"roots\":{}}", NULL, NULL,
+	ERROR("t: it asked in a wrong way: a question needs an id, a string of its own"), NULL, ERR_NONE},
+    {"answers of a form",
+	"echo \"$MCP_ANSWER_A_B_ACTION|$MCP_ANSWER_A_B_X|$MCP_ANSWER_A_B_N|$MCP_ANSWER_A_B_M|$MCP_STATE\"", "{}",
+	"{\"a-b\":{\"action\":\"accept\",\"content\":{\"x\":\"y z\",\"n\":1.50,\"m\":[\"q\"],\"action\":\"no\"}}}",
+	NULL, GOOD("accept|y z|1.50||\\n"), NULL, ERR_NONE},
+    {"a model's answer, an error, what was kept", "echo \"$MCP_ANSWER_M_TEXT|$MCP_ANSWER_E_ERROR|$MCP_STATE\"", "{}",
+	"{\"m\":{\"role\":\"assistant\",\"model\":\"x\",\"content\":[{\"type\":\"image\"},{\"type\":\"text\",\"text\":"
+	"\"hi\"}]},\"e\":{\"error\":{\"code\":-1,\"message\":\"rejected\"}}}",
+	"{\"k\":[1]}", GOOD("hi|rejected|{\\\"k\\\":[1]}\\n"), NULL, ERR_NONE},
+    {"all answers as a file, and stdin as before", "cat $MCP_ANSWERS $MCP_ANSWERS; cat <&4; cat; echo $MCP_STATE", "{}",
+	"{\"r\":{\"roots\":[]}}", "\"plain\"",
+	GOOD("{\\\"r\\\":{\\\"roots\\\":[]}}\\n{\\\"r\\\":{\\\"roots\\\":[]}}\\n{\\\"r\\\":{\\\"roots\\\":[]}}"
+	     "\\n{\\\"arg\\\":1}\\nplain\\n"),
+	NULL, ERR_NONE},
+    {"no answers, no file", "echo ${MCP_ANSWERS-none} ${MCP_STATE-none}; ls /dev/fd/4 2>/dev/null", "{}", NULL, NULL,
+	ERROR("t: exited with status 2\\nnone none\\n"), NULL, ERR_NONE},
+    {"too much to keep", "printf '{\"method\":\"state\",\"params\":\"%05000d\"}' 1 >&3", "{}", NULL, NULL,
+	ERROR("t: its state has more than 4096 bytes"), NULL, ERR_NONE},
+};
+
+static void test_asks(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(ask_rows); i++) {
+		const struct tool *tool = load(ask_rows[i].script, TOOL ANY "}");
+		struct fake_call call;
+		struct err err = {0};
+		struct buf asked;
+		char *got;
+
+		fake_call_init(&call, &file.cfg, ERA_MODERN);
+		buf_init(&asked, 65536);
+		call.priv.may_ask = true;
+		call.call.capabilities = jx_parse(slice_str(ask_rows[i].can), 16, &err);
+		call.call.answers = ask_rows[i].answers ? jx_parse(slice_str(ask_rows[i].answers), 16, &err) : NULL;
+		call.call.kept = ask_rows[i].kept ? jx_parse(slice_str(ask_rows[i].kept), 16, &err) : NULL;
+		got = run(&call, tool, "{\"arg\":1}", &err);
+		if (call_is_asking(&call.call))
+			jx_write(&asked, call.priv.asks);
+		if (strcmp(got ? got : "", ask_rows[i].want ? ask_rows[i].want : "") != 0 ||
+		    strcmp(asked.data ? asked.data : "", ask_rows[i].asked ? ask_rows[i].asked : "") != 0 ||
+		    (!got && err.code != ask_rows[i].code))
+			fail_msg("%s: %s, asked %s, %s", ask_rows[i].name, got, asked.data, err.msg);
+		json_object_put(call.call.capabilities);
+		json_object_put(call.call.answers);
+		json_object_put(call.call.kept);
+		buf_release(&asked);
+		free(got);
+		fake_call_release(&call);
+	}
+}
+
+static void test_keeps(void **state)
+{
+	const struct tool *tool = load("echo '{\"method\":\"state\",\"params\":{\"step\":2}}' >&3; echo ok", TOOL "}");
+	struct fake_call call;
+	struct err err = {0};
+
+	(void)state;
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	free(run(&call, tool, "{}", &err));
+	assert_string_equal(json_object_to_json_string_ext(call.priv.keep, JSON_C_TO_STRING_PLAIN), "{\"step\":2}");
+	fake_call_release(&call);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_rows),
 	    cmocka_unit_test(test_messages),
+	    cmocka_unit_test(test_asks),
+	    cmocka_unit_test(test_keeps),
 	    cmocka_unit_test(test_timeout_kills_the_group),
 	    cmocka_unit_test(test_end_kills_what_is_left),
 	    cmocka_unit_test(test_cancel_kills_the_group),

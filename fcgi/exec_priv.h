@@ -1,0 +1,22 @@
+/* fcgi/exec_priv.h - what exec.c (one run of a program) and exec_ask.c (what it says meanwhile, and finds answered)
+ * share. */
+#ifndef MCP_FCGI_EXEC_PRIV_H
+#define MCP_FCGI_EXEC_PRIV_H
+
+#include "fcgi/exec.h"
+
+#define EXEC_SCALAR_MAX_BYTES 4096 /* of a value in the environment or on the command line */
+
+/* The text of a string, number or boolean in the environment or on the command line; text has EXEC_SCALAR_MAX_BYTES.
+ * False: it has none. */
+bool exec_scalar_text(json_object *val, struct buf *text);
+/* Appends name as a part of a variable's name: in upper case, what is not a letter or digit as _. */
+void exec_put_name(struct buf *out, const char *name);
+
+/* Sets the variables that tell of questions and answers, and run->answers_text. */
+int exec_ask_prepare(struct exec_run *run, struct err *err);
+/* Takes a line of descriptor 3. 1: it makes no sense, *err says why, and the run goes on. -1: the run ends with *err.
+ */
+int exec_ask_take(struct exec_run *run, struct slice method, json_object *message, struct err *err);
+
+#endif
