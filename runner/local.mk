@@ -3,7 +3,8 @@ noinst_LIBRARIES += librunner.a
 librunner_a_SOURCES = \
 	%D%/job.c %D%/job.h \
 	%D%/jobs.c %D%/jobs.h \
-	%D%/watch.c %D%/watch.h
+	%D%/watch.c %D%/watch.h \
+	%D%/watcher.c %D%/watcher.h
 bin_PROGRAMS += mcp-runner
 mcp_runner_SOURCES = %D%/main.c
 mcp_runner_LDADD = librunner.a libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)

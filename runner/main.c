@@ -1,4 +1,5 @@
-/* mcp-runner: works on tasks, which go on when whoever asked for them has gone. One per run_dir; workers start it. */
+/* mcp-runner: works on tasks, which go on when whoever asked for them has gone, and watches files. One per run_dir; workers
+ * start it. */
 #include "config.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include "common/mem.h"
 #include "common/opts.h"
 #include "runner/jobs.h"
+#include "runner/watcher.h"
 #include "common/banned.h"
 
 #define LOCK_NAME     "runner.lock"
@@ -33,6 +35,7 @@ static const struct opts_row rows[] = {
 struct runner {
 	struct worker w;
 	struct jobs *jobs;
+	struct watcher *watcher;
 	struct link_runner link_runner;
 	int lock_fd, signal_fd, lost_fd;
 };
@@ -102,7 +105,10 @@ static int join(struct runner *r, struct err *err)
 static int serve(struct runner *r, int ready_fd, struct err *err)
 {
 	int joined = join(r, err);
+	struct err why = {0};
 
+	if (joined == 0 && watcher_start(&r->watcher, &r->w, &why))
+		LOG(ERROR, "watcher.failed", "why=\"%s\" effect=\"nobody is told of changed files\"", why.msg);
 	daemon_tell(ready_fd, joined == 0 ? DAEMON_READY : DAEMON_NO_START);
 	if (joined != 0)
 		return joined == 1 ? 0 : -1;
@@ -143,6 +149,7 @@ static int run(void *arg, int ready_fd)
 	}
 	if (status != DAEMON_READY)
 		LOG(ERROR, "runner.failed", "why=\"%s\"", err.msg);
+	watcher_end(&r->watcher);
 	if (r->jobs && !jobs_end(r->jobs, (uint64_t)r->w.cfg.runner_drain_ms)) {
 		LOG(ERROR, "runner.hangs", "effect=\"ends all the same\"");
 		_exit((int)status); /* threads still use what we would free */
