@@ -59,7 +59,7 @@ void link_call_end(struct link *l, struct link_call **callp)
 		request_init(&entry->end, l, LINK_CALL_END, 0);
 		entry->end.header.corr = entry->call.number;
 		entry->end.owner = entry;
-		if (link_submit(l, &entry->end, NEED_UP, entry->call.producer, NULL, NULL) == 0)
+		if (request_submit(l, &entry->end, NEED_UP, entry->call.producer, NULL, NULL) == 0)
 			return; /* the link thread frees it */
 		request_release(&entry->end);
 	}
@@ -110,9 +110,9 @@ int link_call_begin(struct link *l, struct slice session, const char *principal,
 	question_init(&req, l, LINK_CALL_BEGIN, session, principal, 1 + wills_len(wills, wills_count));
 	link_put_u8(&req.body, (uint8_t)flags);
 	put_wills(&req.body, wills, wills_count);
-	ret = link_ask(l, &req, NEED_ANY, 0, wills_count ? entry : NULL, err);
+	ret = request_ask(l, &req, NEED_ANY, 0, wills_count ? entry : NULL, err);
 	if (!ret) {
-		in = answer_slice(&req);
+		in = request_answer(&req);
 		entry->call.session_stream = req.answer.stream;
 		entry->call.session_version = link_get_u64(&in, &bad);
 		buf_add_slice(&entry->call.blob, link_get_bytes(&in, &bad));
@@ -133,7 +133,7 @@ int link_cancel(struct link *l, struct slice session, const char *principal, str
 
 	question_init(&req, l, LINK_CANCEL, session, principal, 4 + id.len);
 	link_put_bytes(&req.body, id);
-	return link_command(l, &req, NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, NEED_ANY, 0, err);
 }
 
 bool link_call_id_cancelled(struct link *l, struct link_call *call, struct slice id)
@@ -184,7 +184,7 @@ int link_open_stream(struct link *l, struct slice session, unsigned flags, const
 	req.key = session;
 	link_put_u8(&req.body, (uint8_t)flags);
 	put_wills(&req.body, wills, wills_count);
-	ret = link_ask(l, &req, call ? NEED_UP : NEED_ANY, call ? call->producer : 0, entry, err);
+	ret = request_ask(l, &req, call ? NEED_UP : NEED_ANY, call ? call->producer : 0, entry, err);
 	if (!ret) {
 		*stream = req.answer.stream;
 		if (entry)
@@ -222,7 +222,7 @@ int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_
 		link_put_bytes(&req.body, asks[i].id);
 		link_put_bytes(&req.body, asks[i].text);
 	}
-	if (link_command(l, &req, NEED_UP, entry->call.producer, err))
+	if (request_ask_and_release(l, &req, NEED_UP, entry->call.producer, err))
 		return -1;
 	entry->is_finished = true; /* it is not ours to end any more */
 	link_call_end(l, callp);
@@ -266,7 +266,7 @@ static int read_taken(struct slice in, struct link_taken *taken, struct err *err
 
 static int read_answer(struct request *req, struct link_taken *taken, struct err *err)
 {
-	struct slice in = answer_slice(req);
+	struct slice in = request_answer(req);
 	bool bad = false;
 
 	buf_init(&taken->bytes, in.len);
@@ -307,7 +307,7 @@ int link_answer(struct link *l, struct slice session, const char *principal, str
 	question_init(&req, l, LINK_ANSWER, session, principal, 8 + ask_id.len + answer.len);
 	link_put_bytes(&req.body, ask_id);
 	link_put_bytes(&req.body, answer);
-	ret = link_ask(l, &req, NEED_ANY, 0, entry, err);
+	ret = request_ask(l, &req, NEED_ANY, 0, entry, err);
 	if (!ret)
 		ret = read_answer(&req, taken, err);
 	if (!ret && taken->state == LINK_ANSWER_TAKEN) {

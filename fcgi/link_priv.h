@@ -1,5 +1,5 @@
-/* fcgi/link_priv.h - what the files of the worker's end of the link share: link_ask.c, link_call.c, link_client.c,
- * link_conn.c, link_task.c, link_thread.c. Who does what:
+/* fcgi/link_priv.h - what the files of the worker's end of the link share: link_call.c, link_client.c, link_conn.c,
+ * link_request.c, link_task.c, link_thread.c. Who does what:
  *
  *   any thread    encodes its message, gives it a number and puts it into the inbox (under mtx); if the link thread
  *                 sleeps, wakes it by the eventfd; then waits on the request's own semaphore without a deadline of its
@@ -123,7 +123,7 @@ void link_entry_cancel(struct call_entry *entry); /* with mtx held: nobody can r
 /* link_task.c: wakes those who watch this task; NULL: any. With mtx held. */
 void link_watches_fire(struct link *l, const struct slice *id);
 
-/* link_ask.c: what any thread does to say something to the broker. */
+/* link_request.c: what any thread does to say something to the broker. */
 
 /* What a message needs of the connection. */
 enum need {
@@ -136,20 +136,20 @@ uint64_t link_deadline(const struct link *l); /* of what is asked now */
 void link_wake(struct link *l);
 /* A message with room for body_len bytes of body, which the caller appends to req->body. */
 void request_init(struct request *req, const struct link *l, enum link_type type, size_t body_len);
-/* A question about a session, begun with who asks. */
-void question_init(struct request *req, const struct link *l, enum link_type type, struct slice session,
+/* A question about what key names, begun with who asks. */
+void question_init(struct request *req, const struct link *l, enum link_type type, struct slice key,
     const char *principal, size_t body_len);
 /* For its waiter, once nothing lent out of the answer is needed any more. */
 void request_release(struct request *req);
 /* Hands req over, to the connection of producer if that isn't 0. entry, when given, is the call that it begins: it can
  * be found from now on, for CANCELLED may be here before the acknowledgement. */
-int link_submit(
+int request_submit(
     struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err);
 /* Submits and waits for the answer. */
-int link_ask(
+int request_ask(
     struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err);
-struct slice answer_slice(struct request *req); /* body of the answer */
+struct slice request_answer(struct request *req); /* body of the answer */
 /* For what is answered by yes or no: asks and releases. */
-int link_command(struct link *l, struct request *req, enum need need, uint64_t producer, struct err *err);
+int request_ask_and_release(struct link *l, struct request *req, enum need need, uint64_t producer, struct err *err);
 
 #endif

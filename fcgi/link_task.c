@@ -8,10 +8,8 @@
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
 
-#define RUNNER_RETRY_MS                                                                                                \
-	1000                  /* a runner that could not be started, or that left at once, is not started again before \
-			       */
-#define RUNNER_PAUSE_MS 10000 /* link_runner_ensure() believes that long that what it started is there */
+#define RUNNER_RETRY_MS 1000  /* the outcome of a start holds that long for link_task_new() ... */
+#define RUNNER_PAUSE_MS 10000 /* ... and that long for link_runner_ensure(), which can't know better */
 #define RUNNER_STEP_MS  20
 #define LISTED_LEN_MIN  (4 + 1 + 3 * 8 + 4)
 
@@ -36,8 +34,8 @@ void link_watches_fire(struct link *l, const struct slice *id)
 	}
 }
 
-/* Before the broker is asked, for TASK_CHANGED may be here before its answer. One of an earlier broker's death only
- * wakes somebody who then asks again. */
+/* Before the broker is asked, for TASK_CHANGED may be here before its answer. If a connection ends in between, the
+ * watch only wakes somebody too early. */
 static int watch_add(struct link *l, struct slice id, int fd, struct err *err)
 {
 	struct task_watch *watch = mem_alloc(1, sizeof(*watch));
@@ -124,7 +122,7 @@ static int task_new_once(struct link *l, struct slice id, const char *principal,
 	link_put_u8(&req.body, (uint8_t)flags);
 	link_put_bytes(&req.body, blob);
 	link_put_bytes(&req.body, job);
-	return link_command(l, &req, NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, NEED_ANY, 0, err);
 }
 
 /* A runner that was started has joined the broker, unless it found another one that is about to: so ask again. */
@@ -179,9 +177,9 @@ static int ask_task(
 
 	question_init(&req, l, LINK_TASK_GET, id, principal, 8);
 	link_put_u64(&req.body, seen);
-	ret = link_ask(l, &req, NEED_ANY, 0, NULL, err);
+	ret = request_ask(l, &req, NEED_ANY, 0, NULL, err);
 	if (!ret) {
-		in = answer_slice(&req);
+		in = request_answer(&req);
 		put_id(task, id);
 		task->version = link_get_u64(&in, &bad);
 		read_task(&in, l, task, &bad);
@@ -256,9 +254,9 @@ int link_task_list(struct link *l, const char *principal, struct slice after, si
 	question_init(&req, l, LINK_TASK_LIST, SLICE(""), principal, 4 + after.len + 2);
 	link_put_bytes(&req.body, after);
 	link_put_u16(&req.body, at_most);
-	ret = link_ask(l, &req, NEED_ANY, 0, NULL, err);
+	ret = request_ask(l, &req, NEED_ANY, 0, NULL, err);
 	if (!ret)
-		ret = read_tasks(answer_slice(&req), l, at_most, tasks, count, err);
+		ret = read_tasks(request_answer(&req), l, at_most, tasks, count, err);
 	if (ret) {
 		while (*count)
 			link_task_release(&(*tasks)[--*count]);
@@ -279,7 +277,7 @@ int link_task_send(struct link *l, struct slice id, const char *principal, enum 
 	question_init(&req, l, LINK_TASK_SEND, id, principal, 1 + 4 + body.len);
 	link_put_u8(&req.body, (uint8_t)what);
 	link_put_bytes(&req.body, body);
-	return link_command(l, &req, NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, NEED_ANY, 0, err);
 }
 
 /* --- the runner's side --- */
@@ -302,5 +300,5 @@ int link_task_put(struct link *l, struct slice id, enum link_task_state state, s
 	req.key = id;
 	link_put_u8(&req.body, (uint8_t)state);
 	link_put_bytes(&req.body, blob);
-	return link_command(l, &req, NEED_UP, 0, err);
+	return request_ask_and_release(l, &req, NEED_UP, 0, err);
 }

@@ -23,10 +23,11 @@ libworker_a_SOURCES = \
 	%D%/launcher.c %D%/launcher.h \
 	%D%/legacy.c %D%/legacy.h \
 	%D%/level.c %D%/level.h \
-	%D%/link_ask.c %D%/link_priv.h \
 	%D%/link_call.c \
 	%D%/link_client.c %D%/link_client.h \
 	%D%/link_conn.c \
+	%D%/link_priv.h \
+	%D%/link_request.c \
 	%D%/link_task.c \
 	%D%/link_thread.c \
 	%D%/listen.c %D%/listen.h \

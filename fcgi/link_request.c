@@ -69,7 +69,7 @@ static int take_credit(struct link *l, struct request *req, uint64_t producer, s
 	return 0;
 }
 
-int link_submit(
+int request_submit(
     struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err)
 {
 	bool wakes;
@@ -107,7 +107,7 @@ fail:
 	return -1;
 }
 
-int link_ask(
+int request_ask(
     struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err)
 {
 	if (req->key.len > LINK_KEY_MAX)
@@ -117,7 +117,7 @@ int link_ask(
 	req->header.flags |= LINK_WANT_ACK;
 	req->err = err;
 	sem_init(&req->done, 0, 0);
-	if (link_submit(l, req, need, producer, entry, err))
+	if (request_submit(l, req, need, producer, entry, err))
 		req->ret = -1;
 	else
 		while (sem_wait(&req->done) == -1)
@@ -126,24 +126,24 @@ int link_ask(
 	return req->ret;
 }
 
-void question_init(struct request *req, const struct link *l, enum link_type type, struct slice session,
+void question_init(struct request *req, const struct link *l, enum link_type type, struct slice key,
     const char *principal, size_t body_len)
 {
 	struct slice who = slice_str(principal);
 
 	request_init(req, l, type, 4 + who.len + body_len);
-	req->key = session;
+	req->key = key;
 	link_put_bytes(&req->body, who);
 }
 
-struct slice answer_slice(struct request *req)
+struct slice request_answer(struct request *req)
 {
 	return (struct slice){zmq_msg_data(&req->answer_body), zmq_msg_size(&req->answer_body)};
 }
 
-int link_command(struct link *l, struct request *req, enum need need, uint64_t producer, struct err *err)
+int request_ask_and_release(struct link *l, struct request *req, enum need need, uint64_t producer, struct err *err)
 {
-	int ret = link_ask(l, req, need, producer, NULL, err);
+	int ret = request_ask(l, req, need, producer, NULL, err);
 
 	request_release(req);
 	return ret;
