@@ -35,7 +35,8 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 	b->next_handle = (rnd_u64() & 0xffffffffff) + 1;
 	buf_init(&b->event, EXPANSION_MAX * broker_frame_max(b));
 	buf_init(&b->frame, EXPANSION_MAX * broker_frame_max(b) * 2);
-	if (table_init(&b->producers) || table_init(&b->sessions) || table_init(&b->calls) || table_init(&b->streams)) {
+	if (table_init(&b->producers) || table_init(&b->sessions) || table_init(&b->calls) || table_init(&b->streams) ||
+	    table_init(&b->topics) || table_init(&b->subscriptions)) {
 		err_set(err, ERR_NOMEM, "tables");
 		goto fail;
 	}
@@ -71,6 +72,8 @@ void broker_release(struct broker *b)
 	table_release(&b->sessions);
 	table_release(&b->calls);
 	table_release(&b->streams);
+	table_release(&b->topics);
+	table_release(&b->subscriptions);
 	buf_release(&b->frame);
 	buf_release(&b->event);
 }

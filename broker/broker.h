@@ -22,16 +22,18 @@
 struct broker {
 	const struct cfg *cfg; /* borrowed */
 	struct loop loop;
-	struct store *store;    /* owned */
-	struct bus *bus;        /* owned by server.c */
-	struct table producers; /* by id */
-	struct table sessions;  /* by session id */
-	struct table calls;     /* by producer (0: nobody) and number */
-	struct table streams;   /* by handle */
-	struct conn *conns;     /* list of all */
+	struct store *store;                /* owned */
+	struct bus *bus;                    /* owned by server.c */
+	struct table producers;             /* by id */
+	struct table sessions;              /* by session id */
+	struct table calls;                 /* by producer (0: nobody) and number */
+	struct table streams;               /* by handle */
+	struct table topics, subscriptions; /* topic.c's */
+	struct conn *conns;                 /* list of all */
 	uint64_t next_handle;
 	uint64_t last_unowned; /* number of a call that nobody runs */
 	uint64_t park_bytes;   /* of all parks */
+	uint64_t last_round;   /* of SUBSCRIBE */
 	size_t stream_count;   /* without the sessions' own */
 	size_t fd_max, fd_used, fd_reserved;
 	struct buf frame, event; /* scratch: one turn of one connection */

@@ -70,6 +70,9 @@ static const struct {
     [LINK_PARK] = {do_park, .is_answered = true},
     [LINK_ANSWER] = {do_answer, put_answered, .is_answered = true},
     [LINK_CLOSE_CONN] = {do_close_conn, .is_answered = true},
+    [LINK_SUBSCRIBE] = {do_subscribe, put_value, .is_answered = true},
+    [LINK_UNSUBSCRIBE] = {do_unsubscribe, .is_answered = true},
+    [LINK_NOTIFY] = {do_notify, put_value, .is_answered = true},
 };
 
 static void send_answer(struct producer *p, const struct outcome *o, struct slice key)

@@ -4,6 +4,8 @@
 
 #include "broker/producer.h"
 
+struct stream;
+
 struct message {
 	struct broker *broker;
 	struct producer *producer;
@@ -28,6 +30,9 @@ unsigned do_attach(struct message *m);
 unsigned do_append(struct message *m);
 unsigned do_finish(struct message *m);
 unsigned do_close_conn(struct message *m);
+unsigned do_subscribe(struct message *m); /* handle_topic.c */
+unsigned do_unsubscribe(struct message *m);
+unsigned do_notify(struct message *m);
 
 /* What waits for the store. It keeps names, not pointers: each of them may be gone by then. */
 struct commit {

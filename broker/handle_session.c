@@ -32,7 +32,7 @@ unsigned do_session_put(struct message *m)
 	commit = commit_new(m);
 	if (!commit)
 		return LINK_NACK_BUSY;
-	nack = version_expected ? session_update(s, version_expected, idle_s, blob)
+	nack = version_expected ? session_update(s, version_expected, flags, idle_s, blob)
 				: session_new(m->broker, m->key, principal, flags, idle_s, blob, &s);
 	if (nack) {
 		mem_free(commit);

@@ -13,12 +13,13 @@ unsigned do_open_stream(struct message *m)
 	struct broker *b = m->broker;
 	unsigned flags = link_get_u8(&m->body, &m->bad), nack;
 	uint16_t n = link_get_u16(&m->body, &m->bad);
-	bool is_modern = flags & LINK_STREAM_MODERN, begins = m->h->corr == 0;
+	bool is_modern = flags & LINK_STREAM_MODERN, is_listen = flags & LINK_STREAM_LISTEN, begins = m->h->corr == 0;
 	struct session *session = is_modern ? NULL : session_find(b, m->key, NULL);
 	struct call *call = begins ? NULL : call_find(b, m->producer, m->h->corr);
 	struct stream *s;
 
-	if (m->bad || (!begins && (n > 0 || m->body.len > 0)) || (is_modern && m->key.len > 0))
+	if (m->bad || (!begins && (n > 0 || m->body.len > 0)) || (is_modern && m->key.len > 0) ||
+	    (is_listen && (!is_modern || !begins)))
 		return LINK_NACK_BAD;
 	if (!is_modern && !session)
 		return LINK_NACK_NO_SESSION;
@@ -31,7 +32,7 @@ unsigned do_open_stream(struct message *m)
 	if (b->stream_count >= (size_t)b->cfg->stream_max)
 		return LINK_NACK_LIMIT;
 	if (begins) {
-		nack = call_new(b, m->producer, m->h->seq, session, 0, n, m->body, &call);
+		nack = call_new(b, is_listen ? NULL : m->producer, m->h->seq, session, 0, n, m->body, &call);
 		if (nack)
 			return nack;
 	}
@@ -44,6 +45,7 @@ unsigned do_open_stream(struct message *m)
 			call_close(call);
 		return nack;
 	}
+	s->is_listen = is_listen;
 	s->call = call;
 	call->stream = s;
 	m->outcome->stream = s->handle;

@@ -9,6 +9,7 @@ libbroker_a_SOURCES = \
 	%D%/handle.c %D%/handle.h %D%/handle_priv.h \
 	%D%/handle_session.c \
 	%D%/handle_stream.c \
+	%D%/handle_topic.c \
 	%D%/loop.c %D%/loop.h \
 	%D%/park.c %D%/park.h \
 	%D%/producer.c %D%/producer.h \
@@ -18,6 +19,7 @@ libbroker_a_SOURCES = \
 	%D%/store.h %D%/store_memory.c \
 	%D%/stream.c %D%/stream.h %D%/stream_tbl.h \
 	%D%/table.c %D%/table.h \
+	%D%/topic.c %D%/topic.h \
 	%D%/wheel.c %D%/wheel.h
 bin_PROGRAMS += mcp-broker
 mcp_broker_SOURCES = %D%/main.c

@@ -73,6 +73,7 @@ unsigned session_new(struct broker *b, struct slice id, struct slice principal, 
 	s->blob = (struct slice){copy, blob.len};
 	s->version = 1;
 	s->idle_s = idle_s ? idle_s : (uint32_t)b->cfg->session_idle_s;
+	s->hears_lists = flags & LINK_SESSION_HEARS_LISTS;
 	s->ends_with_conn = flags & LINK_SESSION_ENDS_WITH_CONN;
 	s->active_ms = loop_now(&b->loop);
 	s->timer.fire = on_timer;
@@ -91,7 +92,8 @@ fail:
 	return LINK_NACK_BUSY;
 }
 
-unsigned session_update(struct session *s, uint64_t version_expected, uint32_t idle_s, struct slice blob)
+unsigned session_update(
+    struct session *s, uint64_t version_expected, unsigned flags, uint32_t idle_s, struct slice blob)
 {
 	char *copy;
 
@@ -103,6 +105,8 @@ unsigned session_update(struct session *s, uint64_t version_expected, uint32_t i
 	mem_free((char *)(uintptr_t)s->blob.p);
 	s->blob = (struct slice){copy, blob.len};
 	s->version++;
+	if (flags & LINK_SESSION_HEARS_LISTS)
+		s->hears_lists = true;
 	if (idle_s)
 		s->idle_s = idle_s;
 	session_touch(s);

@@ -22,7 +22,7 @@ struct session {
 	size_t open_asks;   /* our requests to the client that it has not answered */
 	uint64_t active_ms; /* loop_now() of the last request */
 	uint32_t idle_s;
-	bool ends_with_conn, is_closed;
+	bool ends_with_conn, hears_lists, is_closed;
 	struct wheel_timer timer; /* idle, or the grace after the connection */
 	struct loop_doom doom;
 };
@@ -30,7 +30,9 @@ struct session {
 /* LINK_NACK_*; 0: *session. */
 unsigned session_new(struct broker *b, struct slice id, struct slice principal, unsigned flags, uint32_t idle_s,
     struct slice blob, struct session **session);
-unsigned session_update(struct session *s, uint64_t version_expected, uint32_t idle_s, struct slice blob);
+/* flags: LINK_SESSION_HEARS_LISTS is added to what it is, and never lost. */
+unsigned session_update(
+    struct session *s, uint64_t version_expected, unsigned flags, uint32_t idle_s, struct slice blob);
 /* NULL: unknown, or of another principal (any principal if that is NULL). */
 struct session *session_find(struct broker *b, struct slice id, const struct slice *principal);
 void session_touch(struct session *s); /* a request came: the idle time begins anew */

@@ -318,6 +318,7 @@ void stream_finish(struct stream *s, const char *why)
 		return;
 	stream_go(s, STREAM_FINISHED, why);
 	unlink_call(s);
+	topic_forget(s);
 	if (s->conn)
 		conn_kick(s->conn);
 	if (!s->is_modern)
@@ -334,6 +335,7 @@ void stream_close(struct stream *s, const char *why)
 		return;
 	stream_go(s, STREAM_CLOSED, why);
 	unlink_call(s);
+	topic_forget(s);
 	table_remove(&b->streams, &s->node);
 	if (s->conn)
 		conn_end(s->conn, why);

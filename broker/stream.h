@@ -16,7 +16,7 @@
 #ifndef MCP_BROKER_STREAM_H
 #define MCP_BROKER_STREAM_H
 
-#include "broker/broker.h"
+#include "broker/topic.h"
 #include "common/link.h"
 
 struct call;
@@ -46,8 +46,9 @@ struct stream {
 	struct call *call;         /* borrowed: it owes this stream an end; NULL: a session's own, or finished */
 	struct conn *conn;         /* borrowed: the reader */
 	enum stream_state state;   /* assigned by stream_go() only */
-	bool is_modern, is_own;
+	bool is_modern, is_own, is_listen;
 	bool is_void; /* finished without an answer, for a call that was cancelled: nothing of it is replayed */
+	struct subscriber subscriber; /* topic.c's */
 	uint64_t first_seq, last_seq, ready_seq, delivered_seq, committed_seq;
 	struct stream_event *events; /* owned; last_seq + 1 - first_seq of them, from events_start */
 	size_t events_start, events_cap;

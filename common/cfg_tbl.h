@@ -39,6 +39,7 @@ CFG_INT(session_idle_s, 3600, 1, 604800, "s", "Idle time after which a session e
 CFG_INT(session_grace_s, 30, 0, 3600, "s", "How long an HTTP+SSE session outlives its connection")
 CFG_INT(session_max, 10000, 1, 1000000, "sessions", "Sessions that the broker holds")
 CFG_INT(session_calls_max, 64, 1, 4096, "calls", "Requests that one session may have open, in each direction")
+CFG_INT(session_topics_max, 1000, 1, 100000, "topics", "Topics that one session or one subscriptions/listen may subscribe to")
 CFG_INT(session_blob_max_bytes, 65536, 1024, 1048576, "bytes", "What a session may remember: client name, capabilities")
 
 CFG_INT(ask_wait_s, 600, 1, 86400, "s", "How long a question to a client waits for its answer")

@@ -465,6 +465,57 @@ unsigned fake_give(struct fake_worker *w, const char *key, const char *principal
 	return nack;
 }
 
+static void put_topics(struct buf *out, const char *const *topics)
+{
+	uint16_t n = 0;
+
+	while (topics[n])
+		n++;
+	link_put_u16(out, n);
+	for (unsigned i = 0; i < n; i++)
+		link_put_bytes(out, slice_str(topics[i]));
+}
+
+unsigned fake_subscribe(struct fake_worker *w, uint64_t stream, const char *key, const char *principal, bool reset,
+    const char *insert, const char *const *topics, uint64_t *count)
+{
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_u8(&body, reset);
+	link_put_bytes(&body, slice_str(insert));
+	put_topics(&body, topics);
+	return ask(w, (struct link_header){.type = LINK_SUBSCRIBE, .stream = stream}, key, &body, NULL, count);
+}
+
+unsigned fake_unsubscribe(
+    struct fake_worker *w, uint64_t stream, const char *key, const char *principal, const char *const *topics)
+{
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_bytes(&body, slice_str(principal));
+	put_topics(&body, topics);
+	return ask(w, (struct link_header){.type = LINK_UNSUBSCRIBE, .stream = stream}, key, &body, NULL, NULL);
+}
+
+uint64_t fake_notify(
+    struct fake_worker *w, unsigned flags, const char *topic, const char *legacy, const char *head, const char *tail)
+{
+	uint64_t reached = 0;
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_u8(&body, (uint8_t)flags);
+	link_put_bytes(&body, slice_str(topic));
+	link_put_bytes(&body, slice_str(legacy));
+	link_put_bytes(&body, slice_str(head));
+	link_put_bytes(&body, slice_str(tail));
+	assert_int_equal(ask(w, (struct link_header){.type = LINK_NOTIFY}, "", &body, NULL, &reached), 0);
+	return reached;
+}
+
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms)
 {
 	union {

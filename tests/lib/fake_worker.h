@@ -72,6 +72,14 @@ unsigned fake_park(struct fake_worker *w, uint64_t call, uint64_t stream, uint32
 /* *a (may be NULL) is the answer. */
 unsigned fake_give(struct fake_worker *w, const char *key, const char *principal, const char *ask_id,
     const char *answer, struct fake_answer *a);
+/* stream, of a listen stream, or key and principal. topics end by NULL. */
+unsigned fake_subscribe(struct fake_worker *w, uint64_t stream, const char *key, const char *principal, bool reset,
+    const char *insert, const char *const *topics, uint64_t *count);
+unsigned fake_unsubscribe(
+    struct fake_worker *w, uint64_t stream, const char *key, const char *principal, const char *const *topics);
+/* Returns how many it reached. */
+uint64_t fake_notify(
+    struct fake_worker *w, unsigned flags, const char *topic, const char *legacy, const char *head, const char *tail);
 /* Passes one end of a new socket pair; the other one is returned. */
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms);
 

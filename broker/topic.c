@@ -1,0 +1,269 @@
+#include "config.h"
+
+#include "broker/session.h"
+#include "broker/stream.h"
+#include "broker/topic.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+struct topic {
+	struct table_node node; /* in broker->topics, by name */
+	struct subscription *subscriptions;
+	size_t len;
+	char name[];
+};
+
+struct subscription {
+	struct table_node node; /* in broker->subscriptions, by stream and topic */
+	struct topic *topic;
+	struct stream *stream;
+	struct subscription *next_of_topic, **at_topic;
+	struct subscription *next_of_stream, **at_stream;
+	uint64_t last_seq; /* of the stream, of the last event of this topic; 0: none yet */
+	uint64_t round;    /* of the SUBSCRIBE that named it last */
+	bool is_heard;
+};
+
+static struct slice name_of(const struct topic *t)
+{
+	return (struct slice){t->name, t->len};
+}
+
+static struct topic *topic_find(const struct broker *b, struct slice name)
+{
+	struct table_node *n = table_find(&b->topics, table_hash_bytes(&b->topics, name));
+
+	for (; n; n = table_find_next(n)) {
+		struct topic *t = TABLE_OF(n, struct topic, node);
+
+		if (slice_eq(name_of(t), name))
+			return t;
+	}
+	return NULL;
+}
+
+static struct topic *topic_get(struct broker *b, struct slice name)
+{
+	struct topic *t = topic_find(b, name);
+
+	if (t)
+		return t;
+	t = mem_alloc(1, sizeof(*t) + name.len);
+	if (!t)
+		return NULL;
+	t->len = name.len;
+	if (name.len)
+		memcpy(t->name, name.p, name.len);
+	table_add(&b->topics, &t->node, table_hash_bytes(&b->topics, name));
+	return t;
+}
+
+static void topic_drop(struct broker *b, struct topic *t)
+{
+	if (t->subscriptions)
+		return;
+	table_remove(&b->topics, &t->node);
+	mem_free(t);
+}
+
+static uint64_t hash_of(const struct stream *s, const struct topic *t)
+{
+	return table_hash_u64(&s->broker->subscriptions, s->handle, (uint64_t)(uintptr_t)t);
+}
+
+static struct subscription *find(const struct stream *s, struct slice name)
+{
+	const struct topic *t = topic_find(s->broker, name);
+	struct table_node *n = t ? table_find(&s->broker->subscriptions, hash_of(s, t)) : NULL;
+
+	for (; n; n = table_find_next(n)) {
+		struct subscription *sub = TABLE_OF(n, struct subscription, node);
+
+		if (sub->stream == s && sub->topic == t)
+			return sub;
+	}
+	return NULL;
+}
+
+/* One that there is not. NULL: no memory. */
+static struct subscription *add(struct stream *s, struct slice name, bool is_heard)
+{
+	struct broker *b = s->broker;
+	struct topic *t = topic_get(b, name);
+	struct subscription *sub = t ? mem_alloc(1, sizeof(*sub)) : NULL;
+
+	if (!sub) {
+		if (t)
+			topic_drop(b, t);
+		return NULL;
+	}
+	sub->topic = t;
+	sub->stream = s;
+	sub->is_heard = is_heard;
+	sub->next_of_topic = t->subscriptions;
+	sub->at_topic = &t->subscriptions;
+	if (sub->next_of_topic)
+		sub->next_of_topic->at_topic = &sub->next_of_topic;
+	t->subscriptions = sub;
+	sub->next_of_stream = s->subscriber.subscriptions;
+	sub->at_stream = &s->subscriber.subscriptions;
+	if (sub->next_of_stream)
+		sub->next_of_stream->at_stream = &sub->next_of_stream;
+	s->subscriber.subscriptions = sub;
+	*(is_heard ? &s->subscriber.heard : &s->subscriber.asked) += 1;
+	table_add(&b->subscriptions, &sub->node, hash_of(s, t));
+	return sub;
+}
+
+static void drop(struct subscription *sub)
+{
+	struct stream *s = sub->stream;
+
+	table_remove(&s->broker->subscriptions, &sub->node);
+	*(sub->is_heard ? &s->subscriber.heard : &s->subscriber.asked) -= 1;
+	*sub->at_topic = sub->next_of_topic;
+	if (sub->next_of_topic)
+		sub->next_of_topic->at_topic = sub->at_topic;
+	*sub->at_stream = sub->next_of_stream;
+	if (sub->next_of_stream)
+		sub->next_of_stream->at_stream = sub->at_stream;
+	topic_drop(s->broker, sub->topic);
+	mem_free(sub);
+}
+
+static unsigned check_topics(uint16_t n, struct slice topics)
+{
+	bool bad = false;
+
+	for (unsigned i = 0; i < n; i++)
+		link_get_bytes(&topics, &bad);
+	return bad || topics.len > 0 ? LINK_NACK_BAD : 0;
+}
+
+unsigned topic_subscribe(struct stream *s, bool reset, struct slice insert, uint16_t n, struct slice topics)
+{
+	struct broker *b = s->broker;
+	struct subscriber *me = &s->subscriber;
+	struct subscription *before = me->subscriptions, *sub, *next;
+	size_t asked = reset ? 0 : me->asked, max = (size_t)b->cfg->session_topics_max;
+	uint64_t round = ++b->last_round;
+	unsigned nack = check_topics(n, topics);
+	bool bad = false;
+	char *copy;
+
+	if (nack)
+		return nack;
+	copy = mem_dup(insert.p, insert.len);
+	if (!copy)
+		return LINK_NACK_BUSY;
+	for (unsigned i = 0; i < n && !nack; i++) {
+		struct slice name = link_get_bytes(&topics, &bad);
+
+		sub = find(s, name);
+		if (sub && sub->round == round)
+			continue;
+		if (reset || !sub || sub->is_heard)
+			asked++;
+		if (asked > max)
+			nack = LINK_NACK_LIMIT;
+		else if (!sub && !(sub = add(s, name, false)))
+			nack = LINK_NACK_BUSY;
+		else
+			sub->round = round;
+	}
+	if (nack) {
+		while (me->subscriptions != before)
+			drop(me->subscriptions);
+		mem_free(copy);
+		return nack;
+	}
+	for (sub = me->subscriptions; sub; sub = next) {
+		next = sub->next_of_stream;
+		if (sub->round == round && sub->is_heard) {
+			sub->is_heard = false;
+			me->heard--;
+			me->asked++;
+		} else if (sub->round != round && !sub->is_heard && reset) {
+			drop(sub);
+		}
+	}
+	mem_free((char *)(uintptr_t)me->insert.p);
+	me->insert = (struct slice){copy, insert.len};
+	return 0;
+}
+
+unsigned topic_unsubscribe(struct stream *s, uint16_t n, struct slice topics)
+{
+	unsigned nack = check_topics(n, topics);
+	bool bad = false;
+
+	for (unsigned i = 0; i < n && !nack; i++) {
+		struct subscription *sub = find(s, link_get_bytes(&topics, &bad));
+
+		if (sub && !sub->is_heard)
+			drop(sub);
+	}
+	return nack;
+}
+
+void topic_forget(struct stream *s)
+{
+	while (s->subscriber.subscriptions)
+		drop(s->subscriber.subscriptions);
+	mem_free((char *)(uintptr_t)s->subscriber.insert.p);
+	s->subscriber.insert = (struct slice){0};
+}
+
+/* sub is good afterwards only if this is true: a listen stream that is read too slowly ends. */
+static bool tell(struct subscription *sub, const struct topic_news *news)
+{
+	struct stream *s = sub->stream;
+	struct slice event = news->legacy;
+	uint64_t before = s->last_seq, last = before;
+	struct buf text;
+
+	if (sub->is_heard && !news->is_list)
+		return false;
+	if (s->is_modern ? news->head.len == 0 : event.len == 0)
+		return false;
+	if (sub->last_seq > s->delivered_seq)
+		return true;
+	buf_init(&text, SIZE_MAX / 2);
+	if (s->is_modern) {
+		buf_add_slice(&text, news->head);
+		buf_add_slice(&text, s->subscriber.insert);
+		buf_add_slice(&text, news->tail);
+		event = buf_slice(&text);
+	}
+	if (buf_check(&text, NULL) == 0 && stream_append(s, &event, 1, false, false, &last) == 0 && last > before)
+		sub->last_seq = last;
+	buf_release(&text);
+	return last > before;
+}
+
+static void hear(struct table_node *n, void *arg)
+{
+	struct session *session = TABLE_OF(n, struct session, node);
+	const struct topic_news *news = arg;
+	struct stream *s = session->own;
+
+	if (session->hears_lists && !find(s, news->topic) &&
+	    s->subscriber.heard < (size_t)session->broker->cfg->session_topics_max)
+		add(s, news->topic, true); /* no memory: it would not have had any for the event */
+}
+
+uint64_t topic_notify(struct broker *b, const struct topic_news *news)
+{
+	struct subscription *next;
+	struct topic *t;
+	uint64_t reached = 0;
+
+	if (news->is_list && news->legacy.len > 0)
+		table_each(&b->sessions, hear, (void *)(uintptr_t)news);
+	t = topic_find(b, news->topic);
+	for (struct subscription *sub = t ? t->subscriptions : NULL; sub; sub = next) {
+		next = sub->next_of_topic;
+		reached += tell(sub, news);
+	}
+	return reached;
+}

@@ -1,0 +1,39 @@
+/* broker/topic.h - who wants to hear of what: streams that subscribed to topics, and NOTIFY.
+ *
+ * A topic is a name that workers agree upon; it exists as long as somebody subscribed to it. Events of topics say only
+ * that something changed. So they are not durable, and conflated: while the last one of a topic is undelivered in a
+ * stream, a further one is left out, and however long nobody reads, a stream holds one event for each of its topics.
+ *
+ * A session that LINK_SESSION_HEARS_LISTS hears NOTIFY with LINK_NOTIFY_LIST without having asked: it is subscribed
+ * then (is_heard), beside the topics that it asked for. */
+#ifndef MCP_BROKER_TOPIC_H
+#define MCP_BROKER_TOPIC_H
+
+#include "broker/broker.h"
+
+struct stream;
+struct subscription;
+
+/* A stream's side; embedded there, zeroed is "none". */
+struct subscriber {
+	struct subscription *subscriptions;
+	size_t asked, heard; /* how many of each kind; session_topics_max bounds each */
+	struct slice insert; /* owned: stands between head and tail of what a listen stream reads */
+};
+
+/* n topics are the tail of SUBSCRIBE or UNSUBSCRIBE: n * bytes. s is not over. 0, or with nothing done LINK_NACK_*:
+ * LIMIT, BAD, BUSY. reset: the others are forgotten. */
+unsigned topic_subscribe(struct stream *s, bool reset, struct slice insert, uint16_t n, struct slice topics);
+unsigned topic_unsubscribe(struct stream *s, uint16_t n, struct slice topics);
+void topic_forget(struct stream *s); /* all of them: the stream ends */
+
+struct topic_news {
+	struct slice topic;
+	struct slice legacy, head,
+	    tail; /* legacy for sessions; head + insert + tail for listen streams; empty: not sent */
+	bool is_list;
+};
+/* How many streams have it now, or had one of the same topic waiting. */
+uint64_t topic_notify(struct broker *b, const struct topic_news *news);
+
+#endif
