@@ -26,15 +26,15 @@ bool capabilities_offered(const struct worker *w, enum capability capability)
 	return true;
 }
 
-/* Members by revision: until 2024-11-05 completion has no capability, its method simply exists (CM-01). */
+/* Every list and resource may change, for any tool can announce it. Members by revision: until 2024-11-05 completion has no capability, its method simply exists (CM-01). */
 static const struct {
 	enum capability capability;
 	enum revision since;
 	const char *member;
 } rows[] = {
-    {CAPABILITY_TOOLS, REV_2024_11, "\"tools\":{}"},
-    {CAPABILITY_RESOURCES, REV_2024_11, "\"resources\":{}"},
-    {CAPABILITY_PROMPTS, REV_2024_11, "\"prompts\":{}"},
+    {CAPABILITY_TOOLS, REV_2024_11, "\"tools\":{\"listChanged\":true}"},
+    {CAPABILITY_RESOURCES, REV_2024_11, "\"resources\":{\"subscribe\":true,\"listChanged\":true}"},
+    {CAPABILITY_PROMPTS, REV_2024_11, "\"prompts\":{\"listChanged\":true}"},
     {CAPABILITY_COMPLETIONS, REV_2025_03, "\"completions\":{}"},
     {CAPABILITY_LOGGING, REV_2024_11, "\"logging\":{}"},
 };

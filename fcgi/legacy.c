@@ -485,8 +485,9 @@ void legacy_get(struct exchange *x, const char *version)
 			     &err) == 0) {
 			exchange_stream_head(x, &head);
 			buf_adds(&head, SSE_HEARTBEAT);
-			if (buf_check(&head, &err) == 0)
-				exchange_hand_over(x, stream, cursor, buf_slice(&head), &err);
+			if (buf_check(&head, &err) == 0 &&
+			    exchange_hand_over(x, stream, cursor, buf_slice(&head), &err) == 0)
+				worker_watch(x->w, NULL);
 		}
 	}
 	buf_release(&head);

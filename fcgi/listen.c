@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/sse.h"
+#include "fcgi/capabilities.h"
 #include "fcgi/listen.h"
 #include "fcgi/method.h"
 #include "fcgi/task.h"
@@ -26,18 +27,12 @@ struct filter {
 static const struct {
 	const char *member;
 	enum topic_list list;
+	enum capability capability;
 } lists[] = {
-    {"toolsListChanged", TOPIC_TOOLS},
-    {"promptsListChanged", TOPIC_PROMPTS},
-    {"resourcesListChanged", TOPIC_RESOURCES},
+    {"toolsListChanged", TOPIC_TOOLS, CAPABILITY_TOOLS},
+    {"promptsListChanged", TOPIC_PROMPTS, CAPABILITY_PROMPTS},
+    {"resourcesListChanged", TOPIC_RESOURCES, CAPABILITY_RESOURCES},
 };
-
-/* Is that list's listChanged advertised? */
-static bool has_list(const struct worker *w, enum topic_list list)
-{
-	(void)w;
-	return list == TOPIC_TOOLS;
-}
 
 static void filter_init(struct filter *f, const struct cfg *cfg)
 {
@@ -95,12 +90,28 @@ static void take_lists(const struct exchange *x, json_object *wanted, struct fil
 	for (size_t i = 0; i < COUNT_OF(lists); i++) {
 		size_t from = f->text.len;
 
-		if (!json_object_get_boolean(jx_get(wanted, lists[i].member)) || !has_list(x->w, lists[i].list))
+		if (!json_object_get_boolean(jx_get(wanted, lists[i].member)) ||
+		    !capabilities_offered(x->w, lists[i].capability))
 			continue;
+		if (lists[i].list == TOPIC_RESOURCES)
+			worker_watch(x->w, NULL);
 		buf_addf(&f->json, "%s\"%s\":true", filter_comma(f), lists[i].member);
 		buf_add_slice(&f->text, topic_list_name(lists[i].list));
 		filter_end_topic(f, from);
 	}
+}
+
+/* 1: there is, or may come to be, something at that URI; 0: no resource of ours. */
+static int has_resource(struct exchange *x, struct slice uri, struct err *err)
+{
+	json_object *vars = NULL;
+	const struct resource *resource = resourceset_find(&x->w->resources, uri, &vars, err);
+
+	json_object_put(vars);
+	if (!resource)
+		return err->code == ERR_NOT_FOUND ? 0 : -1;
+	worker_watch(x->w, resource);
+	return 1;
 }
 
 /* 1: the client may hear of that task; 0: there is none that it may know of. */
@@ -150,7 +161,8 @@ static int read_filter(struct exchange *x, json_object *wanted, struct filter *f
 	if (filter_reserve(f, wanted, err))
 		return -1;
 	take_lists(x, wanted, f);
-	if (take_names(x, wanted, "taskIds", has_task, topic_put_task, f, err))
+	if (take_names(x, wanted, "resourceSubscriptions", has_resource, topic_put_resource, f, err) ||
+	    take_names(x, wanted, "taskIds", has_task, topic_put_task, f, err))
 		return -1;
 	buf_adds(&f->json, "}");
 	if (buf_check(&f->json, err) || buf_check(&f->text, err))

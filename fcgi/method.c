@@ -75,6 +75,8 @@ static const struct method methods[] = {
     {"resources/read", BOTH, CAPABILITY_RESOURCES, NEEDS_NOTHING, true, method_resources_read},
     {"resources/list", BOTH, CAPABILITY_RESOURCES, NEEDS_HINTS, false, method_resources_list},
     {"resources/templates/list", BOTH, CAPABILITY_RESOURCES, NEEDS_HINTS, false, method_resources_templates},
+    {"resources/subscribe", LEGACY, CAPABILITY_RESOURCES, NEEDS_META, false, method_resources_subscribe},
+    {"resources/unsubscribe", LEGACY, CAPABILITY_RESOURCES, NEEDS_META, false, method_resources_unsubscribe},
     {"prompts/get", BOTH, CAPABILITY_PROMPTS, NEEDS_NOTHING, true, method_prompts_get},
     {"prompts/list", BOTH, CAPABILITY_PROMPTS, NEEDS_HINTS, false, method_prompts_list},
     {"completion/complete", BOTH, CAPABILITY_COMPLETIONS, NEEDS_META, false, method_complete},

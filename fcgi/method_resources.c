@@ -6,6 +6,7 @@
 #include "fcgi/method_resources.h"
 #include "fcgi/result.h"
 #include "fcgi/shape.h"
+#include "fcgi/topic.h"
 #include "fcgi/worker.h"
 #include "common/banned.h"
 
@@ -179,5 +180,66 @@ int method_resources_read(
 		refuse_uri(call, uri, err);
 	json_object_put(contents);
 	json_object_put(vars);
+	return ret;
+}
+
+/* The topic of params.uri, which belongs to a resource of ours. */
+static int read_topic(struct call *call, const struct rpc *rpc, struct buf *topic, struct err *err)
+{
+	struct slice uri = jx_get_str(rpc->params, "uri");
+	const struct resource *resource;
+	json_object *vars = NULL;
+
+	if (!uri.p || !content_is_uri(uri))
+		return err_set(err, ERR_PARAMS, "params.uri must be a URI");
+	resource = resourceset_find(&call->w->resources, uri, &vars, err);
+	json_object_put(vars);
+	if (!resource) {
+		if (err->code == ERR_NOT_FOUND)
+			refuse_uri(call, uri, err);
+		return -1;
+	}
+	worker_watch(call->w, resource);
+	topic_put_resource(topic, uri);
+	return buf_check(topic, err);
+}
+
+int method_resources_subscribe(
+    struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+{
+	struct slice topics[1];
+	struct buf topic;
+	int ret;
+
+	(void)session, (void)out;
+	buf_init(&topic, (size_t)call->cfg->body_max_bytes);
+	ret = read_topic(call, rpc, &topic, err);
+	topics[0] = buf_slice(&topic);
+	if (ret == 0)
+		ret = link_subscribe(call->w->link, 0, slice_str(call->session), call->principal, false, SLICE(""),
+		    topics, COUNT_OF(topics), err);
+	buf_release(&topic);
+	return ret;
+}
+
+/* What was never subscribed to, or is not there any more, is no error. */
+int method_resources_unsubscribe(
+    struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
+{
+	struct slice uri = jx_get_str(rpc->params, "uri"), topics[1];
+	struct buf topic;
+	int ret;
+
+	(void)session, (void)out;
+	if (!uri.p)
+		return err_set(err, ERR_PARAMS, "params.uri must be a URI");
+	buf_init(&topic, (size_t)call->cfg->body_max_bytes);
+	topic_put_resource(&topic, uri);
+	topics[0] = buf_slice(&topic);
+	ret = buf_check(&topic, err);
+	if (ret == 0)
+		ret = link_unsubscribe(
+		    call->w->link, slice_str(call->session), call->principal, topics, COUNT_OF(topics), err);
+	buf_release(&topic);
 	return ret;
 }

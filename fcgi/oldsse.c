@@ -41,6 +41,8 @@ void oldsse_get(struct exchange *x)
 			struct err ignored;
 
 			link_session_del(x->w->link, slice_str(x->session), x->principal, &ignored);
+		} else {
+			worker_watch(x->w, NULL);
 		}
 	}
 	buf_release(&where);

@@ -237,3 +237,19 @@ const struct resource *resourceset_find_template(const struct resourceset *set, 
 	}
 	return NULL;
 }
+
+static bool is_watched(const struct resource *resource)
+{
+	return resource->provider->resource_watch && resource->provider->resource_watch(resource);
+}
+
+bool resourceset_is_watched(const struct resourceset *set, const struct resource *resource)
+{
+	bool found = resource && is_watched(resource);
+
+	for (size_t i = 0; !resource && !found && i < set->fixed_count; i++)
+		found = is_watched(&set->fixed[i]);
+	for (size_t i = 0; !resource && !found && i < set->templates_count; i++)
+		found = is_watched(&set->templates[i]);
+	return found;
+}

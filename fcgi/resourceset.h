@@ -31,4 +31,7 @@ const struct resource *resourceset_find(
 /* The template that is written like this; NULL: none. */
 const struct resource *resourceset_find_template(const struct resourceset *set, struct slice text);
 
+/* Whether files stand behind resource, or behind any of the set (NULL), whose changes can be seen. */
+bool resourceset_is_watched(const struct resourceset *set, const struct resource *resource);
+
 #endif

@@ -135,6 +135,14 @@ void worker_release(struct worker *w)
 	*w = (struct worker){0};
 }
 
+void worker_watch(const struct worker *w, const struct resource *resource)
+{
+	struct err err = {0};
+
+	if (resourceset_is_watched(&w->resources, resource) && link_runner_ensure(w->link, &err))
+		LOG(WARN, "watch.failed", "why=\"%s\" effect=\"changes of files are not told\"", err.msg);
+}
+
 void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), void *busy_arg)
 {
 	struct exchange x = {

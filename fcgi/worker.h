@@ -32,6 +32,10 @@ struct worker {
 int worker_init(struct worker *w, const char *file, const char *const *sets, size_t sets_count, struct err *err);
 void worker_release(struct worker *w);
 
+/* Somebody wants to hear of changes: of resource, or of the list of resources (NULL). Where they are files, a runner
+ * watches them; that it can't be started is logged. */
+void worker_watch(const struct worker *w, const struct resource *resource);
+
 /* Answers one request, whatever it is. busy is called at most once, when the request stops counting as one that
  * occupies an accepting thread (it became a stream, or was answered 202), before the rest of its work. */
 void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), void *busy_arg);

@@ -35,7 +35,8 @@ static void test_post(void **state)
 	    {"DT-51 SSE only", POST_MCP, CONTENT GET_SSE, INIT("2025-11-25"), 200, SSE_TYPE, 0, "1",
 		"Mcp-Session-Id: ", "\"protocolVersion\":\"2025-11-25\""},
 	    {"DT-51 members of the result", POST_MCP, POSTED, INIT("2025-11-25"), 200, JSON_TYPE, 0, "1", NULL,
-		"\"result\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{},\"logging\":{}},"
+		"\"result\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{\"listChanged\":true},"
+		"\"logging\":{}},"
 		"\"serverInfo\":{\"name\":\"test\",\"version\":\"1\"}}}"},
 	    {"DT-52 unknown", POST_MCP, POSTED, INIT("2024-10-07"), 200, JSON_TYPE, 0, "1",
 		"Mcp-Session-Id: ", "\"protocolVersion\":\"2025-11-25\""},
@@ -343,7 +344,7 @@ static void test_session(void **state)
 	assert_non_null(session);
 	assert_true(slice_is(
 	    buf_slice(&session->blob), "{\"revision\":\"2025-06-18\",\"logLevel\":1,\"capabilities\":{\"roots\":{}}}"));
-	assert_int_equal(session->flags, 0);
+	assert_int_equal(session->flags, LINK_SESSION_HEARS_LISTS);
 	site_answer_release(&a);
 	site_ask(&s, POST_MCP, POSTED, INIT("2025-06-18"), &a);
 	assert_true(site_answer_header(&a, "Mcp-Session-Id", second, sizeof(second)));

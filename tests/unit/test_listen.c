@@ -1,6 +1,8 @@
 /* fcgi/listen.c, topic.c: subscriptions/listen (SU-01 .. SU-13), and what its streams are told of */
 #include "config.h"
 
+#include <stdio.h>
+
 #include "common/jx.h"
 #include "fcgi/topic.h"
 #include "tests/lib/site.h"
@@ -161,6 +163,95 @@ static void test_tasks(void **state)
 	site_release(&s);
 }
 
+static const struct filetree *watches(const struct resource *resource)
+{
+	return strcmp(resource->uri, "test://file") == 0 ? (const struct filetree *)resource : NULL;
+}
+
+static const struct provider provider_watched = {.name = "watched", .resource_watch = watches};
+static struct resource resources[] = {
+    {.uri = (char *)"test://file", .provider = &provider_watched},
+    {.uri = (char *)"test://text", .provider = &provider_watched},
+};
+
+static void site_init_with_resources(struct site *s)
+{
+	site_init(s);
+	s->w.resources.fixed = resources;
+	s->w.resources.fixed_count = COUNT_OF(resources);
+}
+
+/* RS-04: what is no resource of ours is left out; a runner is wanted when files are to be watched. */
+static void test_resources(void **state)
+{
+	static const struct {
+		const char *filter, *honoured, *topics;
+		unsigned runners;
+	} cases[] = {
+	    {"\"resourceSubscriptions\":[\"test://text\",\"test://none\"]",
+		"\"resourceSubscriptions\":[\"test://text\"]", "resource:test://text\n", 0},
+	    {"\"resourceSubscriptions\":[\"test://file\",\"test://text\"]",
+		"\"resourceSubscriptions\":[\"test://file\",\"test://text\"]",
+		"resource:test://file\nresource:test://text\n", 1},
+	    {"\"resourcesListChanged\":true,\"promptsListChanged\":true", "\"resourcesListChanged\":true",
+		"resources\n", 1},
+	};
+	struct site s;
+
+	(void)state;
+	site_init_with_resources(&s);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct site_answer a;
+		char body[1024], ack[1024];
+
+		site_renew(&s);
+		snprintf(body, sizeof(body), LISTEN("1", "%s"), cases[i].filter);
+		snprintf(ack, sizeof(ack), ACK("1", "%s") "\n", cases[i].honoured);
+		site_ask(&s, POST_MCP, TO_LISTEN, body, &a);
+		assert_true(a.is_handed_over);
+		assert_string_equal(a.body.data, ack);
+		assert_string_equal(s.w.link->streams[s.w.link->streams_count].topics.data, cases[i].topics);
+		assert_int_equal(s.w.link->asked[FAKE_RUNNER_ENSURE], cases[i].runners);
+		site_answer_release(&a);
+	}
+	s.w.resources = (struct resourceset){0};
+	site_release(&s);
+}
+
+/* RS-03 */
+static void test_subscribe(void **state)
+{
+#define IN11 POSTED "Mcp-Session-Id: S11\n"
+	static const struct site_row rows[] = {
+	    {"of no resource", POST_MCP, IN11, REQUEST("1", "resources/subscribe", "\"uri\":\"test://none\""), 200,
+		JSON_TYPE, -32002, "1", NULL, "\"data\":{\"uri\":\"test://none\"}"},
+	    {"of no URI", POST_MCP, IN11, REQUEST("1", "resources/subscribe", "\"uri\":7"), REFUSED(200, -32602, "1")},
+	    {"end of no URI", POST_MCP, IN11, REQUEST("1", "resources/unsubscribe", ""), REFUSED(200, -32602, "1")},
+	    {"end of what never was", POST_MCP, IN11, REQUEST("1", "resources/unsubscribe", "\"uri\":\"test://none\""),
+		200, JSON_TYPE, 0, "1", NULL, "\"result\":{}"},
+	};
+	const struct fake_session *session;
+	struct site_answer a;
+	struct site s;
+
+	(void)state;
+	site_init_with_resources(&s);
+	site_check(&s, rows, COUNT_OF(rows));
+	site_renew(&s);
+	session = fake_link_session(s.w.link, SLICE("S11"));
+	site_ask(&s, POST_MCP, IN11, REQUEST("1", "resources/subscribe", "\"uri\":\"test://file\""), &a);
+	assert_string_equal(a.body.data, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}");
+	site_answer_release(&a);
+	assert_string_equal(session->topics.data, "resource:test://file\n");
+	assert_int_equal(s.w.link->asked[FAKE_RUNNER_ENSURE], 1);
+	site_ask(&s, POST_MCP, IN11, REQUEST("2", "resources/unsubscribe", "\"uri\":\"test://file\""), &a);
+	assert_string_equal(a.body.data, "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}");
+	site_answer_release(&a);
+	assert_int_equal(session->topics.len, 0);
+	s.w.resources = (struct resourceset){0};
+	site_release(&s);
+}
+
 /* What a legacy session reads of the same changes. */
 static void test_legacy(void **state)
 {
@@ -190,6 +281,8 @@ int main(void)
 	    cmocka_unit_test(test_stream),
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_tasks),
+	    cmocka_unit_test(test_resources),
+	    cmocka_unit_test(test_subscribe),
 	    cmocka_unit_test(test_legacy),
 	};
 

@@ -200,7 +200,7 @@ static void test_rows(void **state)
 	    {"DT-37 discover", POST_MCP, TO("server/discover"), REQUEST("1", "server/discover", META), 200, JSON_TYPE,
 		0, "1", NULL,
 		"\"supportedVersions\":[\"2026-07-28\",\"2025-11-25\",\"2025-06-18\",\"2025-03-26\",\"2024-11-05\"],"
-		"\"capabilities\":{\"tools\":{}"},
+		"\"capabilities\":{\"tools\":{\"listChanged\":true}"},
 	    {"CA-01 discover may be cached", POST_MCP, TO("server/discover"), REQUEST("1", "server/discover", META),
 		200, JSON_TYPE, 0, "1", NULL, "\"ttlMs\":60000,\"cacheScope\":\"public\""},
 	    {"CA-01 tools/list may be cached", POST_MCP, LIST, REQUEST("1", "tools/list", META), 200, JSON_TYPE, 0, "1",

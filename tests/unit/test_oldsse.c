@@ -96,7 +96,8 @@ static void test_on_the_stream(void **state)
 	    {"K-07 cancelled", "S24", REQUEST("1", "tools/call", "\"name\":\"cancelled\""), "", 1},
 	    {"initialize", "S00", INIT,
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"protocolVersion\":\"2024-11-05\","
-		"\"capabilities\":{\"tools\":{},\"logging\":{}},\"serverInfo\":{\"name\":\"test\",\"version\":\"1\"}}}"
+		"\"capabilities\":{\"tools\":{\"listChanged\":true},\"logging\":{}},\"serverInfo\":{\"name\":\"test\","
+		"\"version\":\"1\"}}}"
 		"\n",
 		1},
 	    {"initialize again", "S24", INIT,
