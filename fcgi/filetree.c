@@ -119,7 +119,13 @@ bool filetree_has_dir(const struct filetree *tree, struct slice path)
 
 /* ---- opening ---- */
 
-/* Why it isn't there is nobody's business; that the machine is out of something is ours. */
+/* Clients read this: it says the same whatever the reason. */
+static int not_found(struct err *err)
+{
+	return err_set(err, ERR_NOT_FOUND, "no such file");
+}
+
+/* Only that the machine is out of something is another matter. */
 static int open_failed(struct err *err)
 {
 	switch (errno) {
@@ -131,7 +137,7 @@ static int open_failed(struct err *err)
 	case ENXIO:
 	case ENODEV:
 	case ENAMETOOLONG:
-		return err_set(err, ERR_NOT_FOUND, "no such file");
+		return not_found(err);
 	default:
 		return err_sys(err, "open a file of a resource");
 	}
@@ -170,7 +176,7 @@ int filetree_open(const struct filetree *tree, struct slice path, struct stat *s
 	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, fd; /* a FIFO may lie there */
 
 	if (!filetree_has_file(tree, path))
-		return err_set(err, ERR_NOT_FOUND, "no such file");
+		return not_found(err);
 	fd = open_root(tree, err);
 	if (fd >= 0 && tree->only) {
 		int dir_fd = fd;
@@ -187,7 +193,7 @@ int filetree_open(const struct filetree *tree, struct slice path, struct stat *s
 	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
 		return fd;
 	close(fd);
-	return err_set(err, ERR_NOT_FOUND, "no regular file");
+	return not_found(err);
 }
 
 /* ---- reading directories ---- */
@@ -406,7 +412,7 @@ int filetree_list(const struct filetree *tree, struct slice path, filetree_add *
 	int fd;
 
 	if (path.len && !filetree_has_dir(tree, path))
-		return err_set(err, ERR_NOT_FOUND, "no such directory");
+		return not_found(err);
 	fd = open_root(tree, err);
 	if (path.len && fd >= 0)
 		fd = open_below(fd, path, O_RDONLY | O_DIRECTORY, err);

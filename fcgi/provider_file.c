@@ -43,6 +43,38 @@ static int out_of_memory(struct err *err)
 	return err_set(err, ERR_NOMEM, "files");
 }
 
+/* ---- media types ---- */
+
+/* By its extension; NULL: the bytes decide. Borrowed from the configuration. */
+static const char *type_of_name(const struct resource *resource, const char *name)
+{
+	const struct files *files = resource->priv;
+	const char *extension = mime_extension(name);
+	char small[EXTENSION_MAX + 1];
+	size_t len = strlen(extension);
+	struct slice type;
+
+	if (resource->mime_type)
+		return resource->mime_type;
+	if (len == 0 || len > EXTENSION_MAX)
+		return NULL;
+	for (size_t i = 0; i <= len; i++)
+		small[i] = extension[i] >= 'A' && extension[i] <= 'Z' ? (char)(extension[i] | 0x20) : extension[i];
+	type = jx_get_str(files->mime_types, small);
+	return type.p ? type.p : mime_of_extension(small);
+}
+
+static const char *type_of_bytes(int dir_fd, const char *name)
+{
+	char bytes[SNIFF_LEN];
+	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? 0 : read(fd, bytes, sizeof(bytes));
+
+	if (fd >= 0)
+		close(fd);
+	return mime_of_text(mime_is_text((struct slice){bytes, len < 0 ? 0 : (size_t)len}, true));
+}
+
 /* ---- definitions ---- */
 
 static int read_flag(json_object *def, const char *member, bool *flag, struct cfg *cfg, const char *pointer)
@@ -129,6 +161,16 @@ static int check_path(struct files *files, bool is_tree, struct cfg *cfg, const 
 	return 0;
 }
 
+/* One file's type is told in lists, if its name has one. */
+static int set_type(struct resource *resource, const char *name, struct err *err)
+{
+	const char *type = resource->mime_type ? NULL : type_of_name(resource, name);
+
+	if (type)
+		resource->mime_type = mem_dup(type, strlen(type));
+	return type && !resource->mime_type ? out_of_memory(err) : 0;
+}
+
 static void release(struct resource *resource)
 {
 	struct files *files = resource->priv;
@@ -163,43 +205,12 @@ static int init(struct resource *resource, json_object *def, struct cfg *cfg, co
 	if (read_path(files, is_tree, path, cfg_dir_of(cfg, pointer)))
 		return out_of_memory(err);
 	bad |= check_path(files, is_tree, cfg, pointer);
+	bad |= is_tree ? 0 : set_type(resource, files->tree.only, err);
 	bad |= read_globs(files, def, cfg, pointer, err);
 	bad |= read_mime_types(files, def, cfg, pointer);
 	bad |= read_flag(def, "hidden", &files->tree.hidden, cfg, pointer);
 	bad |= read_flag(def, "watch", &files->is_watched, cfg, pointer);
 	return bad;
-}
-
-/* ---- media types ---- */
-
-/* By its extension; NULL: the bytes decide. Borrowed from the configuration. */
-static const char *type_of_name(const struct resource *resource, const char *name)
-{
-	const struct files *files = resource->priv;
-	const char *extension = mime_extension(name);
-	char small[EXTENSION_MAX + 1];
-	size_t len = strlen(extension);
-	struct slice type;
-
-	if (resource->mime_type)
-		return resource->mime_type;
-	if (len == 0 || len > EXTENSION_MAX)
-		return NULL;
-	for (size_t i = 0; i <= len; i++)
-		small[i] = extension[i] >= 'A' && extension[i] <= 'Z' ? (char)(extension[i] | 0x20) : extension[i];
-	type = jx_get_str(files->mime_types, small);
-	return type.p ? type.p : mime_of_extension(small);
-}
-
-static const char *type_of_bytes(int dir_fd, const char *name)
-{
-	char bytes[SNIFF_LEN];
-	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	ssize_t len = fd < 0 ? 0 : read(fd, bytes, sizeof(bytes));
-
-	if (fd >= 0)
-		close(fd);
-	return mime_of_text(mime_is_text((struct slice){bytes, len < 0 ? 0 : (size_t)len}, true));
 }
 
 /* ---- reading ---- */
@@ -218,7 +229,7 @@ static int read_bytes(int fd, size_t max, struct buf *bytes, struct err *err)
 		bytes->len += (size_t)len;
 	}
 	if (bytes->len > max)
-		return err_set(err, ERR_LIMIT, "a file of more than %zu bytes (resource_max_bytes)", max);
+		return err_set(err, ERR_PARAMS, "the file has more than %zu bytes", max);
 	return buf_check(bytes, err);
 }
 
@@ -238,8 +249,7 @@ static int add_contents(json_object *contents, const char *type, struct slice by
 	if (!bad)
 		bad = jx_add_str(item, "mimeType", type ? type : mime_of_text(is_text), err);
 	if (!bad)
-		bad = jx_add(item, is_text ? "text" : "blob",
-		    json_object_new_string_len(bytes.len ? bytes.p : "", (int)bytes.len), err);
+		bad = jx_add(item, is_text ? "text" : "blob", jx_new_str(bytes), err);
 	buf_release(&blob);
 	return jx_append(contents, item, err) || bad ? -1 : 0;
 }
@@ -296,8 +306,7 @@ static int uri_of(const struct resource *resource, struct slice path, struct buf
 		return buf_check(uri, err);
 	}
 	vars = json_object_new_object();
-	ret = jx_add(
-	    vars, uri_template_variable(resource->template, 0), json_object_new_string_len(path.p, (int)path.len), err);
+	ret = jx_add(vars, uri_template_variable(resource->template, 0), jx_new_str(path), err);
 	if (ret == 0)
 		ret = uri_template_expand(resource->template, vars, uri, err);
 	json_object_put(vars);
@@ -319,7 +328,7 @@ static int add_item(const struct list *list, const struct filetree_entry *entry,
 {
 	const char *type = type_of_name(list->resource, entry->name);
 	json_object *item = json_object_new_object();
-	int bad = jx_add(item, "uri", json_object_new_string_len(uri.p, (int)uri.len), err);
+	int bad = jx_add(item, "uri", jx_new_str(uri), err);
 
 	bad |= jx_add_str(item, "name", entry->path, err);
 	bad |= jx_add_str(item, "mimeType", type ? type : type_of_bytes(entry->dir_fd, entry->name), err);
@@ -370,37 +379,28 @@ static int list_files(struct call *call, const struct resource *resource, struct
 
 /* ---- completing ---- */
 
-struct completion {
-	struct slice typed;
-	json_object *values; /* borrowed */
-};
-
 static int complete_one(void *arg, const struct filetree_entry *entry, struct err *err)
 {
-	const struct completion *completion = arg;
-	struct slice typed = completion->typed;
+	json_object *values = arg;
 	struct buf value;
 	int ret;
 
-	if (strncmp(entry->path, typed.p ? typed.p : "", typed.len) != 0)
-		return 0;
 	buf_init(&value, PATH_MAX + 2);
 	buf_addf(&value, "%s%s", entry->path, entry->st ? "" : "/");
 	ret = buf_check(&value, err);
 	if (ret == 0)
-		ret = jx_append(completion->values, json_object_new_string_len(value.data, (int)value.len), err);
+		ret = jx_append(values, jx_new_str(buf_slice(&value)), err);
 	buf_release(&value);
 	if (ret == 0)
-		ret = json_object_array_length(completion->values) >= COMPLETION_CANDIDATES_MAX;
+		ret = json_object_array_length(values) >= COMPLETION_CANDIDATES_MAX;
 	return ret;
 }
 
-/* What stands in the directory whose path has been typed so far. */
+/* All that stands in the directory whose path has been typed so far. */
 static int complete(struct call *call, const struct resource *resource, struct slice variable, struct slice typed,
     json_object *others, json_object *values, struct err *err)
 {
 	const struct files *files = resource->priv;
-	struct completion completion = {typed, values};
 	struct slice dir = typed;
 	struct err why = {0};
 
@@ -412,7 +412,7 @@ static int complete(struct call *call, const struct resource *resource, struct s
 	if (dir.len == 1)
 		return 0; /* a path that begins with a slash */
 	dir.len -= dir.len > 0;
-	if (filetree_list(&files->tree, dir, complete_one, &completion, &why) && why.code != ERR_NOT_FOUND)
+	if (filetree_list(&files->tree, dir, complete_one, values, &why) && why.code != ERR_NOT_FOUND)
 		return err_set(err, why.code, "%s", why.msg);
 	return 0;
 }

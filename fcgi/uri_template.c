@@ -492,8 +492,7 @@ static int take_values(const struct uri_template *tpl, const struct slice *value
 		if (ret == 0 && !utf8_is_valid(buf_slice(&decoded)))
 			ret = err_set(err, ERR_NOT_FOUND, "the value of %s is not UTF-8", tpl->names[i]);
 		if (ret == 0)
-			ret = jx_add(vars, tpl->names[i],
-			    json_object_new_string_len(decoded.len ? decoded.data : "", (int)decoded.len), err);
+			ret = jx_add(vars, tpl->names[i], jx_new_str(buf_slice(&decoded)), err);
 	}
 	buf_release(&decoded);
 	return ret;

