@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/jx.h"
@@ -365,6 +366,7 @@ void exec_run_init(
 	    .call = call,
 	    .name = name,
 	    .timeout_ms = (uint64_t)timeout_s * 1000,
+	    .exit_status = -1,
 	    .fds = {-1, -1, -1, -1},
 	};
 	buf_init(&run->out, exec->output_max_bytes);
@@ -446,12 +448,14 @@ static int expand_word(struct exec_run *run, const char *word, json_object *args
 		if (!val) {
 			is_missing = true;
 		} else if (!exec_scalar_text(val, &text)) {
+			run->exit_status = EX_USAGE;
 			ret = exec_run_fail(run,
 			    "argument %s can't be a word of a command: it must be a string, number or boolean of "
 			    "at most %d bytes, without NUL",
 			    name, EXEC_SCALAR_MAX_BYTES);
 		} else if (out.len == 0 && text.data[0] == '-' && json_object_is_type(val, json_type_string) &&
 			   !after_dashes) {
+			run->exit_status = EX_USAGE;
 			ret = exec_run_fail(run, "argument %s must not begin with '-'", name);
 		} else {
 			buf_add_slice(&out, buf_slice(&text));
@@ -841,8 +845,10 @@ static void judge(struct exec_run *run)
 	} else if (WIFSIGNALED(value)) {
 		exec_run_fail(run, "was ended by signal %d (%s)", WTERMSIG(value),
 		    sigdescr_np(WTERMSIG(value)) ? sigdescr_np(WTERMSIG(value)) : "?");
-	} else if (WEXITSTATUS(value) != 0) {
-		exec_run_fail(run, "exited with status %d", WEXITSTATUS(value));
+	} else {
+		run->exit_status = WEXITSTATUS(value);
+		if (run->exit_status != 0)
+			exec_run_fail(run, "exited with status %d", run->exit_status);
 	}
 }
 

@@ -68,6 +68,7 @@ struct exec_run {
 	struct buf out;    /* stdout */
 	struct buf errors; /* the end of stderr */
 	struct buf why;    /* empty: it exited with status 0. Else how it failed, in words for the client */
+	int exit_status;   /* with which it exited; EX_USAGE too when an argument can't be a word of its command; else -1 */
 
 	/* exec.c's */
 	int fds[EXEC_FD_COUNT]; /* ours: nonblocking ends; -1: at its end */

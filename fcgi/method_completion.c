@@ -105,17 +105,6 @@ static int of_prompt(const struct call *call, json_object *ref, struct slice nam
 	return bad;
 }
 
-static bool has_variable(const struct resource *resource, struct slice name)
-{
-	const char *variable;
-
-	for (size_t i = 0; (variable = uri_template_variable(resource->template, i)); i++) {
-		if (slice_is(name, variable))
-			return true;
-	}
-	return false;
-}
-
 static int of_resource(struct call *call, json_object *ref, struct slice name, struct slice typed, json_object *others,
     json_object *values, struct err *err)
 {
@@ -124,7 +113,7 @@ static int of_resource(struct call *call, json_object *ref, struct slice name, s
 
 	if (!resource)
 		return err_set(err, ERR_PARAMS, "params.ref.uri is no resource template");
-	if (!has_variable(resource, name))
+	if (!uri_template_has_variable(resource->template, name))
 		return err_set(err, ERR_PARAMS, "template %.150s has no such variable", resource->uri);
 	if (!resource->provider->resource_complete)
 		return 0;

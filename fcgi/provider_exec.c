@@ -16,6 +16,7 @@
 #include "common/mem.h"
 #include "common/utf8.h"
 #include "fcgi/exec.h"
+#include "fcgi/exec_offers.h"
 #include "fcgi/provider.h"
 #include "fcgi/result.h"
 #include "common/banned.h"
@@ -229,4 +230,12 @@ const struct provider provider_exec = {
     .tool_init = tool_init,
     .tool_release = tool_release,
     .call = call_tool,
+    .resource_members = exec_resource_members,
+    .resource_init = exec_resource_init,
+    .resource_release = exec_resource_release,
+    .read = exec_resource_read,
+    .prompt_members = exec_prompt_members,
+    .prompt_init = exec_prompt_init,
+    .prompt_release = exec_prompt_release,
+    .get = exec_prompt_get,
 };

@@ -17,8 +17,9 @@
 #include "fcgi/uri_template.h"
 #include "common/banned.h"
 
-#define VALUES_GROWTH 16 /* times that a text of the configuration may name its longest value: a ceiling, not a goal   \
-			  */
+#define VALUES_GROWTH                                                                                                  \
+	16 /* times that a text of the configuration may name its longest value: a ceiling, not a goal                 \
+	    */
 
 static int out_of_memory(struct err *err)
 {
@@ -74,14 +75,7 @@ static bool is_json(const struct resource *resource)
 
 static bool is_variable(const void *arg, struct slice name)
 {
-	const struct resource *resource = arg;
-	const char *variable;
-
-	for (size_t i = 0; (variable = uri_template_variable(resource->template, i)); i++) {
-		if (slice_is(name, variable))
-			return true;
-	}
-	return false;
+	return uri_template_has_variable(((const struct resource *)arg)->template, name);
 }
 
 static int set_default_type(struct resource *resource, const char *type, struct err *err)

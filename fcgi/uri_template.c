@@ -345,6 +345,17 @@ const char *uri_template_variable(const struct uri_template *tpl, size_t i)
 	return tpl->names[i];
 }
 
+bool uri_template_has_variable(const struct uri_template *tpl, struct slice name)
+{
+	const char *variable;
+
+	for (size_t i = 0; (variable = uri_template_variable(tpl, i)); i++) {
+		if (slice_is(name, variable))
+			return true;
+	}
+	return false;
+}
+
 /* ---- matching ---- */
 
 /* Bytes of the character at the front of uri if a value may hold it: 1 or 3 ("%41"), else 0. */

@@ -31,6 +31,7 @@ void uri_template_free(struct uri_template **tplp);
 struct slice uri_template_text(const struct uri_template *tpl); /* as given */
 /* The names of its variables, in their order; NULL behind the last. Borrowed from tpl. */
 const char *uri_template_variable(const struct uri_template *tpl, size_t i);
+bool uri_template_has_variable(const struct uri_template *tpl, struct slice name);
 
 /* Adds each variable that the URI has to vars, as a string. Time and memory grow with the URI's length times the
  * template's parts, never more. ERR_NOT_FOUND: it is no URI of this template; else ERR_NOMEM. After a failure vars may
