@@ -215,28 +215,77 @@ EXTRA_DIST += \
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
 FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)
+FUZZ_BROKER_LIBS = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)
 REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
+# The broker's objects without its sockets.
+NO_BUS_SOURCES = %D%/lib/no_bus.c %D%/lib/no_bus.h
+check_PROGRAMS += %D%/fuzz/replay_broker
+check_PROGRAMS += %D%/fuzz/replay_cursor
+check_PROGRAMS += %D%/fuzz/replay_event_id
 check_PROGRAMS += %D%/fuzz/replay_header
 check_PROGRAMS += %D%/fuzz/replay_jpos
 check_PROGRAMS += %D%/fuzz/replay_link
 check_PROGRAMS += %D%/fuzz/replay_rpc
 check_PROGRAMS += %D%/fuzz/replay_schema
+check_PROGRAMS += %D%/fuzz/replay_seal
+check_PROGRAMS += %D%/fuzz/replay_session
+check_PROGRAMS += %D%/fuzz/replay_sse
 check_PROGRAMS += %D%/fuzz/replay_uri_template
 check_PROGRAMS += %D%/fuzz/replay_url
+TESTS += %D%/fuzz/replay_broker
+TESTS += %D%/fuzz/replay_cursor
+TESTS += %D%/fuzz/replay_event_id
 TESTS += %D%/fuzz/replay_header
 TESTS += %D%/fuzz/replay_jpos
 TESTS += %D%/fuzz/replay_link
 TESTS += %D%/fuzz/replay_rpc
 TESTS += %D%/fuzz/replay_schema
+TESTS += %D%/fuzz/replay_seal
+TESTS += %D%/fuzz/replay_session
+TESTS += %D%/fuzz/replay_sse
 TESTS += %D%/fuzz/replay_uri_template
 TESTS += %D%/fuzz/replay_url
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_broker
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_cursor
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_event_id
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_header
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_jpos
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_link
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_rpc
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_schema
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_seal
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_session
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_sse
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_uri_template
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
+if HAVE_CMOCKA
+check_PROGRAMS += %D%/fuzz/replay_fcgi
+check_PROGRAMS += %D%/fuzz/replay_param
+TESTS += %D%/fuzz/replay_fcgi
+TESTS += %D%/fuzz/replay_param
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_fcgi
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_param
+endif
+%C%_fuzz_replay_broker_SOURCES = %D%/fuzz/fuzz_broker.c $(NO_BUS_SOURCES) $(REPLAY_SOURCES)
+%C%_fuzz_replay_broker_LDADD = $(FUZZ_BROKER_LIBS)
+%C%_fuzz_fuzz_broker_SOURCES = %D%/fuzz/fuzz_broker.c $(NO_BUS_SOURCES) %D%/fuzz/target.h
+%C%_fuzz_fuzz_broker_LDADD = $(FUZZ_BROKER_LIBS)
+%C%_fuzz_fuzz_broker_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_cursor_SOURCES = %D%/fuzz/fuzz_cursor.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_cursor_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_cursor_SOURCES = %D%/fuzz/fuzz_cursor.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_cursor_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_cursor_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_event_id_SOURCES = %D%/fuzz/fuzz_event_id.c $(NO_BUS_SOURCES) $(REPLAY_SOURCES)
+%C%_fuzz_replay_event_id_LDADD = $(FUZZ_BROKER_LIBS)
+%C%_fuzz_fuzz_event_id_SOURCES = %D%/fuzz/fuzz_event_id.c $(NO_BUS_SOURCES) %D%/fuzz/target.h
+%C%_fuzz_fuzz_event_id_LDADD = $(FUZZ_BROKER_LIBS)
+%C%_fuzz_fuzz_event_id_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_fcgi_SOURCES = %D%/fuzz/fuzz_fcgi.c $(SITE_SOURCES) $(REPLAY_SOURCES)
+%C%_fuzz_replay_fcgi_LDADD = $(UNIT_LIBS)
+%C%_fuzz_fuzz_fcgi_SOURCES = %D%/fuzz/fuzz_fcgi.c $(SITE_SOURCES) %D%/fuzz/target.h
+%C%_fuzz_fuzz_fcgi_LDADD = $(UNIT_LIBS)
+%C%_fuzz_fuzz_fcgi_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 %C%_fuzz_replay_header_SOURCES = %D%/fuzz/fuzz_header.c $(REPLAY_SOURCES)
 %C%_fuzz_replay_header_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_header_SOURCES = %D%/fuzz/fuzz_header.c %D%/fuzz/target.h
@@ -252,6 +301,11 @@ EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
 %C%_fuzz_fuzz_link_SOURCES = %D%/fuzz/fuzz_link.c %D%/fuzz/target.h
 %C%_fuzz_fuzz_link_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_link_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_param_SOURCES = %D%/fuzz/fuzz_param.c $(SITE_SOURCES) $(REPLAY_SOURCES)
+%C%_fuzz_replay_param_LDADD = $(UNIT_LIBS)
+%C%_fuzz_fuzz_param_SOURCES = %D%/fuzz/fuzz_param.c $(SITE_SOURCES) %D%/fuzz/target.h
+%C%_fuzz_fuzz_param_LDADD = $(UNIT_LIBS)
+%C%_fuzz_fuzz_param_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 %C%_fuzz_replay_rpc_SOURCES = %D%/fuzz/fuzz_rpc.c $(REPLAY_SOURCES)
 %C%_fuzz_replay_rpc_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_rpc_SOURCES = %D%/fuzz/fuzz_rpc.c %D%/fuzz/target.h
@@ -262,6 +316,21 @@ EXTRA_PROGRAMS += %D%/fuzz/fuzz_url
 %C%_fuzz_fuzz_schema_SOURCES = %D%/fuzz/fuzz_schema.c %D%/fuzz/target.h
 %C%_fuzz_fuzz_schema_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_schema_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_seal_SOURCES = %D%/fuzz/fuzz_seal.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_seal_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_seal_SOURCES = %D%/fuzz/fuzz_seal.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_seal_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_seal_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_session_SOURCES = %D%/fuzz/fuzz_session.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_session_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_session_SOURCES = %D%/fuzz/fuzz_session.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_session_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_session_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_sse_SOURCES = %D%/fuzz/fuzz_sse.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_sse_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_sse_SOURCES = %D%/fuzz/fuzz_sse.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_sse_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_sse_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 %C%_fuzz_replay_uri_template_SOURCES = %D%/fuzz/fuzz_uri_template.c $(REPLAY_SOURCES)
 %C%_fuzz_replay_uri_template_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_uri_template_SOURCES = %D%/fuzz/fuzz_uri_template.c %D%/fuzz/target.h
