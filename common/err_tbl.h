@@ -21,6 +21,7 @@ ERR(DELIVERED, 405, -32600, "Stream was delivered completely")
 ERR(NOT_FOUND, 200, -32602, "Resource not found")
 ERR(NOT_FOUND_LEGACY, 200, -32002, "Resource not found")
 ERR(NO_TASK, 400, -32602, "Task not found")
+ERR(TOOL, 200, -32603, "Tool failed")
 ERR(TASK_CANCELLED, 200, -32603, "Task was cancelled")
 ERR(CONFIG, 500, -32603, "Internal error")
 /* Ours, or the machine's. */

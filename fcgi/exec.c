@@ -367,13 +367,14 @@ void exec_run_init(
 	    .name = name,
 	    .timeout_ms = (uint64_t)timeout_s * 1000,
 	    .exit_status = -1,
-	    .fds = {-1, -1, -1, -1},
+	    .fds = {-1, -1, -1, -1, -1},
 	};
 	buf_init(&run->out, exec->output_max_bytes);
 	buf_init(&run->errors, (size_t)call->cfg->exec_stderr_max_bytes);
 	buf_init(&run->why, WHY_MAX);
 	buf_init(&run->log_line, LOG_LINE_MAX);
 	buf_init(&run->message, MESSAGE_MAX_BYTES);
+	buf_init(&run->to_stdin, 16 * (size_t)call->cfg->body_max_bytes);
 }
 
 int exec_run_set(struct exec_run *run, const char *name, struct slice value, struct err *err)
@@ -614,7 +615,7 @@ static int open_fds(struct exec_run *run, json_object *args, struct launcher_job
 {
 	json_object *answers = run->call->answers;
 
-	job->fds[LAUNCH_STDIN] = open_json(run, args, err);
+	job->fds[LAUNCH_STDIN] = run->waits ? exec_wait_open(run, args, err) : open_json(run, args, err);
 	if (job->fds[LAUNCH_STDIN] == -1)
 		return -1;
 	job->fds[LAUNCH_ANSWERS] = answers ? open_json(run, answers, err) : -1;
@@ -791,21 +792,34 @@ static int too_much(struct exec_run *run)
 	return exec_run_fail(run, "wrote more than %zu bytes", run->exec->output_max_bytes);
 }
 
+static int time_is_over(struct exec_run *run)
+{
+	if (run->wait_left_ms)
+		return exec_run_fail(
+		    run, "nobody answered its questions within %lld s", (long long)run->call->cfg->ask_wait_s);
+	return exec_run_fail(run, "timed out after %llu s", (unsigned long long)run->timeout_ms / 1000);
+}
+
 /* 0: the program has ended, run->report says how. 1: it was stopped, run->why says why. */
 static int watch(struct exec_run *run, struct err *err)
 {
-	uint64_t deadline_ms = now_ms() + run->timeout_ms;
 	struct pollfd fds[EXEC_FD_COUNT];
 
+	run->deadline_ms = now_ms() + run->timeout_ms;
 	for (;;) {
-		uint64_t now = now_ms();
+		uint64_t now;
 		int wait_ms, got;
 
-		if (now >= deadline_ms)
-			return exec_run_fail(run, "timed out after %llu s", (unsigned long long)run->timeout_ms / 1000);
-		wait_ms = deadline_ms - now > INT_MAX ? INT_MAX : (int)(deadline_ms - now);
-		for (int i = 0; i < EXEC_FD_COUNT; i++)
+		if (run->waits && exec_wait_turn(run, err))
+			return -1;
+		now = now_ms();
+		if (now >= run->deadline_ms)
+			return time_is_over(run);
+		wait_ms = run->deadline_ms - now > INT_MAX ? INT_MAX : (int)(run->deadline_ms - now);
+		for (int i = 0; i < EXEC_STDIN; i++)
 			fds[i] = (struct pollfd){.fd = run->fds[i], .events = POLLIN};
+		fds[EXEC_STDIN] =
+		    (struct pollfd){.fd = run->to_stdin.len ? run->fds[EXEC_STDIN] : -1, .events = POLLOUT};
 		if (call_poll(run->call, fds, EXEC_FD_COUNT, wait_ms, err) == -1)
 			return -1;
 		for (int at = EXEC_STDOUT; at <= EXEC_MESSAGES; at++) {
@@ -865,7 +879,7 @@ int exec_run(struct exec_run *run, json_object *args, struct err *err)
 		too_much(run);
 	else if (ret == 0 && run->why.len == 0)
 		judge(run);
-	if (ret == -1 || run->why.len)
+	if (ret == -1 || run->why.len || run->waits)
 		call_drop_asks(run->call);
 	log_stderr_line(run, buf_slice(&run->log_line));
 	return ret == -1 ? -1 : 0;
@@ -881,4 +895,6 @@ void exec_run_release(struct exec_run *run)
 	buf_release(&run->why);
 	buf_release(&run->log_line);
 	buf_release(&run->message);
+	buf_release(&run->to_stdin);
+	json_object_put(run->waiting);
 }

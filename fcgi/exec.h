@@ -54,7 +54,7 @@ struct exec_strings {
 	size_t count;
 };
 
-enum { EXEC_STDOUT, EXEC_STDERR, EXEC_MESSAGES, EXEC_LEASH, EXEC_FD_COUNT };
+enum { EXEC_STDOUT, EXEC_STDERR, EXEC_MESSAGES, EXEC_LEASH, EXEC_STDIN, EXEC_FD_COUNT };
 
 /* One run, from exec_run_init() to exec_run_release(). */
 struct exec_run {
@@ -63,6 +63,7 @@ struct exec_run {
 	const char *name;        /* in the log and in failures */
 	uint64_t timeout_ms;
 	struct exec_strings env; /* variables of this run, by exec_run_set() */
+	bool waits; /* it stays alive while its questions are out; only where call_can_wait() */
 
 	/* What came of it. */
 	struct buf out;    /* stdout */
@@ -76,6 +77,13 @@ struct exec_run {
 	struct buf message;     /* line of descriptor 3, not complete */
 	bool message_is_too_long;
 	struct launch_report report;
+	uint64_t deadline_ms;
+
+	/* exec_wait.c's, of a run that waits */
+	struct buf to_stdin;   /* not written yet */
+	json_object *waiting;  /* owned; the keys of its open questions */
+	bool has_asked;        /* since they went out last */
+	uint64_t wait_left_ms; /* while it waits: what it may take afterwards; else 0 */
 };
 
 void exec_run_init(

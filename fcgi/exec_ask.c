@@ -111,17 +111,29 @@ static int take_question(struct exec_run *run, struct slice method, json_object 
 	bool is_optional = json_object_get_boolean(jx_get(message, "optional"));
 	struct slice key = jx_get_str(message, "id");
 	json_object *params = json_object_get(jx_get(message, "params"));
+	int asked = -1;
 
-	if (!key.p) {
+	if (key.p) {
+		asked = call_ask(run->call, key.p, method.p, params, err);
+	} else {
 		json_object_put(params);
 		err_set(err, ERR_PARAMS, "a question needs an id, a string of its own");
-	} else if (call_ask(run->call, key.p, method.p, params, err) >= 0) {
-		return 0;
-	} else if (err->code == ERR_CAPABILITY && is_optional) {
+	}
+	if (asked != -1)
+		return run->waits ? exec_wait_ask(run, key.p, asked == 0, err) : 0;
+	if (err->code != ERR_PARAMS && err->code != ERR_CAPABILITY)
+		return -1;
+	if (run->waits && key.p) {
+		struct err why = *err;
+
+		call_set_error_data(run->call, NULL);
+		return exec_wait_refuse(run, key.p, &why, err);
+	}
+	if (err->code == ERR_CAPABILITY && !is_optional)
+		return -1;
+	if (err->code == ERR_CAPABILITY) {
 		call_set_error_data(run->call, NULL);
 		return 0;
-	} else if (err->code != ERR_PARAMS) {
-		return -1;
 	}
 	exec_run_fail(run, "it asked in a wrong way: %s", err->msg);
 	return 1;

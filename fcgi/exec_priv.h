@@ -19,4 +19,13 @@ int exec_ask_prepare(struct exec_run *run, struct err *err);
  */
 int exec_ask_take(struct exec_run *run, struct slice method, json_object *message, struct err *err);
 
+/* exec_wait.c: a run that waits (run->waits). Opens what becomes its standard input; returns the program's end, or -1. */
+int exec_wait_open(struct exec_run *run, json_object *args, struct err *err);
+/* The program waits for the answer to key; is_new: which the client has not given yet. */
+int exec_wait_ask(struct exec_run *run, const char *key, bool is_new, struct err *err);
+/* The question key is not: the program reads why. */
+int exec_wait_refuse(struct exec_run *run, const char *key, const struct err *why, struct err *err);
+/* What is to be done before each poll(): questions go out, answers go in, the clock stands still. */
+int exec_wait_turn(struct exec_run *run, struct err *err);
+
 #endif

@@ -16,6 +16,7 @@ libworker_a_SOURCES = \
 	%D%/exec.c %D%/exec.h %D%/exec_priv.h \
 	%D%/exec_ask.c \
 	%D%/exec_offers.c %D%/exec_offers.h \
+	%D%/exec_wait.c \
 	%D%/filetree.c %D%/filetree.h \
 	%D%/guard.c %D%/guard.h \
 	%D%/header.c %D%/header.h \

@@ -133,7 +133,8 @@ int method_tools_run(
 
 		if (tool->is_polled)
 			call_close_connection(call, &ignored);
-		if (tool->provider->call(call, tool, args, result, err)) {
+		if (tool->waits && !call_can_wait(call) ? task_run_hidden(call, tool, args, result, err)
+							: tool->provider->call(call, tool, args, result, err)) {
 			err_wrap(err, "tool %s", tool->name);
 			ret = excuse(call, tool, result, err);
 		}

@@ -96,6 +96,7 @@ struct tool {
 	size_t headers_count;
 	enum tool_task task;
 	bool is_polled; /* takes long: clients that can are to come back for its answer */
+	bool waits; /* stays alive while a person answers its questions: runs in the runner */
 	bool single_use; /* what a client of 2026-07-28 was asked may be answered once */
 	char *asks;      /* JSON text: what is asked before each run, key -> {method, params, optional}; NULL: nothing */
 	int64_t timeout_s;

@@ -4,7 +4,8 @@
  * What it gives back, by "output":
  *   text     stdout is the answer's text; bytes that are not UTF-8 become U+FFFD
  *   json     stdout is one JSON text: structuredContent, checked against output_schema, and the same as text
- *   result   stdout is a whole CallToolResult
+ *   result   stdout is a whole CallToolResult; or {"error": {"message": WORDS, "data": ANY}}, when the call is to end
+ *            with a JSON-RPC error instead
  * Exit status 0 is success. Anything else is a result with isError that holds stderr, then stdout. When it asks its
  * client (descriptor 3), there is no result yet. */
 #include "config.h"
@@ -55,6 +56,16 @@ static int read_output(
 	return 0;
 }
 
+static int read_wait(struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer)
+{
+	json_object *val = jx_get(def, "wait");
+
+	if (jx_has(def, "wait") && !json_object_is_type(val, json_type_boolean))
+		return cfg_complain_at(cfg, pointer, "wait", "wait must be true or false");
+	tool->waits = json_object_get_boolean(val);
+	return 0;
+}
+
 static int read_defaults(struct exec *exec, json_object *def, struct err *err)
 {
 	json_object *input = jx_get_object(def, "input");
@@ -92,6 +103,7 @@ static int tool_init(struct tool *tool, json_object *def, struct cfg *cfg, const
 	tool->priv = exec;
 	exec->exec = exec_new(def, has_argument, tool, cfg, pointer, err);
 	bad = read_output(exec, tool, def, cfg, pointer);
+	bad |= read_wait(tool, def, cfg, pointer);
 	return exec->exec ? bad | read_defaults(exec->exec, def, err) : -1;
 }
 
@@ -154,6 +166,16 @@ static int json_result(struct run *run, json_object **result, struct err *err)
 	return ret;
 }
 
+/* {"error": {"message": WORDS, "data": ANY}}: the call fails, with no result at all. */
+static int protocol_error(struct run *run, json_object *error, struct err *err)
+{
+	struct slice message = jx_get_str(error, "message");
+
+	if (jx_has(error, "data"))
+		call_set_error_data(run->exec.call, json_object_get(jx_get(error, "data")));
+	return err_set(err, ERR_TOOL, "%.*s", message.len > 200 ? 200 : (int)message.len, message.p ? message.p : "");
+}
+
 static int whole_result(struct run *run, json_object **result, struct err *err)
 {
 	json_object *val = jx_parse(buf_slice(&run->exec.out), (int)run->exec.call->cfg->body_depth_max, err),
@@ -161,6 +183,11 @@ static int whole_result(struct run *run, json_object **result, struct err *err)
 	struct buf why;
 	int ret = 0;
 
+	if (json_object_is_type(val, json_type_object) && jx_get_object(val, "error")) {
+		ret = protocol_error(run, jx_get_object(val, "error"), err);
+		json_object_put(val);
+		return ret;
+	}
 	if (!val || result_check_shape(val, err)) {
 		json_object_put(val);
 		return exec_run_fail(&run->exec, "its output is not a result: %s", err->msg);
@@ -207,6 +234,7 @@ static int call_tool(
 
 	*result = NULL;
 	exec_run_init(&run.exec, exec->exec, call, tool->name, tool->timeout_s);
+	run.exec.waits = tool->waits && call_can_wait(call);
 	ret = exec_run_set(&run.exec, "MCP_TOOL", slice_str(tool->name), err);
 	if (ret == 0)
 		ret = exec_run(&run.exec, args, err);
@@ -222,7 +250,7 @@ static int call_tool(
 	return ret;
 }
 
-static const char *const members[] = {"output", EXEC_MEMBERS, NULL};
+static const char *const members[] = {"output", "wait", EXEC_MEMBERS, NULL};
 
 const struct provider provider_exec = {
     .name = "exec",
