@@ -12,6 +12,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const TESTS = dirname(here);
 export const MODULES = join(here, 'node_modules');
 export const FIXTURE = join(TESTS, 'conformance', 'site');
+export const SITES = join(TESTS, 'proto', 'sites');
 export const MODERN = '2026-07-28';
 export const load = createRequire(join(here, 'package.json'));
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
