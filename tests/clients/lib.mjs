@@ -232,21 +232,21 @@ export const post = (url, body, headers = {}, options = {}) => fetch(url, {
 });
 
 // A request of 2026-07-28, with all that it repeats in headers.
-export function modern(url, id, method, params = {}, options = {}) {
+export function modern(url, id, method, params = {}, { headers, ...options } = {}) {
   const name = params.name ?? params.uri;
   return post(url, request(id, method, { ...params, _meta: {
     [`${META}protocolVersion`]: MODERN,
     [`${META}clientInfo`]: { name: 'hand', version: '1' },
     [`${META}clientCapabilities`]: {},
     ...params._meta,
-  } }), { 'MCP-Protocol-Version': MODERN, 'Mcp-Method': method, ...(name && { 'Mcp-Name': name }) }, options);
+  } }), { 'MCP-Protocol-Version': MODERN, 'Mcp-Method': method, ...(name && { 'Mcp-Name': name }), ...headers }, options);
 }
 
 // A session of 2025-11-25: {id, send(message, options), call(id, name, args, meta, options), listen(options),
 // resume(lastEventId, options), end()}
-export async function session(url, version = '2025-11-25') {
+export async function session(url, version = '2025-11-25', capabilities = {}) {
   const res = await post(url, request(0, 'initialize', {
-    protocolVersion: version, capabilities: {}, clientInfo: { name: 'hand', version: '1' },
+    protocolVersion: version, capabilities, clientInfo: { name: 'hand', version: '1' },
   }));
   const id = res.headers.get('mcp-session-id');
   const body = await res.text();
@@ -293,12 +293,12 @@ export async function* events(res) {
   }
 }
 
-// The messages of an answer, whether JSON or stream: [{message, at}]
-export async function* messages(res) {
+// The messages of an answer, whether JSON or stream: [{message, at, id}]. all: events without one too, for their ids.
+export async function* messages(res, all = false) {
   if (res.headers.get('content-type')?.startsWith('text/event-stream')) {
     for await (const event of events(res))
-      if (event.data && event.event === 'message')
-        yield { message: JSON.parse(event.data), at: event.at };
+      if ((event.data || all) && event.event === 'message')
+        yield { message: event.data ? JSON.parse(event.data) : undefined, at: event.at, id: event.id };
   } else {
     const text = await res.text();
     if (text)
