@@ -34,8 +34,18 @@ void link_watches_fire(struct link *l, const struct slice *id)
 	}
 }
 
+static struct task_watch *watch_find(const struct link *l, struct slice id, int fd)
+{
+	struct task_watch *watch;
+
+	for (watch = LIST_FIRST(&l->watches); watch; watch = LIST_NEXT(watch, chain))
+		if (watch->fd == fd && watch_is(watch, id))
+			break;
+	return watch;
+}
+
 /* Before the broker is asked, for TASK_CHANGED may be here before its answer. If a connection ends in between, the
- * watch only wakes somebody too early. */
+ * watch only wakes somebody too early. Who asks again while he still watches goes on to do so. */
 static int watch_add(struct link *l, struct slice id, int fd, struct err *err)
 {
 	struct task_watch *watch = mem_alloc(1, sizeof(*watch));
@@ -46,8 +56,12 @@ static int watch_add(struct link *l, struct slice id, int fd, struct err *err)
 	watch->id_len = id.len;
 	watch->fd = fd;
 	pthread_mutex_lock(&l->mtx);
-	LIST_INSERT_HEAD(&l->watches, watch, chain);
+	if (!watch_find(l, id, fd)) {
+		LIST_INSERT_HEAD(&l->watches, watch, chain);
+		watch = NULL;
+	}
 	pthread_mutex_unlock(&l->mtx);
+	mem_free(watch);
 	return 0;
 }
 
@@ -56,9 +70,7 @@ void link_task_unwatch(struct link *l, struct slice id, int changed_fd)
 	struct task_watch *watch;
 
 	pthread_mutex_lock(&l->mtx);
-	LIST_FOREACH(watch, &l->watches, chain)
-	if (watch->fd == changed_fd && watch_is(watch, id))
-		break;
+	watch = watch_find(l, id, changed_fd);
 	if (watch)
 		LIST_REMOVE(watch, chain);
 	pthread_mutex_unlock(&l->mtx);
