@@ -584,6 +584,94 @@ static void test_keeps(void **state)
 	fake_call_release(&call);
 }
 
+/* A client that answers at once, or never. */
+static json_object *ready_answers;
+
+static int publish(struct call *call, struct err *err)
+{
+	(void)err;
+	call->answers = ready_answers;
+	return 0;
+}
+
+#define ANSWERED(key, what) "{\\\"id\\\":\\\"" key "\\\"," what "}\\n"
+
+static void test_waits(void **state)
+{
+	static const struct {
+		const char *name, *script, *answers, *want;
+	} cases[] = {
+	    {"an answer", "read args\n" ASK("a", "") "read answer; echo $args $answer",
+		"{\"a\":{\"action\":\"decline\"}}",
+		GOOD("{\\\"arg\\\":1} " ANSWERED("a", "\\\"result\\\":{\\\"action\\\":\\\"decline\\\"}"))},
+	    {"two at once",
+		"read args\n" ASK("a", "") ASK("b", "") "read one; read two; { echo \"$one\"; echo \"$two\"; } | sort",
+		"{\"b\":{\"action\":\"cancel\"},\"a\":{\"error\":{\"code\":1,\"message\":\"no\"}}}",
+		GOOD(ANSWERED("a", "\\\"error\\\":{\\\"code\\\":1,\\\"message\\\":\\\"no\\\"}")
+			ANSWERED("b", "\\\"result\\\":{\\\"action\\\":\\\"cancel\\\"}"))},
+	    {"what was answered before", "read args\n" ASK("a", "") "read one\n" ASK("a", "") "read two; echo \"$two\"",
+		"{\"a\":{\"action\":\"decline\"}}",
+		GOOD(ANSWERED("a", "\\\"result\\\":{\\\"action\\\":\\\"decline\\\"}"))},
+	    {"what the client can't",
+		"read args\necho '{\"id\":\"r\",\"method\":\"roots/list\"}' >&3; read no; echo \"$no\"", "{}",
+		GOOD(ANSWERED("r",
+		    "\\\"error\\\":{\\\"code\\\":-32021,\\\"message\\\":\\\"this client can't be asked: roots\\\"}"))},
+	    {"nobody answers", "read args\n" ASK("a", "") "read no", "{}",
+		ERROR("t: nobody answered its questions within 1 s")},
+	    {"who reads nothing", "exec <&-\n" ASK("a", "") "sleep 0.2; echo done", "{\"a\":{\"action\":\"decline\"}}",
+		GOOD("done\\n")},
+	    {"who needs no answer", ASK("a", "") "echo done", "{}", GOOD("done\\n")},
+	};
+	struct call_ops ops;
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const struct tool *tool = load(cases[i].script, TOOL ",\"wait\":true" ANY "}");
+		struct fake_call call;
+		struct err err = {0};
+		char *got;
+
+		file.cfg.ask_wait_s = 1;
+		fake_call_init(&call, &file.cfg, ERA_MODERN);
+		ops = *call.priv.ops;
+		ops.publish = publish;
+		call.priv.ops = &ops;
+		call.priv.may_ask = true;
+		call.call.capabilities = jx_parse(SLICE("{\"elicitation\":{}}"), 16, &err);
+		ready_answers = jx_parse(slice_str(cases[i].answers), 16, &err);
+		got = run(&call, tool, "{\"arg\":1}", &err);
+		if (!got || strcmp(got, cases[i].want) != 0)
+			fail_msg("%s: %s, %s", cases[i].name, got, err.msg);
+		json_object_put(call.call.capabilities);
+		json_object_put(ready_answers);
+		free(got);
+		fake_call_release(&call);
+	}
+}
+
+/* More than a pipe holds, before anybody reads it. */
+static void test_waits_with_much(void **state)
+{
+	const struct tool *tool = load("read args; echo ${#args}", TOOL ",\"wait\":true" ANY "}");
+	struct fake_call call;
+	struct err err = {0};
+	struct buf args;
+	char *got;
+
+	(void)state;
+	buf_init(&args, 1 << 20);
+	buf_addf(&args, "{\"a\":\"%0300000d\"}", 1);
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	call.priv.ops = &(struct call_ops){
+	    .is_cancelled = call.priv.ops->is_cancelled, .poll = call.priv.ops->poll, .publish = publish};
+	got = run(&call, tool, args.data, &err);
+	assert_string_equal(got, GOOD("300008\\n"));
+	free(got);
+	buf_release(&args);
+	fake_call_release(&call);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -591,6 +679,8 @@ int main(void)
 	    cmocka_unit_test(test_messages),
 	    cmocka_unit_test(test_asks),
 	    cmocka_unit_test(test_keeps),
+	    cmocka_unit_test(test_waits),
+	    cmocka_unit_test(test_waits_with_much),
 	    cmocka_unit_test(test_timeout_kills_the_group),
 	    cmocka_unit_test(test_end_kills_what_is_left),
 	    cmocka_unit_test(test_cancel_kills_the_group),
