@@ -385,6 +385,44 @@ int ask_prepare(const struct call *call, const char *method, json_object *params
 	return ret;
 }
 
+/* ERR_PARAMS: val is no answer. schema is that of a form, or NULL. */
+static int check_answer(struct slice method, json_object *schema, json_object *val, struct err *err)
+{
+	json_object *content, *none = NULL;
+	int ret;
+
+	if (slice_is(method, SAMPLING))
+		return check_shape(message_shape, val, err);
+	if (slice_is(method, ROOTS))
+		return check_shape(roots_result_shape, val, err);
+	ret = check_shape(action_shape, val, err);
+	if (ret || !schema || !slice_is(jx_get_str(val, "action"), "accept"))
+		return ret;
+	content = jx_get(val, "content"); /* SA-16 */
+	if (!content)
+		content = none = json_object_new_object();
+	ret = content ? check_schema(schema, content, err) : err_set(err, ERR_NOMEM, "answer");
+	json_object_put(none);
+	return ret;
+}
+
+static int is_answer(struct slice method, json_object *schema, json_object *val, struct err *err)
+{
+	struct err why = {0};
+
+	if (check_answer(method, schema, val, &why) == 0)
+		return 1;
+	if (why.code == ERR_PARAMS || why.code == ERR_LIMIT)
+		return 0;
+	*err = why;
+	return -1;
+}
+
+int ask_is_answer(const char *method, json_object *params, json_object *val, struct err *err)
+{
+	return is_answer(slice_str(method), jx_get(params, "requestedSchema"), val, err);
+}
+
 /* Rounds. */
 
 void ask_round_lend(const struct ask_round *round, struct call *call)
@@ -445,27 +483,6 @@ int ask_round_read(json_object *val, struct ask_round *round, struct err *err)
 	return 0;
 }
 
-static int check_answer(json_object *expected, json_object *val, struct err *err)
-{
-	struct slice method = jx_get_str(expected, "method");
-	json_object *schema = jx_get(expected, "schema"), *content, *none = NULL;
-	int ret;
-
-	if (slice_is(method, SAMPLING))
-		return check_shape(message_shape, val, err);
-	if (slice_is(method, ROOTS))
-		return check_shape(roots_result_shape, val, err);
-	ret = check_shape(action_shape, val, err);
-	if (ret || !schema || !slice_is(jx_get_str(val, "action"), "accept"))
-		return ret;
-	content = jx_get(val, "content"); /* SA-16 */
-	if (!content)
-		content = none = json_object_new_object();
-	ret = content ? check_schema(schema, content, err) : err_set(err, ERR_NOMEM, "answer");
-	json_object_put(none);
-	return ret;
-}
-
 static int keep_answer(struct ask_round *round, const char *key, json_object *val, struct err *err)
 {
 	if (!round->answers)
@@ -476,16 +493,9 @@ static int keep_answer(struct ask_round *round, const char *key, json_object *va
 int ask_round_answer(struct ask_round *round, const char *key, json_object *val, struct err *err)
 {
 	json_object *expected = jx_get(round->pending, key);
-	struct err why = {0};
+	int ret = expected ? is_answer(jx_get_str(expected, "method"), jx_get(expected, "schema"), val, err) : 0;
 
-	if (!expected)
-		return 0;
-	if (check_answer(expected, val, &why) == 0)
-		return keep_answer(round, key, json_object_get(val), err);
-	if (why.code == ERR_PARAMS || why.code == ERR_LIMIT)
-		return 0;
-	*err = why;
-	return -1;
+	return ret == 1 ? keep_answer(round, key, json_object_get(val), err) : ret;
 }
 
 int ask_round_fail(struct ask_round *round, const char *key, json_object *error, struct err *err)

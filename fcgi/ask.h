@@ -23,6 +23,9 @@ int ask_check(const char *method, json_object *params, struct err *err);
 int ask_prepare(const struct call *call, const char *method, json_object *params, json_object **out,
     json_object **required, struct err *err);
 
+/* Whether val answers this question. -1: no memory to find out. */
+int ask_is_answer(const char *method, json_object *params, json_object *val, struct err *err);
+
 /* Appends what the client of call can be asked, as words: "elicitation elicitation.url sampling sampling.tools
  * sampling.context roots". */
 void ask_put_abilities(const struct call *call, struct buf *out);

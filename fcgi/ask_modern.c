@@ -53,13 +53,18 @@ static int open_state(
 	return ret ? err_wrap(err, "requestState") : 0;
 }
 
-/* MR-07 */
-static int use_up(const struct call *call, const struct rpc *rpc, struct slice token, struct err *err)
+static bool is_single_use(const struct call *call, const struct rpc *rpc)
 {
 	const struct tool *tool =
 	    slice_is(rpc->method, "tools/call") ? toolset_find(&call->w->tools, jx_get_str(rpc->params, "name")) : NULL;
 
-	if (!tool || !tool->single_use)
+	return tool && tool->single_use;
+}
+
+/* MR-07 */
+static int use_up(const struct call *call, const struct rpc *rpc, struct slice token, struct err *err)
+{
+	if (!is_single_use(call, rpc))
 		return 0;
 	token.len = SEAL_MARK_LEN;
 	if (link_once(call->w->link, token, (uint32_t)call->cfg->ask_wait_s, err) == 0)
@@ -75,8 +80,10 @@ int ask_modern_begin(struct call *call, const struct rpc *rpc, struct ask_round 
 	*round = (struct ask_round){0};
 	if (responses && !json_object_is_type(responses, json_type_object))
 		return err_set(err, ERR_PARAMS, "inputResponses must be an object");
-	if (!jx_has(rpc->params, "requestState"))
-		return 0; /* answers to what nobody remembers to have asked */
+	if (!jx_has(rpc->params, "requestState")) {
+		call->priv->offered = is_single_use(call, rpc) ? NULL : responses;
+		return 0;
+	}
 	if (!token.p)
 		return err_set(err, ERR_PARAMS, "requestState must be a string");
 	if (open_state(call, rpc, token, round, err) || use_up(call, rpc, token, err))

@@ -29,9 +29,10 @@ void call_init(struct call *call, struct call_priv *priv, const struct call_ops 
 void call_release(struct call *call)
 {
 	json_object_put(call->priv->asks);
+	json_object_put(call->priv->taken);
 	json_object_put(call->priv->keep);
 	json_object_put(call->priv->error_data);
-	call->priv->asks = call->priv->keep = call->priv->error_data = NULL;
+	call->priv->asks = call->priv->taken = call->priv->keep = call->priv->error_data = NULL;
 }
 
 bool call_can_wait(const struct call *call)
@@ -246,6 +247,23 @@ int call_ask(struct call *call, const char *key, const char *method, json_object
 	}
 	if (required)
 		set_required(call, required);
+	json_object_put(params);
+	return ret;
+}
+
+int call_ask_early(struct call *call, const char *key, const char *method, json_object *params, struct err *err)
+{
+	json_object *val = jx_get(call->priv->offered, key);
+	int ret = val && ask_check(method, params, err) == 0 ? ask_is_answer(method, params, val, err) : 0;
+
+	if (ret == 1) {
+		if (!call->priv->taken)
+			call->priv->taken = json_object_new_object();
+		ret = jx_add(call->priv->taken, key, json_object_get(val), err);
+		call->answers = call->priv->taken;
+	}
+	if (ret == 0)
+		return call_ask(call, key, method, params, err);
 	json_object_put(params);
 	return ret;
 }

@@ -72,6 +72,8 @@ int call_close_connection(struct call *call, struct err *err);
  * asked again: 1 says that call->answers has key. 0: the question goes out when the handler returns. -1: ERR_CAPABILITY
  * (the client did not declare that it can; or it can't be asked at all), ERR_PARAMS (malformed). */
 int call_ask(struct call *call, const char *key, const char *method, json_object *params, struct err *err);
+/* As call_ask(), for a question that comes before the handler runs: an answer that the client sent unasked will do. */
+int call_ask_early(struct call *call, const char *key, const char *method, json_object *params, struct err *err);
 /* What the next round finds in call->kept: any JSON value, which is taken. The client carries it, sealed. */
 int call_keep(struct call *call, json_object *val, struct err *err);
 bool call_is_asking(const struct call *call); /* a question is to go out: the handler's result does not count */

@@ -23,6 +23,8 @@ struct call_priv {
 	const char *id;       /* JSON text of the request's id; borrowed */
 	double progress_last; /* the last one sent; progress has to grow */
 	bool progress_started;
+	json_object *offered;    /* borrowed; answers that came unasked; NULL: none */
+	json_object *taken;      /* owned; those of them that were taken: call->answers; NULL: none */
 	bool may_ask;            /* the client can be reached with a question; for who makes the call to say */
 	int round;               /* runs of the handler that asked before this one */
 	bool is_task;            /* the result is a task, not yet what was asked for */

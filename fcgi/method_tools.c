@@ -71,7 +71,7 @@ static int ask_one(struct call *call, const struct tool *tool, const char *key, 
     struct err *err)
 {
 	bool is_optional = json_object_get_boolean(jx_get(ask, "optional"));
-	int ret = call_ask(call, key, jx_get_str(ask, "method").p, json_object_get(jx_get(ask, "params")), err);
+	int ret = call_ask_early(call, key, jx_get_str(ask, "method").p, json_object_get(jx_get(ask, "params")), err);
 	char text[2 * NAME_TEXT_MAX];
 	const char *why;
 
