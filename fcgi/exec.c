@@ -141,6 +141,7 @@ static char *find_program(const char *name, const char *dir)
 /* Whose placeholders can be filled, and where complaints go. */
 struct reader {
 	struct exec *exec;
+	const char *member; /* with the words of the command */
 	bool (*has_argument)(const void *arg, struct slice name);
 	const void *arg;
 	struct cfg *cfg;
@@ -150,11 +151,11 @@ struct reader {
 static int check_word(const struct reader *r, const char *word, size_t index)
 {
 	struct slice part;
-	char member[32];
+	char member[64];
 	size_t at = 0;
 	int kind;
 
-	snprintf(member, sizeof(member), "exec/%zu", index);
+	snprintf(member, sizeof(member), "%s/%zu", r->member, index);
 	while (word[at]) {
 		kind = placeholder_next(word, &at, &part);
 		if (kind == -1)
@@ -168,26 +169,31 @@ static int check_word(const struct reader *r, const char *word, size_t index)
 	return 0;
 }
 
+static int complain_words(const struct reader *r)
+{
+	return cfg_complain_at(
+	    r->cfg, r->pointer, r->member, "%s must be an array of strings, the program first", r->member);
+}
+
 static int read_words(const struct reader *r, json_object *def, struct err *err)
 {
-	json_object *words = jx_get_array(def, "exec");
+	json_object *words = jx_get_array(def, r->member);
 	size_t count = words ? json_object_array_length(words) : 0;
-	char *word;
+	char *word, first[64];
 
 	if (count == 0)
-		return cfg_complain_at(
-		    r->cfg, r->pointer, "exec", "exec must be an array of strings, the program first");
+		return complain_words(r);
+	snprintf(first, sizeof(first), "%s/0", r->member);
 	for (size_t i = 0; i < count; i++) {
 		struct slice text = jx_str(json_object_array_get_idx(words, i));
 
 		if (!text.p || strlen(text.p) != text.len || (i == 0 && text.len == 0))
-			return cfg_complain_at(
-			    r->cfg, r->pointer, "exec", "exec must be an array of strings, the program first");
+			return complain_words(r);
 		if (check_word(r, text.p, i))
 			return -1;
 		word = i ? mem_dup(text.p, text.len) : find_program(text.p, cfg_dir_of(r->cfg, r->pointer));
 		if (!word && i == 0)
-			return cfg_complain_at(r->cfg, r->pointer, "exec/0",
+			return cfg_complain_at(r->cfg, r->pointer, first,
 			    strchr(text.p, '/') ? "%s is no executable file" : "no executable file %s in PATH", text.p);
 		if (strings_add(&r->exec->words, word, err))
 			return -1;
@@ -336,11 +342,11 @@ void exec_free(struct exec **execp)
 	mem_free(exec);
 }
 
-struct exec *exec_new(json_object *def, bool (*has_argument)(const void *arg, struct slice name), const void *arg,
-    struct cfg *cfg, const char *pointer, struct err *err)
+struct exec *exec_new(json_object *def, const char *member, bool (*has_argument)(const void *arg, struct slice name),
+    const void *arg, struct cfg *cfg, const char *pointer, struct err *err)
 {
 	struct exec *exec = mem_alloc(1, sizeof(*exec));
-	const struct reader r = {exec, has_argument, arg, cfg, pointer};
+	const struct reader r = {exec, member, has_argument, arg, cfg, pointer};
 	int bad;
 
 	if (!exec) {

@@ -41,10 +41,10 @@
 
 struct exec; /* what a definition says: made when the configuration is read, then only read, by any thread */
 
-/* Reads def, which stands at pointer of the configuration. has_argument says whether a {placeholder} of that name can
+/* Reads def, which stands at pointer of the configuration; its member ("exec") has the words. has_argument says whether a {placeholder} of that name can
  * ever be filled. NULL: complained about through cfg_complain(), or *err is ERR_NOMEM. */
-struct exec *exec_new(json_object *def, bool (*has_argument)(const void *arg, struct slice name), const void *arg,
-    struct cfg *cfg, const char *pointer, struct err *err);
+struct exec *exec_new(json_object *def, const char *member, bool (*has_argument)(const void *arg, struct slice name),
+    const void *arg, struct cfg *cfg, const char *pointer, struct err *err);
 void exec_free(struct exec **execp);
 /* The value of an argument that is missing; val is read, not kept. */
 int exec_add_default(struct exec *exec, const char *name, json_object *val, struct err *err);

@@ -10,7 +10,6 @@
 #include "fcgi/content.h"
 #include "fcgi/exec.h"
 #include "fcgi/exec_offers.h"
-#include "fcgi/promptset.h"
 #include "fcgi/result.h"
 #include "fcgi/uri_template.h"
 #include "common/banned.h"
@@ -19,7 +18,8 @@ enum output { OUTPUT_TEXT, OUTPUT_BINARY, OUTPUT_RESULT, OUTPUT__COUNT };
 static const char *const output_names[] = {"text", "binary", "result"};
 
 struct exec_offer {
-	struct exec *exec; /* owned */
+	struct exec *exec;     /* owned */
+	struct exec *complete; /* owned; NULL: it suggests nothing */
 	enum output output;
 };
 
@@ -30,11 +30,12 @@ static void offer_free(void **priv)
 	if (!offer)
 		return;
 	exec_free(&offer->exec);
+	exec_free(&offer->complete);
 	mem_free(offer);
 	*priv = NULL;
 }
 
-/* What an offer's definition says, into *priv. words: the outputs that there are, for people. */
+/* What an offer's definition says, into *priv. */
 static int offer_init(void **priv, json_object *def, bool (*has_argument)(const void *arg, struct slice name),
     const void *arg, bool has_binary, struct cfg *cfg, const char *pointer, struct err *err)
 {
@@ -48,12 +49,14 @@ static int offer_init(void **priv, json_object *def, bool (*has_argument)(const 
 	while (jx_has(def, "output") && output < OUTPUT__COUNT && !(name.p && slice_is(name, output_names[output])))
 		output++;
 	offer->output = (enum output)output;
-	offer->exec = exec_new(def, has_argument, arg, cfg, pointer, err);
+	offer->exec = exec_new(def, "exec", has_argument, arg, cfg, pointer, err);
+	if (offer->exec && jx_has(def, "complete"))
+		offer->complete = exec_new(def, "complete", has_argument, arg, cfg, pointer, err);
 	if (output == OUTPUT__COUNT || (output == OUTPUT_BINARY && !has_binary))
 		return cfg_complain_at(cfg, pointer, "output",
 		    has_binary ? "output must be \"text\", \"binary\" or \"result\""
 			       : "output must be \"text\" or \"result\"");
-	return offer->exec ? 0 : -1;
+	return offer->exec && (offer->complete || !jx_has(def, "complete")) ? 0 : -1;
 }
 
 /* How a program failed, as an error. run->why is not empty. */
@@ -82,6 +85,66 @@ static int run_offer(struct exec_run *run, const char *variable, struct slice va
 	if (run->why.len)
 		return failure(run, err);
 	return call_is_asking(run->call);
+}
+
+/* Suggestions. */
+
+/* What a completion program is given: what has been typed, and the others. The caller owns it. */
+static json_object *known_arguments(struct slice name, struct slice value, json_object *others, struct err *err)
+{
+	json_object *args = json_object_new_object();
+	struct buf key;
+	int bad = 0;
+
+	if (others) {
+		json_object_object_foreach(others, other, val) {
+			bad |= jx_add(args, other, json_object_get(val), err);
+		}
+	}
+	buf_init(&key, name.len + 1);
+	buf_add_slice(&key, name);
+	bad |= buf_check(&key, err);
+	if (!bad)
+		bad = jx_add(args, key.data, jx_new_str(value), err);
+	buf_release(&key);
+	if (!bad)
+		return args;
+	json_object_put(args);
+	return NULL;
+}
+
+static int add_lines(struct slice text, json_object *values, struct err *err)
+{
+	int bad = 0;
+
+	for (size_t count = 0; text.len && !bad && count < COMPLETION_CANDIDATES_MAX; count++) {
+		const char *end = memchr(text.p, '\n', text.len);
+		size_t len = end ? (size_t)(end - text.p) : text.len;
+
+		if (len)
+			bad = jx_append(values, jx_new_str((struct slice){text.p, len}), err);
+		len += end != NULL;
+		text.p += len;
+		text.len -= len;
+	}
+	return bad;
+}
+
+static int complete(struct exec_run *run, struct slice name, struct slice value, json_object *others,
+    json_object *values, struct err *err)
+{
+	json_object *args = known_arguments(name, value, others, err);
+	struct buf text;
+	int ret = args ? run_offer(run, "MCP_COMPLETE", name, args, err) : -1;
+
+	if (ret == 0) {
+		buf_init(&text, 3 * run->out.len + 1);
+		utf8_add_repaired(&text, buf_slice(&run->out));
+		ret = buf_check(&text, err) ? -1 : add_lines(buf_slice(&text), values, err);
+		buf_release(&text);
+	}
+	json_object_put(args);
+	return ret;
 }
 
 /* Its output as JSON. */
@@ -176,11 +239,26 @@ int exec_resource_read(struct call *call, const struct resource *resource, struc
 	return ret == -1 ? -1 : 0;
 }
 
+int exec_resource_complete(struct call *call, const struct resource *resource, struct slice variable,
+    struct slice value, json_object *others, json_object *values, struct err *err)
+{
+	const struct exec_offer *offer = resource->priv;
+	struct exec_run run;
+	int ret;
+
+	if (!offer->complete)
+		return 0;
+	exec_run_init(&run, offer->complete, call, resource->uri, resource->timeout_s);
+	ret = complete(&run, variable, value, others, values, err);
+	exec_run_release(&run);
+	return ret;
+}
+
 /* Prompts. */
 
 static bool has_argument(const void *arg, struct slice name)
 {
-	return prompt_find_argument(arg, name) != NULL;
+	return arguments_find(&((const struct prompt *)arg)->arguments, name) != NULL;
 }
 
 int exec_prompt_init(struct prompt *prompt, json_object *def, struct cfg *cfg, const char *pointer, struct err *err)
@@ -235,5 +313,20 @@ int exec_prompt_get(
 	return ret == -1 ? -1 : 0;
 }
 
-const char *const exec_resource_members[] = {"output", EXEC_MEMBERS, NULL};
-const char *const exec_prompt_members[] = {"output", EXEC_MEMBERS, NULL};
+int exec_prompt_complete(struct call *call, const struct prompt *prompt, struct slice argument, struct slice value,
+    json_object *others, json_object *values, struct err *err)
+{
+	const struct exec_offer *offer = prompt->priv;
+	struct exec_run run;
+	int ret;
+
+	if (!offer->complete)
+		return 0;
+	exec_run_init(&run, offer->complete, call, prompt->name, prompt->timeout_s);
+	ret = complete(&run, argument, value, others, values, err);
+	exec_run_release(&run);
+	return ret;
+}
+
+const char *const exec_resource_members[] = {"output", "complete", EXEC_MEMBERS, NULL};
+const char *const exec_prompt_members[] = {"output", "complete", EXEC_MEMBERS, NULL};

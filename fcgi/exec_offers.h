@@ -9,7 +9,10 @@
  *               text     (else) stdout is one message that the user says
  *               result   stdout is a whole GetPromptResult
  * Exit status 0 is success. 64 (EX_USAGE): the arguments are wrong, and the client is told what stands on stderr. 66
- * (EX_NOINPUT): there is no such resource. Anything else is an internal error, whose reason stands in the log. */
+ * (EX_NOINPUT): there is no such resource. Anything else is an internal error, whose reason stands in the log.
+ *
+ * Both may have "complete": ["./suggest", "{id}"], a program that suggests values, one a line. Its arguments are those
+ * that the client knows so far; MCP_COMPLETE is the name of the one that is being typed. */
 #ifndef MCP_FCGI_EXEC_OFFERS_H
 #define MCP_FCGI_EXEC_OFFERS_H
 
@@ -22,10 +25,14 @@ int exec_resource_init(
 void exec_resource_release(struct resource *resource);
 int exec_resource_read(struct call *call, const struct resource *resource, struct slice uri, json_object *vars,
     json_object *contents, struct err *err);
+int exec_resource_complete(struct call *call, const struct resource *resource, struct slice variable,
+    struct slice value, json_object *others, json_object *values, struct err *err);
 
 int exec_prompt_init(struct prompt *prompt, json_object *def, struct cfg *cfg, const char *pointer, struct err *err);
 void exec_prompt_release(struct prompt *prompt);
 int exec_prompt_get(
     struct call *call, const struct prompt *prompt, json_object *args, json_object **result, struct err *err);
+int exec_prompt_complete(struct call *call, const struct prompt *prompt, struct slice argument, struct slice value,
+    json_object *others, json_object *values, struct err *err);
 
 #endif

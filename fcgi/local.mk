@@ -1,6 +1,7 @@
 # fcgi/: the worker, mcp-worker, and mcp-launch, the parent of its tools
 noinst_LIBRARIES += libworker.a
 libworker_a_SOURCES = \
+	%D%/argument.c %D%/argument.h \
 	%D%/ask.c %D%/ask.h \
 	%D%/ask_legacy.c %D%/ask_legacy.h \
 	%D%/ask_modern.c %D%/ask_modern.h \

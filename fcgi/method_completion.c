@@ -89,35 +89,53 @@ static int put_completion(struct buf *out, json_object *values, struct slice typ
 	return 0;
 }
 
-static int of_prompt(const struct call *call, json_object *ref, struct slice name, json_object *values, struct err *err)
+/* What is asked about: an argument of ref, of which typed is known so far. */
+struct question {
+	struct call *call;
+	json_object *ref, *others;
+	struct slice name, typed;
+};
+
+static int add_known(const struct arguments *arguments, struct slice name, json_object *values, struct err *err)
 {
-	struct slice prompt_name = jx_get_str(ref, "name");
-	const struct prompt *prompt = prompt_name.p ? promptset_find(&call->w->prompts, prompt_name) : NULL;
-	const struct prompt_argument *argument = prompt ? prompt_find_argument(prompt, name) : NULL;
+	const struct argument *argument = arguments_find(arguments, name);
 	int bad = 0;
 
-	if (!prompt)
-		return err_set(err, ERR_PARAMS, "params.ref names no prompt");
-	if (!argument)
-		return err_set(err, ERR_PARAMS, "prompt %s has no such argument", prompt->name);
-	for (size_t i = 0; i < argument->values_count && !bad; i++)
+	for (size_t i = 0; argument && i < argument->values_count && !bad; i++)
 		bad = jx_append(values, jx_new_str(slice_str(argument->values[i])), err);
 	return bad;
 }
 
-static int of_resource(struct call *call, json_object *ref, struct slice name, struct slice typed, json_object *others,
-    json_object *values, struct err *err)
+static int of_prompt(const struct question *q, json_object *values, struct err *err)
 {
-	struct slice uri = jx_get_str(ref, "uri");
-	const struct resource *resource = uri.p ? resourceset_find_template(&call->w->resources, uri) : NULL;
+	struct slice name = jx_get_str(q->ref, "name");
+	const struct prompt *prompt = name.p ? promptset_find(&q->call->w->prompts, name) : NULL;
+
+	if (!prompt)
+		return err_set(err, ERR_PARAMS, "params.ref names no prompt");
+	if (!arguments_find(&prompt->arguments, q->name))
+		return err_set(err, ERR_PARAMS, "prompt %s has no such argument", prompt->name);
+	if (add_known(&prompt->arguments, q->name, values, err))
+		return -1;
+	if (!prompt->provider->prompt_complete)
+		return 0;
+	return prompt->provider->prompt_complete(q->call, prompt, q->name, q->typed, q->others, values, err);
+}
+
+static int of_resource(const struct question *q, json_object *values, struct err *err)
+{
+	struct slice uri = jx_get_str(q->ref, "uri");
+	const struct resource *resource = uri.p ? resourceset_find_template(&q->call->w->resources, uri) : NULL;
 
 	if (!resource)
 		return err_set(err, ERR_PARAMS, "params.ref.uri is no resource template");
-	if (!uri_template_has_variable(resource->template, name))
+	if (!uri_template_has_variable(resource->template, q->name))
 		return err_set(err, ERR_PARAMS, "template %.150s has no such variable", resource->uri);
+	if (add_known(&resource->variables, q->name, values, err))
+		return -1;
 	if (!resource->provider->resource_complete)
 		return 0;
-	return resource->provider->resource_complete(call, resource, name, typed, others, values, err);
+	return resource->provider->resource_complete(q->call, resource, q->name, q->typed, q->others, values, err);
 }
 
 /* The other arguments, from 2025-06-18 on (W-66): an object of strings. */
@@ -141,28 +159,32 @@ static int read_context(const struct call *call, json_object *params, json_objec
 
 int method_complete(struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
-	json_object *ref = jx_get_object(rpc->params, "ref"), *argument = jx_get_object(rpc->params, "argument");
-	struct slice type = jx_get_str(ref, "type");
-	struct slice name = jx_get_str(argument, "name"), typed = jx_get_str(argument, "value");
-	json_object *others, *values;
+	json_object *argument = jx_get_object(rpc->params, "argument"), *values;
+	struct question q = {
+	    .call = call,
+	    .ref = jx_get_object(rpc->params, "ref"),
+	    .name = jx_get_str(argument, "name"),
+	    .typed = jx_get_str(argument, "value"),
+	};
+	struct slice type = jx_get_str(q.ref, "type");
 	int ret = -1;
 
 	(void)session;
-	if (!name.p || !typed.p)
+	if (!q.name.p || !q.typed.p)
 		return err_set(err, ERR_PARAMS, "params.argument must be an object with the strings name and value");
-	if (read_context(call, rpc->params, &others, err))
+	if (read_context(call, rpc->params, &q.others, err))
 		return -1;
 	values = json_object_new_array();
 	if (!values)
 		return err_set(err, ERR_NOMEM, "no memory for suggestions");
 	if (type.p && slice_is(type, "ref/prompt"))
-		ret = of_prompt(call, ref, name, values, err);
+		ret = of_prompt(&q, values, err);
 	else if (type.p && slice_is(type, "ref/resource"))
-		ret = of_resource(call, ref, name, typed, others, values, err);
+		ret = of_resource(&q, values, err);
 	else
 		err_set(err, ERR_PARAMS, "params.ref.type must be \"ref/prompt\" or \"ref/resource\"");
 	if (ret == 0)
-		ret = put_completion(out, values, typed, err);
+		ret = put_completion(out, values, q.typed, err);
 	json_object_put(values);
 	return ret;
 }

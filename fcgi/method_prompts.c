@@ -26,14 +26,16 @@ int method_prompts_list(
 static int check_arguments(const struct prompt *prompt, json_object *args, struct err *err)
 {
 	json_object_object_foreach(args, name, value) {
-		if (!prompt_find_argument(prompt, slice_str(name)))
+		if (!arguments_find(&prompt->arguments, slice_str(name)))
 			return err_set(err, ERR_PARAMS, "prompt %s has no argument \"%.100s\"", prompt->name, name);
 		if (!json_object_is_type(value, json_type_string))
 			return err_set(err, ERR_PARAMS, "argument %.100s must be a string", name);
 	}
-	for (size_t i = 0; i < prompt->arguments_count; i++) {
-		if (prompt->arguments[i].is_required && !jx_has(args, prompt->arguments[i].name))
-			return err_set(err, ERR_PARAMS, "argument %s is missing", prompt->arguments[i].name);
+	for (size_t i = 0; i < prompt->arguments.count; i++) {
+		const struct argument *argument = &prompt->arguments.items[i];
+
+		if (argument->is_required && !jx_has(args, argument->name))
+			return err_set(err, ERR_PARAMS, "argument %s is missing", argument->name);
 	}
 	return 0;
 }

@@ -17,99 +17,8 @@ static int out_of_memory(struct err *err)
 	return err_set(err, ERR_NOMEM, "prompts");
 }
 
-/* Arguments are read as definitions of their own: complaints stand at "/prompts/NAME/arguments/ARGUMENT". */
-
-static int check_argument(const struct definition *d)
-{
-	int bad = 0;
-
-	if (!json_object_is_type(d->def, json_type_object))
-		return definition_complain(
-		    d, NULL, NULL, "an argument is described by an object, as in {\"description\": \"...\"}");
-	json_object_object_foreach(d->def, name, val) {
-		const char *near = cfg_nearest(name, argument_members);
-		size_t i = 0;
-
-		(void)val;
-		while (argument_members[i] && strcmp(argument_members[i], name) != 0)
-			i++;
-		if (argument_members[i])
-			continue;
-		bad = definition_complain(d, name, NULL, "unknown member \"%s\"%s%s%s", name,
-		    near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-	}
-	for (size_t i = 0; i < 2; i++) {
-		if (jx_has(d->def, argument_members[i]) && !jx_get_str(d->def, argument_members[i]).p)
-			bad = definition_complain(
-			    d, argument_members[i], NULL, "%s must be a string", argument_members[i]);
-	}
-	if (jx_has(d->def, "optional") && !json_object_is_type(jx_get(d->def, "optional"), json_type_boolean))
-		bad = definition_complain(d, "optional", NULL, "optional must be true or false");
-	return bad;
-}
-
-static int read_values(struct prompt_argument *argument, const struct definition *d, struct err *err)
-{
-	json_object *values = jx_get_array(d->def, "values");
-	size_t count = values ? json_object_array_length(values) : 0;
-
-	if (jx_has(d->def, "values") && !values)
-		return definition_complain(d, "values", NULL, "values must be an array of strings");
-	argument->values = count ? mem_alloc(count, sizeof(*argument->values)) : NULL;
-	if (count && !argument->values)
-		return out_of_memory(err);
-	for (size_t i = 0; i < count; i++) {
-		struct slice value = jx_str(json_object_array_get_idx(values, i));
-
-		if (!value.p || strlen(value.p) != value.len)
-			return definition_complain(d, "values", NULL, "values must be an array of strings");
-		argument->values[argument->values_count] = mem_dup(value.p, value.len);
-		if (!argument->values[argument->values_count++])
-			return out_of_memory(err);
-	}
-	return 0;
-}
-
-static int add_argument(void *arg, const struct definition *d, struct slice name, struct err *err)
-{
-	struct prompt *prompt = arg;
-	struct prompt_argument *more, *argument;
-
-	if (check_argument(d))
-		return -1;
-	if (!definition_name_is_valid(name))
-		return definition_complain(d, NULL, NULL, "an argument's name is 1 to 128 of A-Z a-z 0-9 _ - .");
-	more = mem_realloc(prompt->arguments, (prompt->arguments_count + 1) * sizeof(*more));
-	if (!more)
-		return out_of_memory(err);
-	prompt->arguments = more;
-	argument = &more[prompt->arguments_count++];
-	*argument = (struct prompt_argument){.name = mem_dup(name.p, name.len)};
-	argument->is_required = !json_object_get_boolean(jx_get(d->def, "optional"));
-	return argument->name ? read_values(argument, d, err) : out_of_memory(err);
-}
-
-static int read_arguments(struct prompt *prompt, const struct definition *d, struct err *err)
-{
-	json_object *arguments = jx_get_object(d->def, "arguments");
-	int complaints = d->cfg->complaint_count;
-	struct buf pointer;
-	int ret;
-
-	if (jx_has(d->def, "arguments") && !arguments)
-		return definition_complain(d, "arguments", NULL, "arguments must be an object: name -> description");
-	if (!arguments)
-		return 0;
-	buf_init(&pointer, DEFINITION_POINTER_MAX);
-	buf_addf(&pointer, "%s/arguments", d->pointer);
-	ret = buf_check(&pointer, err) ? out_of_memory(err)
-				       : definition_each(d->cfg, arguments, pointer.data, add_argument, prompt, err);
-	buf_release(&pointer);
-	return ret ? ret : d->cfg->complaint_count - complaints;
-}
-
 /* {"name", "title", "description", "required"} */
-static json_object *argument_entry(const struct prompt_argument *argument, json_object *def, struct err *err)
+static json_object *argument_entry(const struct argument *argument, json_object *def, struct err *err)
 {
 	json_object *entry = json_object_new_object();
 	int bad = jx_add_str(entry, "name", argument->name, err);
@@ -135,12 +44,12 @@ static int make_listing(struct prompt *prompt, const struct definition *d, struc
 
 	bad |= definition_copy(d, "title", entry, "title", err);
 	bad |= definition_copy(d, "description", entry, "description", err);
-	for (size_t i = 0; i < prompt->arguments_count; i++) {
-		const struct prompt_argument *argument = &prompt->arguments[i];
+	for (size_t i = 0; i < prompt->arguments.count; i++) {
+		const struct argument *argument = &prompt->arguments.items[i];
 
 		bad |= jx_append(arguments, argument_entry(argument, jx_get(defs, argument->name), err), err);
 	}
-	if (prompt->arguments_count)
+	if (prompt->arguments.count)
 		bad |= jx_add(entry, "arguments", arguments, err);
 	else
 		json_object_put(arguments);
@@ -168,7 +77,7 @@ static int read_definition(struct prompt *prompt, const struct definition *d, st
 	if (!prompt->provider || definition_check_common(d))
 		return -1;
 	bad |= definition_read_timeout(d, &prompt->timeout_s) != 0;
-	if (read_arguments(prompt, d, err))
+	if (arguments_read(&prompt->arguments, d, "arguments", argument_members, err))
 		return -1;
 	bad |= prompt->provider->prompt_init(prompt, d->def, d->cfg, d->pointer, err) != 0;
 	return bad ? -1 : make_listing(prompt, d, err);
@@ -178,15 +87,7 @@ static void prompt_release(struct prompt *prompt)
 {
 	if (prompt->provider)
 		prompt->provider->prompt_release(prompt);
-	for (size_t i = 0; i < prompt->arguments_count; i++) {
-		struct prompt_argument *argument = &prompt->arguments[i];
-
-		for (size_t k = 0; k < argument->values_count; k++)
-			mem_free(argument->values[k]);
-		mem_free(argument->values);
-		mem_free(argument->name);
-	}
-	mem_free(prompt->arguments);
+	arguments_release(&prompt->arguments);
 	for (int i = 0; i < REV__COUNT; i++)
 		mem_free(prompt->listing[i]);
 	mem_free(prompt->name);
@@ -255,13 +156,4 @@ static int by_key(const void *key, const void *prompt)
 const struct prompt *promptset_find(const struct promptset *set, struct slice name)
 {
 	return set->count ? bsearch(&name, set->prompts, set->count, sizeof(*set->prompts), by_key) : NULL;
-}
-
-const struct prompt_argument *prompt_find_argument(const struct prompt *prompt, struct slice name)
-{
-	for (size_t i = 0; i < prompt->arguments_count; i++) {
-		if (slice_is(name, prompt->arguments[i].name))
-			return &prompt->arguments[i];
-	}
-	return NULL;
 }

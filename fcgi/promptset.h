@@ -19,6 +19,5 @@ struct promptset {
 int promptset_init(struct promptset *set, struct cfg *cfg, struct err *err);
 void promptset_release(struct promptset *set);
 const struct prompt *promptset_find(const struct promptset *set, struct slice name); /* NULL: no such prompt */
-const struct prompt_argument *prompt_find_argument(const struct prompt *prompt, struct slice name); /* or NULL */
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef MCP_FCGI_PROVIDER_H
 #define MCP_FCGI_PROVIDER_H
 
+#include "fcgi/argument.h"
 #include "fcgi/call.h"
 #include "fcgi/schema.h"
 
@@ -31,8 +32,8 @@ struct provider {
 	int (*call)(
 	    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err);
 
-	/* Resources. read NULL: it has none. vars is an object of strings, the values of the template's variables as they
-	 * stand in the URI, decoded; empty when the resource is one URI. */
+	/* Resources. read NULL: it has none. vars is an object of strings, the values of the template's variables as
+	 * they stand in the URI, decoded; empty when the resource is one URI. */
 	const char *const *resource_members; /* as members */
 	int (*resource_init)(
 	    struct resource *resource, json_object *def, struct cfg *cfg, const char *pointer, struct err *err);
@@ -42,10 +43,10 @@ struct provider {
 	 * contents); ERR_PARAMS: the variables can't be, err says why; ERR_CANCELLED; else what went wrong. */
 	int (*read)(struct call *call, const struct resource *resource, struct slice uri, json_object *vars,
 	    json_object *contents, struct err *err);
-	/* NULL: a template is only listed as such. Appends at most max Resource objects (uri, name, and what is known of
-	 * mimeType, size, title, description, annotations) to items: those that this template stands for, in an order that
-	 * depends on nothing but their URIs, from the first behind after on: the uri of an item that was given earlier and
-	 * may be gone by now; p NULL: from the beginning. Fewer than max: there are no more. */
+	/* NULL: a template is only listed as such. Appends at most max Resource objects (uri, name, and what is known
+	 * of mimeType, size, title, description, annotations) to items: those that this template stands for, in an
+	 * order that depends on nothing but their URIs, from the first behind after on: the uri of an item that was
+	 * given earlier and may be gone by now; p NULL: from the beginning. Fewer than max: there are no more. */
 	int (*list)(struct call *call, const struct resource *resource, struct slice after, size_t max,
 	    json_object *items, struct err *err);
 	/* NULL: no suggestions. Appends strings to values that variable could be, given what has been typed so far
@@ -53,8 +54,8 @@ struct provider {
 	 * chooses and sorts. At most COMPLETION_CANDIDATES_MAX are looked at. */
 	int (*resource_complete)(struct call *call, const struct resource *resource, struct slice variable,
 	    struct slice value, json_object *others, json_object *values, struct err *err);
-	/* NULL, or returning NULL: nothing whose changes could be seen. Else the files that are the resources: all of a tree
-	 * for a template, one file for one resource. Lives as long as resource. */
+	/* NULL, or returning NULL: nothing whose changes could be seen. Else the files that are the resources: all of a
+	 * tree for a template, one file for one resource. Lives as long as resource. */
 	const struct filetree *(*resource_watch)(const struct resource *resource);
 	/* Appends the URI of the file at path (relative to that tree) to uri. ERR_NOT_FOUND: it is no resource. */
 	int (*resource_uri)(const struct resource *resource, struct slice path, struct buf *uri, struct err *err);
@@ -65,9 +66,13 @@ struct provider {
 	    struct prompt *prompt, json_object *def, struct cfg *cfg, const char *pointer, struct err *err);
 	void (*prompt_release)(struct prompt *prompt);
 	/* args is an object of strings: declared arguments alone, the required ones are there. 0: *result is a
-	 * GetPromptResult object (messages), owned by the caller. ERR_PARAMS: these arguments can't be, err says why. */
+	 * GetPromptResult object (messages), owned by the caller. ERR_PARAMS: these arguments can't be, err says why.
+	 */
 	int (*get)(
 	    struct call *call, const struct prompt *prompt, json_object *args, json_object **result, struct err *err);
+	/* As resource_complete, for an argument. */
+	int (*prompt_complete)(struct call *call, const struct prompt *prompt, struct slice argument,
+	    struct slice value, json_object *others, json_object *values, struct err *err);
 };
 
 #define COMPLETION_CANDIDATES_MAX 10000
@@ -89,16 +94,17 @@ enum tool_task { TOOL_TASK_NO, TOOL_TASK_OPTIONAL, TOOL_TASK_REQUIRED, TOOL_TASK
 struct tool {
 	char *name;
 	const struct provider *provider;
-	struct schema *input;  /* never NULL */
-	struct schema *output; /* NULL: results are not structured */
-	char *listing[REV__COUNT]; /* JSON text of its entry in tools/list, as clients of a revision may get it; made once */
+	struct schema *input;      /* never NULL */
+	struct schema *output;     /* NULL: results are not structured */
+	char *listing[REV__COUNT]; /* JSON text of its entry in tools/list, as clients of a revision may get it; made
+				      once */
 	struct tool_header *headers;
 	size_t headers_count;
 	enum tool_task task;
-	bool is_polled; /* takes long: clients that can are to come back for its answer */
-	bool waits; /* stays alive while a person answers its questions: runs in the runner */
+	bool is_polled;  /* takes long: clients that can are to come back for its answer */
+	bool waits;      /* stays alive while a person answers its questions: runs in the runner */
 	bool single_use; /* what a client of 2026-07-28 was asked may be answered once */
-	char *asks;      /* JSON text: what is asked before each run, key -> {method, params, optional}; NULL: nothing */
+	char *asks; /* JSON text: what is asked before each run, key -> {method, params, optional}; NULL: nothing */
 	int64_t timeout_s;
 	void *priv; /* the provider's */
 };
@@ -106,27 +112,20 @@ struct tool {
 struct resource {
 	char *uri;                     /* as it was written: of one resource, or a template, "docs:///{+path}" */
 	struct uri_template *template; /* NULL: uri is one resource's */
+	struct arguments variables;    /* those of the template of which more is known than the name */
 	char *mime_type;               /* NULL: nobody said; resource_init may */
 	int64_t size_bytes;            /* -1: nobody said; resource_init may */
-	int64_t ttl_ms;                /* how long clients of 2026-07-28 may keep what they read; 0 unless resource_init says */
-	char *listing[REV__COUNT];     /* JSON text of its entry in resources/list or resources/templates/list, as clients
-					* of a revision may get it; made once */
+	int64_t ttl_ms; /* how long clients of 2026-07-28 may keep what they read; 0 unless resource_init says */
+	char *listing[REV__COUNT]; /* JSON text of its entry in resources/list or resources/templates/list, as clients
+				    * of a revision may get it; made once */
 	const struct provider *provider;
 	int64_t timeout_s;
 	void *priv; /* the provider's */
 };
 
-struct prompt_argument {
-	char *name;
-	bool is_required;
-	char **values; /* what completion suggests; owned */
-	size_t values_count;
-};
-
 struct prompt {
 	char *name;
-	struct prompt_argument *arguments;
-	size_t arguments_count;
+	struct arguments arguments;
 	char *listing[REV__COUNT]; /* JSON text of its entry in prompts/list; made once */
 	const struct provider *provider;
 	int64_t timeout_s;

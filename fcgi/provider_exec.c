@@ -101,7 +101,7 @@ static int tool_init(struct tool *tool, json_object *def, struct cfg *cfg, const
 	if (!exec)
 		return err_set(err, ERR_NOMEM, "exec");
 	tool->priv = exec;
-	exec->exec = exec_new(def, has_argument, tool, cfg, pointer, err);
+	exec->exec = exec_new(def, "exec", has_argument, tool, cfg, pointer, err);
 	bad = read_output(exec, tool, def, cfg, pointer);
 	bad |= read_wait(tool, def, cfg, pointer);
 	return exec->exec ? bad | read_defaults(exec->exec, def, err) : -1;
@@ -262,8 +262,10 @@ const struct provider provider_exec = {
     .resource_init = exec_resource_init,
     .resource_release = exec_resource_release,
     .read = exec_resource_read,
+    .resource_complete = exec_resource_complete,
     .prompt_members = exec_prompt_members,
     .prompt_init = exec_prompt_init,
     .prompt_release = exec_prompt_release,
     .get = exec_prompt_get,
+    .prompt_complete = exec_prompt_complete,
 };

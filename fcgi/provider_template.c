@@ -12,7 +12,7 @@
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/placeholder.h"
-#include "fcgi/promptset.h"
+#include "fcgi/provider.h"
 #include "fcgi/result.h"
 #include "fcgi/uri_template.h"
 #include "common/banned.h"
@@ -166,7 +166,7 @@ static int base64_read(struct call *call, const struct resource *resource, struc
 
 static bool is_argument(const void *arg, struct slice name)
 {
-	return prompt_find_argument(arg, name) != NULL;
+	return arguments_find(&((const struct prompt *)arg)->arguments, name) != NULL;
 }
 
 static int prompt_text_init(

@@ -11,7 +11,8 @@
 #include "fcgi/uri_template.h"
 #include "common/banned.h"
 
-static const char *const own_members[] = {"name", "mime_type", "size", "annotations", NULL};
+static const char *const own_members[] = {"name", "mime_type", "size", "annotations", "variables", NULL};
+static const char *const variable_members[] = {"values", NULL};
 
 static int out_of_memory(struct err *err)
 {
@@ -66,6 +67,20 @@ static const char *default_name(const char *uri)
 	return slash && slash[1] && !strchr(slash, '{') ? slash + 1 : uri;
 }
 
+/* What is said of the template's variables. */
+static int read_variables(struct resource *resource, const struct definition *d, struct err *err)
+{
+	if (arguments_read(&resource->variables, d, "variables", variable_members, err))
+		return -1;
+	for (size_t i = 0; i < resource->variables.count; i++) {
+		const char *name = resource->variables.items[i].name;
+
+		if (!resource->template || !uri_template_has_variable(resource->template, slice_str(name)))
+			return definition_complain(d, "variables", NULL, "the URI has no {%s}", name);
+	}
+	return 0;
+}
+
 static int make_listing(struct resource *resource, const struct definition *d, struct err *err)
 {
 	json_object *entry = json_object_new_object();
@@ -105,6 +120,7 @@ static int read_definition(struct resource *resource, const struct definition *d
 		bad = definition_complain(d, "annotations", NULL, "%s", why.msg) != 0;
 	bad |= definition_read_timeout(d, &resource->timeout_s) != 0;
 	bad |= read_own(resource, d, err) != 0;
+	bad |= read_variables(resource, d, err) != 0;
 	bad |= resource->provider->resource_init(resource, d->def, d->cfg, d->pointer, err) != 0;
 	return bad ? -1 : make_listing(resource, d, err);
 }
@@ -116,6 +132,7 @@ static void resource_release(struct resource *resource)
 	for (int i = 0; i < REV__COUNT; i++)
 		mem_free(resource->listing[i]);
 	uri_template_free(&resource->template);
+	arguments_release(&resource->variables);
 	mem_free(resource->mime_type);
 	mem_free(resource->uri);
 }

@@ -7,7 +7,8 @@
  *   "name"        for people and models; without it the last segment of the URI
  *   "mime_type"   as in "text/markdown"
  *   "size"        bytes, of one URI
- *   "annotations" audience, priority, lastModified */
+ *   "annotations" audience, priority, lastModified
+ *   "variables"   of a template: name -> {"values": ["...", ...]}, what completion suggests */
 #ifndef MCP_FCGI_RESOURCESET_H
 #define MCP_FCGI_RESOURCESET_H
 
