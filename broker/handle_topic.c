@@ -53,7 +53,8 @@ unsigned do_unsubscribe(struct message *m)
 
 unsigned do_notify(struct message *m)
 {
-	struct topic_news news = {.is_list = link_get_u8(&m->body, &m->bad) & LINK_NOTIFY_LIST};
+	unsigned flags = link_get_u8(&m->body, &m->bad);
+	struct topic_news news = {.is_list = flags & LINK_NOTIFY_LIST, .is_each = flags & LINK_NOTIFY_EACH};
 
 	news.topic = link_get_bytes(&m->body, &m->bad);
 	news.legacy = link_get_bytes(&m->body, &m->bad);

@@ -226,7 +226,7 @@ static bool tell(struct subscription *sub, const struct topic_news *news)
 		return false;
 	if (s->is_modern ? news->head.len == 0 : event.len == 0)
 		return false;
-	if (sub->last_seq > s->delivered_seq)
+	if (sub->last_seq > s->delivered_seq && !news->is_each)
 		return true;
 	buf_init(&text, SIZE_MAX / 2);
 	if (s->is_modern) {

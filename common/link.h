@@ -85,7 +85,10 @@ enum link_stream_flag {
 	LINK_STREAM_LISTEN = 2, /* subscriptions/listen, beside MODERN: belongs to its client, not to the producer, whose
 				 * end or CALL_END leaves it; its will is what it reads when the broker goes */
 };
-enum link_notify_flag { LINK_NOTIFY_LIST = 1 }; /* also to each session that LINK_SESSION_HEARS_LISTS */
+enum link_notify_flag {
+	LINK_NOTIFY_LIST = 1, /* also to each session that LINK_SESSION_HEARS_LISTS */
+	LINK_NOTIFY_EACH = 2, /* it says more than that something changed: never left out */
+};
 enum link_task_flag { LINK_TASK_HIDDEN = 1 };	/* not for TASK_LIST: a call that waits, not a task of the client */
 
 /* What a producer is, in HELLO. */
@@ -157,7 +160,8 @@ enum link_answer_state {
  *  NOTIFY       u8 flags, bytes topic, bytes legacy, bytes head, bytes tail. To each stream that subscribed to topic: a
  *               session's gets legacy, a listen stream head + its insert + tail; an empty one is not sent. While the
  *               last one of the same topic waits undelivered at a stream, the new one replaces nothing and is left out
- *               (conflation): topics say that something changed. -> ACK u64 streams reached
+ *               (conflation), unless it is LINK_NOTIFY_EACH: topics say that something changed. -> ACK u64 streams
+ *               reached
  *  TASK_NEW     key = task id; bytes principal, u64 ttl_ms, u8 task flags, bytes blob, bytes job. Keeps the task as
  *               WORKING, then gives job to a runner. -> ACK u64 version. NACK NO_RUNNER, LIMIT with nothing kept.
  *  TASK_PUT     key; u8 task state, bytes blob, from the runner that has it -> ACK u64 version. NACK CLOSED: it ended (was

@@ -101,6 +101,23 @@ static void news_of_news_is_left_out(void **state)
 	fake_server_release(&s);
 }
 
+/* ... but not what says more than that something changed. */
+static void each_state_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_server s;
+	uint64_t stream;
+
+	make_session(f);
+	assert_int_equal(fake_subscribe(&f->w, 0, KEY, HIM, false, "", a_only, NULL), 0);
+	assert_int_equal(fake_notify(&f->w, LINK_NOTIFY_EACH, "a", "working", "", ""), 1);
+	assert_int_equal(fake_notify(&f->w, LINK_NOTIFY_EACH, "a", "completed", "", ""), 1);
+	attach_own(f, &stream, &s);
+	expect_text(&s, "completed");
+	assert_int_equal(count(&s, "working"), 1);
+	fake_server_release(&s);
+}
+
 static void lists_are_heard_without_asking(void **state)
 {
 	struct fixture *f = *state;
@@ -246,6 +263,7 @@ int main(void)
 	    TEST(each_era_reads_its_own),
 	    TEST(reset_forgets_the_topics_of_before),
 	    TEST(news_of_news_is_left_out),
+	    TEST(each_state_is_told),
 	    TEST(lists_are_heard_without_asking),
 	    TEST_WITH(too_many_topics_meet_the_limit, setup_three),
 	    TEST(only_listen_streams_and_sessions_subscribe),
