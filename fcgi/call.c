@@ -183,6 +183,8 @@ int call_notify(struct call *call, const char *method, json_object *params, stru
 		i++;
 	if (call_is_cancelled(call))
 		ret = err_set(err, ERR_CANCELLED, "cancelled by the client");
+	else if (list >= 0 && !topic_list_offered(call->w, (enum topic_list)list))
+		ret = err_set(err, ERR_PARAMS, "this site has no such list");
 	else if (list >= 0)
 		ret = topic_publish_list(call->w->link, (enum topic_list)list, err);
 	else if (i == COUNT_OF(kinds))

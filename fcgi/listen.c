@@ -7,7 +7,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/sse.h"
-#include "fcgi/capabilities.h"
 #include "fcgi/listen.h"
 #include "fcgi/method.h"
 #include "fcgi/task.h"
@@ -27,11 +26,10 @@ struct filter {
 static const struct {
 	const char *member;
 	enum topic_list list;
-	enum capability capability;
 } lists[] = {
-    {"toolsListChanged", TOPIC_TOOLS, CAPABILITY_TOOLS},
-    {"promptsListChanged", TOPIC_PROMPTS, CAPABILITY_PROMPTS},
-    {"resourcesListChanged", TOPIC_RESOURCES, CAPABILITY_RESOURCES},
+    {"toolsListChanged", TOPIC_TOOLS},
+    {"promptsListChanged", TOPIC_PROMPTS},
+    {"resourcesListChanged", TOPIC_RESOURCES},
 };
 
 static void filter_init(struct filter *f, const struct cfg *cfg)
@@ -61,7 +59,7 @@ static const char *filter_comma(const struct filter *f)
 }
 
 /* Checks the shape of what was asked for, and makes room for all of it. */
-static int filter_reserve(struct filter *f, json_object *wanted, struct err *err)
+static int filter_reserve(struct filter *f, json_object *wanted, size_t topics_max, struct err *err)
 {
 	static const char *const arrays[] = {"resourceSubscriptions", "taskIds"};
 	size_t max = COUNT_OF(lists);
@@ -81,6 +79,8 @@ static int filter_reserve(struct filter *f, json_object *wanted, struct err *err
 				return err_set(err, ERR_PARAMS, "notifications.%s must hold strings", arrays[i]);
 		}
 	}
+	if (max - COUNT_OF(lists) > topics_max)
+		return err_set(err, ERR_LIMIT, "more than %zu topics (session_topics_max)", topics_max);
 	f->topics = mem_alloc(max, sizeof(*f->topics));
 	return f->topics ? 0 : err_set(err, ERR_NOMEM, "%zu topics", max);
 }
@@ -91,7 +91,7 @@ static void take_lists(const struct exchange *x, json_object *wanted, struct fil
 		size_t from = f->text.len;
 
 		if (!json_object_get_boolean(jx_get(wanted, lists[i].member)) ||
-		    !capabilities_offered(x->w, lists[i].capability))
+		    !topic_list_offered(x->w, lists[i].list))
 			continue;
 		if (lists[i].list == TOPIC_RESOURCES)
 			worker_watch(x->w, NULL);
@@ -158,7 +158,7 @@ static int read_filter(struct exchange *x, json_object *wanted, struct filter *f
 {
 	const char *at;
 
-	if (filter_reserve(f, wanted, err))
+	if (filter_reserve(f, wanted, (size_t)x->w->cfg.session_topics_max, err))
 		return -1;
 	take_lists(x, wanted, f);
 	if (take_names(x, wanted, "resourceSubscriptions", has_resource, topic_put_resource, f, err) ||
@@ -173,13 +173,13 @@ static int read_filter(struct exchange *x, json_object *wanted, struct filter *f
 	return 0;
 }
 
-/* The stream, with its subscriptions, at the broker; x stays open when that fails. */
+/* The stream, with its subscriptions, at the broker. When that fails x stays open, and what was opened ends by itself,
+ * for nobody comes to read it. */
 static int open_stream(struct exchange *x, const struct rpc *rpc, const struct filter *f, struct slice first,
     struct slice last, struct err *err)
 {
 	const struct link_will will = {slice_str(rpc->id), last};
 	struct link *l = x->w->link;
-	struct err ignored;
 	uint64_t stream;
 	struct buf head;
 	int ret;
@@ -197,8 +197,6 @@ static int open_stream(struct exchange *x, const struct rpc *rpc, const struct f
 		    l, stream, SLICE(""), x->principal, true, slice_str(rpc->id), f->topics, f->count, err);
 	if (ret == 0)
 		ret = exchange_hand_over(x, stream, 0, buf_slice(&head), err);
-	if (ret)
-		link_finish(l, x->lcall, stream, NULL, 0, &ignored); /* nobody will read it */
 	link_call_end(l, &x->lcall);
 	buf_release(&head);
 	return ret;
@@ -256,7 +254,8 @@ void listen_serve(struct exchange *x, const struct rpc *rpc)
 	} else if (!wanted) {
 		err_set(&err, ERR_PARAMS, "params.notifications must be an object");
 		exchange_reply_error(x, 200, NULL, rpc->id, &err, NULL);
-	} else if (jx_has(wanted, "taskIds") && !task_is_declared(jx_get_object(rpc->meta, "io.modelcontextprotocol/clientCapabilities"))) { /* SU-13 */
+	} else if (jx_has(wanted, "taskIds") && !task_is_declared(jx_get_object(rpc->meta,
+						    "io.modelcontextprotocol/clientCapabilities"))) { /* SU-13 */
 		err_set(&err, ERR_CAPABILITY, "taskIds are for clients that declare " TASK_EXTENSION);
 		exchange_reply_error(x, 400, NULL, rpc->id, &err,
 		    "{\"requiredCapabilities\":{\"extensions\":{\"" TASK_EXTENSION "\":{}}}}");

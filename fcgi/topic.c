@@ -9,10 +9,11 @@
 
 static const struct {
 	const char *topic, *method;
+	enum capability capability;
 } lists[TOPIC_LIST__COUNT] = {
-    [TOPIC_TOOLS] = {"tools", "notifications/tools/list_changed"},
-    [TOPIC_PROMPTS] = {"prompts", "notifications/prompts/list_changed"},
-    [TOPIC_RESOURCES] = {"resources", "notifications/resources/list_changed"},
+    [TOPIC_TOOLS] = {"tools", "notifications/tools/list_changed", CAPABILITY_TOOLS},
+    [TOPIC_PROMPTS] = {"prompts", "notifications/prompts/list_changed", CAPABILITY_PROMPTS},
+    [TOPIC_RESOURCES] = {"resources", "notifications/resources/list_changed", CAPABILITY_RESOURCES},
 };
 
 struct slice topic_list_name(enum topic_list list)
@@ -30,6 +31,11 @@ void topic_put_task(struct buf *out, struct slice id)
 {
 	buf_adds(out, "task:");
 	buf_add_slice(out, id);
+}
+
+bool topic_list_offered(const struct worker *w, enum topic_list list)
+{
+	return capabilities_offered(w, lists[list].capability);
 }
 
 int topic_find_list(struct slice method)
@@ -136,7 +142,7 @@ int topic_publish_task(
 	topic_put_task(&topic, id);
 	ret = buf_check(&topic, err);
 	if (ret == 0)
-		ret = publish(l, 0, buf_slice(&topic), &legacy, &modern, err);
+		ret = publish(l, LINK_NOTIFY_EACH, buf_slice(&topic), &legacy, &modern, err);
 	buf_release(&topic);
 	return ret;
 }

@@ -4,7 +4,7 @@
 #ifndef MCP_FCGI_TOPIC_H
 #define MCP_FCGI_TOPIC_H
 
-#include "fcgi/link_client.h"
+#include "fcgi/capabilities.h"
 
 /* In _meta of all that goes out on a stream of subscriptions/listen. */
 #define TOPIC_SUBSCRIPTION_ID "io.modelcontextprotocol/subscriptionId"
@@ -16,6 +16,8 @@ struct slice topic_list_name(enum topic_list list);
 void topic_put_resource(struct buf *out, struct slice uri);
 void topic_put_task(struct buf *out, struct slice id);
 
+/* Whether the site offers what is listed: else nobody may hear of it. */
+bool topic_list_offered(const struct worker *w, enum topic_list list);
 /* "notifications/tools/list_changed" and its kin; -1: method is another. */
 int topic_find_list(struct slice method);
 
