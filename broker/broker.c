@@ -6,9 +6,11 @@
 #include "broker/broker.h"
 #include "broker/call.h"
 #include "broker/conn.h"
+#include "broker/once.h"
 #include "broker/producer.h"
 #include "broker/session.h"
 #include "broker/stream.h"
+#include "broker/task.h"
 #include "common/link.h"
 #include "common/log.h"
 #include "common/rnd.h"
@@ -31,12 +33,14 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 {
 	memset(b, 0, sizeof(*b));
 	b->cfg = cfg;
+	b->last_task = &b->first_task;
+	b->last_runner = &b->runners;
 	/* A worker that still holds a handle of an earlier broker must not meet a stream of this one. */
 	b->next_handle = (rnd_u64() & 0xffffffffff) + 1;
 	buf_init(&b->event, EXPANSION_MAX * broker_frame_max(b));
 	buf_init(&b->frame, EXPANSION_MAX * broker_frame_max(b) * 2);
 	if (table_init(&b->producers) || table_init(&b->sessions) || table_init(&b->calls) || table_init(&b->streams) ||
-	    table_init(&b->topics) || table_init(&b->subscriptions)) {
+	    table_init(&b->topics) || table_init(&b->subscriptions) || table_init(&b->tasks) || table_init(&b->marks)) {
 		err_set(err, ERR_NOMEM, "tables");
 		goto fail;
 	}
@@ -57,6 +61,9 @@ void broker_release(struct broker *b)
 
 	while ((n = table_any(&b->calls)) != NULL)
 		call_close(TABLE_OF(n, struct call, node));
+	while ((n = table_any(&b->tasks)) != NULL)
+		task_close(TABLE_OF(n, struct task, node), "shutdown");
+	once_forget_all(b);
 	while ((n = table_any(&b->sessions)) != NULL)
 		session_close(TABLE_OF(n, struct session, node), "shutdown");
 	while ((n = table_any(&b->streams)) != NULL)
@@ -73,6 +80,8 @@ void broker_release(struct broker *b)
 	table_release(&b->calls);
 	table_release(&b->streams);
 	table_release(&b->topics);
+	table_release(&b->tasks);
+	table_release(&b->marks);
 	table_release(&b->subscriptions);
 	buf_release(&b->frame);
 	buf_release(&b->event);

@@ -6,6 +6,7 @@
  *   session   a legacy client; owns its own stream, knows its calls and other streams
  *   call      a request under way: who works on it, its will, and, when it is parked, the answers it waits for
  *   stream    a log of events with one reader at most; lives in the table until it is CLOSED
+ *   task      work that outlives its request, and the runner that does it
  *   conn      the reader: an adopted connection with a cursor
  *
  * Each of them is found by its key in a table, and dies by its own x_close(), which unlinks it from everything and
@@ -22,14 +23,18 @@
 struct broker {
 	const struct cfg *cfg; /* borrowed */
 	struct loop loop;
-	struct store *store;                /* owned */
-	struct bus *bus;                    /* owned by server.c */
-	struct table producers;             /* by id */
-	struct table sessions;              /* by session id */
-	struct table calls;                 /* by producer (0: nobody) and number */
-	struct table streams;               /* by handle */
-	struct table topics, subscriptions; /* topic.c's */
-	struct conn *conns;                 /* list of all */
+	struct store *store;                  /* owned */
+	struct bus *bus;                      /* owned by server.c */
+	struct table producers;               /* by id */
+	struct table sessions;                /* by session id */
+	struct table calls;                   /* by producer (0: nobody) and number */
+	struct table streams;                 /* by handle */
+	struct table topics, subscriptions;   /* topic.c's */
+	struct table tasks;                   /* by task id */
+	struct table marks;                   /* by name */
+	struct task *first_task, **last_task; /* list of all, in the order of creation */
+	struct producer *runners, **last_runner;
+	struct conn *conns; /* list of all */
 	uint64_t next_handle;
 	uint64_t last_unowned; /* number of a call that nobody runs */
 	uint64_t park_bytes;   /* of all parks */

@@ -19,8 +19,8 @@
 
 struct bus_message {
 	struct bus_message *next;
-	size_t body_len;
-	char bytes[]; /* header, body */
+	size_t key_len, body_len;
+	char bytes[]; /* header, key, body */
 };
 
 struct bus {
@@ -172,8 +172,14 @@ static bool receive(struct bus *bus)
 	return count > 0;
 }
 
-/* 0, or -1 with errno: EAGAIN (the worker doesn't read), EHOSTUNREACH (it isn't connected). */
-static int send_frames(struct bus *bus, uint64_t producer, const void *header, struct slice body)
+/* EAGAIN: the peer doesn't read. EHOSTUNREACH: it has sent its HELLO, and its DEALER is still to come. */
+static bool may_pass(int error)
+{
+	return error == EAGAIN || error == EHOSTUNREACH;
+}
+
+/* 0, or -1 with errno. */
+static int send_frames(struct bus *bus, uint64_t producer, const void *header, struct slice key, struct slice body)
 {
 	unsigned char routing[LINK_ROUTING_LEN];
 
@@ -182,25 +188,28 @@ static int send_frames(struct bus *bus, uint64_t producer, const void *header, s
 		return -1;
 	/* The first frame chose the pipe and had room in it: the others can't fail. */
 	zmq_send(bus->socket, header, LINK_HEADER_LEN, ZMQ_SNDMORE | ZMQ_DONTWAIT);
-	zmq_send(bus->socket, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+	zmq_send(bus->socket, key.p, key.len, ZMQ_SNDMORE | ZMQ_DONTWAIT);
 	zmq_send(bus->socket, body.p, body.len, ZMQ_DONTWAIT);
 	return 0;
 }
 
-static void wait_in_line(struct producer *p, const void *header, struct slice body)
+static void wait_in_line(struct producer *p, const void *header, struct slice key, struct slice body)
 {
 	struct bus_message *m = NULL;
 
 	if (p->waiting_count < (size_t)p->broker->cfg->link_backlog_max)
-		m = mem_alloc(1, sizeof(*m) + LINK_HEADER_LEN + body.len);
+		m = mem_alloc(1, sizeof(*m) + LINK_HEADER_LEN + key.len + body.len);
 	if (!m) {
 		ctl_close(p->ctl, "it does not read the data channel");
 		return;
 	}
+	m->key_len = key.len;
 	m->body_len = body.len;
 	memcpy(m->bytes, header, LINK_HEADER_LEN);
+	if (key.len)
+		memcpy(m->bytes + LINK_HEADER_LEN, key.p, key.len);
 	if (body.len)
-		memcpy(m->bytes + LINK_HEADER_LEN, body.p, body.len);
+		memcpy(m->bytes + LINK_HEADER_LEN + key.len, body.p, body.len);
 	*p->waiting_tail = m;
 	p->waiting_tail = &m->next;
 	p->waiting_count++;
@@ -225,7 +234,7 @@ void bus_forget(struct producer *p)
 		take_first(p);
 }
 
-void bus_send(struct producer *p, const struct link_header *h, struct slice body)
+void bus_send(struct producer *p, const struct link_header *h, struct slice key, struct slice body)
 {
 	struct bus *bus = p->broker->bus;
 	struct link_header full = *h;
@@ -242,11 +251,11 @@ void bus_send(struct producer *p, const struct link_header *h, struct slice body
 		return;
 	}
 	if (p->waiting)
-		wait_in_line(p, header.data, body);
-	else if (send_frames(bus, p->id, header.data, body) == 0)
+		wait_in_line(p, header.data, key, body);
+	else if (send_frames(bus, p->id, header.data, key, body) == 0)
 		;
-	else if (errno == EAGAIN)
-		wait_in_line(p, header.data, body);
+	else if (may_pass(errno))
+		wait_in_line(p, header.data, key, body);
 	else
 		drop(bus, zmq_strerror(errno), p->id);
 	buf_release(&header);
@@ -259,9 +268,10 @@ static void send_waiting(struct table_node *n, void *arg)
 
 	while (p->waiting) {
 		struct bus_message *m = p->waiting;
+		struct slice key = {m->bytes + LINK_HEADER_LEN, m->key_len};
 
-		if (send_frames(bus, p->id, m->bytes, (struct slice){m->bytes + LINK_HEADER_LEN, m->body_len}) &&
-		    errno == EAGAIN)
+		if (send_frames(bus, p->id, m->bytes, key, (struct slice){key.p + key.len, m->body_len}) &&
+		    may_pass(errno))
 			return;
 		take_first(p);
 	}
@@ -275,12 +285,12 @@ bool bus_turn(struct broker *b)
 
 	if (!bus)
 		return false;
-	if (bus->waiting_count > 0)
-		table_each(&b->producers, send_waiting, bus);
 	for (int n = 0; n < BUS_TURN_MAX; n++) {
 		if (!receive(bus))
 			break;
 	}
+	if (bus->waiting_count > 0) /* after that: receiving is when libzmq notices who has connected */
+		table_each(&b->producers, send_waiting, bus);
 	if (zmq_getsockopt(bus->socket, ZMQ_EVENTS, &events, &len) == -1)
 		return true; /* EINTR: ask again */
 	return events & ZMQ_POLLIN;

@@ -17,7 +17,7 @@ void bus_close(struct broker *b); /* harmless without one */
 bool bus_turn(struct broker *b);
 /* Sends to the producer's worker; waits in line, up to link_backlog_max, when the socket takes no more. h needs type,
  * corr and stream only. */
-void bus_send(struct producer *p, const struct link_header *h, struct slice body);
+void bus_send(struct producer *p, const struct link_header *h, struct slice key, struct slice body);
 void bus_forget(struct producer *p); /* what waits for it */
 
 #endif

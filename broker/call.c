@@ -169,6 +169,8 @@ void call_cancel(struct call *c, struct slice id, const char *why)
 
 		if (s && id.len > 0)
 			say_wills(c, s, id);
+		if (s && !s->is_own)
+			s->is_void = id.len == 0 || c->ids_count == 1;
 		close_with_stream(c, s, why);
 		return;
 	}
@@ -176,7 +178,7 @@ void call_cancel(struct call *c, struct slice id, const char *why)
 	buf_init(&body, id.len + sizeof(uint32_t));
 	link_put_bytes(&body, id);
 	if (buf_check(&body, NULL) == 0)
-		bus_send(c->producer, &h, buf_slice(&body));
+		bus_send(c->producer, &h, SLICE(""), buf_slice(&body));
 	buf_release(&body);
 }
 

@@ -57,6 +57,7 @@ static const struct {
 	unsigned (*put_ack)(struct producer *p, const struct outcome *o, struct slice key, struct buf *body);
 	bool is_answered; /* always; else only with LINK_WANT_ACK */
 	bool spends_credit;
+	bool is_question; /* has no effect: a retry is asked anew */
 } handlers[] = {
     [LINK_SESSION_PUT] = {do_session_put, put_value, .is_answered = true},
     [LINK_SESSION_DEL] = {do_session_del, .is_answered = true},
@@ -73,9 +74,16 @@ static const struct {
     [LINK_SUBSCRIBE] = {do_subscribe, put_value, .is_answered = true},
     [LINK_UNSUBSCRIBE] = {do_unsubscribe, .is_answered = true},
     [LINK_NOTIFY] = {do_notify, put_value, .is_answered = true},
+    [LINK_TASK_NEW] = {do_task_new, put_value, .is_answered = true},
+    [LINK_TASK_PUT] = {do_task_put, put_value, .is_answered = true},
+    [LINK_TASK_GET] = {do_task_get, .is_answered = true, .is_question = true},
+    [LINK_TASK_LIST] = {do_task_list, .is_answered = true, .is_question = true},
+    [LINK_TASK_SEND] = {do_task_send, .is_answered = true},
+    [LINK_ONCE] = {do_once, .is_answered = true},
 };
 
-static void send_answer(struct producer *p, const struct outcome *o, struct slice key)
+/* reply: the body of an ACK that the table makes none for; NULL: empty. */
+static void send_answer(struct producer *p, const struct outcome *o, struct slice key, const struct buf *reply)
 {
 	struct link_header h = {.type = LINK_ACK, .corr = o->seq, .stream = o->stream};
 	unsigned nack = o->state == OUTCOME_ACK ? 0 : o->nack;
@@ -86,6 +94,8 @@ static void send_answer(struct producer *p, const struct outcome *o, struct slic
 	buf_init(&body, SIZE_MAX / 2);
 	if (!nack && handlers[o->type].put_ack)
 		nack = handlers[o->type].put_ack(p, o, key, &body);
+	else if (!nack && reply)
+		buf_add_slice(&body, buf_slice(reply));
 	if (nack) {
 		h.type = LINK_NACK;
 		h.stream = 0;
@@ -95,15 +105,15 @@ static void send_answer(struct producer *p, const struct outcome *o, struct slic
 		link_put_bytes(&body, slice_str(link_nack_name(nack)));
 	}
 	if (buf_check(&body, NULL) == 0) /* else the worker asks again */
-		bus_send(p, &h, buf_slice(&body));
+		bus_send(p, &h, SLICE(""), buf_slice(&body));
 	buf_release(&body);
 }
 
-static void settle(struct producer *p, struct outcome *o, unsigned nack, struct slice key)
+static void settle(struct producer *p, struct outcome *o, unsigned nack, struct slice key, const struct buf *reply)
 {
 	o->state = nack ? OUTCOME_NACK : OUTCOME_ACK;
 	o->nack = (uint16_t)nack;
-	send_answer(p, o, key);
+	send_answer(p, o, key, reply);
 	if (nack == LINK_NACK_BUSY) /* it had no effect, so the next try with this sequence is not a repetition */
 		*o = (struct outcome){0};
 }
@@ -114,13 +124,16 @@ static void on_committed(struct store_op *op, int status)
 	struct producer *p = producer_find(c->broker, c->producer);
 	struct stream *s = c->stream ? stream_find(c->broker, c->stream) : NULL;
 	struct outcome *o = p ? producer_find_seq(p, c->seq) : NULL;
+	struct slice key = {c->key, c->key_len};
 
+	if (c->after)
+		c->after(c->broker, key, status);
 	if (s && c->last >= c->first)
 		stream_commit(s, c->first, c->last, status);
 	if (p && c->credit)
 		producer_return_credit(p, c->credit);
 	if (o && o->state == OUTCOME_PENDING)
-		settle(p, o, status ? LINK_NACK_BUSY : 0, SLICE(""));
+		settle(p, o, status ? LINK_NACK_BUSY : 0, key, NULL);
 	mem_free(c);
 }
 
@@ -134,7 +147,20 @@ struct commit *commit_new(struct message *m)
 	c->broker = m->broker;
 	c->producer = m->producer->id;
 	c->seq = m->h->seq;
+	c->key_len = is_key(m->key) ? m->key.len : 0;
+	if (c->key_len)
+		memcpy(c->key, m->key.p, c->key_len);
 	return c;
+}
+
+unsigned commit_settle(struct message *m, struct commit *c, unsigned nack)
+{
+	if (nack) {
+		mem_free(c);
+		return nack;
+	}
+	m->broker->store->sync(m->broker->store, &c->op);
+	return LATER;
 }
 
 /* The worker spent credit for the first try, and has it back whatever became of that: when it is committed, or here.
@@ -175,20 +201,22 @@ void handle_message(struct producer *p, const struct link_header *h, struct slic
 	if (!m.outcome) {
 		struct outcome too_old = {.seq = h->seq, .want_answer = true};
 
-		settle(p, &too_old, h->seq ? LINK_NACK_EXPIRED : LINK_NACK_BAD, key);
+		settle(p, &too_old, h->seq ? LINK_NACK_EXPIRED : LINK_NACK_BAD, key, NULL);
 		return;
 	}
-	if (!is_new) { /* PENDING: the answer is on its way from the store */
+	if (!is_new && !handlers[m.outcome->type].is_question) { /* PENDING: the answer is on its way from the store */
 		if (m.outcome->state != OUTCOME_PENDING)
-			send_answer(p, m.outcome, key);
+			send_answer(p, m.outcome, key, NULL);
 		return;
 	}
 	m.outcome->type = h->type;
 	m.outcome->want_answer = handlers[h->type].is_answered || (h->flags & LINK_WANT_ACK);
+	buf_init(&m.reply, SIZE_MAX / 2);
 	nack = handle_new(&m);
 	if (nack == LATER)
 		return;
 	if (nack == LINK_NACK_BAD && log_rate_ok(&rate, 5, 10000, &dropped))
 		LOG(WARN, "link.bad", "pid=%u type=%s not_logged=%u", p->pid, link_type_name(h->type), dropped);
-	settle(p, m.outcome, nack, key);
+	settle(p, m.outcome, nack, key, &m.reply);
+	buf_release(&m.reply);
 }

@@ -12,8 +12,9 @@ struct message {
 	const struct link_header *h;
 	struct slice key, body; /* body: what was not read yet */
 	struct outcome *outcome;
-	uint64_t credit; /* bytes that were spent for it */
-	bool bad;        /* the body was too short */
+	uint64_t credit;  /* bytes that were spent for it */
+	bool bad;         /* the body was too short */
+	struct buf reply; /* of a question: the body of its ACK */
 };
 
 /* Each returns 0 (ACK), an enum link_nack with nothing done, or LATER: the store answers. */
@@ -33,6 +34,12 @@ unsigned do_close_conn(struct message *m);
 unsigned do_subscribe(struct message *m); /* handle_topic.c */
 unsigned do_unsubscribe(struct message *m);
 unsigned do_notify(struct message *m);
+unsigned do_task_new(struct message *m); /* handle_task.c: tasks, marks */
+unsigned do_task_put(struct message *m);
+unsigned do_task_get(struct message *m);
+unsigned do_task_list(struct message *m);
+unsigned do_task_send(struct message *m);
+unsigned do_once(struct message *m);
 
 /* What waits for the store. It keeps names, not pointers: each of them may be gone by then. */
 struct commit {
@@ -41,11 +48,16 @@ struct commit {
 	uint64_t producer, seq;
 	uint64_t stream, first, last; /* 0: not of a stream */
 	uint64_t credit;
+	/* Called when it is done, before the answer; NULL: nothing is to be done. */
+	void (*after)(struct broker *b, struct slice key, int status);
+	size_t key_len;
+	char key[LINK_KEY_MAX];
 };
 
-/* NULL: no memory. Made before anything is done, as nothing may fail after that; freed by mem_free() or, when it was
- * submitted by store->sync(), when that is done. */
+/* NULL: no memory. Made before anything is done, as nothing may fail after that. */
 struct commit *commit_new(struct message *m);
+/* Then: nack says that nothing was done, and is returned; without one the store has c, and will answer: LATER. */
+unsigned commit_settle(struct message *m, struct commit *c, unsigned nack);
 /* Appends and lets the store answer. LATER, or a nack with nothing done. */
 unsigned append_events(
     struct message *m, struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final);

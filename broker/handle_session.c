@@ -34,14 +34,11 @@ unsigned do_session_put(struct message *m)
 		return LINK_NACK_BUSY;
 	nack = version_expected ? session_update(s, version_expected, flags, idle_s, blob)
 				: session_new(m->broker, m->key, principal, flags, idle_s, blob, &s);
-	if (nack) {
-		mem_free(commit);
-		return nack;
+	if (!nack) {
+		m->outcome->value = s->version;
+		m->broker->store->session_put(m->broker->store, m->key, principal, blob);
 	}
-	m->outcome->value = s->version;
-	m->broker->store->session_put(m->broker->store, m->key, principal, blob);
-	m->broker->store->sync(m->broker->store, &commit->op);
-	return LATER;
+	return commit_settle(m, commit, nack);
 }
 
 unsigned do_session_del(struct message *m)
@@ -58,8 +55,7 @@ unsigned do_session_del(struct message *m)
 	if (!commit)
 		return LINK_NACK_BUSY;
 	session_close(s, "deleted");
-	m->broker->store->sync(m->broker->store, &commit->op);
-	return LATER;
+	return commit_settle(m, commit, 0);
 }
 
 unsigned do_call_begin(struct message *m)
@@ -183,12 +179,9 @@ unsigned do_answer(struct message *m)
 		return 0; /* m->outcome->value says IGNORED */
 	commit = commit_new(m);
 	nack = commit ? park_answer(call, ask_id, answer, m->producer, m->h->seq, &state) : LINK_NACK_BUSY;
-	if (nack) {
-		mem_free(commit);
-		return nack;
+	if (!nack) {
+		m->outcome->value = state;
+		m->outcome->stream = call_stream(call)->handle;
 	}
-	m->outcome->value = state;
-	m->outcome->stream = call_stream(call)->handle;
-	m->broker->store->sync(m->broker->store, &commit->op);
-	return LATER;
+	return commit_settle(m, commit, nack);
 }

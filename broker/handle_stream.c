@@ -112,16 +112,13 @@ unsigned append_events(
 	struct commit *c = commit_new(m);
 	unsigned nack = c ? stream_append(s, events, count, is_durable, is_final, &last) : LINK_NACK_BUSY;
 
-	if (nack) {
-		mem_free(c);
-		return nack;
+	if (!nack) {
+		c->stream = s->handle;
+		c->first = first;
+		c->last = last;
+		c->credit = m->credit;
 	}
-	c->stream = s->handle;
-	c->first = first;
-	c->last = last;
-	c->credit = m->credit;
-	m->broker->store->sync(m->broker->store, &c->op);
-	return LATER;
+	return commit_settle(m, c, nack);
 }
 
 static unsigned append(struct message *m, struct stream *s, bool is_durable, bool is_final)

@@ -9,8 +9,10 @@ libbroker_a_SOURCES = \
 	%D%/handle.c %D%/handle.h %D%/handle_priv.h \
 	%D%/handle_session.c \
 	%D%/handle_stream.c \
+	%D%/handle_task.c \
 	%D%/handle_topic.c \
 	%D%/loop.c %D%/loop.h \
+	%D%/once.c %D%/once.h \
 	%D%/park.c %D%/park.h \
 	%D%/producer.c %D%/producer.h \
 	%D%/record.c %D%/record.h \
@@ -19,6 +21,7 @@ libbroker_a_SOURCES = \
 	%D%/store.h %D%/store_memory.c \
 	%D%/stream.c %D%/stream.h %D%/stream_tbl.h \
 	%D%/table.c %D%/table.h \
+	%D%/task.c %D%/task.h %D%/task_tbl.h \
 	%D%/topic.c %D%/topic.h \
 	%D%/wheel.c %D%/wheel.h
 bin_PROGRAMS += mcp-broker

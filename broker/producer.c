@@ -6,6 +6,7 @@
 #include "broker/call.h"
 #include "broker/ctl.h"
 #include "broker/producer.h"
+#include "broker/task.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
@@ -34,7 +35,7 @@ static void send_credit(struct producer *p)
 	}
 	p->credit_spent -= p->credit_owed;
 	p->credit_owed = 0;
-	bus_send(p, &h, buf_slice(&body));
+	bus_send(p, &h, SLICE(""), buf_slice(&body));
 	buf_release(&body);
 }
 
@@ -76,9 +77,32 @@ struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, ui
 	p->credit_timer.fire = on_credit_timer;
 	p->last_timer.fire = on_last_timer;
 	table_add(&b->producers, &p->node, table_hash_u64(&b->producers, id, 0));
+	if (role == LINK_ROLE_RUNNER)
+		producer_queue_runner(p);
 	LOG(INFO, "producer.up", "producer=%016" PRIx64 " pid=%" PRIu32 " role=%s producers=%zu", id, pid,
 	    role == LINK_ROLE_RUNNER ? "runner" : "worker", b->producers.count);
 	return p;
+}
+
+static void unqueue_runner(struct producer *p)
+{
+	if (!p->at_runner)
+		return;
+	*p->at_runner = p->next_runner;
+	if (p->next_runner)
+		p->next_runner->at_runner = p->at_runner;
+	else
+		p->broker->last_runner = p->at_runner;
+	p->at_runner = NULL;
+	p->next_runner = NULL;
+}
+
+void producer_queue_runner(struct producer *p)
+{
+	unqueue_runner(p);
+	p->at_runner = p->broker->last_runner;
+	*p->at_runner = p;
+	p->broker->last_runner = &p->next_runner;
 }
 
 struct producer *producer_find(struct broker *b, uint64_t id)
@@ -111,6 +135,8 @@ void producer_close(struct producer *p)
 		return;
 	p->is_closed = true;
 	table_remove(&p->broker->producers, &p->node);
+	unqueue_runner(p);
+	task_runner_lost(p);
 	for (; p->calls; calls++)
 		call_end(p->calls, "its worker died");
 	LOG(INFO, "producer.down", "producer=%016" PRIx64 " pid=%" PRIu32 " calls=%zu producers=%zu", p->id, p->pid,

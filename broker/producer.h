@@ -14,6 +14,7 @@
 struct bus_message;
 struct call;
 struct ctl;
+struct task;
 
 enum outcome_state { OUTCOME_NONE, OUTCOME_PENDING, OUTCOME_ACK, OUTCOME_NACK };
 
@@ -37,6 +38,8 @@ struct producer {
 	struct outcome *window; /* owned, link_window of them; seq modulo that */
 	uint64_t seq_max;       /* the highest that came */
 	struct call *calls;
+	struct task *tasks;                          /* of a runner: those that have not ended */
+	struct producer *next_runner, **at_runner;   /* in broker->runners, whose turn is next first */
 	uint64_t credit_spent;                       /* bytes that came and were not given back */
 	uint64_t credit_owed;                        /* of those: logged, to be given back */
 	struct bus_message *waiting, **waiting_tail; /* bus.c's: messages that the data channel didn't take yet */
@@ -51,7 +54,8 @@ struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, ui
 struct producer *producer_find(struct broker *b, uint64_t id);
 /* Its control connection is gone. */
 void producer_lost(struct producer *p);
-/* At once: wills of its calls, out of the table. */
+void producer_queue_runner(struct producer *p); /* (again) to the end of the runners' line */
+/* At once: its tasks fail, wills of its calls, out of the table. */
 void producer_close(struct producer *p);
 
 /* The slot for a message. *is_new: to be handled; else its outcome stands there (or is PENDING). NULL: too old to know.

@@ -121,7 +121,7 @@ static void send_drain(struct table_node *n, void *arg)
 	struct link_header h = {.type = LINK_DRAIN};
 
 	(void)arg;
-	bus_send(TABLE_OF(n, struct producer, node), &h, SLICE(""));
+	bus_send(TABLE_OF(n, struct producer, node), &h, SLICE(""), SLICE(""));
 }
 
 static void is_answer_owed(struct table_node *n, void *arg)

@@ -64,11 +64,14 @@ CFG_INT(broker_park_max_bytes, 67108864, 65536, 17179869184, "bytes", "Kept in a
 CFG_INT(broker_fd_reserve, 64, 16, 4096, "descriptors", "Descriptors that the broker never gives to clients")
 CFG_INT(broker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets streams finish")
 
+CFG_INT(once_max, 100000, 1, 10000000, "marks", "States given to clients for one use only of which the broker remembers that they were used")
+
 CFG_INT(link_credit_bytes, 8388608, 65536, 268435456, "bytes", "Event bytes that one worker may have under way to the broker")
 CFG_INT(link_window, 4096, 64, 65536, "messages", "Answers to one worker that the broker remembers, for retries")
 CFG_INT(link_backlog_max, 1024, 16, 65536, "messages", "Answers that wait for one worker that doesn't read, before it is cut off")
 CFG_INT(link_timeout_ms, 5000, 100, 60000, "ms", "How long a worker waits for the broker's answer")
 
+CFG_INT(task_max, 1000, 1, 1000000, "tasks", "Tasks that the broker holds, ended ones until their time is over too")
 CFG_INT(task_blob_max_bytes, 4194304, 65536, 67108864, "bytes", "Largest state, result or job of a task")
 CFG_INT(task_ttl_ms, 3600000, 1000, 604800000, "ms", "How long a task is kept, from its creation, unless the client asks for less or more")
 CFG_INT(task_ttl_max_ms, 86400000, 1000, 2592000000, "ms", "The most that a client may ask for")

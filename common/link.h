@@ -163,15 +163,16 @@ enum link_answer_state {
  *               (conflation), unless it is LINK_NOTIFY_EACH: topics say that something changed. -> ACK u64 streams
  *               reached
  *  TASK_NEW     key = task id; bytes principal, u64 ttl_ms, u8 task flags, bytes blob, bytes job. Keeps the task as
- *               WORKING, then gives job to a runner. -> ACK u64 version. NACK NO_RUNNER, LIMIT with nothing kept.
+ *               WORKING, then gives job to a runner. -> ACK u64 version. NACK NO_RUNNER, LIMIT (task_max, or ttl_ms over
+ *               task_ttl_max_ms), DUPLICATE_ID with nothing kept. ttl_ms is not 0.
  *  TASK_PUT     key; u8 task state, bytes blob, from the runner that has it -> ACK u64 version. NACK CLOSED: it ended (was
  *               cancelled, expired): stop.
  *  TASK_GET     key; bytes principal, u64 seen -> ACK u64 version, u8 task state, u64 created_ms, u64 updated_ms,
  *               u64 ttl_ms, bytes blob. Times are wall clock. With seen not 0 and equal to version this producer is told
- *               by TASK_CHANGED of the next change, once. NACK NO_TASK.
+ *               by TASK_CHANGED of the next change (or of its being forgotten), once. NACK NO_TASK.
  *  TASK_LIST    bytes principal, bytes after (task id; empty: from the first), u16 max -> ACK u16 n, n * (bytes id,
- *               u8 state, u64 created_ms, u64 updated_ms, u64 ttl_ms, bytes blob). In the order of creation, as
- *               many as fit into one body, but one at least if there is one.
+ *               u8 state, u64 created_ms, u64 updated_ms, u64 ttl_ms, bytes blob), u8 more (1: there are further ones).
+ *               In the order of creation, as many as fit into one body, but one at least if there is one.
  *  TASK_SEND    key; bytes principal, u8 what, bytes body. CANCEL makes it CANCELLED at once (NACK CLOSED: it has ended)
  *               and tells its runner; ANSWERS only goes to the runner. -> ACK
  *  ONCE         key = any mark of 1 to LINK_KEY_MAX bytes; u32 keep_s -> ACK the first time; NACK DUPLICATE_ID as long as

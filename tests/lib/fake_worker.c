@@ -264,6 +264,10 @@ bool fake_worker_receive(struct fake_worker *w, struct fake_answer *a, int wait_
 		take_frame(w, &a->body);
 		assert_int_equal(link_get_header(buf_slice(&header), &a->h, NULL), 0);
 		assert_int_equal(a->h.body_len, a->body.len);
+		assert_in_range(key.len, 0, LINK_KEY_MAX);
+		memset(a->key, 0, sizeof(a->key));
+		if (key.len)
+			memcpy(a->key, key.data, key.len);
 		buf_release(&header);
 		buf_release(&key);
 		in = buf_slice(&a->body);
@@ -514,6 +518,124 @@ uint64_t fake_notify(
 	link_put_bytes(&body, slice_str(tail));
 	assert_int_equal(ask(w, (struct link_header){.type = LINK_NOTIFY}, "", &body, NULL, &reached), 0);
 	return reached;
+}
+
+unsigned fake_task_new(struct fake_worker *w, const char *id, const char *principal, uint64_t ttl_ms, unsigned flags,
+    const char *blob, const char *job)
+{
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_u64(&body, ttl_ms);
+	link_put_u8(&body, (uint8_t)flags);
+	link_put_bytes(&body, slice_str(blob));
+	link_put_bytes(&body, slice_str(job));
+	return ask(w, (struct link_header){.type = LINK_TASK_NEW}, id, &body, NULL, NULL);
+}
+
+unsigned fake_task_put(struct fake_worker *w, const char *id, unsigned task_state, const char *blob, uint64_t *version)
+{
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_u8(&body, (uint8_t)task_state);
+	link_put_bytes(&body, slice_str(blob));
+	return ask(w, (struct link_header){.type = LINK_TASK_PUT}, id, &body, NULL, version);
+}
+
+static void take_task(struct slice *in, struct fake_task *task)
+{
+	bool bad = false;
+	struct slice blob;
+
+	task->state = link_get_u8(in, &bad);
+	task->created_ms = link_get_u64(in, &bad);
+	task->updated_ms = link_get_u64(in, &bad);
+	task->ttl_ms = link_get_u64(in, &bad);
+	blob = link_get_bytes(in, &bad);
+	assert_false(bad);
+	snprintf(task->blob, sizeof(task->blob), "%.*s", blob.len < 60 ? (int)blob.len : 60, blob.p);
+}
+
+unsigned fake_task_get(
+    struct fake_worker *w, const char *id, const char *principal, uint64_t seen, struct fake_task *task)
+{
+	struct link_header h = {.type = LINK_TASK_GET};
+	struct fake_answer a;
+	struct slice in;
+	struct buf body;
+	bool bad = false;
+	unsigned nack;
+
+	buf_init(&body, 1024);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_u64(&body, seen);
+	nack = fake_worker_ask(w, &h, slice_str(id), buf_slice(&body), &a);
+	buf_release(&body);
+	in = buf_slice(&a.body);
+	if (!nack && task) {
+		task->version = link_get_u64(&in, &bad);
+		take_task(&in, task);
+		assert_int_equal(in.len, 0);
+	}
+	fake_answer_release(&a);
+	return nack;
+}
+
+unsigned fake_task_list(
+    struct fake_worker *w, const char *principal, const char *after, uint16_t max, char *ids, size_t size)
+{
+	struct link_header h = {.type = LINK_TASK_LIST};
+	struct fake_answer a;
+	struct slice in;
+	struct buf body, out;
+	bool bad = false;
+	unsigned nack;
+
+	buf_init(&body, 1024);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_bytes(&body, slice_str(after));
+	link_put_u16(&body, max);
+	nack = fake_worker_ask(w, &h, SLICE(""), buf_slice(&body), &a);
+	buf_release(&body);
+	in = buf_slice(&a.body);
+	buf_init(&out, size);
+	for (unsigned n = nack ? 0 : link_get_u16(&in, &bad); n > 0; n--) {
+		struct fake_task task;
+
+		buf_add_slice(&out, link_get_bytes(&in, &bad));
+		buf_adds(&out, ",");
+		take_task(&in, &task);
+	}
+	if (!nack && link_get_u8(&in, &bad))
+		buf_adds(&out, "more");
+	assert_false(bad || (!nack && in.len > 0));
+	snprintf(ids, size, "%s", out.data ? out.data : "");
+	buf_release(&out);
+	fake_answer_release(&a);
+	return nack;
+}
+
+unsigned fake_task_send(
+    struct fake_worker *w, const char *id, const char *principal, unsigned what, const char *body_text)
+{
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_u8(&body, (uint8_t)what);
+	link_put_bytes(&body, slice_str(body_text));
+	return ask(w, (struct link_header){.type = LINK_TASK_SEND}, id, &body, NULL, NULL);
+}
+
+unsigned fake_once(struct fake_worker *w, const char *mark, uint32_t keep_s)
+{
+	struct buf body;
+
+	buf_init(&body, 64);
+	link_put_u32(&body, keep_s);
+	return ask(w, (struct link_header){.type = LINK_ONCE}, mark, &body, NULL, NULL);
 }
 
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms)

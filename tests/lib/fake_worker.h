@@ -32,6 +32,7 @@ struct fake_worker {
 struct fake_answer {
 	struct link_header h;
 	unsigned nack; /* of a NACK; else 0 */
+	char key[LINK_KEY_MAX + 1];
 	struct buf body;
 };
 
@@ -80,6 +81,21 @@ unsigned fake_unsubscribe(
 /* Returns how many it reached. */
 uint64_t fake_notify(
     struct fake_worker *w, unsigned flags, const char *topic, const char *legacy, const char *head, const char *tail);
+unsigned fake_task_new(struct fake_worker *w, const char *id, const char *principal, uint64_t ttl_ms, unsigned flags,
+    const char *blob, const char *job);
+unsigned fake_task_put(struct fake_worker *w, const char *id, unsigned task_state, const char *blob, uint64_t *version);
+struct fake_task {
+	uint64_t version, created_ms, updated_ms, ttl_ms;
+	unsigned state;
+	char blob[64]; /* its first bytes */
+};
+unsigned fake_task_get(
+    struct fake_worker *w, const char *id, const char *principal, uint64_t seen, struct fake_task *task);
+/* ids, each followed by a comma, and "more" if there are further ones. */
+unsigned fake_task_list(
+    struct fake_worker *w, const char *principal, const char *after, uint16_t max, char *ids, size_t size);
+unsigned fake_task_send(struct fake_worker *w, const char *id, const char *principal, unsigned what, const char *body);
+unsigned fake_once(struct fake_worker *w, const char *mark, uint32_t keep_s);
 /* Passes one end of a new socket pair; the other one is returned. */
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms);
 

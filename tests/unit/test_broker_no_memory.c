@@ -21,9 +21,9 @@
 static uint64_t answered_seq, answered_stream;
 static unsigned char answered_type;
 
-void bus_send(struct producer *p, const struct link_header *h, struct slice body)
+void bus_send(struct producer *p, const struct link_header *h, struct slice key, struct slice body)
 {
-	(void)p, (void)body;
+	(void)p, (void)key, (void)body;
 	if (h->type != LINK_ACK && h->type != LINK_NACK)
 		return;
 	answered_seq = h->corr;

@@ -21,9 +21,9 @@
 static struct link_header last_sent;
 static unsigned sent_count, ctl_closed;
 
-void bus_send(struct producer *p, const struct link_header *h, struct slice body)
+void bus_send(struct producer *p, const struct link_header *h, struct slice key, struct slice body)
 {
-	(void)p, (void)body;
+	(void)p, (void)key, (void)body;
 	last_sent = *h;
 	sent_count++;
 }

@@ -1,0 +1,76 @@
+#include "config.h"
+
+#include "broker/once.h"
+#include "common/link.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+struct mark {
+	struct table_node node; /* in broker->marks */
+	struct wheel_timer timer;
+	struct broker *broker; /* borrowed */
+	size_t len;
+	char name[];
+};
+
+static struct mark *find(const struct broker *b, struct slice name)
+{
+	struct table_node *n = table_find(&b->marks, table_hash_bytes(&b->marks, name));
+
+	for (; n; n = table_find_next(n)) {
+		struct mark *mark = TABLE_OF(n, struct mark, node);
+
+		if (slice_eq((struct slice){mark->name, mark->len}, name))
+			return mark;
+	}
+	return NULL;
+}
+
+/* Nobody else knows of it: no need to wait for the end of the turn. */
+static void drop(struct mark *mark)
+{
+	table_remove(&mark->broker->marks, &mark->node);
+	loop_untimer(&mark->broker->loop, &mark->timer);
+	mem_free(mark);
+}
+
+static void on_time(struct wheel_timer *t)
+{
+	drop(TABLE_OF(t, struct mark, timer));
+}
+
+unsigned once_mark(struct broker *b, struct slice name, uint32_t keep_s)
+{
+	struct mark *mark;
+
+	if (find(b, name))
+		return LINK_NACK_DUPLICATE_ID;
+	if (b->marks.count >= (size_t)b->cfg->once_max)
+		return LINK_NACK_LIMIT;
+	mark = mem_alloc(1, sizeof(*mark) + name.len);
+	if (!mark)
+		return LINK_NACK_BUSY;
+	mark->broker = b;
+	mark->len = name.len;
+	memcpy(mark->name, name.p, name.len);
+	mark->timer.fire = on_time;
+	table_add(&b->marks, &mark->node, table_hash_bytes(&b->marks, name));
+	loop_timer(&b->loop, &mark->timer, (uint64_t)keep_s * 1000);
+	return 0;
+}
+
+void once_forget(struct broker *b, struct slice name)
+{
+	struct mark *mark = find(b, name);
+
+	if (mark)
+		drop(mark);
+}
+
+void once_forget_all(struct broker *b)
+{
+	struct table_node *n;
+
+	while ((n = table_any(&b->marks)) != NULL)
+		drop(TABLE_OF(n, struct mark, node));
+}

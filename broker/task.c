@@ -1,0 +1,284 @@
+#include "config.h"
+
+#include "broker/bus.h"
+#include "broker/producer.h"
+#include "broker/task.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+static const struct {
+	const char *name;
+	unsigned next;
+} states[LINK_TASK__COUNT] = {
+#define TO(state)        (1u << LINK_TASK_##state)
+#define TASK(name, next) [LINK_TASK_##name] = {#name, next},
+#include "broker/task_tbl.h"
+#undef TASK
+#undef TO
+};
+
+bool task_may_go(enum link_task_state from, enum link_task_state to)
+{
+	return states[from].next & (1u << to);
+}
+
+const char *task_state_name(enum link_task_state state)
+{
+	return states[state].name;
+}
+
+bool task_is_over(const struct task *t)
+{
+	return states[t->state].next == 0;
+}
+
+/* Ids come from workers, but may be anything. */
+static void log_task(const struct task *t, const char *event, const char *text, const char *why)
+{
+	char quoted[2 * LINK_KEY_MAX];
+
+	LOG(INFO, event, "task=\"%s\" %s why=\"%s\" tasks=%zu", log_quote(quoted, sizeof(quoted), t->id), text, why,
+	    t->broker->tasks.count);
+}
+
+static void leave_runner(struct task *t)
+{
+	if (!t->runner)
+		return;
+	t->runner = NULL;
+	*t->at_runner = t->next_of_runner;
+	if (t->next_of_runner)
+		t->next_of_runner->at_runner = t->at_runner;
+}
+
+static void task_go(struct task *t, enum link_task_state to, const char *why)
+{
+	if (!task_may_go(t->state, to))
+		die(__FILE__, __LINE__, states[to].name);
+	if (t->state != to)
+		log_task(t, "task.state", states[to].name, why);
+	t->state = to;
+	if (task_is_over(t))
+		leave_runner(t);
+}
+
+static void tell_watchers(struct task *t)
+{
+	struct link_header h = {.type = LINK_TASK_CHANGED};
+
+	for (size_t i = 0; i < t->watchers_count; i++) {
+		struct producer *p = producer_find(t->broker, t->watchers[i]);
+
+		if (p)
+			bus_send(p, &h, t->id, SLICE(""));
+	}
+	mem_free(t->watchers);
+	t->watchers = NULL;
+	t->watchers_count = 0;
+	t->watchers_cap = 0;
+}
+
+int task_watch(struct task *t, const struct producer *p)
+{
+	size_t kept = 0, cap = t->watchers_cap ? 2 * t->watchers_cap : 4;
+	uint64_t *watchers;
+
+	for (size_t i = 0; i < t->watchers_count; i++) {
+		if (t->watchers[i] == p->id)
+			return 0;
+	}
+	if (t->watchers_count == t->watchers_cap) { /* first without the dead, so it is bounded by those who live */
+		for (size_t i = 0; i < t->watchers_count; i++) {
+			if (producer_find(t->broker, t->watchers[i]))
+				t->watchers[kept++] = t->watchers[i];
+		}
+		t->watchers_count = kept;
+	}
+	if (t->watchers_count == t->watchers_cap) {
+		watchers = mem_realloc(t->watchers, cap * sizeof(*watchers));
+		if (!watchers)
+			return -1;
+		t->watchers = watchers;
+		t->watchers_cap = cap;
+	}
+	t->watchers[t->watchers_count++] = p->id;
+	return 0;
+}
+
+static void free_task(struct loop_doom *d)
+{
+	struct task *t = TABLE_OF(d, struct task, doom);
+
+	mem_free((char *)(uintptr_t)t->id.p);
+	mem_free((char *)(uintptr_t)t->blob.p);
+	mem_free((char *)(uintptr_t)t->job.p);
+	mem_free(t->watchers);
+	mem_free(t);
+}
+
+static void on_ttl(struct wheel_timer *timer)
+{
+	task_close(TABLE_OF(timer, struct task, timer), "its time is over");
+}
+
+/* The runner whose turn it is: the first in the line, which goes to its end. */
+static struct producer *next_runner(struct broker *b)
+{
+	for (struct producer *p = b->runners; p; p = p->next_runner) {
+		if (!p->ctl) /* it has died, which is not handled yet */
+			continue;
+		producer_queue_runner(p);
+		return p;
+	}
+	return NULL;
+}
+
+unsigned task_new(struct broker *b, const struct task_order *order, struct task **task)
+{
+	struct producer *runner;
+	struct task *t;
+	char *names;
+
+	if (task_find(b, order->id, NULL))
+		return LINK_NACK_DUPLICATE_ID;
+	if (b->tasks.count >= (size_t)b->cfg->task_max || order->ttl_ms > (uint64_t)b->cfg->task_ttl_max_ms)
+		return LINK_NACK_LIMIT;
+	runner = next_runner(b);
+	if (!runner)
+		return LINK_NACK_NO_RUNNER;
+	t = mem_alloc(1, sizeof(*t));
+	if (!t)
+		return LINK_NACK_BUSY;
+	names = mem_alloc(1, order->id.len + order->principal.len);
+	t->id.p = names;
+	t->blob = (struct slice){mem_dup(order->blob.p, order->blob.len), order->blob.len};
+	t->job = (struct slice){mem_dup(order->job.p, order->job.len), order->job.len};
+	if (!names || !t->blob.p || !t->job.p) {
+		free_task(&t->doom);
+		return LINK_NACK_BUSY;
+	}
+	memcpy(names, order->id.p, order->id.len);
+	if (order->principal.len)
+		memcpy(names + order->id.len, order->principal.p, order->principal.len);
+	t->broker = b;
+	t->id.len = order->id.len;
+	t->principal = (struct slice){names + order->id.len, order->principal.len};
+	t->version = 1;
+	t->state = LINK_TASK_WORKING;
+	t->created_ms = t->updated_ms = clock_ms(CLOCK_REALTIME);
+	t->ttl_ms = order->ttl_ms;
+	t->is_hidden = order->flags & LINK_TASK_HIDDEN;
+	t->runner = runner;
+	t->next_of_runner = runner->tasks;
+	t->at_runner = &runner->tasks;
+	if (t->next_of_runner)
+		t->next_of_runner->at_runner = &t->next_of_runner;
+	runner->tasks = t;
+	t->at = b->last_task;
+	*b->last_task = t;
+	b->last_task = &t->next;
+	table_add(&b->tasks, &t->node, table_hash_bytes(&b->tasks, t->id));
+	t->timer.fire = on_ttl;
+	loop_timer(&b->loop, &t->timer, t->ttl_ms);
+	log_task(t, "task.new", states[t->state].name, "asked for");
+	*task = t;
+	return 0;
+}
+
+void task_run(struct task *t)
+{
+	struct link_header h = {.type = LINK_TASK_RUN};
+	struct buf body;
+
+	if (!t->runner || !t->job.p) /* it was cancelled, or the runner died, before it heard of it; or it has it */
+		return;
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_bytes(&body, t->principal);
+	link_put_u64(&body, t->ttl_ms);
+	link_put_bytes(&body, t->job);
+	if (buf_check(&body, NULL) == 0)
+		bus_send(t->runner, &h, t->id, buf_slice(&body));
+	else
+		task_change(t, LINK_TASK_FAILED, &SLICE(""), "no memory to give it to a runner");
+	buf_release(&body);
+	mem_free((char *)(uintptr_t)t->job.p);
+	t->job = (struct slice){0};
+}
+
+struct task *task_find(struct broker *b, struct slice id, const struct slice *principal)
+{
+	struct table_node *n = table_find(&b->tasks, table_hash_bytes(&b->tasks, id));
+
+	for (; n; n = table_find_next(n)) {
+		struct task *t = TABLE_OF(n, struct task, node);
+
+		if (slice_eq(t->id, id))
+			return principal && !slice_eq(t->principal, *principal) ? NULL : t;
+	}
+	return NULL;
+}
+
+unsigned task_change(struct task *t, enum link_task_state state, const struct slice *blob, const char *why)
+{
+	if (!task_may_go(t->state, state))
+		return LINK_NACK_CLOSED;
+	if (blob) {
+		char *copy = blob->len ? mem_dup(blob->p, blob->len) : NULL;
+
+		if (blob->len && !copy) /* an empty one can't fail */
+			return LINK_NACK_BUSY;
+		mem_free((char *)(uintptr_t)t->blob.p);
+		t->blob = (struct slice){copy, blob->len};
+	}
+	t->version++;
+	t->updated_ms = clock_ms(CLOCK_REALTIME);
+	task_go(t, state, why);
+	tell_watchers(t);
+	return 0;
+}
+
+int task_input(const struct task *t, enum link_task_what what, struct slice body)
+{
+	struct link_header h = {.type = LINK_TASK_INPUT};
+	struct buf out;
+	int rc;
+
+	if (!t->runner)
+		return 0;
+	buf_init(&out, SIZE_MAX / 2);
+	link_put_u8(&out, (uint8_t)what);
+	link_put_bytes(&out, body);
+	rc = buf_check(&out, NULL);
+	if (!rc)
+		bus_send(t->runner, &h, t->id, buf_slice(&out));
+	buf_release(&out);
+	return rc;
+}
+
+void task_runner_lost(struct producer *runner)
+{
+	while (runner->tasks)
+		task_change(runner->tasks, LINK_TASK_FAILED, &SLICE(""), "its runner died");
+}
+
+void task_close(struct task *t, const char *why)
+{
+	struct broker *b = t->broker;
+
+	if (t->is_closed)
+		return;
+	t->is_closed = true;
+	table_remove(&b->tasks, &t->node);
+	log_task(t, "task.end", states[t->state].name, why);
+	task_input(t, LINK_TASK_CANCEL, SLICE(""));
+	leave_runner(t);
+	tell_watchers(t);
+	*t->at = t->next;
+	if (t->next)
+		t->next->at = t->at;
+	else
+		b->last_task = t->at;
+	loop_untimer(&b->loop, &t->timer);
+	loop_doom(&b->loop, &t->doom, free_task);
+}
