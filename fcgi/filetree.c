@@ -16,12 +16,14 @@
 
 #define PATH_LEN_MAX 4096
 
+struct name {
+	char *text; /* owned */
+	bool is_dir;
+};
+
 /* Names of a directory, sorted. */
 struct names {
-	struct name {
-		char *text; /* owned */
-		bool is_dir;
-	} * items;
+	struct name *items; /* owned */
 	size_t count, cap;
 };
 
@@ -216,9 +218,11 @@ static int names_add(struct names *names, const char *text, bool is_dir, struct 
 		names->items = items;
 		names->cap = cap;
 	}
-	names->items[names->count].text = mem_dup(text, strlen(text));
-	names->items[names->count].is_dir = is_dir;
-	return names->items[names->count].text ? (names->count++, 0) : err_set(err, ERR_NOMEM, "a file's name");
+	names->items[names->count] = (struct name){mem_dup(text, strlen(text)), is_dir};
+	if (!names->items[names->count].text)
+		return err_set(err, ERR_NOMEM, "a file's name");
+	names->count++;
+	return 0;
 }
 
 static int compare_names(const void *a, const void *b)

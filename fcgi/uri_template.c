@@ -215,7 +215,7 @@ static int add_value(
 static int add_named(
     struct uri_template *tpl, const struct form *form, bool is_first, struct slice name, struct err *err)
 {
-	struct part *part = &tpl->parts[tpl->parts_count - 1];
+	struct part *part;
 
 	if (is_first) {
 		part = add_part(tpl, PART_NAMED, err);
@@ -223,11 +223,11 @@ static int add_named(
 			return -1;
 		part->opener = form->opener;
 		part->joiner = form->joiner;
+		tpl->delimits[(unsigned char)form->opener] = tpl->delimits[(unsigned char)form->joiner] = true;
 	}
-	tpl->delimits[(unsigned char)form->opener] = tpl->delimits[(unsigned char)form->joiner] = true;
 	if (add_name(tpl, name, err))
 		return -1;
-	part->count++;
+	tpl->parts[tpl->parts_count - 1].count++;
 	return 0;
 }
 
