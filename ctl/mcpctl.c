@@ -336,21 +336,34 @@ static void add_schema_row(struct buf *out, const struct cfg_row *row)
 	buf_adds(out, "}");
 }
 
-/* Tools are described as far as all providers share it: what only a provider knows, "mcpctl check" checks. */
-static const char schema_tools[] =
+#define SCHEMA_NAMES "\"propertyNames\":{\"pattern\":\"^[A-Za-z0-9_.-]{1,128}$\"}"
+#define SCHEMA_EXEC  "\"exec\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\"}}"
+#define SCHEMA_COMMON                                                                                                  \
+	"\"title\":{\"type\":\"string\"},\"description\":{\"type\":\"string\"},\"icons\":{\"type\":\"array\"},"               \
+	"\"_meta\":{\"type\":\"object\"},\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400}"
+#define SCHEMA_VALUES "\"values\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"
+
+/* Definitions are described as far as all providers share it: what only a provider knows, "mcpctl check" checks. */
+static const char schema_definitions[] =
     "\"$schema\":{\"type\":\"string\"},\n"
     "\"include\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"items\":{\"type\":\"string\"}}],"
     "\"description\":\"Files to read too, as glob patterns, relative to this file\"},\n"
-    "\"tools\":{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^[A-Za-z0-9_.-]{1,128}$\"},"
-    "\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
-    "\"builtin\":{\"type\":\"string\"},"
-    "\"exec\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\"}},"
-    "\"title\":{\"type\":\"string\"},\"description\":{\"type\":\"string\"},"
-    "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},"
-    "\"annotations\":{\"type\":\"object\"},\"_meta\":{\"type\":\"object\"},\"icons\":{\"type\":\"array\"},"
-    "\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400},"
+    "\"tools\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
+    "\"builtin\":{\"type\":\"string\"}," SCHEMA_EXEC "," SCHEMA_COMMON ","
+    "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},\"annotations\":{\"type\":\"object\"},"
     "\"poll\":{\"type\":\"boolean\"},"
-    "\"task\":{\"enum\":[\"no\",\"optional\",\"required\"]}}}}";
+    "\"task\":{\"enum\":[\"no\",\"optional\",\"required\"]}}}},\n"
+    "\"resources\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
+    "\"text\":{\"type\":\"string\"},\"base64\":{\"type\":\"string\"},\"file\":{\"type\":\"string\"}," SCHEMA_EXEC
+    "," SCHEMA_COMMON ","
+    "\"name\":{\"type\":\"string\"},\"mime_type\":{\"type\":\"string\"},\"size\":{\"type\":\"integer\",\"minimum\":0},"
+    "\"annotations\":{\"type\":\"object\"},\"variables\":{\"type\":\"object\",\"additionalProperties\":"
+    "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" SCHEMA_VALUES "}}}}}},\n"
+    "\"prompts\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
+    "\"text\":{\"type\":\"string\"},\"messages\":{\"type\":\"array\"}," SCHEMA_EXEC "," SCHEMA_COMMON ","
+    "\"arguments\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":"
+    "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"title\":{\"type\":\"string\"},"
+    "\"description\":{\"type\":\"string\"},\"optional\":{\"type\":\"boolean\"}," SCHEMA_VALUES "}}}}}}";
 
 static int schema(void)
 {
@@ -361,7 +374,7 @@ static int schema(void)
 	buf_init(&out, OUT_MAX);
 	buf_adds(&out, "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\n"
 	    "\"title\":\"Configuration of mcp-fcgi\",\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\n");
-	buf_adds(&out, schema_tools);
+	buf_adds(&out, schema_definitions);
 	for (size_t i = 0; i < count; i++) {
 		size_t section_len = strcspn(rows[i].name, "_");
 
