@@ -351,7 +351,11 @@ static const char schema_definitions[] =
     "\"tools\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
     "\"builtin\":{\"type\":\"string\"}," SCHEMA_EXEC "," SCHEMA_COMMON ","
     "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},\"annotations\":{\"type\":\"object\"},"
-    "\"poll\":{\"type\":\"boolean\"},"
+    "\"poll\":{\"type\":\"boolean\"},\"single_use\":{\"type\":\"boolean\"},"
+    "\"ask\":{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":{\"type\":\"object\","
+    "\"required\":[\"method\"],\"properties\":{"
+    "\"method\":{\"enum\":[\"elicitation/create\",\"sampling/createMessage\",\"roots/list\"]},"
+    "\"params\":{\"type\":\"object\"},\"optional\":{\"type\":\"boolean\"}}}},"
     "\"task\":{\"enum\":[\"no\",\"optional\",\"required\"]}}}},\n"
     "\"resources\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
     "\"text\":{\"type\":\"string\"},\"base64\":{\"type\":\"string\"},\"file\":{\"type\":\"string\"}," SCHEMA_EXEC

@@ -13,21 +13,24 @@
  * An argument that is missing and has a default has that value.
  *
  * On descriptor 3, also named in MCP_FD, it may say something while it runs: one JSON object a line of at most 64 KiB.
- *   {"method": "notifications/...", "params": {...}}      as call_notify() takes it: progress, what it logs, ...
- *   {"id": KEY, "method": "elicitation/create", "params": {...}}    a question to the client: this,
- * sampling/createMessage or roots/list. When it ends with status 0 and a question is open, its output counts for
- *                                   nothing, the questions go out, and it is run again from its beginning with the same
- *                                   arguments. If the client can't be asked the run ends, unless the line has
- *                                   "optional": true.
- *   {"method": "state", "params": ANY}     what its next run shall know, at most 4 KiB as JSON
+ *   {"method": "notifications/...", "params": {...}}
+ *       as call_notify() takes it: progress, what it logs, what has changed
+ *   {"id": KEY, "method": "elicitation/create", "params": {...}}
+ *       a question to the client: this, sampling/createMessage or roots/list. When it ends with status 0 and a question
+ *       is open, its output counts for nothing, the questions go out, and it is run again from its beginning with the
+ *       same arguments. If the client can't be asked the run ends, unless the line has "optional": true
+ *   {"method": "state", "params": ANY}
+ *       what its next run shall know, at most 4 KiB as JSON
  * and it finds in its environment
- *   MCP_CAN        what the client can be asked: words of "elicitation elicitation.url sampling sampling.tools
- *                  sampling.context roots"
- *   MCP_ANSWERS    once there are answers: path of a file with all of them, {KEY: RESULT}; {KEY: {"error": ...}} where
- * a client answered so MCP_ANSWER_<KEY>_ACTION, MCP_ANSWER_<KEY>_<FIELD>   of a form: accept, decline or cancel, and
- * what was filled in MCP_ANSWER_<KEY>_TEXT    of a model: the first text that it wrote;  MCP_ANSWER_<KEY>_ERROR    of
- * an error: its message MCP_STATE      what the run before left: a string as it is, else JSON Names are made, and
- * values bounded, as for arguments. stderr goes to the log, line by line, and its end is kept.
+ *   MCP_CAN         what the client can be asked: words of "elicitation elicitation.url sampling sampling.tools
+ *                   sampling.context roots"
+ *   MCP_ANSWERS     once there are answers: path of a file with all of them, {KEY: RESULT}, or {KEY: {"error": ...}}
+ *   MCP_ANSWER_<KEY>_ACTION, MCP_ANSWER_<KEY>_<FIELD>
+ *                   of a form: accept, decline or cancel, and what was filled in
+ *   MCP_ANSWER_<KEY>_TEXT    of a model: the first text that it wrote
+ *   MCP_ANSWER_<KEY>_ERROR   of an error: its message
+ *   MCP_STATE       what the run before left: a string as it is, else JSON
+ * Names are made, and values bounded, as for arguments. stderr goes to the log, line by line, and its end is kept.
  *
  * It runs in its own process group, which is killed when the run is over: when the program has ended (whatever it left
  * running), at its timeout, when it writes too much, when the client cancels, when the worker dies. */
@@ -41,8 +44,8 @@
 
 struct exec; /* what a definition says: made when the configuration is read, then only read, by any thread */
 
-/* Reads def, which stands at pointer of the configuration; its member ("exec") has the words. has_argument says whether a {placeholder} of that name can
- * ever be filled. NULL: complained about through cfg_complain(), or *err is ERR_NOMEM. */
+/* Reads def, which stands at pointer of the configuration; its member ("exec") has the words. has_argument says whether
+ * a {placeholder} of that name can ever be filled. NULL: complained about through cfg_complain(), or *err is ERR_NOMEM. */
 struct exec *exec_new(json_object *def, const char *member, bool (*has_argument)(const void *arg, struct slice name),
     const void *arg, struct cfg *cfg, const char *pointer, struct err *err);
 void exec_free(struct exec **execp);
@@ -90,10 +93,9 @@ void exec_run_init(
     struct exec_run *run, const struct exec *exec, struct call *call, const char *name, int64_t timeout_s);
 /* Sets a variable of the program's environment; the last one of a name wins. Those of the arguments come after it. */
 int exec_run_set(struct exec_run *run, const char *name, struct slice value, struct err *err);
-/* Runs it, once, to its end. args is an object; what is missing
- * in it has its default. 0: it ran, or could not be started;
- * look at run->why, and if that is empty whether the call is asking. -1: ERR_CANCELLED, ERR_CAPABILITY, or what went
- * wrong inside us. */
+/* Runs it, once, to its end. args is an object; what is missing in it has its default. 0: it ran, or could not be
+ * started: look at run->why, and if that is empty whether the call is asking. -1: ERR_CANCELLED, ERR_CAPABILITY, or what
+ * went wrong inside us. */
 int exec_run(struct exec_run *run, json_object *args, struct err *err);
 /* What came of it was no good, though the program had no objection: sets run->why. Returns 1. */
 int exec_run_fail(struct exec_run *run, const char *fmt, ...) PRINTF_LIKE(2, 3);
