@@ -229,8 +229,8 @@ void link_task_release(struct link_task *task)
 }
 
 /* Takes what tasks has room for. */
-static int read_tasks(
-    struct slice in, const struct link *l, size_t max, struct link_task **tasks, size_t *count, struct err *err)
+static int read_tasks(struct slice in, const struct link *l, size_t max, struct link_task **tasks, size_t *count,
+    bool *more, struct err *err)
 {
 	bool bad = false;
 	size_t listed = link_get_u16(&in, &bad);
@@ -251,11 +251,12 @@ static int read_tasks(
 		if (buf_check(&task->blob, err))
 			return -1;
 	}
+	*more = link_get_u8(&in, &bad);
 	return bad ? err_set(err, ERR_LINK, "malformed answer to TASK_LIST") : 0;
 }
 
 int link_task_list(struct link *l, const char *principal, struct slice after, size_t max, struct link_task **tasks,
-    size_t *count, struct err *err)
+    size_t *count, bool *more, struct err *err)
 {
 	uint16_t at_most = max < UINT16_MAX ? (uint16_t)max : UINT16_MAX;
 	struct request req;
@@ -263,12 +264,13 @@ int link_task_list(struct link *l, const char *principal, struct slice after, si
 
 	*tasks = NULL;
 	*count = 0;
+	*more = false;
 	question_init(&req, l, LINK_TASK_LIST, SLICE(""), principal, 4 + after.len + 2);
 	link_put_bytes(&req.body, after);
 	link_put_u16(&req.body, at_most);
 	ret = request_ask(l, &req, NEED_ANY, 0, NULL, err);
 	if (!ret)
-		ret = read_tasks(request_answer(&req), l, at_most, tasks, count, err);
+		ret = read_tasks(request_answer(&req), l, at_most, tasks, count, more, err);
 	if (ret) {
 		while (*count)
 			link_task_release(&(*tasks)[--*count]);

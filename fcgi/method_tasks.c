@@ -121,7 +121,8 @@ int method_tasks_list(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
 	struct slice after = jx_get_str(rpc->params, "cursor");
-	size_t count = 0, page = (size_t)call->cfg->page_size;
+	bool more = false;
+	size_t count = 0;
 	struct link_task *tasks;
 	int ret = 0;
 
@@ -132,17 +133,18 @@ int method_tasks_list(
 		return err_set(err, ERR_METHOD, "this server lists no tasks");
 	if (jx_has(rpc->params, "cursor") && !after.p)
 		return err_set(err, ERR_PARAMS, "cursor must be a string");
-	if (link_task_list(call->w->link, call->principal, after, page + 1, &tasks, &count, err))
+	if (link_task_list(
+		call->w->link, call->principal, after, (size_t)call->cfg->page_size, &tasks, &count, &more, err))
 		return err->code == ERR_NO_TASK ? err_set(err, ERR_PARAMS, "cursor is not one of this server's") : -1;
 	buf_adds(out, "\"tasks\":[");
-	for (size_t i = 0; i < count && i < page && ret == 0; i++) {
+	for (size_t i = 0; i < count && ret == 0; i++) {
 		buf_adds(out, i ? "," : "");
 		ret = put_listed(call, &tasks[i], out, err);
 	}
 	buf_adds(out, "]");
-	if (count > page) {
+	if (more && count > 0) {
 		buf_adds(out, ",\"nextCursor\":");
-		jx_write_str(out, slice_str(tasks[page - 1].id));
+		jx_write_str(out, slice_str(tasks[count - 1].id));
 	}
 	for (size_t i = 0; i < count; i++)
 		link_task_release(&tasks[i]);

@@ -173,6 +173,7 @@ static void answer(struct fake_broker *fb, const struct fake_msg *msg)
 		put_task(&body, SLICE("{\"task\":1}"));
 		link_put_bytes(&body, SLICE("t2"));
 		put_task(&body, SLICE("{\"task\":2}"));
+		link_put_u8(&body, 1);
 		break;
 	default:
 		break;

@@ -130,21 +130,23 @@ void link_task_release(struct link_task *task)
 }
 
 int link_task_list(struct link *l, const char *principal, struct slice after, size_t max, struct link_task **tasks,
-    size_t *count, struct err *err)
+    size_t *count, bool *more, struct err *err)
 {
 	bool is_past = !after.len;
 
 	*tasks = NULL;
 	*count = 0;
+	*more = false;
 	if (fake_link_asked(l, FAKE_TASK_LIST, err))
 		return -1;
 	*tasks = mem_alloc(FAKE_TASKS_MAX, sizeof(**tasks));
 	if (!*tasks)
 		return err_set(err, ERR_NOMEM, "fake tasks");
-	for (struct fake_task *t = l->tasks; t < &l->tasks[FAKE_TASKS_MAX] && *count < max; t++) {
+	for (struct fake_task *t = l->tasks; t < &l->tasks[FAKE_TASKS_MAX] && !*more; t++) {
 		if (!t->id[0] || strcmp(t->principal, principal) != 0)
 			continue;
-		if (is_past && !(t->flags & LINK_TASK_HIDDEN) && copy_out(t, &(*tasks)[(*count)++], err))
+		*more = is_past && !(t->flags & LINK_TASK_HIDDEN) && *count == max;
+		if (is_past && !(t->flags & LINK_TASK_HIDDEN) && !*more && copy_out(t, &(*tasks)[(*count)++], err))
 			goto fail;
 		is_past |= slice_is(after, t->id);
 	}

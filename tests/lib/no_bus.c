@@ -7,9 +7,9 @@ struct link_header no_bus_sent;
 unsigned no_bus_sent_count, no_bus_answers_count, no_bus_closed_count;
 uint64_t no_bus_seq;
 
-void bus_send(struct producer *p, const struct link_header *h, struct slice body)
+void bus_send(struct producer *p, const struct link_header *h, struct slice key, struct slice body)
 {
-	(void)p, (void)body;
+	(void)p, (void)key, (void)body;
 	no_bus_sent = *h;
 	no_bus_sent_count++;
 	no_bus_answers_count += (h->type == LINK_ACK || h->type == LINK_NACK) && h->corr == no_bus_seq;

@@ -191,6 +191,7 @@ static void test_bodies_of_tasks(void **state)
 {
 	struct linked *b = *state;
 	struct link_task task, *tasks;
+	bool more;
 	size_t count;
 	struct err err;
 	struct buf want;
@@ -216,11 +217,13 @@ static void test_bodies_of_tasks(void **state)
 	expect_task(&task, "t1", "{\"task\":1}");
 	link_task_release(&task);
 
-	linked_expect(link_task_list(b->link, "me", SLICE("t0"), 9, &tasks, &count, &err), &err, ERR_NONE, "list");
+	linked_expect(
+	    link_task_list(b->link, "me", SLICE("t0"), 9, &tasks, &count, &more, &err), &err, ERR_NONE, "list");
 	PUT(&want, SLICE("me"), SLICE("t0"));
 	link_put_u16(&want, 9);
 	expect_message(LINK_TASK_LIST, "", &want);
 	assert_int_equal(count, 2);
+	assert_true(more);
 	expect_task(&tasks[0], "t1", "{\"task\":1}");
 	expect_task(&tasks[1], "t2", "{\"task\":2}");
 	for (size_t i = 0; i < count; i++)
@@ -249,6 +252,7 @@ static void test_bodies_of_tasks(void **state)
 static int say(struct linked *b, enum link_type type, struct link_call **call, struct err *err)
 {
 	struct link_task task, *tasks;
+	bool more;
 	struct link_taken taken;
 	uint64_t reached;
 	size_t count;
@@ -278,7 +282,7 @@ static int say(struct linked *b, enum link_type type, struct link_call **call, s
 		link_task_release(&task);
 		return rc;
 	case LINK_TASK_LIST:
-		rc = link_task_list(b->link, "me", SLICE(""), 9, &tasks, &count, err);
+		rc = link_task_list(b->link, "me", SLICE(""), 9, &tasks, &count, &more, err);
 		for (size_t i = 0; i < count; i++)
 			link_task_release(&tasks[i]);
 		mem_free(tasks);
