@@ -141,8 +141,8 @@ BROKER_LIBS = libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_stream_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_wheel_SOURCES = %D%/unit/test_wheel.c %D%/lib/unit.h
 %C%_unit_test_wheel_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
-%C%_unit_test_file_SOURCES = %D%/unit/test_file.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/scratch.c %D%/lib/scratch.h \
-	%D%/lib/unit.h
+%C%_unit_test_file_SOURCES = %D%/unit/test_file.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/mem_fault.c %D%/lib/mem_fault.h \
+	%D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
 %C%_unit_test_file_LDADD = $(UNIT_LIBS)
 %C%_unit_test_filetree_SOURCES = %D%/unit/test_filetree.c %D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
 %C%_unit_test_filetree_LDADD = $(UNIT_LIBS)
@@ -192,7 +192,7 @@ BROKER_LIBS = libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_toolset_LDADD = $(UNIT_LIBS)
 %C%_unit_test_uri_template_SOURCES = %D%/unit/test_uri_template.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/unit.h
 %C%_unit_test_uri_template_LDADD = $(UNIT_LIBS)
-%C%_unit_test_watch_SOURCES = %D%/unit/test_watch.c %D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
+%C%_unit_test_watch_SOURCES = %D%/unit/test_watch.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
 %C%_unit_test_watch_LDADD = librunner.a $(UNIT_LIBS)
 %C%_unit_test_job_SOURCES = %D%/unit/test_job.c %D%/lib/fake_link.c %D%/lib/fake_link_task.c %D%/lib/fake_link.h %D%/lib/unit.h
 %C%_unit_test_job_LDADD = librunner.a $(UNIT_LIBS)

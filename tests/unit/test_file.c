@@ -13,6 +13,7 @@
 #include "fcgi/provider.h"
 #include "fcgi/uri_template.h"
 #include "tests/lib/fake_call.h"
+#include "tests/lib/mem_fault.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
@@ -85,8 +86,9 @@ static int define(struct site *site, char *uri, const char *path, const char *re
 	site->resource.uri = uri;
 	site->resource.provider = &provider_file;
 	if (strchr(uri, '{')) {
-		site->resource.template = uri_template_new(slice_str(uri), NULL);
-		assert_non_null(site->resource.template);
+		site->resource.template = uri_template_new(slice_str(uri), &site->err);
+		if (!site->resource.template)
+			return -1;
 	}
 	return provider_file.resource_init(&site->resource, site->def, &site->cfg, "/resources/x", &site->err);
 }
@@ -362,6 +364,45 @@ static void test_complaints(void **state)
 	}
 }
 
+/* Definition, list, completion and read, with each of our allocations failing in turn. */
+static int use_all(struct site *site)
+{
+	json_object *items = json_object_new_array();
+	int ret = define(site, DOCS, "docs", ",\"match\":[\"*\"]");
+
+	if (ret == 0)
+		ret = provider_file.list(&site->fake.call, &site->resource, SLICE("docs:///a"), 10, items, &site->err);
+	if (ret == 0)
+		ret = provider_file.resource_complete(
+		    &site->fake.call, &site->resource, SLICE("path"), SLICE("b/"), NULL, items, &site->err);
+	if (ret == 0 && !read_uri(site, "docs:///b/c"))
+		ret = -1;
+	json_object_put(items);
+	return ret;
+}
+
+static void test_no_memory(void **state)
+{
+	struct site *site = *state;
+	bool failed = true;
+
+	scratch_write(&site->scratch, "docs/a", SLICE("A"));
+	scratch_write(&site->scratch, "docs/b/c", SLICE("\xff"));
+	for (long nth = 0; failed; nth++) {
+		long before = mem_fault_live();
+		int ret;
+
+		mem_fault_at(nth, 1);
+		ret = use_all(site);
+		failed = mem_fault_end();
+		if (ret != (failed ? -1 : 0) || (failed && site->err.code != ERR_NOMEM))
+			fail_msg("allocation %ld: %d, %s", nth, ret, site->err.msg);
+		undefine(site);
+		if (mem_fault_live() != before)
+			fail_msg("allocation %ld: %ld leaked", nth, mem_fault_live() - before);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +412,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_complete, site_init, site_release),
 	    cmocka_unit_test_setup_teardown(test_watch, site_init, site_release),
 	    cmocka_unit_test_setup_teardown(test_complaints, site_init, site_release),
+	    cmocka_unit_test_setup_teardown(test_no_memory, site_init, site_release),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runner/watch.h"
+#include "tests/lib/mem_fault.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
@@ -260,6 +261,45 @@ static void test_limit(void **state)
 	assert_string_equal(told(site), "docs:a.txt docs:b/c.txt "); /* for the walk saw it */
 }
 
+/* A walk that fails changes nothing, is told in the log, and comes again. */
+static void test_no_memory(void **state)
+{
+	struct site *site = *state;
+	struct err err;
+	bool failed = true;
+
+	for (long nth = 0; failed; nth++) {
+		long before;
+
+		watch_free(&site->watch);
+		before = mem_fault_live();
+		mem_fault_at(nth, 1);
+		err = (struct err){0};
+		site->watch = watch_new(100, &err);
+		if (site->watch)
+			watch_add(site->watch, &site->docs, "docs", &err);
+		failed = mem_fault_end();
+		assert_int_equal(err.code, failed ? ERR_NOMEM : ERR_NONE);
+		if (failed)
+			watch_free(&site->watch);
+		if (failed && mem_fault_live() != before)
+			fail_msg("allocation %ld: %ld leaked", nth, mem_fault_live() - before);
+	}
+	told(site);
+	failed = true;
+	for (long nth = 0; failed; nth++) {
+		const char *got;
+
+		write_file(site, "docs/a.txt", "again");
+		mem_fault_at(nth, 1);
+		got = told(site);
+		failed = mem_fault_end();
+		if (failed)
+			got = told_after(site, WATCH_CHECK_MS);
+		assert_string_equal(got, "docs:a.txt ");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +310,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_delay, site_init, site_release),
 	    cmocka_unit_test_setup_teardown(test_overflow, site_init, site_release),
 	    cmocka_unit_test_setup_teardown(test_limit, site_init, site_release),
+	    cmocka_unit_test_setup_teardown(test_no_memory, site_init, site_release),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
