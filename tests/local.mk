@@ -5,6 +5,7 @@ TESTS += %D%/browser/demo.mjs
 TESTS += %D%/clients/eras.mjs
 TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
+TESTS += %D%/clients/listen.mjs
 TESTS += %D%/clients/resume.mjs
 TESTS += %D%/clients/sdk.mjs
 TESTS += %D%/clients/streams.mjs
@@ -19,6 +20,7 @@ EXTRA_DIST += \
 	%D%/clients/.npmrc \
 	%D%/clients/package.json \
 	%D%/clients/package-lock.json \
+	%D%/clients/listen.mjs \
 	%D%/clients/resume.mjs \
 	%D%/clients/sdk.mjs \
 	%D%/clients/streams.mjs \

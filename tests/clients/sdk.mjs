@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The official TypeScript clients, v1 and v2, each over the transports and in the eras it knows.
 import assert from 'node:assert/strict';
-import { FIXTURE, MODERN, done, eachServer, load, needModules, post, request, test } from './lib.mjs';
+import { FIXTURE, MODERN, done, eachServer, load, needModules, post, request, sleep, test, until } from './lib.mjs';
 
 needModules();
 const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@modelcontextprotocol/sdk/client/streamableHttp.js'),
@@ -17,16 +17,24 @@ const negotiate = (mode) => new v2.Client(me, { versionNegotiation: { mode } });
 const call1 = (client, params, options) => client.callTool(params, undefined, options);
 const call2 = (client, params, options) => client.callTool(params, options);
 
+// v1 names a notification by its schema, v2 by its method.
+const schemas1 = load('@modelcontextprotocol/sdk/types.js');
+const on1 = (client, method, fn) => client.setNotificationHandler({
+  'notifications/resources/updated': schemas1.ResourceUpdatedNotificationSchema,
+  'notifications/tools/list_changed': schemas1.ToolListChangedNotificationSchema,
+}[method], fn);
+const on2 = (client, method, fn) => client.setNotificationHandler(method, fn);
+
 const clients = [
-  { name: 'v1, Streamable HTTP', era: 'legacy', client: () => new v1.Client(me), transport: http(v1), call: call1 },
-  { name: 'v1, HTTP+SSE', era: 'sse', client: () => new v1.Client(me), transport: sse(v1), call: call1 },
-  { name: 'v2, auto', era: 'modern', client: () => negotiate('auto'), transport: http(v2), call: call2 },
-  { name: `v2, pinned to ${MODERN}`, era: 'modern', client: () => negotiate({ pin: MODERN }), transport: http(v2), call: call2 },
-  { name: 'v2, legacy', era: 'legacy', client: () => negotiate('legacy'), transport: http(v2), call: call2 },
-  { name: 'v2, HTTP+SSE', era: 'sse', client: () => new v2.Client(me), transport: sse(v2), call: call2 },
+  { name: 'v1, Streamable HTTP', era: 'legacy', client: () => new v1.Client(me), transport: http(v1), call: call1, on: on1 },
+  { name: 'v1, HTTP+SSE', era: 'sse', client: () => new v1.Client(me), transport: sse(v1), call: call1, on: on1 },
+  { name: 'v2, auto', era: 'modern', client: () => negotiate('auto'), transport: http(v2), call: call2, on: on2 },
+  { name: `v2, pinned to ${MODERN}`, era: 'modern', client: () => negotiate({ pin: MODERN }), transport: http(v2), call: call2, on: on2 },
+  { name: 'v2, legacy', era: 'legacy', client: () => negotiate('legacy'), transport: http(v2), call: call2, on: on2 },
+  { name: 'v2, HTTP+SSE', era: 'sse', client: () => new v2.Client(me), transport: sse(v2), call: call2, on: on2 },
 ];
 
-async function converse(up, server, { name, era, client: make, transport: connect, call }) {
+async function converse(up, server, { name, era, client: make, transport: connect, call, on }) {
   const client = make();
   const transport = connect(up);
   const step = (what, fn) => test(`${server}: ${name}: ${what}`, fn);
@@ -89,6 +97,37 @@ async function converse(up, server, { name, era, client: make, transport: connec
     const { isError, content } = await call(client, { name: 'test_structured', arguments: { a: 'two', b: 40 } });
     assert.equal(isError, true);
     assert.match(content[0].text, /\ba\b/);
+  });
+  await step('a call whose connection is closed in between', async () => {
+    const { content } = await call(client, { name: 'test_reconnection' });
+    assert.match(content[0].text, /^Reconnection test completed/);
+  });
+  await step('changes that were asked for, and no others', async () => {
+    const uri = 'test://watched-resource';
+    const seen = [];
+    const trigger = async (name, args) => assert.ok(!(await call(client, { name, arguments: args })).isError);
+    on(client, 'notifications/resources/updated', ({ params }) => { seen.push(params.uri); });
+    on(client, 'notifications/tools/list_changed', () => { seen.push('tools'); });
+
+    const subscription = era === 'modern' ? await client.listen({ toolsListChanged: true, resourceSubscriptions: [uri, 'no:thing'] })
+      : await client.subscribeResource({ uri });
+    if (era === 'modern')
+      assert.deepEqual(subscription.honoredFilter, { toolsListChanged: true, resourceSubscriptions: [uri] });
+    await trigger('test_trigger_resource_update', { uri: 'test://static-text' });
+    await trigger('test_trigger_resource_update', { uri });
+    await until('the update is here', () => seen.length === 1);
+    await trigger('test_trigger_tool_change');
+    await until('the change of the list is here', () => seen.length === 2);
+    assert.deepEqual(seen, [uri, 'tools']);
+    if (era === 'modern') {
+      await subscription.close();
+      assert.equal(await subscription.closed, 'local');
+    } else {
+      await client.unsubscribeResource({ uri });
+    }
+    await trigger('test_trigger_resource_update', { uri });
+    await sleep(200);
+    assert.equal(seen.length, 2);
   });
   await step('unknown tool', () => assert.rejects(call(client, { name: 'no_such_tool' }), { code: -32602 }));
   if (era !== 'modern')
