@@ -145,6 +145,10 @@ unsigned do_task_send(struct message *m)
 		return LINK_NACK_BAD;
 	if (!t)
 		return LINK_NACK_NO_TASK;
+	if (what == LINK_TASK_CANCEL && t->is_hidden) { /* whoever followed it does so no more, and nobody else knows it */
+		task_close(t, "nobody follows it any more");
+		return 0;
+	}
 	if (task_is_over(t))
 		return LINK_NACK_CLOSED;
 	if (what == LINK_TASK_ANSWERS)

@@ -174,7 +174,8 @@ enum link_answer_state {
  *               u8 state, u64 created_ms, u64 updated_ms, u64 ttl_ms, bytes blob), u8 more (1: there are further ones).
  *               In the order of creation, as many as fit into one body, but one at least if there is one.
  *  TASK_SEND    key; bytes principal, u8 what, bytes body. CANCEL makes it CANCELLED at once (NACK CLOSED: it has ended)
- *               and tells its runner; ANSWERS only goes to the runner. -> ACK
+ *               and tells its runner; ANSWERS only goes to the runner. A hidden task is forgotten by CANCEL, ended or not.
+ *               -> ACK
  *  ONCE         key = any mark of 1 to LINK_KEY_MAX bytes; u32 keep_s -> ACK the first time; NACK DUPLICATE_ID as long as
  *               it is kept. LIMIT past once_max.
  *  TASK_RUN     key = task id; bytes principal, u64 ttl_ms, bytes job

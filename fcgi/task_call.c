@@ -303,7 +303,7 @@ int task_run_hidden(
 		task_release_state(&state);
 		link_task_release(&task);
 	}
-	if (ret) /* nobody will come back for it */
+	if (ret || *result) /* nobody comes back for it */
 		link_task_send(call->w->link, slice_str(id), call->principal, LINK_TASK_CANCEL, SLICE(""), &ignored);
 	return ret;
 }
