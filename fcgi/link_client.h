@@ -133,8 +133,9 @@ int link_task_get(struct link *l, struct slice id, const char *principal, uint64
     struct link_task *task, struct err *err);
 void link_task_unwatch(struct link *l, struct slice id, int changed_fd); /* before changed_fd is closed */
 void link_task_release(struct link_task *task);
-/* tasks: to be freed by the caller, with link_task_release() for each. more: there are others after them. Fewer than max
- * even then, when the next one would make the answer too large. */
+/* In the order of creation, behind after. tasks: to be freed by the caller, with link_task_release() for each. more:
+ * there are others after them, even with fewer than max, when the next one would make the answer too large.
+ * ERR_NO_TASK: after is none. */
 int link_task_list(struct link *l, const char *principal, struct slice after, size_t max, struct link_task **tasks,
     size_t *count, bool *more, struct err *err);
 int link_task_send(struct link *l, struct slice id, const char *principal, enum link_task_what what, struct slice body,

@@ -228,7 +228,6 @@ void link_task_release(struct link_task *task)
 	buf_release(&task->blob);
 }
 
-/* Takes what tasks has room for. */
 static int read_tasks(struct slice in, const struct link *l, size_t max, struct link_task **tasks, size_t *count,
     bool *more, struct err *err)
 {

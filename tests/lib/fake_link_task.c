@@ -139,14 +139,16 @@ int link_task_list(struct link *l, const char *principal, struct slice after, si
 	*more = false;
 	if (fake_link_asked(l, FAKE_TASK_LIST, err))
 		return -1;
+	if (after.len && !find(l, after, principal, err))
+		return -1;
 	*tasks = mem_alloc(FAKE_TASKS_MAX, sizeof(**tasks));
 	if (!*tasks)
 		return err_set(err, ERR_NOMEM, "fake tasks");
 	for (struct fake_task *t = l->tasks; t < &l->tasks[FAKE_TASKS_MAX] && !*more; t++) {
-		if (!t->id[0] || strcmp(t->principal, principal) != 0)
+		if (!t->id[0] || strcmp(t->principal, principal) != 0 || t->flags & LINK_TASK_HIDDEN)
 			continue;
-		*more = is_past && !(t->flags & LINK_TASK_HIDDEN) && *count == max;
-		if (is_past && !(t->flags & LINK_TASK_HIDDEN) && !*more && copy_out(t, &(*tasks)[(*count)++], err))
+		*more = is_past && *count == max;
+		if (is_past && !*more && copy_out(t, &(*tasks)[(*count)++], err))
 			goto fail;
 		is_past |= slice_is(after, t->id);
 	}

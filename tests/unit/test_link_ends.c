@@ -347,6 +347,7 @@ static void tasks_are_listed(void **state)
 	struct link_task *tasks;
 	char after[8] = "";
 	size_t count;
+	bool more;
 	unsigned seen = 0;
 
 	join(e);
@@ -357,8 +358,8 @@ static void tasks_are_listed(void **state)
 		expect(e, task_new(e, id, i == 2 ? LINK_TASK_HIDDEN : 0), ERR_NONE, id);
 	}
 	do {
-		expect(
-		    e, link_task_list(e->other, "me", slice_str(after), 3, &tasks, &count, &e->err), ERR_NONE, "list");
+		expect(e, link_task_list(e->other, "me", slice_str(after), 3, &tasks, &count, &more, &e->err), ERR_NONE,
+		    "list");
 		for (size_t i = 0; i < count; i++) {
 			seen = seen * 10 + (unsigned)(tasks[i].id[1] - '0');
 			snprintf(after, sizeof(after), "%.7s", tasks[i].id);
@@ -366,11 +367,15 @@ static void tasks_are_listed(void **state)
 			link_task_release(&tasks[i]);
 		}
 		mem_free(tasks);
-	} while (count == 3);
+		assert_int_equal(count, more ? 3 : 1);
+	} while (more);
 	assert_int_equal(seen, 134);
-	expect(e, link_task_list(e->other, "nobody", SLICE(""), 3, &tasks, &count, &e->err), ERR_NONE, "another's");
-	assert_int_equal(count, 0);
+	expect(
+	    e, link_task_list(e->other, "nobody", SLICE(""), 3, &tasks, &count, &more, &e->err), ERR_NONE, "another's");
+	assert_true(count == 0 && !more);
 	mem_free(tasks);
+	expect(e, link_task_list(e->other, "me", SLICE("t9"), 3, &tasks, &count, &more, &e->err), ERR_NO_TASK,
+	    "after one that is none");
 }
 
 static void a_runner_that_leaves_fails_its_tasks(void **state)

@@ -397,6 +397,7 @@ static void test_short_answers(void **state)
 	    {LINK_TASK_GET, TEXT("\1\0\0\0\0\0\0\0\0........................\0\0\0\0"), "a state that is none"},
 	    {LINK_TASK_GET, TEXT("\1\0\0\0\0\0\0\0\6........................\0\0\0\0"), "another"},
 	    {LINK_TASK_LIST, TEXT("\1"), "half a number"},
+	    {LINK_TASK_LIST, TEXT("\0\0"), "not a word about more"},
 	    {LINK_TASK_LIST, TEXT("\12\0"), "more than were asked for"},
 	    {LINK_TASK_LIST, TEXT("\1\0"), "one that is not there"},
 	    {LINK_TASK_LIST, TEXT("\1\0\1\0\0\0t\1........................\1\0\0\0"), "a blob that is not there"},
