@@ -102,7 +102,7 @@ async function converse(up, server, { name, client: make, transport: connect, ru
     await hear(client, [GUIDE, 'test://note', 'docs:///to%20come.md'], (uri) => updated.push(uri), () => { lists++; });
     await next('written', 'echo more >>docs/guides/start.md', GUIDE);
     lists = 0; // what the steps before did has been told by now
-    await next('replaced', 'echo else >docs/guides/x.tmp && mv docs/guides/x.tmp docs/guides/start.md', GUIDE);
+    await next('replaced', 'echo else >docs/guides/.x.tmp && mv docs/guides/.x.tmp docs/guides/start.md', GUIDE);
     await next('one file that has a URI of its own', 'echo note >>docs/note.md; echo soup >>docs/soup.recipe', 'test://note');
     assert.equal(lists, 0);
     await next('came', "echo here >'docs/to come.md'", 'docs:///to%20come.md');
