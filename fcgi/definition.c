@@ -226,10 +226,12 @@ int definition_each(struct cfg *cfg, json_object *all, const char *catalog,
 		jx_add_pointer(&pointer, slice_str(name));
 		d.pointer = pointer.data ? pointer.data : catalog;
 		d.def = def;
-		if (add(set, &d, slice_str(name), err) && err->code == ERR_NOMEM) {
+		if (pointer.fault == ERR_NOMEM)
+			ret = err_set(err, ERR_NOMEM, "definitions");
+		else if (add(set, &d, slice_str(name), err) && err->code == ERR_NOMEM)
 			ret = -1;
+		if (ret)
 			break;
-		}
 	}
 	buf_release(&pointer);
 	return ret;

@@ -47,16 +47,23 @@ static void on_complaint(void *arg, const char *line)
 	buf_adds(&f->complaints, "\n");
 }
 
+static void unload(struct toolfile *f)
+{
+	if (!f->is_loaded)
+		return;
+	toolset_release(&f->set);
+	resourceset_release(&f->resources);
+	promptset_release(&f->prompts);
+	cfg_release(&f->cfg);
+}
+
 int toolfile_load(struct toolfile *f, const char *text, struct err *err)
 {
 	char path[256];
 
 	toolfile_write(f, "mcp.json", text, 0600);
 	snprintf(path, sizeof(path), "%s/mcp.json", f->dir);
-	if (f->is_loaded) {
-		toolset_release(&f->set);
-		cfg_release(&f->cfg);
-	}
+	unload(f);
 	f->is_loaded = true;
 	if (cfg_init(&f->cfg, err))
 		return -1;
@@ -65,7 +72,8 @@ int toolfile_load(struct toolfile *f, const char *text, struct err *err)
 	buf_clear(&f->complaints);
 	if (cfg_load(&f->cfg, path, NULL, 0, err))
 		return -1;
-	return toolset_init(&f->set, &f->cfg, err);
+	return toolset_init(&f->set, &f->cfg, err) | resourceset_init(&f->resources, &f->cfg, err) |
+	       promptset_init(&f->prompts, &f->cfg, err);
 }
 
 static void remove_all(const char *path)
@@ -89,10 +97,7 @@ static void remove_all(const char *path)
 
 void toolfile_release(struct toolfile *f)
 {
-	if (f->is_loaded) {
-		toolset_release(&f->set);
-		cfg_release(&f->cfg);
-	}
+	unload(f);
 	buf_release(&f->complaints);
 	remove_all(f->dir);
 }

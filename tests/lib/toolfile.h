@@ -1,7 +1,9 @@
-/* tests/lib/toolfile.h - a configuration file in a scratch directory, read into a set of tools. */
+/* tests/lib/toolfile.h - a configuration file in a scratch directory, read into what it offers. */
 #ifndef MCP_TESTS_TOOLFILE_H
 #define MCP_TESTS_TOOLFILE_H
 
+#include "fcgi/promptset.h"
+#include "fcgi/resourceset.h"
 #include "fcgi/toolset.h"
 #include "tests/lib/unit.h"
 
@@ -9,6 +11,8 @@ struct toolfile {
 	char dir[64];
 	struct cfg cfg;
 	struct toolset set;
+	struct resourceset resources;
+	struct promptset prompts;
 	struct buf complaints; /* a line each, without the directory */
 	bool is_loaded;
 };
@@ -16,7 +20,7 @@ struct toolfile {
 void toolfile_init(struct toolfile *f); /* makes the directory */
 /* A file there; mode as chmod() has it. */
 void toolfile_write(struct toolfile *f, const char *name, const char *text, unsigned mode);
-/* Reads text as mcp.json. 0: the set is there. */
+/* Reads text as mcp.json. 0: the sets are there. */
 int toolfile_load(struct toolfile *f, const char *text, struct err *err);
 void toolfile_release(struct toolfile *f); /* removes the directory */
 
