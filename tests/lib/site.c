@@ -210,6 +210,20 @@ void site_init(struct site *s)
 	site_renew(s);
 }
 
+void site_offer(struct site *s, const char *resources, const char *prompts)
+{
+	struct cfg *cfg = &s->w.cfg;
+	struct err err = {0};
+
+	json_object_put(cfg->resources);
+	json_object_put(cfg->prompts);
+	cfg->resources = jx_parse(slice_str(resources), 32, &err);
+	cfg->prompts = jx_parse(slice_str(prompts), 32, &err);
+	if (!cfg->resources || !cfg->prompts || resourceset_init(&s->w.resources, cfg, &err) ||
+	    promptset_init(&s->w.prompts, cfg, &err))
+		fail_msg("%s", err.msg);
+}
+
 void site_release(struct site *s)
 {
 	for (size_t i = 0; i < SITE_TOOLS_COUNT; i++) {
@@ -217,6 +231,8 @@ void site_release(struct site *s)
 		for (int r = 0; r < REV__COUNT; r++)
 			free(s->tools[i].listing[r]);
 	}
+	resourceset_release(&s->w.resources);
+	promptset_release(&s->w.prompts);
 	link_free(&s->w.link);
 	cfg_release(&s->w.cfg);
 }

@@ -30,6 +30,8 @@ struct site {
 };
 
 void site_init(struct site *s);
+/* Definitions of resources and prompts, as in a configuration; a site has none by itself. */
+void site_offer(struct site *s, const char *resources, const char *prompts);
 void site_release(struct site *s);
 void site_renew(struct site *s); /* what requests have left behind is gone; sessions as above */
 

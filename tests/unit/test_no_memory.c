@@ -78,6 +78,21 @@ static void test_each(void **state)
 		REQUEST("1", "subscriptions/listen", "\"notifications\":{}," META)},
 	    {"modern list", "POST", "/mcp", POSTED VERSION26 "Mcp-Method: tools/list\n",
 		REQUEST("1", "tools/list", META)},
+	    {"resources", "POST", "/mcp", IN("S11"), REQUEST("1", "resources/list", "")},
+	    {"templates", "POST", "/mcp", IN("S11"), REQUEST("1", "resources/templates/list", "")},
+	    {"a text", "POST", "/mcp", IN("S11"), REQUEST("1", "resources/read", "\"uri\":\"a:1\"")},
+	    {"bytes", "POST", "/mcp", IN("S24"), REQUEST("1", "resources/read", "\"uri\":\"a:2\"")},
+	    {"a template's", "POST", "/mcp", POSTED VERSION26 "Mcp-Method: resources/read\nMcp-Name: a:x%22y/z\n",
+		REQUEST("1", "resources/read", "\"uri\":\"a:x%22y/z\"," META)},
+	    {"no resource", "POST", "/mcp", IN("S11"), REQUEST("1", "resources/read", "\"uri\":\"b:1\"")},
+	    {"prompts", "POST", "/mcp", IN("S11"), REQUEST("1", "prompts/list", "\"cursor\":\"x\"")},
+	    {"a prompt of text", "POST", "/mcp", IN("S11"),
+		REQUEST("1", "prompts/get", "\"name\":\"text\",\"arguments\":{\"a\":\"x\"}")},
+	    {"a prompt of messages", "POST", "/mcp", IN("S03"),
+		REQUEST("1", "prompts/get", "\"name\":\"messages\",\"arguments\":{\"a\":\"x\"}")},
+	    {"completion", "POST", "/mcp", IN("S11"),
+		REQUEST("1", "completion/complete",
+		    "\"ref\":{\"type\":\"ref/prompt\",\"name\":\"text\"},\"argument\":{\"name\":\"a\",\"value\":\"x\"}")},
 	    {"initialize", "POST", "/mcp", POSTED, REQUEST("1", "initialize", INITIALIZE_PARAMS("2025-11-25"))},
 	    {"legacy call", "POST", "/mcp", IN("S11"), ECHO},
 	    {"legacy level", "POST", "/mcp", IN("S11"), REQUEST("1", "logging/setLevel", "\"level\":\"error\"")},
@@ -95,6 +110,12 @@ static void test_each(void **state)
 
 	(void)state;
 	site_init(&s);
+	site_offer(&s,
+	    "{\"a:1\":{\"text\":\"x\",\"icons\":[]},\"a:2\":{\"base64\":\"AAEC\"},"
+	    "\"a:{x}/z\":{\"text\":\"{x}\",\"mime_type\":\"application/json\"}}",
+	    "{\"text\":{\"text\":\"{a}\",\"arguments\":{\"a\":{\"values\":[\"x\",\"y\"]}}},"
+	    "\"messages\":{\"messages\":[{\"role\":\"user\",\"content\":"
+	    "{\"type\":\"resource_link\",\"uri\":\"a:{a}\",\"name\":\"{a}\",\"size\":1}}],\"arguments\":{\"a\":{}}}}");
 	s.on_serve = on_serve;
 	for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
 		size_t at = i / 2;
