@@ -26,6 +26,7 @@ EXTRA_DIST += \
 	%D%/clients/streams.mjs \
 	%D%/conformance/not-yet \
 	%D%/conformance/run.mjs \
+	%D%/conformance/scenarios \
 	%D%/conformance/site
 
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
