@@ -47,7 +47,8 @@ static void send_one(struct producer *p, const uint8_t *head, struct slice body,
 	no_bus_sent = (struct link_header){0};
 	handle_message(p, &h, slice_str(keys[head[2] % COUNT_OF(keys)]), body);
 	no_bus_run(p->broker);
-	wanted = h.flags & LINK_WANT_ACK && h.type >= LINK_SESSION_PUT && h.type <= LINK_NOTIFY;
+	wanted = h.flags & LINK_WANT_ACK &&
+		 ((h.type >= LINK_SESSION_PUT && h.type <= LINK_TASK_SEND) || h.type == LINK_ONCE);
 	if (no_bus_answers_count > 1 || (wanted && !(h.flags & LINK_RETRY) && no_bus_answers_count != 1))
 		abort();
 	past->seqs[past->count] = h.seq;
