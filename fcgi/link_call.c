@@ -269,16 +269,15 @@ static int read_answer(struct request *req, struct link_taken *taken, struct err
 	struct slice in = request_answer(req);
 	bool bad = false;
 
-	buf_init(&taken->bytes, in.len);
-	buf_add_slice(&taken->bytes, in);
-	if (buf_check(&taken->bytes, err))
-		return -1;
-	in = buf_slice(&taken->bytes);
-	taken->stream = req->answer.stream;
 	taken->state = (enum link_answer_state)link_get_u8(&in, &bad);
 	if (bad || taken->state > LINK_ANSWER_TAKEN)
 		return err_set(err, ERR_LINK, "malformed answer to ANSWER");
-	return taken->state == LINK_ANSWER_TAKEN ? read_taken(in, taken, err) : 0;
+	if (taken->state != LINK_ANSWER_TAKEN)
+		return 0;
+	taken->stream = req->answer.stream;
+	buf_init(&taken->bytes, in.len);
+	buf_add_slice(&taken->bytes, in);
+	return buf_check(&taken->bytes, err) ? -1 : read_taken(buf_slice(&taken->bytes), taken, err);
 }
 
 /* The call whose number is that of the answer is known under it before the broker says whose it was, and how many

@@ -82,7 +82,7 @@ struct link_ask {
 int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_t wait_ms, struct slice too_late,
     struct slice blob, const struct link_ask *asks, size_t asks_count, struct err *err);
 
-/* What an answer led to. With LINK_ANSWER_TAKEN the parked call goes on here. */
+/* What an answer led to. With LINK_ANSWER_TAKEN the parked call goes on here; else nothing but state is set. */
 struct link_taken {
 	enum link_answer_state state;
 	struct link_call *call; /* owned; NULL unless taken; has no session blob of its own */
