@@ -62,7 +62,7 @@ static const struct {
     [LINK_SESSION_PUT] = {do_session_put, put_value, .is_answered = true},
     [LINK_SESSION_DEL] = {do_session_del, .is_answered = true},
     [LINK_CALL_BEGIN] = {do_call_begin, put_session, .is_answered = true},
-    [LINK_CALL_END] = {do_call_end},
+    [LINK_CALL_END] = {.handle = do_call_end},
     [LINK_OPEN_STREAM] = {do_open_stream, .is_answered = true},
     [LINK_ATTACH] = {do_attach, put_value, .is_answered = true},
     [LINK_APPEND] = {do_append, .spends_credit = true},
