@@ -208,6 +208,19 @@ void legacy_refuse(struct exchange *x, const char *id, const struct err *err)
 	}
 }
 
+/* K-11 */
+static void log_cancel(const struct exchange *x, const struct rpc *rpc, const char *id)
+{
+	static struct log_rate rate;
+	char quoted_id[80], quoted[200];
+	unsigned dropped;
+
+	if (log_rate_ok(&rate, 10, 1000, &dropped))
+		LOG(INFO, "request.cancelled", "session=%.8s id=%s why=\"%s\" dropped=%u", x->session,
+		    log_quote(quoted_id, sizeof(quoted_id), slice_str(id)),
+		    log_quote(quoted, sizeof(quoted), jx_get_str(rpc->params, "reason")), dropped);
+}
+
 int legacy_take_notifications(struct exchange *x, const struct legacy_batch *batch, struct err *err)
 {
 	for (size_t i = 0; i < batch->count; i++) {
@@ -219,6 +232,7 @@ int legacy_take_notifications(struct exchange *x, const struct legacy_batch *bat
 			continue;
 		if (rpc_id_text(jx_get(rpc->params, "requestId"), id, &malformed)) /* K-03: ignored */
 			continue;
+		log_cancel(x, rpc, id);
 		if (link_cancel(x->w->link, slice_str(x->session), x->principal, slice_str(id), err))
 			return -1;
 	}

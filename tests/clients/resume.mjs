@@ -131,4 +131,32 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     assert.equal(cut(text).length, STEPS + 1);
   });
 });
+
+// A site whose server has few threads to spare: answers are polled for.
+await eachServer(FIXTURE, ['--set', 'stream_poll_after_ms=150', '--set', 'stream_retry_ms=50'], async (up, server) => {
+  const [name, args, meta] = slow('polled', 1500);
+
+  await test(`${server}: a connection ends after stream_poll_after_ms, and the client misses nothing`, async () => {
+    const s = await session(up.url);
+    const seen = [];
+    let connections = 1;
+    for (let res = await s.call(1, name, args, meta); res.status === 200; connections++) {
+      const part = cut(await res.text());
+      seen.push(...part.filter(idOf));
+      if (!/"result"/.test(part.at(-1)))
+        assert.equal(part.at(-1), 'retry: 50');
+      res = await s.resume(idOf(seen.at(-1)));
+    }
+    assert.ok(connections > 4, `${connections} connections`);
+    assert.deepEqual(seen.slice(1, -1).map((event) => /"progress":(\d)/.exec(event)[1]), ['1', '2', '3', '4', '5']);
+    assert.match(seen.at(-1), /slow done: polled/);
+    assert.equal(new Set(seen.map(idOf)).size, STEPS + 2);
+    await s.end();
+  });
+  await test(`${server}: but not that of a client of 2025-06-18`, async () => {
+    const s = await session(up.url, '2025-06-18');
+    assert.match(await (await s.call(1, name, args, meta)).text(), /slow done: polled/);
+    await s.end();
+  });
+});
 done();

@@ -101,6 +101,34 @@ static void news_of_news_is_left_out(void **state)
 	fake_server_release(&s);
 }
 
+static int setup_small_sndbuf(void **state)
+{
+	static const char *const sets[] = {"stream_sndbuf_bytes=4096"};
+
+	return fixture_start(state, sets, 1, 0);
+}
+
+/* A client that doesn't read costs one event a topic, and misses no change. */
+static void a_client_that_stalls_holds_one_event(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_server s;
+	uint64_t stream;
+	char head[3001];
+
+	memset(head, 'h', sizeof(head) - 1);
+	head[sizeof(head) - 1] = '\0';
+	open_listen(f, a_only, &stream, &s);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(fake_notify(&f->w, 0, "a", "", head, "tail"), 1);
+	assert_true(fake_server_expect(&s, "hh-insert-tail", FAKE_WAIT_MS));
+	usleep(100000);
+	assert_int_equal(fake_notify(&f->w, 0, "a", "", "later", "tail"), 1);
+	expect_text(&s, "later-insert-tail");
+	assert_true(count(&s, "-insert-tail") > 1 && count(&s, "-insert-tail") < 50);
+	fake_server_release(&s);
+}
+
 /* ... but not what says more than that something changed. */
 static void each_state_is_told(void **state)
 {
@@ -263,6 +291,7 @@ int main(void)
 	    TEST(each_era_reads_its_own),
 	    TEST(reset_forgets_the_topics_of_before),
 	    TEST(news_of_news_is_left_out),
+	    TEST_WITH(a_client_that_stalls_holds_one_event, setup_small_sndbuf),
 	    TEST(each_state_is_told),
 	    TEST(lists_are_heard_without_asking),
 	    TEST_WITH(too_many_topics_meet_the_limit, setup_three),

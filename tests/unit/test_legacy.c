@@ -1,9 +1,12 @@
 /* fcgi/legacy.c: 2025-03-26 to 2025-11-25 over Streamable HTTP, DT-50 .. DT-104 (differences.md 2.3b, 2.4, 2.5) */
 #include "config.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/jx.h"
+#include "common/log.h"
 #include "tests/lib/site.h"
 #include "common/banned.h"
 
@@ -417,6 +420,36 @@ static void test_batch_stream(void **state)
 	site_release(&s);
 }
 
+/* K-11 */
+static void test_cancel_is_logged(void **state)
+{
+	int fds[2], saved = dup(STDERR_FILENO);
+	struct site_answer a;
+	char line[4096];
+	struct site s;
+	ssize_t len;
+
+	(void)state;
+	site_init(&s);
+	assert_true(saved >= 0 && pipe2(fds, O_CLOEXEC) == 0);
+	log_init("test", LOG_LEVEL_INFO);
+	dup2(fds[1], STDERR_FILENO);
+	site_ask(&s, POST_MCP, IN11,
+	    NOTIFICATION("notifications/cancelled", "\"requestId\":\"a\",\"reason\":\"too\\nslow\""), &a);
+	dup2(saved, STDERR_FILENO);
+	log_init("test", LOG_LEVEL_ERROR);
+	close(saved);
+	close(fds[1]);
+	len = read(fds[0], line, sizeof(line) - 1);
+	close(fds[0]);
+	assert_true(len > 0);
+	line[len] = '\0';
+	assert_non_null(strstr(line, "request.cancelled session=S11 id=\\x22a\\x22 why=\"too\\x0aslow\" dropped=0\n"));
+	assert_int_equal(a.status, 202);
+	site_answer_release(&a);
+	site_release(&s);
+}
+
 /* E-07: the negotiated revision decides, whatever the header says. */
 static void test_priming(void **state)
 {
@@ -500,6 +533,7 @@ int main(void)
 	    cmocka_unit_test(test_level),
 	    cmocka_unit_test(test_cancel_in_batch),
 	    cmocka_unit_test(test_batch_stream),
+	    cmocka_unit_test(test_cancel_is_logged),
 	    cmocka_unit_test(test_priming),
 	    cmocka_unit_test(test_polling),
 	};
