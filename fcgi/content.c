@@ -5,6 +5,7 @@
 #include "common/base64.h"
 #include "common/jx.h"
 #include "fcgi/content.h"
+#include "fcgi/uri.h"
 #include "common/banned.h"
 
 static bool is_letter(char c)
@@ -17,35 +18,9 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static bool is_hex(char c)
-{
-	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 static bool is_among(char c, const char *set)
 {
 	return c && strchr(set, c);
-}
-
-bool content_is_uri(struct slice text)
-{
-	size_t i = 0;
-
-	while (i < text.len && (is_letter(text.p[i]) || (i && (is_digit(text.p[i]) || is_among(text.p[i], "+-.")))))
-		i++;
-	if (i == 0 || i == text.len || text.p[i] != ':')
-		return false;
-	for (i++; i < text.len; i++) {
-		char c = text.p[i];
-
-		if (c == '%') {
-			if (text.len - i < 3 || !is_hex(text.p[i + 1]) || !is_hex(text.p[i + 2]))
-				return false;
-		} else if (!is_letter(c) && !is_digit(c) && !is_among(c, "-._~:/?#[]@!$&'()*+,;=")) {
-			return false;
-		}
-	}
-	return true;
 }
 
 static size_t token_len(struct slice text, size_t from)
@@ -88,7 +63,7 @@ static int check_strings(json_object *obj, const char *const *names, const char 
 			return err_set(err, ERR_INVALID, "%s.%s must be a string", where, *names);
 		if (is_draft)
 			continue;
-		if (strcmp(*names, "uri") == 0 && !content_is_uri(text))
+		if (strcmp(*names, "uri") == 0 && !uri_is_valid(text))
 			return err_set(err, ERR_INVALID, "%s.uri must be a URI, as in \"notes://today\"", where);
 		if (strcmp(*names, "mimeType") == 0 && !content_is_mime_type(text))
 			return err_set(err, ERR_INVALID, "%s.mimeType must be a MIME type, as in \"image/png\"", where);

@@ -19,7 +19,6 @@ int content_check_annotations(json_object *annotations, const char *where, struc
 /* An array of icons (ME-03); NULL: none. */
 int content_check_icons(json_object *icons, const char *where, struct err *err);
 
-bool content_is_uri(struct slice text);       /* RFC 3986: a scheme, and nothing that no URI holds */
 bool content_is_mime_type(struct slice text); /* "text/plain; charset=utf-8" */
 
 #endif

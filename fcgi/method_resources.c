@@ -7,6 +7,7 @@
 #include "fcgi/result.h"
 #include "fcgi/shape.h"
 #include "fcgi/topic.h"
+#include "fcgi/uri.h"
 #include "fcgi/worker.h"
 #include "common/banned.h"
 
@@ -164,7 +165,7 @@ int method_resources_read(
 	int ret = -1;
 
 	(void)session;
-	if (!uri.p || !content_is_uri(uri))
+	if (!uri.p || !uri_is_valid(uri))
 		return err_set(err, ERR_PARAMS, "params.uri must be a URI");
 	resource = resourceset_find(&call->w->resources, uri, &vars, err);
 	if (resource) {
@@ -190,7 +191,7 @@ static int read_topic(struct call *call, const struct rpc *rpc, struct buf *topi
 	const struct resource *resource;
 	json_object *vars = NULL;
 
-	if (!uri.p || !content_is_uri(uri))
+	if (!uri.p || !uri_is_valid(uri))
 		return err_set(err, ERR_PARAMS, "params.uri must be a URI");
 	resource = resourceset_find(&call->w->resources, uri, &vars, err);
 	json_object_put(vars);

@@ -8,6 +8,7 @@
 #include "fcgi/content.h"
 #include "fcgi/definition.h"
 #include "fcgi/resourceset.h"
+#include "fcgi/uri.h"
 #include "fcgi/uri_template.h"
 #include "common/banned.h"
 
@@ -27,7 +28,7 @@ static int read_uri(struct resource *resource, const struct definition *d, struc
 	if (!resource->uri)
 		return out_of_memory(err);
 	if (!strchr(resource->uri, '{'))
-		return content_is_uri(uri) ? 0
+		return uri_is_valid(uri) ? 0
 					   : definition_complain(d, NULL, NULL,
 						 "a resource is named by its URI, as in \"notes://today\"");
 	resource->template = uri_template_new(uri, &why);

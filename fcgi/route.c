@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "fcgi/route.h"
+#include "fcgi/uri.h"
 #include "common/banned.h"
 
 static const struct {
@@ -53,14 +54,6 @@ void route_find(const struct req *req, struct route *out)
 		match((struct slice){out->store, (size_t)len}, out);
 }
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool route_query(const struct req *req, const char *name, char *out, size_t size)
 {
 	const char *p = req_env(req, "QUERY_STRING");
@@ -73,13 +66,10 @@ bool route_query(const struct req *req, const char *name, char *out, size_t size
 	if (!p || !*p)
 		return false;
 	for (p += name_len + 1; *p && *p != '&'; p++) {
-		int hi, lo;
-		char c = *p;
+		int byte = uri_encoded_byte((struct slice){p, strnlen(p, 3)});
+		char c = byte < 0 ? *p : (char)byte;
 
-		if (c == '%' && (hi = hex(p[1])) >= 0 && (lo = hex(p[2])) >= 0) {
-			c = (char)(hi << 4 | lo);
-			p += 2;
-		}
+		p += byte < 0 ? 0 : 2;
 		if (used + 1 >= size || c == '\0')
 			return false;
 		out[used++] = c;

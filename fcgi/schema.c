@@ -799,13 +799,10 @@ static char *cut_token(const char **text)
 	char *token = mem_dup(*text, len);
 
 	for (size_t i = 0; token && i < len; i++) {
-		char c = token[i], hex[3] = {0};
+		int byte = uri_encoded_byte((struct slice){token + i, len - i});
+		char c = byte < 0 ? token[i] : (char)byte;
 
-		if (c == '%' && len - i > 2) {
-			memcpy(hex, token + i + 1, 2);
-			c = (char)strtol(hex, NULL, 16);
-			i += 2;
-		}
+		i += byte < 0 ? 0 : 2;
 		if (used && token[used - 1] == '~' && (c == '0' || c == '1'))
 			token[used - 1] = c == '0' ? '\1' : '/'; /* \1: a ~ that is done */
 		else

@@ -5,6 +5,67 @@
 #include "fcgi/uri.h"
 #include "common/banned.h"
 
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool is_among(char c, const char *set)
+{
+	return c && strchr(set, c);
+}
+
+bool uri_is_unreserved(char c)
+{
+	return is_letter(c) || is_digit(c) || is_among(c, "-._~");
+}
+
+bool uri_is_in_path(char c)
+{
+	return is_among(c, "/:@!$&'()*+,;=");
+}
+
+bool uri_is_reserved(char c)
+{
+	return uri_is_in_path(c) || is_among(c, "?#[]");
+}
+
+static int hex(char c)
+{
+	if (is_digit(c))
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int uri_encoded_byte(struct slice text)
+{
+	if (text.len < 3 || text.p[0] != '%' || hex(text.p[1]) < 0 || hex(text.p[2]) < 0)
+		return -1;
+	return hex(text.p[1]) << 4 | hex(text.p[2]);
+}
+
+bool uri_is_valid(struct slice text)
+{
+	size_t i = 0;
+
+	while (i < text.len && (is_letter(text.p[i]) || (i && (is_digit(text.p[i]) || is_among(text.p[i], "+-.")))))
+		i++;
+	if (i == 0 || i == text.len || text.p[i] != ':')
+		return false;
+	for (; i < text.len; i++) {
+		if (!uri_is_unreserved(text.p[i]) && !uri_is_reserved(text.p[i]) &&
+		    uri_encoded_byte((struct slice){text.p + i, text.len - i}) < 0)
+			return false;
+	}
+	return true;
+}
+
 /* Each part with its delimiter ("http:", "//host", "/path", "?query"); p is NULL where there is none. */
 struct uri {
 	struct slice scheme, authority, path, query;

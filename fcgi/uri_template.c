@@ -11,6 +11,7 @@
 #include "common/jx.h"
 #include "common/mem.h"
 #include "common/utf8.h"
+#include "fcgi/uri.h"
 #include "fcgi/uri_template.h"
 #include "common/banned.h"
 
@@ -30,8 +31,7 @@ struct uri_template {
 	size_t names_count;
 	struct part parts[URI_TEMPLATE_PARTS_MAX];
 	size_t parts_count;
-	bool delimits[128]; /* characters that the template itself uses behind its first variable: no raw value has them
-			     */
+	bool delimits[128]; /* what the template itself uses behind its first variable: no value holds it raw */
 };
 
 /* {operator ...}: what stands before the first value and between two of them */
@@ -49,51 +49,9 @@ static const struct form {
     {'&', '&', '&', false, true},
 };
 
-static bool is_alnum(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-
-static bool is_in(char c, const char *set)
-{
-	return c && strchr(set, c);
-}
-
-static bool is_unreserved(char c)
-{
-	return is_alnum(c) || is_in(c, "-._~");
-}
-
 static bool is_name_char(char c)
 {
-	return is_alnum(c) || is_in(c, "_.");
-}
-
-/* In a path, as far as it isn't unreserved; '/' stands between segments. */
-static bool is_path_delimiter(char c)
-{
-	return is_in(c, "!$&'()*+,;=:@/");
-}
-
-static bool is_reserved(char c)
-{
-	return is_path_delimiter(c) || is_in(c, "?#[]");
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The byte that a "%41" at the front of s stands for, or -1. */
-static int encoded_byte(struct slice s)
-{
-	if (s.len < 3 || s.p[0] != '%' || hex_digit(s.p[1]) < 0 || hex_digit(s.p[2]) < 0)
-		return -1;
-	return hex_digit(s.p[1]) << 4 | hex_digit(s.p[2]);
+	return c == '_' || (uri_is_unreserved(c) && c != '-' && c != '~');
 }
 
 static struct slice slice_from(struct slice s, size_t from)
@@ -104,7 +62,7 @@ static struct slice slice_from(struct slice s, size_t from)
 static void add_decoded(struct buf *out, struct slice s)
 {
 	for (size_t i = 0; i < s.len; i++) {
-		int byte = encoded_byte(slice_from(s, i));
+		int byte = uri_encoded_byte(slice_from(s, i));
 		char c = byte < 0 ? s.p[i] : (char)byte;
 
 		buf_add(out, &c, 1);
@@ -143,7 +101,7 @@ static int add_text(struct uri_template *tpl, struct slice text, struct err *err
 	for (size_t i = 0; i < text.len; i++) {
 		char c = text.p[i];
 
-		if (!is_unreserved(c) && !is_reserved(c) && encoded_byte(slice_from(text, i)) <= 0) {
+		if (!uri_is_unreserved(c) && !uri_is_reserved(c) && uri_encoded_byte(slice_from(text, i)) <= 0) {
 			err_set(err, ERR_PARAMS, "a character that no URI holds: percent-encode it (in UTF-8)");
 			goto out;
 		}
@@ -208,7 +166,6 @@ static int add_value(
 		return -1;
 	part->count = 1;
 	part->is_wide = form->is_wide;
-	tpl->delimits[(unsigned char)form->joiner] |= !is_first;
 	return 0;
 }
 
@@ -243,7 +200,7 @@ static int add_expression(struct uri_template *tpl, struct slice text, struct er
 	}
 	if (form->sign)
 		text = slice_from(text, 1);
-	else if (text.len && is_in(text.p[0], "=,!@|"))
+	else if (text.len && strchr("=,!@|", text.p[0]))
 		return err_set(err, ERR_PARAMS, "an operator that RFC 6570 reserves");
 	for (;;) {
 		const char *comma = text.len ? memchr(text.p, ',', text.len) : NULL;
@@ -293,7 +250,7 @@ static int check_named(const struct uri_template *tpl, struct err *err)
 			next++;
 		if (next == end)
 			continue;
-		if (next->kind == PART_VALUE || !is_reserved(next->text.p[0]) || next->text.p[0] == part->opener ||
+		if (next->kind == PART_VALUE || !uri_is_reserved(next->text.p[0]) || next->text.p[0] == part->opener ||
 		    next->text.p[0] == part->joiner)
 			return err_set(err, ERR_PARAMS,
 			    "the end of {%c...} could be mistaken: behind it may stand another "
@@ -363,13 +320,13 @@ static size_t value_unit(const struct uri_template *tpl, struct slice uri, bool 
 {
 	char c = uri.len ? uri.p[0] : '\0';
 
-	if (is_unreserved(c))
+	if (uri_is_unreserved(c))
 		return 1;
 	if (c == '%')
-		return encoded_byte(uri) > 0 ? 3 : 0;
-	if (is_wide ? !is_reserved(c) : !is_path_delimiter(c) || c == '/')
+		return uri_encoded_byte(uri) > 0 ? 3 : 0;
+	if (is_wide ? !uri_is_reserved(c) : !uri_is_in_path(c) || c == '/')
 		return 0;
-	return is_wide && !is_in(c, "?#") ? 1 : !tpl->delimits[(unsigned char)c];
+	return is_wide && !strchr("?#", c) ? 1 : !tpl->delimits[(unsigned char)c];
 }
 
 static size_t value_len(const struct uri_template *tpl, struct slice uri)
@@ -543,7 +500,7 @@ static void add_encoded(struct buf *out, struct slice value, bool is_wide)
 	for (size_t i = 0; i < value.len; i++) {
 		char c = value.p[i];
 
-		if (is_unreserved(c) || (is_wide && is_path_delimiter(c)))
+		if (uri_is_unreserved(c) || (is_wide && uri_is_in_path(c)))
 			buf_add(out, &c, 1);
 		else
 			buf_addf(out, "%%%02X", (unsigned char)c);

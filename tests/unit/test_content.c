@@ -6,6 +6,7 @@
 #include "fcgi/cursor.h"
 #include "fcgi/result.h"
 #include "fcgi/shape.h"
+#include "fcgi/uri.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
 
@@ -108,7 +109,7 @@ static void test_uris(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		if (content_is_uri(slice_str(cases[i].text)) != cases[i].is_uri)
+		if (uri_is_valid(slice_str(cases[i].text)) != cases[i].is_uri)
 			fail_msg("%s", cases[i].text);
 	}
 }
