@@ -100,6 +100,19 @@ static int call_slow(
 	return *result ? 0 : -1;
 }
 
+static int call_where(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+{
+	(void)tool, (void)args;
+	if (call_ask(call, "roots", "roots/list", NULL, err) == -1)
+		return -1;
+	if (call_is_asking(call))
+		return 0;
+	*result = result_new_text(SLICE("there"), false, err);
+	return *result ? jx_add(*result, "structuredContent", json_object_get(jx_get(call->answers, "roots")), err)
+		       : -1;
+}
+
 #define FAKE_PROVIDER(tool) static const struct provider provider_##tool = {.name = #tool, .call = call_##tool}
 FAKE_PROVIDER(big);
 FAKE_PROVIDER(cancelled);
@@ -108,6 +121,7 @@ FAKE_PROVIDER(fail);
 FAKE_PROVIDER(meta);
 FAKE_PROVIDER(progress);
 FAKE_PROVIDER(slow);
+FAKE_PROVIDER(where);
 
 #define ANY "{\"type\":\"object\"}"
 static const struct {
@@ -125,6 +139,7 @@ static const struct {
     {"progress", &provider_progress, ANY},
     {"region", &provider_echo, ANY},
     {"slow", &provider_slow, ANY},
+    {"where", &provider_where, ANY},
 };
 
 static char *region_path[] = {(char *)"region"}, *count_path[] = {(char *)"count"}, *flag_path[] = {(char *)"flag"};
@@ -145,7 +160,8 @@ static void put_session(struct site *s, const char *id, const char *principal, c
 	if (old)
 		assert_int_equal(link_session_del(s->w.link, slice_str(id), old->principal, &err), 0);
 	if (revision)
-		snprintf(blob, sizeof(blob), "{\"revision\":\"%s\",\"logLevel\":1,\"capabilities\":{}}", revision);
+		snprintf(blob, sizeof(blob), "{\"revision\":\"%s\",\"logLevel\":1,\"capabilities\":{\"roots\":{}}}",
+		    revision);
 	assert_int_equal(link_session_put(s->w.link, slice_str(id), principal, 0, 0, slice_str(blob), NULL, &err), 0);
 }
 
@@ -180,6 +196,10 @@ void site_init(struct site *s)
 	mem_free(s->w.cfg.server_version);
 	s->w.cfg.server_name = mem_dup("test", 4);
 	s->w.cfg.server_version = mem_dup("1", 1);
+	snprintf(s->run_dir, sizeof(s->run_dir), "/tmp/mcp-site.XXXXXX");
+	assert_non_null(mkdtemp(s->run_dir));
+	mem_free(s->w.cfg.run_dir);
+	s->w.cfg.run_dir = mem_dup(s->run_dir, strlen(s->run_dir));
 	s->w.cfg.stream_after_ms = 20;
 	s->w.cfg.body_max_bytes = 65536;
 	s->w.cfg.batch_max = 3;
@@ -206,6 +226,7 @@ void site_init(struct site *s)
 	s->w.public_origin = (char *)"";
 	s->w.server_info = (char *)"{\"name\":\"test\",\"version\":\"1\"}";
 	s->w.cors_headers = (char *)"Authorization, Mcp-Param-Region";
+	s->w.seal = seal_new(&s->w.cfg);
 	s->w.link = link_new(&s->w.cfg);
 	site_renew(s);
 }
@@ -226,6 +247,8 @@ void site_offer(struct site *s, const char *resources, const char *prompts)
 
 void site_release(struct site *s)
 {
+	char key[64];
+
 	for (size_t i = 0; i < SITE_TOOLS_COUNT; i++) {
 		schema_free(&s->tools[i].input);
 		for (int r = 0; r < REV__COUNT; r++)
@@ -234,7 +257,11 @@ void site_release(struct site *s)
 	resourceset_release(&s->w.resources);
 	promptset_release(&s->w.prompts);
 	link_free(&s->w.link);
+	seal_free(&s->w.seal);
 	cfg_release(&s->w.cfg);
+	snprintf(key, sizeof(key), "%s/seal.key", s->run_dir);
+	unlink(key);
+	assert_int_equal(rmdir(s->run_dir), 0);
 }
 
 static void on_busy(void *arg)

@@ -9,7 +9,9 @@
  *   progress   three notifications/progress, one notifications/message, then a result
  *   region     {"region": string, "count": integer, "flag": boolean, "a": {"b": string}}, all mirrored in Mcp-Param-*
  *   slow       60 ms of silence; stream_after_ms is 20
- * Sessions: S24, S03, S06, S11 of the revisions with those ends, S00 before initialize, all of nobody; SX of "mallory".
+ *   where      asks its client for its roots, then answers with them
+ * Sessions: S24, S03, S06, S11 of the revisions with those ends, S00 before initialize, all of nobody, whose client has
+ * roots; SX of "mallory".
  */
 #ifndef MCP_TESTS_SITE_H
 #define MCP_TESTS_SITE_H
@@ -19,11 +21,12 @@
 #include "tests/lib/fake_req.h"
 #include "tests/lib/unit.h"
 
-#define SITE_TOOLS_COUNT 8
+#define SITE_TOOLS_COUNT 9
 
 struct site {
 	struct worker w;
 	struct tool tools[SITE_TOOLS_COUNT];
+	char run_dir[32];
 	unsigned busy_count;           /* of the last request */
 	bool client_leaves;            /* hangs up before the request is served */
 	void (*on_serve)(bool begins); /* called just before and after the worker's code runs; may be NULL */

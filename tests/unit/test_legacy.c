@@ -271,6 +271,9 @@ static void test_broker_failures(void **state)
 		REQUEST("4", "logging/setLevel", "\"level\":\"error\""), 200, -32603, "4"},
 	    {"capabilities too large", FAKE_SESSION_PUT, ERR_TOO_BIG, "POST", POSTED, INIT("2025-11-25"), 200, -32602,
 		"1"},
+	    {"an answer that nobody can take", FAKE_ANSWER, ERR_BROKER, "POST", IN11, REPLY("\"x\""), 503, 0, NULL},
+	    {"no stream for a question", FAKE_OPEN_STREAM, ERR_LIMIT, "POST", IN11, CALL("1", "where", ""), 200, -32603,
+		"1"},
 	    {"no stream: JSON", FAKE_OPEN_STREAM, ERR_LIMIT, "POST", IN11, CALL("1", "progress", ""), 200, 0, "1"},
 	    {"stream not handed over: JSON", FAKE_ADOPT, ERR_BUSY, "POST", IN11, CALL("1", "slow", ""), 200, 0, "1"},
 	};
@@ -500,7 +503,7 @@ static void test_polling(void **state)
 	(void)state;
 	site_init(&s);
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		struct tool *slow = &s.tools[SITE_TOOLS_COUNT - 1];
+		struct tool *slow = &s.tools[SITE_TOOLS_COUNT - 2];
 		struct site_answer a;
 		struct fake_stream *stream;
 
@@ -522,9 +525,105 @@ static void test_polling(void **state)
 	site_release(&s);
 }
 
+/* Asks, as the client of this session; the id of our request goes to id. */
+static struct fake_stream *ask_where(struct site *s, const char *headers, char id[64], json_object **last)
+{
+	struct site_answer a;
+
+	site_ask(s, POST_MCP, headers, CALL("1", "where", ""), &a);
+	assert_true(a.is_handed_over);
+	snprintf(id, 64, "\"%s\"", jx_get_str(a.last, "id").p);
+	*last = json_object_get(a.last);
+	site_answer_release(&a);
+	return &s->w.link->streams[s->w.link->streams_count];
+}
+
+/* SA-03: the call is parked with its question, and goes on where the answer arrives. */
+static void test_ask(void **state)
+{
+	static const char *const sessions[] = {SESSION("S24"), SESSION("S03"), SESSION("S06"), SESSION("S11")};
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	for (size_t i = 0; i < COUNT_OF(sessions); i++) {
+		struct fake_stream *stream;
+		struct site_answer a;
+		json_object *ask;
+		char id[64], body[256];
+
+		site_renew(&s);
+		stream = ask_where(&s, sessions[i], id, &ask);
+		assert_true(slice_is(jx_get_str(ask, "method"), "roots/list"));
+		json_object_put(ask);
+		assert_non_null(s.w.link->parked);
+		assert_int_equal(s.w.link->parked->wait_ms, s.w.cfg.ask_wait_s * 1000);
+		assert_non_null(strstr(s.w.link->parked->too_late.data, "\"id\":1,\"error\""));
+		assert_false(stream->is_finished);
+		snprintf(body, sizeof(body), "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"roots\":[]}}", id);
+		site_ask(&s, POST_MCP, sessions[i], body, &a);
+		assert_int_equal(a.status, 202);
+		assert_int_equal(s.busy_count, 1);
+		site_answer_release(&a);
+		assert_true(stream->is_finished);
+		assert_non_null(strstr(stream->events.data,
+		    "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"there\"}]"));
+	}
+	site_release(&s);
+}
+
+/* What can't be parked is answered by an error, on the stream that it has by now. */
+static void test_park_failures(void **state)
+{
+	static const enum err_code codes[] = {ERR_BROKER, ERR_LIMIT, ERR_TOO_BIG, ERR_NOMEM};
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	for (size_t i = 0; i < COUNT_OF(codes); i++) {
+		struct fake_stream *stream;
+		json_object *last;
+		char id[64];
+
+		site_renew(&s);
+		s.w.link->fail[FAKE_PARK] = codes[i];
+		stream = ask_where(&s, IN11, id, &last);
+		if (!jx_get_object(last, "error") || !stream->is_finished)
+			fail_msg("%s: %s", err_name(codes[i]), json_object_to_json_string(last));
+		json_object_put(last);
+	}
+	site_release(&s);
+}
+
+/* A parked call whose blob nobody can read ends by its will. */
+static void test_lost(void **state)
+{
+	struct fake_stream *stream;
+	struct site_answer a;
+	json_object *ask;
+	struct site s;
+	char id[64], body[256];
+
+	(void)state;
+	site_init(&s);
+	stream = ask_where(&s, IN11, id, &ask);
+	json_object_put(ask);
+	buf_clear(&s.w.link->parked->blob);
+	buf_adds(&s.w.link->parked->blob, "{\"round\":{}}");
+	snprintf(body, sizeof(body), "{\"jsonrpc\":\"2.0\",\"id\":%s,\"error\":{\"code\":1,\"message\":\"x\"}}", id);
+	site_ask(&s, POST_MCP, IN11, body, &a);
+	assert_int_equal(a.status, 202);
+	site_answer_release(&a);
+	assert_non_null(strstr(stream->events.data, "\"id\":1,\"error\":{\"code\":-32603"));
+	site_release(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_ask),
+	    cmocka_unit_test(test_park_failures),
+	    cmocka_unit_test(test_lost),
 	    cmocka_unit_test(test_post),
 	    cmocka_unit_test(test_get_and_delete),
 	    cmocka_unit_test(test_broker_failures),

@@ -2,6 +2,8 @@
  * true one or an error, and nothing leaks. */
 #include "config.h"
 
+#include <stdio.h>
+
 #include "common/jx.h"
 #include "tests/lib/mem_fault.h"
 #include "tests/lib/site.h"
@@ -33,6 +35,11 @@ static bool is_acknowledgement(json_object *msg)
 	return slice_is(jx_get_str(msg, "method"), "notifications/subscriptions/acknowledged");
 }
 
+static bool is_question(json_object *msg)
+{
+	return slice_is(jx_get_str(msg, "method"), "roots/list");
+}
+
 /* What a client can make sense of. */
 static bool is_sound(const struct site_answer *a, bool is_post, bool is_batch)
 {
@@ -44,17 +51,91 @@ static bool is_sound(const struct site_answer *a, bool is_post, bool is_batch)
 		return a->body.len == 0;
 	if (a->is_handed_over)
 		return strstr(a->head, "\r\n\r\n") != NULL &&
-		       (!is_post || is_answer(a->last) || is_acknowledgement(a->last));
+		       (!is_post || is_answer(a->last) || is_acknowledgement(a->last) || is_question(a->last));
 	if (is_batch)
 		return json_object_is_type(a->last, json_type_array) && json_object_array_length(a->last) == 2;
 	return is_answer(a->last) || strstr(a->body.data, "\"status\":\"ok\"");
 }
 
+/* Each makes what has been before its request, and the request's body, in text. */
+
+static void ask_legacy(struct site *s, char *text, size_t size)
+{
+	struct site_answer a;
+
+	site_ask(s, "POST", "/mcp", IN("S11"), CALL("1", "where", ""), &a);
+	snprintf(text, size, "{\"jsonrpc\":\"2.0\",\"id\":\"%s\",\"result\":{\"roots\":[{\"uri\":\"file:///\"}]}}",
+	    jx_get_str(a.last, "id").p);
+	site_answer_release(&a);
+}
+
+/* What went on because of an answer has come to an end, or asks again. */
+static bool is_ended(const struct site *s)
+{
+	return s->w.link->parked || strstr(s->w.link->streams[s->w.link->streams_count].events.data, "\"id\":1,");
+}
+
+#define META_ROOTS "\"_meta\":{" KEY("protocolVersion") ":\"2026-07-28\"," KEY("clientCapabilities") ":{\"roots\":{}}}"
+
+static void ask_modern(struct site *s, char *text, size_t size)
+{
+	struct site_answer a;
+
+	site_ask(s, "POST", "/mcp", TO_CALL("where"), CALL("1", "where", "," META_ROOTS), &a);
+	snprintf(text, size,
+	    "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"tools/"
+	    "call\",\"params\":{\"name\":\"where\",\"requestState\":\"%s\","
+	    "\"inputResponses\":{\"roots\":{\"roots\":[]}}," META_ROOTS "}}",
+	    jx_get_str(jx_get(a.last, "result"), "requestState").p);
+	site_answer_release(&a);
+}
+
+struct asked {
+	const char *name, *method, *uri, *headers, *body;
+};
+
+/* One request, over and over. prepare makes what has been before it, and its body; NULL: nothing, and it has one. */
+static void torture(
+    struct site *s, const struct asked *c, long count_each, void (*prepare)(struct site *s, char *text, size_t size))
+{
+	long tries = 0;
+
+	count = count_each;
+	do {
+		const char *body = c->body;
+		struct site_answer a;
+		char text[2048];
+		long live;
+
+		site_renew(s);
+		live = mem_fault_live();
+		s->on_serve = NULL;
+		if (prepare) {
+			prepare(s, text, sizeof(text));
+			body = text;
+		}
+		s->on_serve = on_serve;
+		nth = tries;
+		site_ask(s, c->method, c->uri, c->headers, body, &a);
+		if (!is_sound(&a, body != NULL, body && body[0] == '['))
+			fail_msg("%s, allocation %ld%s:\n%s\n%s", c->name, tries, count > 1 ? " and all behind it" : "",
+			    a.head, a.body.len ? a.body.data : "(no body)");
+		if (prepare && a.status == 202 && !is_ended(s))
+			fail_msg("%s, allocation %ld: no end", c->name, tries);
+		site_answer_release(&a);
+		site_renew(s);
+		if (mem_fault_live() != live)
+			fail_msg("%s, allocation %ld: %ld leaked", c->name, tries, mem_fault_live() - live);
+		tries++;
+	} while (nth >= 0 && tries < 1000);
+	if (tries < 2 || nth >= 0)
+		fail_msg("%s: %ld allocations", c->name, tries);
+	s->on_serve = NULL;
+}
+
 static void test_each(void **state)
 {
-	static const struct {
-		const char *name, *method, *uri, *headers, *body;
-	} cases[] = {
+	static const struct asked cases[] = {
 	    {"health", "GET", "/health", "", NULL},
 	    {"preflight", "OPTIONS", "/mcp", "Origin: http://localhost\n", NULL},
 	    {"refused", "POST", "/mcp", POSTED, "{"},
@@ -93,6 +174,9 @@ static void test_each(void **state)
 	    {"completion", "POST", "/mcp", IN("S11"),
 		REQUEST("1", "completion/complete",
 		    "\"ref\":{\"type\":\"ref/prompt\",\"name\":\"text\"},\"argument\":{\"name\":\"a\",\"value\":\"x\"}")},
+	    {"modern question", "POST", "/mcp", TO_CALL("where"), CALL("1", "where", "," META_ROOTS)},
+	    {"modern client that can't", "POST", "/mcp", TO_CALL("where"), CALL("1", "where", "," META)},
+	    {"legacy question", "POST", "/mcp", IN("S11"), CALL("1", "where", "")},
 	    {"initialize", "POST", "/mcp", POSTED, REQUEST("1", "initialize", INITIALIZE_PARAMS("2025-11-25"))},
 	    {"legacy call", "POST", "/mcp", IN("S11"), ECHO},
 	    {"legacy level", "POST", "/mcp", IN("S11"), REQUEST("1", "logging/setLevel", "\"level\":\"error\"")},
@@ -116,35 +200,31 @@ static void test_each(void **state)
 	    "{\"text\":{\"text\":\"{a}\",\"arguments\":{\"a\":{\"values\":[\"x\",\"y\"]}}},"
 	    "\"messages\":{\"messages\":[{\"role\":\"user\",\"content\":"
 	    "{\"type\":\"resource_link\",\"uri\":\"a:{a}\",\"name\":\"{a}\",\"size\":1}}],\"arguments\":{\"a\":{}}}}");
-	s.on_serve = on_serve;
-	for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
-		size_t at = i / 2;
-		long tries = 0;
-
-		count = i % 2 ? 100000 : 1;
-		do {
-			struct site_answer a;
-			long live;
-
-			site_renew(&s);
-			live = mem_fault_live();
-			nth = tries;
-			site_ask(&s, cases[at].method, cases[at].uri, cases[at].headers, cases[at].body, &a);
-			if (!is_sound(&a, cases[at].body != NULL, cases[at].body && cases[at].body[0] == '['))
-				fail_msg("%s, allocation %ld%s:\n%s\n%s", cases[at].name, tries,
-				    count > 1 ? " and all behind it" : "", a.head,
-				    a.body.len ? a.body.data : "(no body)");
-			site_answer_release(&a);
-			site_renew(&s);
-			if (mem_fault_live() != live)
-				fail_msg(
-				    "%s, allocation %ld: %ld leaked", cases[at].name, tries, mem_fault_live() - live);
-			tries++;
-		} while (nth >= 0 && tries < 1000);
-		if (tries < 2 || nth >= 0)
-			fail_msg("%s: %ld allocations", cases[at].name, tries);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		torture(&s, &cases[i], 1, NULL);
+		torture(&s, &cases[i], 100000, NULL);
 	}
-	s.on_serve = NULL;
+	site_release(&s);
+	assert_int_equal(mem_fault_live(), 0);
+}
+
+static void test_answers(void **state)
+{
+	static const struct {
+		struct asked asked;
+		void (*prepare)(struct site *s, char *text, size_t size);
+	} cases[] = {
+	    {{"modern answer", "POST", "/mcp", TO_CALL("where"), NULL}, ask_modern},
+	    {{"legacy answer", "POST", "/mcp", IN("S11"), NULL}, ask_legacy},
+	};
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		torture(&s, &cases[i].asked, 1, cases[i].prepare);
+		torture(&s, &cases[i].asked, 100000, cases[i].prepare);
+	}
 	site_release(&s);
 	assert_int_equal(mem_fault_live(), 0);
 }
@@ -153,6 +233,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_each),
+	    cmocka_unit_test(test_answers),
 	};
 
 	return cmocka_run_group_tests_name("no_memory", tests, NULL, NULL);
