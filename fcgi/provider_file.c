@@ -19,7 +19,7 @@
 #include "common/base64.h"
 #include "common/jx.h"
 #include "common/mem.h"
-#include "common/utf8.h"
+#include "fcgi/content.h"
 #include "fcgi/filetree.h"
 #include "fcgi/mime.h"
 #include "fcgi/provider.h"
@@ -113,6 +113,13 @@ static int read_globs(struct files *files, json_object *def, struct cfg *cfg, co
 	return files->tree.globs ? 0 : out_of_memory(err);
 }
 
+static bool is_extension(const char *text)
+{
+	size_t len = strcspn(text, ".ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+
+	return len > 0 && len <= EXTENSION_MAX && !text[len];
+}
+
 static int read_mime_types(struct files *files, json_object *def, struct cfg *cfg, const char *pointer)
 {
 	files->mime_types = jx_get_object(def, "mime_types");
@@ -121,7 +128,7 @@ static int read_mime_types(struct files *files, json_object *def, struct cfg *cf
 			   ? cfg_complain_at(cfg, pointer, "mime_types", "mime_types must be an object")
 			   : 0;
 	json_object_object_foreach(files->mime_types, extension, type) {
-		if (!*extension || *extension == '.' || strlen(extension) > EXTENSION_MAX || !jx_str(type).len)
+		if (!is_extension(extension) || !jx_str(type).p || !content_is_mime_type(jx_str(type)))
 			return cfg_complain_at(cfg, pointer, "mime_types",
 			    "mime_types must be as in {\"md\": \"text/markdown\"}, in small letters");
 	}

@@ -343,6 +343,8 @@ static void test_complaints(void **state)
 	    {DOCS, "docs", ",\"mime_types\":[]", "mime_types must be an object"},
 	    {DOCS, "docs", ",\"mime_types\":{\".md\":\"a/b\"}", "mime_types must be as in"},
 	    {DOCS, "docs", ",\"mime_types\":{\"md\":1}", "mime_types must be as in"},
+	    {DOCS, "docs", ",\"mime_types\":{\"md\":\"markdown\"}", "mime_types must be as in"},
+	    {DOCS, "docs", ",\"mime_types\":{\"MD\":\"text/markdown\"}", "mime_types must be as in"},
 	    {DOCS, "docs/a", "", "docs/a is not a directory"},
 	    {DOCS, "none", "", "none is not a directory"},
 	    {two, "docs", "", "has one variable"},
