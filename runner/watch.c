@@ -206,7 +206,7 @@ static bool is_racy(struct timespec mtime, struct timespec now)
 {
 	int64_t age_s = (int64_t)now.tv_sec - mtime.tv_sec;
 
-	return age_s <= 1 && age_s * 1000000000 + now.tv_nsec - mtime.tv_nsec < RACY_NS;
+	return age_s >= -1 && age_s <= 1 && llabs(age_s * 1000000000 + now.tv_nsec - mtime.tv_nsec) < RACY_NS;
 }
 
 static int add_file(struct walk *walk, const char *path, const struct stat *st, struct err *err)

@@ -44,14 +44,20 @@ static const char *told(struct site *site)
 	return told_after(site, WATCH_DELAY_MS);
 }
 
+static void set_mtime(const struct site *site, const char *path, time_t mtime)
+{
+	const struct timespec times[2] = {{mtime, 0}, {mtime, 0}};
+
+	assert_int_equal(utimensat(AT_FDCWD, scratch_path(&site->scratch, path), times, 0), 0);
+}
+
 /* A file with a time of its own, old enough that its next change shows. */
 static void write_file(const struct site *site, const char *path, const char *text)
 {
 	static time_t mtime = 1700000000;
-	const struct timespec times[2] = {{++mtime, 0}, {mtime, 0}};
 
 	scratch_write(&site->scratch, path, slice_str(text));
-	assert_int_equal(utimensat(AT_FDCWD, scratch_path(&site->scratch, path), times, 0), 0);
+	set_mtime(site, path, ++mtime);
 }
 
 static void move_file(const struct site *site, const char *from, const char *to)
@@ -216,6 +222,12 @@ static void test_delay(void **state)
 	write_file(site, "docs/b/c.txt", "2");
 	assert_string_equal(told_after(site, 1), "docs:a.txt docs:b/c.txt ");
 	assert_true(watch_wait_ms(site->watch, site->now) > WATCH_DELAY_MS);
+	/* A time to come is a time like others. */
+	write_file(site, "docs/b/c.txt", "3");
+	set_mtime(site, "docs/b/c.txt", time(NULL) + 3600);
+	assert_string_equal(told(site), "docs:b/c.txt ");
+	write_file(site, "docs/a.txt", "3");
+	assert_string_equal(told(site), "docs:a.txt ");
 	/* Writes within a tick of the disk's clock, the first of which was seen. */
 	for (int i = 0; i < 5; i++) {
 		scratch_write(&site->scratch, "docs/a.txt", SLICE("3"));
