@@ -361,10 +361,12 @@ static int keep_event(struct job *job, json_object *event, struct err *err)
 
 static void keep_message(struct job *job, struct slice message)
 {
-	if (!message.p)
+	if (message.len > MESSAGE_MAX_BYTES)
+		message.len = MESSAGE_MAX_BYTES;
+	if (!message.p || slice_eq(message, buf_slice(&job->message)))
 		return;
 	buf_clear(&job->message);
-	buf_add(&job->message, message.p, message.len > MESSAGE_MAX_BYTES ? MESSAGE_MAX_BYTES : message.len);
+	buf_add_slice(&job->message, message);
 	job->has_news = true;
 }
 
