@@ -7,6 +7,7 @@ TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
 TESTS += %D%/clients/listen.mjs
 TESTS += %D%/clients/resume.mjs
+TESTS += %D%/clients/offers.mjs
 TESTS += %D%/clients/sdk.mjs
 TESTS += %D%/clients/streams.mjs
 TESTS += %D%/conformance/run.mjs
@@ -22,6 +23,7 @@ EXTRA_DIST += \
 	%D%/clients/package-lock.json \
 	%D%/clients/listen.mjs \
 	%D%/clients/resume.mjs \
+	%D%/clients/offers.mjs \
 	%D%/clients/sdk.mjs \
 	%D%/clients/streams.mjs \
 	%D%/conformance/not-yet \
