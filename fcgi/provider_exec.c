@@ -135,12 +135,6 @@ static int check_structured(const struct run *run, json_object *val, struct buf 
 	return run->tool->output ? schema_check(run->tool->output, val, why, err) : 0;
 }
 
-/* Revisions with sessions know structured content as an object alone. */
-static bool may_be_structured(const struct run *run, json_object *val)
-{
-	return run->exec.call->era == ERA_MODERN || json_object_is_type(val, json_type_object);
-}
-
 static int json_result(struct run *run, json_object **result, struct err *err)
 {
 	json_object *val = jx_parse(buf_slice(&run->exec.out), (int)run->exec.call->cfg->body_depth_max, err);
@@ -157,7 +151,7 @@ static int json_result(struct run *run, json_object **result, struct err *err)
 		jx_write(&text, val);
 		*result = buf_check(&text, err) ? NULL : result_new_text(buf_slice(&text), false, err);
 		ret = *result ? 0 : -1;
-		if (ret == 0 && may_be_structured(run, val))
+		if (ret == 0)
 			ret = jx_add(*result, "structuredContent", json_object_get(val), err);
 		buf_release(&text);
 	}
@@ -205,8 +199,6 @@ static int whole_result(struct run *run, json_object **result, struct err *err)
 		json_object_put(val);
 		return exec_run_fail(&run->exec, "its output does not fit its schema: %s", err->msg);
 	}
-	if (jx_has(val, "structuredContent") && !may_be_structured(run, structured))
-		json_object_object_del(val, "structuredContent");
 	*result = val;
 	return 0;
 }

@@ -422,21 +422,6 @@ static void test_not_started(void **state)
 	fake_call_release(&call);
 }
 
-static void test_legacy_structured(void **state)
-{
-	const struct tool *tool = load("echo '[1]'", TOOL ",\"output\":\"json\"}");
-	struct fake_call call;
-	struct err err = {0};
-	char *got;
-
-	(void)state;
-	fake_call_init(&call, &file.cfg, ERA_LEGACY);
-	got = run(&call, tool, "{}", &err);
-	assert_string_equal(got, GOOD("[1]"));
-	free(got);
-	fake_call_release(&call);
-}
-
 #define THREADS_COUNT 8
 
 static void *call_often(void *arg)
@@ -687,7 +672,6 @@ int main(void)
 	    cmocka_unit_test(test_worker_killed),
 	    cmocka_unit_test(test_launcher_killed),
 	    cmocka_unit_test(test_not_started),
-	    cmocka_unit_test(test_legacy_structured),
 	    cmocka_unit_test(test_many_at_once),
 	};
 
