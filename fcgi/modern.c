@@ -20,6 +20,7 @@
 #define KEY_CAPABILITIES "io.modelcontextprotocol/clientCapabilities"
 #define KEY_CLIENT       "io.modelcontextprotocol/clientInfo"
 #define KEY_LEVEL        "io.modelcontextprotocol/logLevel"
+#define INTEGER_SAFE     9007199254740991.0
 #define VALUE_MAX        8192 /* bytes of a decoded header; web servers take no longer ones */
 
 bool modern_has_claim(json_object *meta)
@@ -137,7 +138,7 @@ static bool equals_argument(const struct tool_header *h, json_object *arg, const
 	switch (h->type) {
 	case TOOL_HEADER_BOOLEAN:
 		return slice_is(buf_slice(value), json_object_get_boolean(arg) ? "true" : "false");
-	case TOOL_HEADER_INTEGER: { /* H-14: 42.0 is 42 */
+	case TOOL_HEADER_INTEGER: { /* H-14: 42.0 is 42; H-22: where a double knows each integer */
 		const char *text = value->data ? value->data : "";
 		char *end;
 		double n;
@@ -145,7 +146,7 @@ static bool equals_argument(const struct tool_header *h, json_object *arg, const
 		if (value->len == 0 || text[strspn(text, "+-0123456789.eE")] != '\0')
 			return false;
 		n = strtod(text, &end);
-		return *end == '\0' && n == json_object_get_double(arg);
+		return *end == '\0' && n == json_object_get_double(arg) && n >= -INTEGER_SAFE && n <= INTEGER_SAFE;
 	}
 	case TOOL_HEADER_STRING:
 		break;

@@ -329,6 +329,10 @@ class Exchange:
         if revision == MODERN:
             where, name = {"input_required": (schema(MODERN), "InputRequiredResult"),
                            "task": (schema("tasks"), "CreateTaskResult")}.get(result.get("resultType"), (where, name))
+            if name == "InputRequiredResult" and method not in ("tools/call", "prompts/get", "resources/read"):
+                complaints.append("an input_required that no such request may be answered with")
+            if name == "InputRequiredResult" and {"ttlMs", "cacheScope"} & result.keys():
+                complaints.append("an input_required with caching hints")
             if result.get("_meta", {}).get(PREFIX + "serverInfo", {}).get("name") is None:
                 complaints.append("a result that does not name the server")
         elif method == "tools/call" and "task" in result and revision == NEWEST_LEGACY:
