@@ -126,6 +126,20 @@ int content_check_annotations(json_object *annotations, const char *where, struc
 	return 0;
 }
 
+int content_check_hints(json_object *annotations, const char *where, struct err *err)
+{
+	static const char *const hints[] = {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"};
+
+	if (jx_has(annotations, "title") && !jx_get_str(annotations, "title").p)
+		return err_set(err, ERR_INVALID, "%s.title must be a string", where);
+	for (size_t i = 0; i < COUNT_OF(hints); i++) {
+		if (jx_has(annotations, hints[i]) &&
+		    !json_object_is_type(jx_get(annotations, hints[i]), json_type_boolean))
+			return err_set(err, ERR_INVALID, "%s.%s must be true or false", where, hints[i]);
+	}
+	return 0;
+}
+
 static bool is_strings(json_object *array)
 {
 	for (size_t i = 0; array && i < json_object_array_length(array); i++) {

@@ -16,6 +16,8 @@ int content_check_block(json_object *block, const char *where, bool is_draft, st
 int content_check_resource(json_object *resource, const char *where, bool is_draft, struct err *err);
 /* audience, priority, lastModified; NULL: none. */
 int content_check_annotations(json_object *annotations, const char *where, struct err *err);
+/* What a tool's annotations know: title, a string, and the hints, booleans. */
+int content_check_hints(json_object *annotations, const char *where, struct err *err);
 /* An array of icons (ME-03); NULL: none. */
 int content_check_icons(json_object *icons, const char *where, struct err *err);
 

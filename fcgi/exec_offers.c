@@ -64,8 +64,6 @@ static int failure(const struct exec_run *run, struct err *err)
 {
 	struct buf text;
 
-	if (run->exit_status == EX_NOINPUT)
-		return err_set(err, ERR_NOT_FOUND, "there is nothing at this URI");
 	if (run->exit_status != EX_USAGE)
 		return err_set(err, ERR_INTERNAL, "%s %s", run->name, run->why.data);
 	buf_init(&text, sizeof(err->msg));
@@ -232,6 +230,8 @@ int exec_resource_read(struct call *call, const struct resource *resource, struc
 
 	exec_run_init(&run, offer->exec, call, resource->uri, resource->timeout_s);
 	ret = run_offer(&run, "MCP_URI", uri, vars, err);
+	if (ret == -1 && run.exit_status == EX_NOINPUT)
+		err_set(err, ERR_NOT_FOUND, "there is nothing at this URI");
 	if (ret == 0)
 		ret = offer->output == OUTPUT_RESULT ? add_contents(&run, uri, contents, err)
 						     : add_output(&run, offer->output, contents, err);

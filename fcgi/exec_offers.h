@@ -9,7 +9,7 @@
  *               text     (else) stdout is one message that the user says
  *               result   stdout is a whole GetPromptResult
  * Exit status 0 is success. 64 (EX_USAGE): the arguments are wrong, and the client is told what stands on stderr. 66
- * (EX_NOINPUT): there is no such resource. Anything else is an internal error, whose reason stands in the log.
+ * (EX_NOINPUT) of a resource: there is none. Anything else is an internal error, whose reason stands in the log.
  *
  * Both may have "complete": ["./suggest", "{id}"], a program that suggests values, one a line. Its arguments are those
  * that the client knows so far; MCP_COMPLETE is the name of the one that is being typed. */

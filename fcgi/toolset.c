@@ -14,6 +14,7 @@
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/ask.h"
+#include "fcgi/content.h"
 #include "fcgi/definition.h"
 #include "fcgi/toolset.h"
 #include "common/banned.h"
@@ -490,6 +491,7 @@ static int read_members(struct reader *r, struct err *err)
 	const struct definition *d = r->d;
 	bool bad = false;
 	const char *text;
+	struct err why;
 
 	if (!json_object_is_type(d->def, json_type_object))
 		return definition_complain(
@@ -505,6 +507,8 @@ static int read_members(struct reader *r, struct err *err)
 	}
 	if (definition_check_common(d))
 		return -1;
+	if (content_check_hints(jx_get(d->def, "annotations"), "annotations", &why))
+		bad = definition_complain(d, "annotations", NULL, "%s", why.msg) != 0;
 	bad |= definition_read_timeout(d, &r->tool->timeout_s) != 0;
 	bad |= read_task(r) != 0;
 	r->tool->is_polled = read_flag(r, "poll", &bad);

@@ -6,7 +6,7 @@ import { MODERN, SITES, done, eachServer, load, needModules, test } from './lib.
 
 needModules();
 const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@modelcontextprotocol/sdk/client/streamableHttp.js'),
-  ...load('@modelcontextprotocol/sdk/types.js') };
+  ...load('@modelcontextprotocol/sdk/client/sse.js'), ...load('@modelcontextprotocol/sdk/types.js') };
 const v2 = load('@modelcontextprotocol/client');
 const me = { name: 'mcp-fcgi-tests', version: '1' };
 
@@ -16,6 +16,13 @@ const clients = [
     notFound: -32002,
     client: () => new v1.Client(me),
     transport: (up) => new v1.StreamableHTTPClientTransport(new URL(up.url)),
+    page: (client, method, params) => client.request({ method, params }, v1.ResultSchema),
+  },
+  {
+    name: 'v1, HTTP+SSE',
+    notFound: -32002,
+    client: () => new v1.Client(me),
+    transport: (up) => new v1.SSEClientTransport(new URL(up.sse)),
     page: (client, method, params) => client.request({ method, params }, v1.ResultSchema),
   },
   ...['legacy', { pin: MODERN }].map((mode) => ({
@@ -67,7 +74,7 @@ async function converse(up, server, { name, notFound, client: make, transport: c
     const templates = await pages((params) => page(client, 'resources/templates/list', params), 'resourceTemplates');
     assert.ok(templates.flat().some((each) => each.uriTemplate === 'docs:///{+path}'));
     const prompts = await pages((params) => page(client, 'prompts/list', params), 'prompts');
-    assert.deepEqual(prompts.map((items) => items.map((each) => each.name)), [['greet', 'review', 'summary'], ['whole']]);
+    assert.deepEqual(prompts.map((items) => items.map((each) => each.name)), [['greet', 'review', 'summary'], ['whole', 'zero']]);
   });
   await step('a cursor of nobody', () =>
     assert.rejects(page(client, 'resources/list', { cursor: 'mine' }), { code: -32602 }));

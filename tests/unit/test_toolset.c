@@ -34,6 +34,11 @@ static const struct {
     {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"title\": 1, \"icons\": {}}"),
 	"DIR/mcp.json:4: /tools/t/title: title must be a string\nDIR/mcp.json:4: /tools/t/icons: icons must be an "
 	"array\n"},
+    {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"annotations\": {\"readOnlyHint\": 1}}"),
+	"DIR/mcp.json:4: /tools/t/annotations: annotations.readOnlyHint must be true or false\n"},
+    {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"icons\": [{\"src\": \"icon.png\"}]}"),
+	"DIR/mcp.json:4: /tools/t/icons: icons[0].src must be an http, https or data URL\n"},
+    {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"input\": []}"), "DIR/mcp.json:4: /tools/t/input: input must be an object\n"},
     {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"timeout_s\": 0}"),
 	"DIR/mcp.json:4: /tools/t/timeout_s: timeout_s must be a whole number, 1 to 86400 s\n"},
     {INPUT("{\"a\": {},\n\"b\": 1}"),
