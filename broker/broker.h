@@ -38,6 +38,8 @@ struct broker {
 	uint64_t next_handle;
 	uint64_t last_unowned; /* number of a call that nobody runs */
 	uint64_t park_bytes;   /* of all parks */
+	uint64_t topics_bytes; /* of all topics and subscriptions */
+	uint64_t tasks_bytes;  /* of all tasks' blobs and jobs */
 	uint64_t last_round;   /* of SUBSCRIBE */
 	size_t stream_count;   /* without the sessions' own */
 	size_t fd_max, fd_used, fd_reserved;

@@ -145,7 +145,8 @@ unsigned do_task_send(struct message *m)
 		return LINK_NACK_BAD;
 	if (!t)
 		return LINK_NACK_NO_TASK;
-	if (what == LINK_TASK_CANCEL && t->is_hidden) { /* whoever followed it does so no more, and nobody else knows it */
+	if (what == LINK_TASK_CANCEL &&
+	    t->is_hidden) { /* whoever followed it does so no more, and nobody else knows it */
 		task_close(t, "nobody follows it any more");
 		return 0;
 	}

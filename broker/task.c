@@ -42,6 +42,23 @@ static void log_task(const struct task *t, const char *event, const char *text, 
 	    t->broker->tasks.count);
 }
 
+/* An end can always be told. */
+#define SMALL_BLOB 4096 /* bytes */
+
+static bool has_room(const struct broker *b, uint64_t bytes)
+{
+	uint64_t max = (uint64_t)b->cfg->broker_tasks_max_bytes;
+
+	return bytes <= max && b->tasks_bytes <= max - bytes;
+}
+
+static void drop_bytes(struct broker *b, struct slice *bytes)
+{
+	b->tasks_bytes -= bytes->len;
+	mem_free((char *)(uintptr_t)bytes->p);
+	*bytes = (struct slice){0};
+}
+
 static void leave_runner(struct task *t)
 {
 	if (!t->runner)
@@ -59,8 +76,10 @@ static void task_go(struct task *t, enum link_task_state to, const char *why)
 	if (t->state != to)
 		log_task(t, "task.state", states[to].name, why);
 	t->state = to;
-	if (task_is_over(t))
-		leave_runner(t);
+	if (!task_is_over(t))
+		return;
+	leave_runner(t);
+	drop_bytes(t->broker, &t->job); /* which it may never have been given */
 }
 
 static void tell_watchers(struct task *t)
@@ -142,7 +161,8 @@ unsigned task_new(struct broker *b, const struct task_order *order, struct task 
 
 	if (task_find(b, order->id, NULL))
 		return LINK_NACK_DUPLICATE_ID;
-	if (b->tasks.count >= (size_t)b->cfg->task_max || order->ttl_ms > (uint64_t)b->cfg->task_ttl_max_ms)
+	if (b->tasks.count >= (size_t)b->cfg->task_max || !has_room(b, order->blob.len + order->job.len) ||
+	    order->ttl_ms > (uint64_t)b->cfg->task_ttl_max_ms)
 		return LINK_NACK_LIMIT;
 	runner = next_runner(b);
 	if (!runner)
@@ -162,6 +182,7 @@ unsigned task_new(struct broker *b, const struct task_order *order, struct task 
 	if (order->principal.len)
 		memcpy(names + order->id.len, order->principal.p, order->principal.len);
 	t->broker = b;
+	b->tasks_bytes += t->blob.len + t->job.len;
 	t->id.len = order->id.len;
 	t->principal = (struct slice){names + order->id.len, order->principal.len};
 	t->version = 1;
@@ -202,8 +223,7 @@ void task_run(struct task *t)
 	else
 		task_change(t, LINK_TASK_FAILED, &SLICE(""), "no memory to give it to a runner");
 	buf_release(&body);
-	mem_free((char *)(uintptr_t)t->job.p);
-	t->job = (struct slice){0};
+	drop_bytes(t->broker, &t->job);
 }
 
 struct task *task_find(struct broker *b, struct slice id, const struct slice *principal)
@@ -224,12 +244,16 @@ unsigned task_change(struct task *t, enum link_task_state state, const struct sl
 	if (!task_may_go(t->state, state))
 		return LINK_NACK_CLOSED;
 	if (blob) {
-		char *copy = blob->len ? mem_dup(blob->p, blob->len) : NULL;
+		char *copy;
 
+		if (blob->len > SMALL_BLOB && blob->len > t->blob.len && !has_room(t->broker, blob->len - t->blob.len))
+			return LINK_NACK_TOO_BIG;
+		copy = blob->len ? mem_dup(blob->p, blob->len) : NULL;
 		if (blob->len && !copy) /* an empty one can't fail */
 			return LINK_NACK_BUSY;
-		mem_free((char *)(uintptr_t)t->blob.p);
+		drop_bytes(t->broker, &t->blob);
 		t->blob = (struct slice){copy, blob->len};
+		t->broker->tasks_bytes += blob->len;
 	}
 	t->version++;
 	t->updated_ms = clock_ms(CLOCK_REALTIME);
@@ -274,6 +298,8 @@ void task_close(struct task *t, const char *why)
 	task_input(t, LINK_TASK_CANCEL, SLICE(""));
 	leave_runner(t);
 	tell_watchers(t);
+	drop_bytes(b, &t->blob);
+	drop_bytes(b, &t->job);
 	*t->at = t->next;
 	if (t->next)
 		t->next->at = t->at;

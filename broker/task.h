@@ -49,7 +49,7 @@ struct task *task_find(struct broker *b, struct slice id, const struct slice *pr
  * the turn. */
 void task_close(struct task *t, const char *why);
 
-/* A change. 0, or LINK_NACK_*: CLOSED (it has ended), BUSY. blob NULL: it stays. */
+/* A change. 0, or LINK_NACK_*: CLOSED (it has ended), TOO_BIG (for all tasks together), BUSY. blob NULL: it stays. */
 unsigned task_change(struct task *t, enum link_task_state state, const struct slice *blob, const char *why);
 int task_watch(struct task *t, const struct producer *p); /* TASK_CHANGED at the next change, once. -1: no memory */
 /* To its runner: TASK_INPUT. Of one that has ended: nothing happens. -1: no memory. */

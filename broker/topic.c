@@ -42,6 +42,13 @@ static struct topic *topic_find(const struct broker *b, struct slice name)
 	return NULL;
 }
 
+static bool has_room(const struct broker *b, uint64_t bytes)
+{
+	uint64_t max = (uint64_t)b->cfg->broker_topics_max_bytes;
+
+	return bytes <= max && b->topics_bytes <= max - bytes;
+}
+
 static struct topic *topic_get(struct broker *b, struct slice name)
 {
 	struct topic *t = topic_find(b, name);
@@ -54,6 +61,7 @@ static struct topic *topic_get(struct broker *b, struct slice name)
 	t->len = name.len;
 	if (name.len)
 		memcpy(t->name, name.p, name.len);
+	b->topics_bytes += sizeof(*t) + name.len;
 	table_add(&b->topics, &t->node, table_hash_bytes(&b->topics, name));
 	return t;
 }
@@ -63,6 +71,7 @@ static void topic_drop(struct broker *b, struct topic *t)
 	if (t->subscriptions)
 		return;
 	table_remove(&b->topics, &t->node);
+	b->topics_bytes -= sizeof(*t) + t->len;
 	mem_free(t);
 }
 
@@ -85,18 +94,24 @@ static struct subscription *find(const struct stream *s, struct slice name)
 	return NULL;
 }
 
-/* One that there is not. NULL: no memory. */
-static struct subscription *add(struct stream *s, struct slice name, bool is_heard)
+/* One that there is not, at the head of the stream's list. 0, LINK_NACK_LIMIT or BUSY. */
+static unsigned add(struct stream *s, struct slice name, uint64_t round, bool is_heard)
 {
 	struct broker *b = s->broker;
-	struct topic *t = topic_get(b, name);
-	struct subscription *sub = t ? mem_alloc(1, sizeof(*sub)) : NULL;
+	struct subscription *sub;
+	struct topic *t;
 
+	if (!has_room(b, sizeof(*sub) + sizeof(*t) + name.len))
+		return LINK_NACK_LIMIT;
+	t = topic_get(b, name);
+	sub = t ? mem_alloc(1, sizeof(*sub)) : NULL;
 	if (!sub) {
 		if (t)
 			topic_drop(b, t);
-		return NULL;
+		return LINK_NACK_BUSY;
 	}
+	b->topics_bytes += sizeof(*sub);
+	sub->round = round;
 	sub->topic = t;
 	sub->stream = s;
 	sub->is_heard = is_heard;
@@ -112,7 +127,7 @@ static struct subscription *add(struct stream *s, struct slice name, bool is_hea
 	s->subscriber.subscriptions = sub;
 	*(is_heard ? &s->subscriber.heard : &s->subscriber.asked) += 1;
 	table_add(&b->subscriptions, &sub->node, hash_of(s, t));
-	return sub;
+	return 0;
 }
 
 static void drop(struct subscription *sub)
@@ -128,7 +143,15 @@ static void drop(struct subscription *sub)
 	if (sub->next_of_stream)
 		sub->next_of_stream->at_stream = sub->at_stream;
 	topic_drop(s->broker, sub->topic);
+	s->broker->topics_bytes -= sizeof(*sub);
 	mem_free(sub);
+}
+
+static void drop_insert(struct stream *s)
+{
+	s->broker->topics_bytes -= s->subscriber.insert.len;
+	mem_free((char *)(uintptr_t)s->subscriber.insert.p);
+	s->subscriber.insert = (struct slice){0};
 }
 
 static unsigned check_topics(uint16_t n, struct slice topics)
@@ -153,6 +176,8 @@ unsigned topic_subscribe(struct stream *s, bool reset, struct slice insert, uint
 
 	if (nack)
 		return nack;
+	if (!has_room(b, insert.len))
+		return LINK_NACK_LIMIT;
 	copy = mem_dup(insert.p, insert.len);
 	if (!copy)
 		return LINK_NACK_BUSY;
@@ -166,10 +191,10 @@ unsigned topic_subscribe(struct stream *s, bool reset, struct slice insert, uint
 			asked++;
 		if (asked > max)
 			nack = LINK_NACK_LIMIT;
-		else if (!sub && !(sub = add(s, name, false)))
-			nack = LINK_NACK_BUSY;
-		else
+		else if (sub)
 			sub->round = round;
+		else
+			nack = add(s, name, round, false);
 	}
 	if (nack) {
 		while (me->subscriptions != before)
@@ -187,8 +212,9 @@ unsigned topic_subscribe(struct stream *s, bool reset, struct slice insert, uint
 			drop(sub);
 		}
 	}
-	mem_free((char *)(uintptr_t)me->insert.p);
+	drop_insert(s);
 	me->insert = (struct slice){copy, insert.len};
+	b->topics_bytes += insert.len;
 	return 0;
 }
 
@@ -210,8 +236,7 @@ void topic_forget(struct stream *s)
 {
 	while (s->subscriber.subscriptions)
 		drop(s->subscriber.subscriptions);
-	mem_free((char *)(uintptr_t)s->subscriber.insert.p);
-	s->subscriber.insert = (struct slice){0};
+	drop_insert(s);
 }
 
 /* sub is good afterwards only if this is true: a listen stream that is read too slowly ends. */
@@ -249,7 +274,7 @@ static void hear(struct table_node *n, void *arg)
 
 	if (session->hears_lists && !find(s, news->topic) &&
 	    s->subscriber.heard < (size_t)session->broker->cfg->session_topics_max)
-		add(s, news->topic, true); /* no memory: it would not have had any for the event */
+		add(s, news->topic, 0, true); /* or it does not hear of it: it may ask */
 }
 
 uint64_t topic_notify(struct broker *b, const struct topic_news *news)

@@ -3,7 +3,7 @@
  * A topic is a name that workers agree upon; it exists as long as somebody subscribed to it. Events of topics say only
  * that something changed. So they are not durable, and conflated: while the last one of a topic is undelivered in a
  * stream, a further one is left out (but LINK_NOTIFY_EACH), and however long nobody reads, a stream holds one event for
- * each of its topics.
+ * each of its topics. What all of it takes is bounded by broker_topics_max_bytes.
  *
  * A session that LINK_SESSION_HEARS_LISTS hears NOTIFY with LINK_NOTIFY_LIST without having asked: it is subscribed
  * then (is_heard), beside the topics that it asked for. */
@@ -30,9 +30,9 @@ void topic_forget(struct stream *s); /* all of them: the stream ends */
 
 struct topic_news {
 	struct slice topic;
-	struct slice legacy, head,
-	    tail;              /* legacy for sessions; head + insert + tail for listen streams; empty: not sent */
-	bool is_list, is_each; /* enum link_notify_flag */
+	struct slice legacy;     /* for sessions; empty: not sent */
+	struct slice head, tail; /* for listen streams head + insert + tail; an empty head: not sent */
+	bool is_list, is_each;   /* enum link_notify_flag */
 };
 /* How many streams have it now, or had one of the same topic waiting. */
 uint64_t topic_notify(struct broker *b, const struct topic_news *news);

@@ -282,6 +282,35 @@ static void what_is_refused_has_no_effect(void **state)
 	fake_worker_die(&runner);
 }
 
+static int setup_bytes(void **state)
+{
+	static const char *const sets[] = {"broker_tasks_max_bytes=1048576", "task_blob_max_bytes=1048576"};
+
+	return fixture_start(state, sets, 2, 0);
+}
+
+static void all_tasks_together_meet_the_limit(void **state)
+{
+	static char big[600000];
+	struct fixture *f = *state;
+	struct fake_worker runner;
+	struct fake_answer a;
+
+	memset(big, 'x', sizeof(big) - 1);
+	fake_runner_connect(&runner, f->broker.dir);
+	assert_int_equal(fake_task_new(&f->w, "t0", HIM, TTL_MS, 0, big, big), LINK_NACK_LIMIT);
+	assert_int_equal(fake_task_new(&f->w, "t1", HIM, TTL_MS, 0, "", big), 0);
+	expect_message(&runner, LINK_TASK_RUN, &a); /* now the job is the runner's */
+	fake_answer_release(&a);
+	assert_int_equal(fake_task_new(&f->w, "t2", HIM, 1000, 0, big, ""), 0);
+	assert_int_equal(fake_task_new(&f->w, "t3", HIM, TTL_MS, 0, big, ""), LINK_NACK_LIMIT);
+	assert_int_equal(fake_task_put(&runner, "t1", LINK_TASK_COMPLETED, big, NULL), LINK_NACK_TOO_BIG);
+	assert_int_equal(fake_task_put(&runner, "t2", LINK_TASK_WORKING, big, NULL), 0); /* no more than before */
+	usleep(1300000);
+	assert_int_equal(fake_task_put(&runner, "t1", LINK_TASK_COMPLETED, big, NULL), 0);
+	fake_worker_die(&runner);
+}
+
 static void lists_are_of_one_principal_and_in_order(void **state)
 {
 	struct fixture *f = *state;
@@ -422,6 +451,7 @@ int main(void)
 	    TEST(who_watches_is_told_once),
 	    TEST(runners_take_turns),
 	    TEST_WITH(what_is_refused_has_no_effect, setup_few),
+	    TEST_WITH(all_tasks_together_meet_the_limit, setup_bytes),
 	    TEST(lists_are_of_one_principal_and_in_order),
 	    TEST_WITH(a_list_fits_into_one_body, setup_small),
 	    TEST(a_retry_makes_no_second_task),

@@ -203,6 +203,37 @@ static void too_many_topics_meet_the_limit(void **state)
 	assert_int_equal(fake_subscribe(&f->w, 0, KEY, HIM, false, "", a_only, NULL), LINK_NACK_LIMIT);
 }
 
+static int setup_bytes(void **state)
+{
+	static const char *const sets[] = {"broker_topics_max_bytes=65536"};
+
+	return fixture_start(state, sets, 1, 0);
+}
+
+static void all_topics_together_meet_the_limit(void **state)
+{
+	static char x[40000], y[40000];
+	const char *const both[] = {x, y, NULL}, *const one[] = {x, NULL}, *const other[] = {y, NULL};
+	struct fixture *f = *state;
+	struct fake_server s;
+	uint64_t stream;
+
+	memset(x, 'x', sizeof(x) - 1);
+	memset(y, 'y', sizeof(y) - 1);
+	make_session(f);
+	assert_int_equal(fake_subscribe(&f->w, 0, KEY, HIM, false, "", both, NULL), LINK_NACK_LIMIT);
+	for (unsigned round = 0; round < 5; round++) { /* the room comes back */
+		assert_int_equal(fake_subscribe(&f->w, 0, KEY, HIM, false, "", one, NULL), 0);
+		assert_int_equal(fake_subscribe(&f->w, 0, KEY, HIM, false, "", other, NULL), LINK_NACK_LIMIT);
+		assert_int_equal(fake_unsubscribe(&f->w, 0, KEY, HIM, one), 0);
+		open_listen(f, a_only, &stream, &s);
+		assert_int_equal(fake_subscribe(&f->w, stream, "", "", true, x, a_only, NULL), 0);
+		assert_int_equal(fake_subscribe(&f->w, stream, "", "", true, y, a_only, NULL), LINK_NACK_LIMIT);
+		fake_server_release(&s);
+		usleep(50000);
+	}
+}
+
 static void only_listen_streams_and_sessions_subscribe(void **state)
 {
 	struct fixture *f = *state;
@@ -295,6 +326,7 @@ int main(void)
 	    TEST(each_state_is_told),
 	    TEST(lists_are_heard_without_asking),
 	    TEST_WITH(too_many_topics_meet_the_limit, setup_three),
+	    TEST_WITH(all_topics_together_meet_the_limit, setup_bytes),
 	    TEST(only_listen_streams_and_sessions_subscribe),
 	    TEST(a_listen_stream_belongs_to_its_client),
 	    TEST_WITH(a_listen_stream_without_a_connection_is_freed, setup_one_stream),
