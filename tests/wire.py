@@ -337,6 +337,10 @@ class Exchange:
                 complaints.append("a result that does not name the server")
         elif method == "tools/call" and "task" in result and revision == NEWEST_LEGACY:
             name = "CreateTaskResult"
+        if revision != NEWEST_LEGACY and any("execution" in tool for tool in result.get("tools", [])):
+            complaints.append("a tool with what only 2025-11-25 knows: execution")
+        if revision != NEWEST_LEGACY and "tasks" in result.get("capabilities", {}):
+            complaints.append("capabilities of another revision: tasks")
         if name not in where.defs:
             name = "EmptyResult"
             if revision != MODERN and result != {}:
