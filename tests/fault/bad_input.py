@@ -63,8 +63,8 @@ def until(what, done, limit_s=PATIENCE_S):
 
 
 class Site:
-    def __init__(self, args, fds=None, **settings):
-        command = [str(HERE.parent / "serve"), str(HERE / "site"), "--server", args.server, "--workers", "2", "--threads", "6"]
+    def __init__(self, args, fds=None, site=HERE / "site", **settings):
+        command = [str(HERE.parent / "serve"), str(site), "--server", args.server, "--workers", "2", "--threads", "6"]
         for name, value in settings.items():
             command += ["--set", f"{name}={value}"]
 
