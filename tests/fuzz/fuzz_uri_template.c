@@ -58,7 +58,7 @@ static void try_values(const struct uri_template *tpl, json_object *vars)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct slice rest = {(const char *)data, size};
+	struct slice rest = {size ? (const char *)data : "", size};
 	struct slice text = cut_line(&rest), uri = cut_line(&rest);
 	struct err err = {0};
 	struct uri_template *tpl = uri_template_new(text, &err);
