@@ -3,6 +3,7 @@
 # Real clients, the conformance suites and a browser, all in Node; tests/clients/install.sh gets what they need.
 TESTS += %D%/browser/demo.mjs
 TESTS += %D%/clients/eras.mjs
+TESTS += %D%/clients/asks.mjs
 TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
 TESTS += %D%/clients/listen.mjs
@@ -14,6 +15,7 @@ TESTS += %D%/conformance/run.mjs
 EXTRA_DIST += \
 	%D%/browser/demo.mjs \
 	%D%/clients/eras.mjs \
+	%D%/clients/asks.mjs \
 	%D%/clients/faults.mjs \
 	%D%/clients/files.mjs \
 	%D%/clients/install.sh \

@@ -209,6 +209,9 @@ static void test_rows(void **state)
 		200, JSON_TYPE, 0, "1", NULL, "\"ttlMs\":60000,\"cacheScope\":\"public\""},
 	    {"CA-01 tools/list may be cached", POST_MCP, LIST, REQUEST("1", "tools/list", META), 200, JSON_TYPE, 0, "1",
 		NULL, "\"ttlMs\":60000,\"cacheScope\":\"public\""},
+	    {"MR-01 a state means nothing to a list", POST_MCP, LIST,
+		REQUEST("1", "tools/list", "\"requestState\":\"x\",\"inputResponses\":7," META), 200, JSON_TYPE, 0, "1",
+		NULL, "\"tools\":["},
 	    {"tools/list, first page", POST_MCP, LIST, REQUEST("1", "tools/list", META), 200, JSON_TYPE, 0, "1", NULL,
 		"\"tools\":[{\"name\":\"big\",\"era\":1},{\"name\":\"cancelled\",\"era\":1},{\"name\":\"echo\",\"era\":"
 		"1}],\"nextCursor\":\"0123456789abcdef.3\"}}"},
