@@ -136,6 +136,8 @@ unsigned do_park(struct message *m)
 
 	order.wait_ms = link_get_u32(&m->body, &m->bad);
 	order.too_late = link_get_bytes(&m->body, &m->bad);
+	order.head = link_get_bytes(&m->body, &m->bad);
+	order.tail = link_get_bytes(&m->body, &m->bad);
 	order.blob = link_get_bytes(&m->body, &m->bad);
 	order.asks_count = link_get_u16(&m->body, &m->bad);
 	order.asks = m->body;

@@ -4,6 +4,7 @@
 #include "broker/park.h"
 #include "broker/producer.h"
 #include "broker/session.h"
+#include "broker/stream.h"
 #include "common/mem.h"
 #include "common/banned.h"
 
@@ -16,8 +17,8 @@ struct park {
 	struct broker *broker; /* borrowed */
 	struct call *call;     /* has this one */
 	struct wheel_timer timer;
-	struct slice too_late, blob; /* of the same allocation, as the asks and their ids */
-	uint64_t bytes;              /* counted in broker->park_bytes */
+	struct slice too_late, head, tail, blob; /* of the same allocation, as the asks and their ids */
+	uint64_t bytes;                          /* counted in broker->park_bytes */
 	uint16_t asks_count, missing;
 	uint32_t wait_ms;
 	struct ask asks[];
@@ -43,10 +44,30 @@ struct call *park_find(struct session *session, struct slice ask_id)
 	return NULL;
 }
 
+/* Our requests that are still open: nobody waits for their answers any more. */
+static void withdraw(struct park *park, struct stream *s)
+{
+	for (unsigned i = 0; s && park->head.len > 0 && i < park->asks_count; i++) {
+		const struct ask *ask = &park->asks[i];
+		struct buf event;
+
+		if (ask->answer.p)
+			continue;
+		buf_init(&event, park->head.len + ask->id.len + park->tail.len);
+		buf_add_slice(&event, park->head);
+		buf_add_slice(&event, ask->id);
+		buf_add_slice(&event, park->tail);
+		if (!event.fault)
+			stream_say(s, buf_slice(&event));
+		buf_release(&event);
+	}
+}
+
 static void on_too_late(struct wheel_timer *t)
 {
 	struct park *park = TABLE_OF(t, struct park, timer);
 
+	withdraw(park, call_stream(park->call));
 	call_end_with(park->call, park->too_late, "its client did not answer in time");
 }
 
@@ -78,7 +99,7 @@ unsigned park_new(struct call *c, const struct park_order *order, struct park **
 
 	if (order->asks_count > (size_t)b->cfg->session_calls_max - open)
 		return LINK_NACK_LIMIT;
-	bytes += order->too_late.len + order->blob.len;
+	bytes += order->too_late.len + order->head.len + order->tail.len + order->blob.len;
 	for (unsigned i = 0; i < order->asks_count; i++) {
 		bytes += link_get_bytes(&in, &bad).len;
 		link_get_bytes(&in, &bad);
@@ -95,6 +116,8 @@ unsigned park_new(struct call *c, const struct park_order *order, struct park **
 	p->call = c;
 	p->timer.fire = on_too_late;
 	p->too_late = keep(&at, order->too_late);
+	p->head = keep(&at, order->head);
+	p->tail = keep(&at, order->tail);
 	p->blob = keep(&at, order->blob);
 	p->bytes = bytes;
 	p->wait_ms = order->wait_ms;

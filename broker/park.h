@@ -18,7 +18,7 @@ struct session;
 
 struct park_order {
 	uint32_t wait_ms;
-	struct slice too_late, blob;
+	struct slice too_late, head, tail, blob;
 	uint16_t asks_count;
 	struct slice asks; /* asks_count * (bytes ask_id, bytes event) */
 };

@@ -141,11 +141,12 @@ enum link_answer_state {
  *               unless it is the session's own. -> ACK when LINK_WANT_ACK
  *  CANCEL       key; bytes principal, bytes id -> ACK. Sends CANCELLED to the producer of that call, if there is one.
  *               A parked call has no producer: its stream ends without an answer.
- *  PARK         corr = call, stream = where its events go; u32 wait_ms, bytes too_late, bytes blob, u16 n,
- *               n * (bytes ask_id, bytes event). Appends the events (our requests to the client) and takes the call from
- *               its producer: nobody runs it until all n answers are there. After wait_ms too_late, one event, ends it;
- *               its session's end and CANCEL end it too. blob is the worker's. ask_id is the JSON text of our request's
- *               id, new in its session. -> ACK when the events are committed; the call is gone for its producer
+ *  PARK         corr = call, stream = where its events go; u32 wait_ms, bytes too_late, bytes head, bytes tail, bytes blob,
+ *               u16 n, n * (bytes ask_id, bytes event). Appends the events (our requests to the client) and takes the
+ *               call from its producer: nobody runs it until all n answers are there. After wait_ms head + ask_id + tail
+ *               for each that was not answered, then too_late, one event each, end it; its session's end and CANCEL end
+ *               it too. blob is the worker's. ask_id is the JSON text of our request's id, new in its session.
+ *               -> ACK when the events are committed; the call is gone for its producer
  *  ANSWER       key; bytes principal, bytes ask_id, bytes answer -> ACK stream; u8 answer state. With TAKEN the call
  *               is this producer's, its number the seq of this message, its wills as they were, and there follow
  *               u8 call flags, bytes blob, u16 n, n * (bytes ask_id, bytes answer), u16 m, m * (bytes id, bytes will).

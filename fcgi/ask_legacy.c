@@ -104,6 +104,11 @@ static int write_all(struct outgoing *o, const struct call *call, const struct r
 
 int ask_legacy_park(struct exchange *x, const struct call *call, const struct rpc *rpc, struct err *err)
 {
+	struct link_late late = {
+	    /* I-07 */
+	    .head = SLICE("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":"),
+	    .tail = SLICE(",\"reason\":\"no answer in time\"}}"),
+	};
 	struct outgoing o = {0};
 	int ret;
 
@@ -111,13 +116,13 @@ int ask_legacy_park(struct exchange *x, const struct call *call, const struct rp
 	buf_init(&o.blob, room(call));
 	buf_init(&o.too_late, 4096 + RPC_ID_MAX);
 	ret = write_all(&o, call, rpc, err);
+	late.event = buf_slice(&o.too_late);
 	if (ret == 0 && x->phase == EXCHANGE_OPEN)
 		ret = exchange_stream(x, err);
 	if (ret == 0)
 		ret = link_park(x->w->link, &x->lcall,
 		    x->phase == EXCHANGE_ACCEPTED ? x->lcall->session_stream : x->stream,
-		    (uint32_t)(call->cfg->ask_wait_s * 1000), buf_slice(&o.too_late), buf_slice(&o.blob), o.asks,
-		    o.count, err);
+		    (uint32_t)(call->cfg->ask_wait_s * 1000), &late, buf_slice(&o.blob), o.asks, o.count, err);
 	if (ret == 0)
 		x->phase = EXCHANGE_ANSWERED;
 	outgoing_release(&o);

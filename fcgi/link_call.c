@@ -199,11 +199,11 @@ int link_open_stream(struct link *l, struct slice session, unsigned flags, const
 
 /* --- waiting without a producer --- */
 
-int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_t wait_ms, struct slice too_late,
+int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_t wait_ms, const struct link_late *late,
     struct slice blob, const struct link_ask *asks, size_t asks_count, struct err *err)
 {
 	struct call_entry *entry = (struct call_entry *)*callp;
-	size_t len = 14 + too_late.len + blob.len;
+	size_t len = 22 + late->event.len + late->head.len + late->tail.len + blob.len;
 	struct request req;
 
 	if (asks_count > UINT16_MAX)
@@ -215,7 +215,9 @@ int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_
 	req.header.stream = stream;
 	req.header.flags = LINK_DURABLE;
 	link_put_u32(&req.body, wait_ms);
-	link_put_bytes(&req.body, too_late);
+	link_put_bytes(&req.body, late->event);
+	link_put_bytes(&req.body, late->head);
+	link_put_bytes(&req.body, late->tail);
 	link_put_bytes(&req.body, blob);
 	link_put_u16(&req.body, (uint16_t)asks_count);
 	for (size_t i = 0; i < asks_count; i++) {

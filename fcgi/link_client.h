@@ -73,13 +73,17 @@ int link_append(struct link *l, uint64_t stream, struct slice event, bool durabl
 int link_finish(struct link *l, struct link_call *call, uint64_t stream, const struct slice *events,
     size_t events_count, struct err *err);
 
-/* Asking a legacy client. link_park: our requests go out on stream, and the call waits in the broker without anybody
- * who runs it; on success *callp is freed and NULL. too_late is the event that answers the client after wait_ms. */
+/* Asking a legacy client. link_park: our requests go out on stream, and the call waits in the broker without anybody who
+ * runs it; on success *callp is freed and NULL. After wait_ms late is what the client gets. */
+struct link_late {
+	struct slice event;      /* answers the client's request, at last */
+	struct slice head, tail; /* of an event that withdraws a request of ours; its id stands between */
+};
 struct link_ask {
 	struct slice id;   /* JSON text of our request's id, new in its session */
 	struct slice text; /* link_park: the request as an event; in a struct link_taken: what was answered */
 };
-int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_t wait_ms, struct slice too_late,
+int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_t wait_ms, const struct link_late *late,
     struct slice blob, const struct link_ask *asks, size_t asks_count, struct err *err);
 
 /* What an answer led to. With LINK_ANSWER_TAKEN the parked call goes on here; else nothing but state is set. */

@@ -448,7 +448,7 @@ int link_finish(struct link *l, struct link_call *call, uint64_t stream, const s
 
 /* --- asking --- */
 
-int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_t wait_ms, struct slice too_late,
+int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_t wait_ms, const struct link_late *late,
     struct slice blob, const struct link_ask *asks, size_t asks_count, struct err *err)
 {
 	struct fake_call *c = (struct fake_call *)*callp;
@@ -458,7 +458,7 @@ int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_
 	DIE_UNLESS(c && c->base.number && !c->is_finished && asks_count > 0 && asks_count <= FAKE_ASKS_MAX);
 	buf_init(&c->too_late, 1 << 16);
 	buf_init(&c->blob, 1 << 20);
-	if (fake_link_copy(&c->too_late, too_late, err) || fake_link_copy(&c->blob, blob, err))
+	if (fake_link_copy(&c->too_late, late->event, err) || fake_link_copy(&c->blob, blob, err))
 		goto fail;
 	for (; c->asks_count < asks_count; c->asks_count++) {
 		struct fake_ask *ask = &c->asks[c->asks_count];

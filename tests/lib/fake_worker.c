@@ -448,6 +448,8 @@ unsigned fake_park(struct fake_worker *w, uint64_t call, uint64_t stream, uint32
 	buf_init(&body, SIZE_MAX / 2);
 	link_put_u32(&body, wait_ms);
 	link_put_bytes(&body, slice_str(too_late));
+	link_put_bytes(&body, SLICE("{\"withdrawn\":"));
+	link_put_bytes(&body, SLICE("}"));
 	link_put_bytes(&body, slice_str(blob));
 	put_ids(&body, asks);
 	return ask(w, (struct link_header){.type = LINK_PARK, .corr = call, .stream = stream}, "", &body, NULL, NULL);

@@ -92,7 +92,7 @@ static const struct slice modern_body = TEXT("\1"
 static const struct slice listen_body = TEXT("\3"
 					     "\1\0" U32("\1") "3" U32("\4") "will");
 static const struct slice park_body =
-    TEXT("\xff\xff\0\0" U32("\4") "late" U32("\4") "blob"
+    TEXT("\xff\xff\0\0" U32("\4") "late" U32("\1") "h" U32("\1") "t" U32("\4") "blob"
 						   "\1\0" U32("\3") "ask" U32("\1") "?");
 static const struct slice answer_body = TEXT(U32("\1") "a" U32("\3") "ask" U32("\1") "!");
 static const struct slice last_body = TEXT(U32("\1") "x");

@@ -155,6 +155,7 @@ static void too_late_ends_it(void **state)
 
 	park(f, 200, two_asks, &stream, &s);
 	assert_int_equal(give(&f->w, "\"a1\"", "one is not enough"), LINK_ANSWER_KEPT);
+	expect_text(&s, "{\"withdrawn\":\"a2\"}");
 	expect_text(&s, TOO_LATE);
 	expect_end(&s);
 	assert_int_equal(give(&f->w, "\"a2\"", "x"), LINK_ANSWER_IGNORED);

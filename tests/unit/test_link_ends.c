@@ -140,15 +140,16 @@ static bool becomes_readable(int fd)
 
 /* --- calls that wait --- */
 
+static const struct link_late late = {TEXT("{\"too\":\"late\"}"), TEXT(""), TEXT("")};
+
 static void make_parked(struct ends *e, uint64_t *stream)
 {
 	struct link_call *call;
 
 	expect(e, link_call_begin(e->worker, SESSION, "me", 0, &will, 1, &call, &e->err), ERR_NONE, "begin");
 	expect(e, link_open_stream(e->worker, SESSION, 0, NULL, 0, &call, stream, &e->err), ERR_NONE, "open");
-	expect(e,
-	    link_park(e->worker, &call, *stream, 60000, SLICE("{\"too\":\"late\"}"), SLICE("state"), asks, 2, &e->err),
-	    ERR_NONE, "park");
+	expect(
+	    e, link_park(e->worker, &call, *stream, 60000, &late, SLICE("state"), asks, 2, &e->err), ERR_NONE, "park");
 	assert_null(call);
 }
 
@@ -195,7 +196,7 @@ static void a_parked_call_may_wait_again(void **state)
 	make_parked(e, &stream);
 	give(e, "\"a1\"", "one", &taken);
 	assert_int_equal(give(e, "\"a2\"", "two", &taken), LINK_ANSWER_TAKEN);
-	expect(e, link_park(e->other, &taken.call, stream, 60000, SLICE("{}"), SLICE("more state"), asks, 1, &e->err),
+	expect(e, link_park(e->other, &taken.call, stream, 60000, &late, SLICE("more state"), asks, 1, &e->err),
 	    ERR_NONE, "park");
 	link_taken_release(e->other, &taken);
 	assert_int_equal(give(e, "\"a1\"", "three", &taken), LINK_ANSWER_TAKEN);
@@ -203,7 +204,7 @@ static void a_parked_call_may_wait_again(void **state)
 	expect(e, link_cancel(e->worker, SESSION, "me", SLICE("1"), &e->err), ERR_NONE, "cancel");
 	assert_true(becomes_readable(taken.call->cancel_fd));
 	assert_true(atomic_load(&taken.call->cancelled));
-	expect(e, link_park(e->other, &taken.call, stream, 60000, SLICE("{}"), SLICE(""), asks, 1, &e->err), ERR_GONE,
+	expect(e, link_park(e->other, &taken.call, stream, 60000, &late, SLICE(""), asks, 1, &e->err), ERR_GONE,
 	    "park what is cancelled");
 	expect(e, link_finish(e->other, taken.call, stream, NULL, 0, &e->err), ERR_NONE, "finish");
 	link_taken_release(e->other, &taken);

@@ -65,6 +65,7 @@ static void put_all(struct buf *out, const struct slice *texts, size_t count)
 
 #define PUT(out, ...) put_all(out, (struct slice[]){__VA_ARGS__}, COUNT_OF(((struct slice[]){__VA_ARGS__})))
 
+static const struct link_late late = {TEXT("late"), TEXT("head"), TEXT("tail")};
 static const struct link_ask two_asks[2] = {{TEXT("\"a\""), TEXT("{\"ask\":1}")}, {TEXT("\"b\""), TEXT("{\"ask\":2}")}};
 static const struct slice two_topics[2] = {TEXT("tools"), TEXT("uri:x")};
 
@@ -82,11 +83,11 @@ static void test_bodies_of_calls(void **state)
 	linked_start(b, remember);
 	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
 	number = call->number;
-	linked_expect(link_park(b->link, &call, 101, 5000, SLICE("late"), SLICE("blob"), two_asks, 2, &err), &err,
-	    ERR_NONE, "park");
+	linked_expect(
+	    link_park(b->link, &call, 101, 5000, &late, SLICE("blob"), two_asks, 2, &err), &err, ERR_NONE, "park");
 	assert_null(call);
 	link_put_u32(&want, 5000);
-	PUT(&want, SLICE("late"), SLICE("blob"));
+	PUT(&want, SLICE("late"), SLICE("head"), SLICE("tail"), SLICE("blob"));
 	link_put_u16(&want, 2);
 	PUT(&want, SLICE("\"a\""), SLICE("{\"ask\":1}"), SLICE("\"b\""), SLICE("{\"ask\":2}"));
 	assert_int_equal(last.head.corr, number);
@@ -260,7 +261,7 @@ static int say(struct linked *b, enum link_type type, struct link_call **call, s
 
 	switch (type) {
 	case LINK_PARK:
-		return link_park(b->link, call, 101, 5000, SLICE("late"), SLICE("blob"), two_asks, 2, err);
+		return link_park(b->link, call, 101, 5000, &late, SLICE("blob"), two_asks, 2, err);
 	case LINK_ANSWER:
 		rc = link_answer(b->link, LINKED_SESSION, "me", SLICE("1"), SLICE("{}"), &taken, err);
 		link_taken_release(b->link, &taken);
@@ -632,7 +633,7 @@ static void test_large_tasks(void **state)
 	    link_task_new(b->link, SLICE("t1"), "me", 1, 0, large, large, &err), &err, ERR_NONE, "as large as may be");
 	large.len = len + LINK_FRAME_SLACK;
 	linked_expect(link_task_new(b->link, SLICE("t1"), "me", 1, 0, large, large, &err), &err, ERR_TOO_BIG, "more");
-	linked_expect(link_park(b->link, &call, 1, 1, large, large, two_asks, UINT16_MAX + 1, &err), &err, ERR_TOO_BIG,
+	linked_expect(link_park(b->link, &call, 1, 1, &late, large, two_asks, UINT16_MAX + 1, &err), &err, ERR_TOO_BIG,
 	    "questions that nobody can count");
 	linked_expect(link_subscribe(b->link, 1, SLICE(""), "me", true, SLICE(""), &large, UINT16_MAX + 1, &err), &err,
 	    ERR_LIMIT, "as many topics");
