@@ -66,11 +66,11 @@ static int failure(const struct exec_run *run, struct err *err)
 
 	if (run->exit_status != EX_USAGE)
 		return err_set(err, ERR_INTERNAL, "%s %s", run->name, run->why.data);
-	buf_init(&text, sizeof(err->msg));
+	buf_init(&text, 3 * run->errors.len + run->why.len + 1);
 	utf8_add_repaired(&text, run->errors.len ? buf_slice(&run->errors) : buf_slice(&run->why));
 	while (text.len && text.data[text.len - 1] == '\n')
 		text.data[--text.len] = '\0';
-	err_set(err, ERR_PARAMS, "%s", text.data ? text.data : "");
+	err_set(err, ERR_PARAMS, "%s", text.data ? text.data : ""); /* as much as fits */
 	buf_release(&text);
 	return -1;
 }
