@@ -168,12 +168,15 @@ static void cancel_ends_it_without_an_answer(void **state)
 	struct fixture *f = *state;
 	struct fake_server s;
 	uint64_t stream;
+	char id[80];
 
 	park(f, 300, one_ask, &stream, &s);
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, one_id, NULL, NULL), LINK_NACK_DUPLICATE_ID);
 	assert_int_equal(fake_cancel(&f->w, KEY, HIM, "1"), 0);
 	expect_end(&s);
 	assert_null(strstr(s.text.data, "worker died"));
+	snprintf(id, sizeof(id), "%" PRIu64 ".%" PRIu64 ".0", stream, f->w.epoch);
+	assert_int_equal(fake_attach(&f->w, KEY, HIM, id, &stream, NULL), LINK_NACK_DELIVERED); /* none will come */
 	assert_int_equal(give(&f->w, "\"a1\"", "x"), LINK_ANSWER_IGNORED);
 	expect_silence(&f->w);
 	usleep(400000); /* wait_ms passes, and finds nothing */
