@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -66,15 +65,6 @@ static bool answers(const char *path)
 	rc = connect(fd, (struct sockaddr *)&sun, sizeof(sun));
 	close(fd);
 	return rc == 0;
-}
-
-/* The directory is for the broker's user and group only: whoever may connect to the data channel's socket, whose peers
- * libzmq does not tell us, is in it. Workers of another user reach it by the group; broker_peer_uids admits them. */
-static int make_run_dir(const char *dir, struct err *err)
-{
-	if (mkdir(dir, 0770) == 0)
-		return chmod(dir, 0770) ? err_sys(err, "%s", dir) : 0; /* whatever the umask was */
-	return errno == EEXIST ? 0 : err_sys(err, "make run_dir %s", dir);
 }
 
 static enum server_start take_lock(struct server *s, struct err *err)
@@ -223,7 +213,7 @@ enum server_start server_start(const struct cfg *cfg, struct server **server, st
 	}
 	s->ctl_path = join(cfg->run_dir, LINK_CTL_NAME, err);
 	s->zmq_path = join(cfg->run_dir, LINK_ZMQ_NAME, err);
-	if (!s->ctl_path || !s->zmq_path || make_run_dir(cfg->run_dir, err))
+	if (!s->ctl_path || !s->zmq_path || cfg_make_run_dir(cfg, err))
 		goto fail;
 	umask(0007); /* sockets are for user and group */
 	start = take_lock(s, err);

@@ -234,6 +234,13 @@ char *cfg_path_join(const char *dir, const char *path)
 	return joined;
 }
 
+int cfg_make_run_dir(const struct cfg *cfg, struct err *err)
+{
+	if (mkdir(cfg->run_dir, 0770) == 0)
+		return chmod(cfg->run_dir, 0770) ? err_sys(err, "%s", cfg->run_dir) : 0; /* whatever the umask was */
+	return errno == EEXIST ? 0 : err_sys(err, "make run_dir %s", cfg->run_dir);
+}
+
 /* Edits that make a of b, each letter counted: insert, remove, exchange. At most NAME_MAX_LEN letters are looked at. */
 static unsigned distance(const char *a, const char *b)
 {

@@ -64,6 +64,10 @@ const char *cfg_dir_of(const struct cfg *cfg, const char *pointer);
 /* path as it is when absolute, else dir/path. Owned by the caller. NULL: no memory. */
 char *cfg_path_join(const char *dir, const char *path);
 
+/* Makes run_dir unless it is there, for its user and group only: whoever may connect to the data channel's socket, whose
+ * peers libzmq does not tell us, is in it. Workers of another user reach it by the group; broker_peer_uids admits them. */
+int cfg_make_run_dir(const struct cfg *cfg, struct err *err);
+
 /* The name of names (NULL-terminated) nearest to name, if it is near enough to be meant; else NULL. */
 const char *cfg_nearest(const char *name, const char *const *names);
 

@@ -8,6 +8,7 @@ libworker_a_SOURCES = \
 	%D%/call.c %D%/call.h %D%/call_priv.h \
 	%D%/call_http.c %D%/call_http.h \
 	%D%/capabilities.c %D%/capabilities.h \
+	%D%/changes.c %D%/changes.h \
 	%D%/content.c %D%/content.h \
 	%D%/cursor.c %D%/cursor.h \
 	%D%/daemon_start.c %D%/daemon_start.h \

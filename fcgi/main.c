@@ -13,6 +13,7 @@
 
 #include "common/log.h"
 #include "common/opts.h"
+#include "fcgi/changes.h"
 #include "fcgi/pool.h"
 #include "fcgi/req_cgi.h"
 #include "fcgi/supervisor.h"
@@ -73,6 +74,7 @@ static int serve(void *arg, int listen_fd)
 		return EXIT_FAILURE;
 	}
 	block_ends();
+	changes_tell(w);
 	if (pool_run(w, listen_fd, &err)) {
 		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
 		_exit(EXIT_FAILURE); /* threads may still use w */

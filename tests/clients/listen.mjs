@@ -2,6 +2,10 @@
 // subscriptions/listen and the session's own stream while processes die, and with many at once. By hand, for a client library
 // would reconnect.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { FIXTURE, answer, done, eachServer, events, messages, modern, needModules, pidsOf, session, skip, sleep, test, textOf,
   until } from './lib.mjs';
 
@@ -93,6 +97,26 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '2'], async (up, serve
     await until('a worker is back', async () => (await modern(up.url, 1, 'server/discover').catch(() => ({}))).status === 200);
     await trigger(up, 'test_trigger_tool_change');
     await until('it hears', () => one.seen.length === 1);
+    await one.stop();
+  });
+
+  await is('workers that are started with other tools tell who is there', async () => {
+    const one = await listen(up, 'anew', { toolsListChanged: true, promptsListChanged: true });
+    const dir = mkdtempSync(join(tmpdir(), 'mcp-anew-'));
+    const argv = readFileSync(`/proc/${Math.min(...pidsOf(up, 'mcp-worker'))}/cmdline`, 'utf8').split('\0').slice(0, -1);
+    writeFileSync(join(dir, 'mcp.json'), '{"tools":{"echo":{"builtin":"echo"}}}');
+    argv[argv.indexOf('--conf') + 1] = join(dir, 'mcp.json');
+    argv[argv.indexOf('--socket') + 1] = join(dir, 'socket');
+    const child = spawn(argv[0], argv.slice(1), { stdio: 'ignore' });
+    const over = new Promise((ended) => child.on('close', ended));
+    try {
+      await until('it hears', () => one.seen.length > 0);
+      assert.deepEqual(one.seen.map(({ method }) => method), ['notifications/tools/list_changed']); // and it has no prompts
+    } finally {
+      child.kill();
+      await over;
+      rmSync(dir, { recursive: true });
+    }
     await one.stop();
   });
 

@@ -1,9 +1,12 @@
 /* fcgi/listen.c, topic.c: subscriptions/listen (SU-01 .. SU-13), and what its streams are told of */
 #include "config.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/jx.h"
+#include "fcgi/changes.h"
 #include "fcgi/topic.h"
 #include "tests/lib/site.h"
 #include "common/banned.h"
@@ -272,6 +275,43 @@ static void test_legacy(void **state)
 	site_release(&s);
 }
 
+static void start_with(struct site *s, const char *digest)
+{
+	snprintf(s->w.tools.digest, sizeof(s->w.tools.digest), "%s", digest);
+	changes_tell(&s->w);
+}
+
+/* TL-02: a site that is started with other tools tells those who are still there, once. */
+static void test_another_configuration(void **state)
+{
+	char ctl[80], offered[80];
+	struct site s;
+	int fd;
+
+	(void)state;
+	site_init(&s);
+	snprintf(ctl, sizeof(ctl), "%s/" LINK_CTL_NAME, s.run_dir);
+	snprintf(offered, sizeof(offered), "%s/offered", s.run_dir);
+	start_with(&s, "00000000000000aa"); /* nothing is known before */
+	start_with(&s, "00000000000000aa");
+	start_with(&s, "00000000000000bb"); /* no broker, so nobody is there */
+	assert_int_equal(s.w.link->asked[FAKE_NOTIFY], 0);
+	fd = open(ctl, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	start_with(&s, "00000000000000cc");
+	start_with(&s, "00000000000000cc");
+	assert_int_equal(s.w.link->asked[FAKE_NOTIFY], 1);
+	s.w.link->fail[FAKE_NOTIFY] = ERR_BROKER;
+	start_with(&s, "00000000000000dd");
+	assert_int_equal(s.w.link->asked[FAKE_NOTIFY], 2);
+	assert_int_equal(truncate(offered, 20), 0); /* it is not what we write */
+	start_with(&s, "00000000000000ee");
+	assert_int_equal(s.w.link->asked[FAKE_NOTIFY], 2);
+	assert_int_equal(unlink(ctl) | unlink(offered), 0);
+	site_release(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +322,7 @@ int main(void)
 	    cmocka_unit_test(test_resources),
 	    cmocka_unit_test(test_subscribe),
 	    cmocka_unit_test(test_legacy),
+	    cmocka_unit_test(test_another_configuration),
 	};
 
 	return cmocka_run_group_tests_name("listen", tests, NULL, NULL);
