@@ -28,12 +28,12 @@ static void put_item(struct page *page, json_object *item)
 	page->left--;
 }
 
-/* 1: there is more of this template; after is where the page ends. */
+/* Puts what fits of a template, from after on. 1: there is more, and after is where the page ends. */
 static int put_template(struct page *page, const struct resource *resource, struct buf *after, struct err *err)
 {
-	json_object *items = json_object_new_array(), *item = NULL;
 	struct slice from = {after->len ? after->data : NULL, after->len};
-	size_t count;
+	json_object *items = json_object_new_array();
+	size_t count, fit;
 	int ret;
 
 	if (!items)
@@ -42,16 +42,15 @@ static int put_template(struct page *page, const struct resource *resource, stru
 	if (ret)
 		err_wrap(err, "list %s", resource->uri);
 	count = json_object_array_length(items);
-	for (size_t i = 0; i < count && page->left && ret == 0; i++) {
-		item = json_object_array_get_idx(items, i);
-		put_item(page, item);
-		ret = i + 1 < count && page->left == 0;
-	}
-	if (ret == 0 && count && page->left == 0 && !item)
-		ret = 1; /* the page was full before */
-	if (ret == 1 && item) {
-		buf_clear(after);
-		buf_add_slice(after, jx_get_str(item, "uri"));
+	fit = count > page->left ? page->left : count;
+	for (size_t i = 0; i < fit; i++)
+		put_item(page, json_object_array_get_idx(items, i));
+	if (ret == 0 && fit < count) {
+		ret = 1;
+		if (fit) {
+			buf_clear(after);
+			buf_add_slice(after, jx_get_str(json_object_array_get_idx(items, fit - 1), "uri"));
+		}
 	}
 	json_object_put(items);
 	return ret;

@@ -1,9 +1,10 @@
 /* fcgi/promptset.h - all prompts of a site, in the order of their names.
  *
- * A definition has exactly one provider member (provider_template.c, exec_prompt.c), and beside those of all
- * definitions (fcgi/definition.h): "arguments"   name -> {"title", "description", "optional": true, "values": ["...",
- * ...]}: each is a string; values are what completion suggests, others may come too A name is 1 to 128 of A-Z a-z 0-9 _
- * - . */
+ * A definition has exactly one provider member (provider_template.c, exec_offers.c), and beside those of all
+ * definitions (fcgi/definition.h):
+ *   "arguments"   name -> {"title", "description", "optional": true, "values": ["...", ...]}. Each is a string. Its
+ *                 values are what completion suggests; others may come too.
+ * A name is 1 to 128 of A-Z a-z 0-9 _ - . */
 #ifndef MCP_FCGI_PROMPTSET_H
 #define MCP_FCGI_PROMPTSET_H
 

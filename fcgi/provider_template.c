@@ -1,9 +1,10 @@
 /* Resources and prompts that need no program: their texts stand in the configuration.
  *
- *   resources   {"text": "..."} or {"base64": "..."}. The text of a URI template has {variables}; where its mime_type
- * is JSON they are escaped, so that they stay inside their strings. The text of one URI is taken as it is. prompts
- * {"text": "Hello {name}"}, one message that the user says, or {"messages": [{"role", "content"}]}, with {arguments} in
- * any string. An optional argument that is missing is empty.
+ *   resources   {"text": "..."} or {"base64": "..."}. The text of a URI template has {variables}; where its
+ *               mime_type is JSON they are escaped, so that they stay inside their strings. The text of one URI is
+ *               taken as it is.
+ *   prompts     {"text": "Hello {name}"}, one message that the user says, or {"messages": [{"role", "content"}]},
+ *               with {arguments} in any string. An optional argument that is missing is empty.
  *
  * Three providers, for three members of a definition choose them. */
 #include "config.h"

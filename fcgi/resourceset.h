@@ -2,7 +2,7 @@
  * the configuration, in which they are tried: the first one that a URI fits has to know it.
  *
  * A definition's name is the URI ("notes://today"), or a template when it has {variables} (fcgi/uri_template.h). It has
- * exactly one provider member (provider_template.c, exec_resource.c), and beside those of all definitions
+ * exactly one provider member (provider_template.c, provider_file.c, exec_offers.c), and beside those of all definitions
  * (fcgi/definition.h):
  *   "name"        for people and models; without it the last segment of the URI
  *   "mime_type"   as in "text/markdown"
