@@ -1,9 +1,12 @@
 # examples/: complete sites that run
-EXTRA_DIST += %D%/hello
+EXTRA_DIST += \
+	%D%/README.md \
+	%D%/hello \
+	%D%/tools
 
 install-data-local:
 	$(MKDIR_P) '$(DESTDIR)$(pkgdatadir)/examples'
-	cp -R '$(srcdir)/%D%/hello' '$(DESTDIR)$(pkgdatadir)/examples/'
+	cp -R '$(srcdir)/%D%/README.md' '$(srcdir)/%D%/hello' '$(srcdir)/%D%/tools' '$(DESTDIR)$(pkgdatadir)/examples/'
 	chmod -R u+w,go+rX '$(DESTDIR)$(pkgdatadir)/examples'
 
 uninstall-local:

@@ -4,6 +4,7 @@
 TESTS += %D%/browser/demo.mjs
 TESTS += %D%/clients/eras.mjs
 TESTS += %D%/clients/asks.mjs
+TESTS += %D%/clients/examples.mjs
 TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
 TESTS += %D%/clients/listen.mjs
@@ -16,6 +17,7 @@ EXTRA_DIST += \
 	%D%/browser/demo.mjs \
 	%D%/clients/eras.mjs \
 	%D%/clients/asks.mjs \
+	%D%/clients/examples.mjs \
 	%D%/clients/faults.mjs \
 	%D%/clients/files.mjs \
 	%D%/clients/install.sh \

@@ -12,6 +12,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const TESTS = dirname(here);
 export const MODULES = join(here, 'node_modules');
 export const FIXTURE = join(TESTS, 'conformance', 'site');
+export const EXAMPLES = join(dirname(TESTS), 'examples', 'tools');
 export const SITES = join(TESTS, 'proto', 'sites');
 export const MODERN = '2026-07-28';
 export const load = createRequire(join(here, 'package.json'));
@@ -183,8 +184,8 @@ export async function serve(site, server, ...options) {
 }
 
 // Runs fn(up, server) for each web server; its log follows a failure.
-export async function eachServer(site, options, fn) {
-  for (const server of servers) {
+export async function eachServer(site, options, fn, among = servers) {
+  for (const server of among) {
     const before = failed;
     let up;
 
