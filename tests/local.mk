@@ -12,6 +12,7 @@ TESTS += %D%/clients/resume.mjs
 TESTS += %D%/clients/offers.mjs
 TESTS += %D%/clients/sdk.mjs
 TESTS += %D%/clients/streams.mjs
+TESTS += %D%/clients/tasks.mjs
 TESTS += %D%/conformance/run.mjs
 EXTRA_DIST += \
 	%D%/browser/demo.mjs \
@@ -30,6 +31,7 @@ EXTRA_DIST += \
 	%D%/clients/offers.mjs \
 	%D%/clients/sdk.mjs \
 	%D%/clients/streams.mjs \
+	%D%/clients/tasks.mjs \
 	%D%/conformance/not-yet \
 	%D%/conformance/run.mjs \
 	%D%/conformance/scenarios \

@@ -234,7 +234,7 @@ export const post = (url, body, headers = {}, options = {}) => fetch(url, {
 
 // A request of 2026-07-28, with all that it repeats in headers.
 export function modern(url, id, method, params = {}, { headers, ...options } = {}) {
-  const name = params.name ?? params.uri;
+  const name = params.name ?? params.uri ?? params.taskId;
   return post(url, request(id, method, { ...params, _meta: {
     [`${META}protocolVersion`]: MODERN,
     [`${META}clientInfo`]: { name: 'hand', version: '1' },
