@@ -14,81 +14,104 @@
 #define SAMPLING    "sampling/createMessage"
 #define ROOTS       "roots/list"
 
-#define KEY_MAX         64
-#define SHAPE_DEPTH_MAX SCHEMA_DEPTH_MAX
-#define ID_LEN          32 /* of an elicitationId */
+#define KEY_MAX 64
+#define ID_LEN  32 /* of an elicitationId */
+
+/* JSON Schema as json-c reads it for us: with ' for ". */
+/* clang-format off */
 
 /* SA-15: a flat object of primitives. */
 static const char form_shape[] =
-    "{\"type\":\"object\",\"required\":[\"message\",\"requestedSchema\"],\"properties\":{\"mode\":{\"const\":\"form\"},"
-    "\"message\":{\"type\":\"string\"},\"requestedSchema\":{\"type\":\"object\",\"required\":[\"type\",\"properties\"],"
-    "\"properties\":{\"$schema\":{\"type\":\"string\"},\"type\":{\"const\":\"object\"},\"properties\":{\"type\":"
-    "\"object\",\"additionalProperties\":{\"$ref\":\"#/$defs/field\"}},\"required\":{\"$ref\":\"#/$defs/strings\"}}}},"
-    "\"$defs\":{\"strings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"titled\":{\"type\":\"array\","
-    "\"items\":{"
-    "\"type\":\"object\",\"required\":[\"const\",\"title\"],\"properties\":{\"const\":{\"type\":\"string\"},\"title\":{"
-    "\"type\":\"string\"}}}},\"field\":{\"type\":\"object\",\"required\":[\"type\"],\"properties\":{\"title\":{"
-    "\"type\":"
-    "\"string\"},\"description\":{\"type\":\"string\"},\"type\":{\"enum\":[\"string\",\"number\",\"integer\","
-    "\"boolean\","
-    "\"array\"]}},\"allOf\":[{\"if\":{\"properties\":{\"type\":{\"const\":\"string\"}}},\"then\":{\"properties\":{"
-    "\"default\":{\"type\":\"string\"},\"minLength\":{\"type\":\"integer\"},\"maxLength\":{\"type\":\"integer\"},"
-    "\"format\":{\"enum\":[\"date\",\"date-time\",\"email\",\"uri\"]},\"enum\":{\"$ref\":\"#/$defs/strings\"},"
-    "\"enumNames\":{\"$ref\":\"#/$defs/strings\"},\"oneOf\":{\"$ref\":\"#/$defs/titled\"}}}},{\"if\":{\"properties\":{"
-    "\"type\":{\"enum\":[\"number\",\"integer\"]}}},\"then\":{\"properties\":{\"default\":{\"type\":\"number\"},"
-    "\"minimum\":{\"type\":\"number\"},\"maximum\":{\"type\":\"number\"}}}},{\"if\":{\"properties\":{\"type\":{"
-    "\"const\":"
-    "\"boolean\"}}},\"then\":{\"properties\":{\"default\":{\"type\":\"boolean\"}}}},{\"if\":{\"properties\":{\"type\":{"
-    "\"const\":\"array\"}}},\"then\":{\"required\":[\"items\"],\"properties\":{\"default\":{\"$ref\":\"#/$defs/"
-    "strings\"},"
-    "\"minItems\":{\"type\":\"integer\"},\"maxItems\":{\"type\":\"integer\"},\"items\":{\"type\":\"object\","
-    "\"properties\":{"
-    "\"type\":{\"const\":\"string\"},\"enum\":{\"$ref\":\"#/$defs/strings\"},\"anyOf\":{\"$ref\":\"#/$defs/titled\"}},"
-    "\"anyOf\":[{\"required\":[\"type\",\"enum\"]},{\"required\":[\"anyOf\"]}]}}}}]}}}";
+	"{'type': 'object', 'required': ['message', 'requestedSchema'], 'properties': {"
+	"	'mode': {'const': 'form'},"
+	"	'message': {'type': 'string'},"
+	"	'requestedSchema': {'type': 'object', 'required': ['type', 'properties'], 'properties': {"
+	"		'$schema': {'type': 'string'},"
+	"		'type': {'const': 'object'},"
+	"		'properties': {'type': 'object', 'additionalProperties': {'$ref': '#/$defs/field'}},"
+	"		'required': {'$ref': '#/$defs/strings'}}}},"
+	"'$defs': {"
+	"	'strings': {'type': 'array', 'items': {'type': 'string'}},"
+	"	'titled': {'type': 'array', 'items': {'type': 'object', 'required': ['const', 'title'],"
+	"		'properties': {'const': {'type': 'string'}, 'title': {'type': 'string'}}}},"
+	"	'field': {'type': 'object', 'required': ['type'], 'properties': {"
+	"			'type': {'enum': ['string', 'number', 'integer', 'boolean', 'array']},"
+	"			'title': {'type': 'string'}, 'description': {'type': 'string'}},"
+	"		'allOf': ["
+	"			{'if': {'properties': {'type': {'const': 'string'}}}, 'then': {'properties': {"
+	"				'default': {'type': 'string'},"
+	"				'minLength': {'type': 'integer'}, 'maxLength': {'type': 'integer'},"
+	"				'format': {'enum': ['date', 'date-time', 'email', 'uri']},"
+	"				'enum': {'$ref': '#/$defs/strings'}, 'enumNames': {'$ref': '#/$defs/strings'},"
+	"				'oneOf': {'$ref': '#/$defs/titled'}}}},"
+	"			{'if': {'properties': {'type': {'enum': ['number', 'integer']}}}, 'then': {'properties': {"
+	"				'default': {'type': 'number'},"
+	"				'minimum': {'type': 'number'}, 'maximum': {'type': 'number'}}}},"
+	"			{'if': {'properties': {'type': {'const': 'boolean'}}}, 'then': {'properties': {"
+	"				'default': {'type': 'boolean'}}}},"
+	"			{'if': {'properties': {'type': {'const': 'array'}}}, 'then': {'required': ['items'], 'properties': {"
+	"				'default': {'$ref': '#/$defs/strings'},"
+	"				'minItems': {'type': 'integer'}, 'maxItems': {'type': 'integer'},"
+	"				'items': {'type': 'object', 'properties': {"
+	"					'type': {'const': 'string'},"
+	"					'enum': {'$ref': '#/$defs/strings'},"
+	"					'anyOf': {'$ref': '#/$defs/titled'}},"
+	"					'anyOf': [{'required': ['type', 'enum']}, {'required': ['anyOf']}]}}}}]}}}";
 
 static const char url_shape[] =
-    "{\"type\":\"object\",\"required\":[\"mode\",\"message\",\"url\"],\"properties\":{\"mode\":{\"const\":\"url\"},"
-    "\"message\":{\"type\":\"string\"},\"url\":{\"type\":\"string\",\"pattern\":\"^[A-Za-z][A-Za-z0-9+.-]*:.\"},"
-    "\"elicitationId\":{\"type\":\"string\"}}}";
+	"{'type': 'object', 'required': ['mode', 'message', 'url'], 'properties': {"
+	"	'mode': {'const': 'url'},"
+	"	'message': {'type': 'string'},"
+	"	'url': {'type': 'string', 'pattern': '^[A-Za-z][A-Za-z0-9+.-]*:.'},"
+	"	'elicitationId': {'type': 'string'}}}";
 
 static const char sampling_shape[] =
-    "{\"type\":\"object\",\"required\":[\"messages\",\"maxTokens\"],\"properties\":{\"messages\":{\"type\":\"array\","
-    "\"minItems\":1,\"items\":{\"type\":\"object\",\"required\":[\"role\",\"content\"],\"properties\":{\"role\":{"
-    "\"enum\":["
-    "\"user\",\"assistant\"]},\"content\":{\"if\":{\"type\":\"array\"},\"then\":{\"items\":{\"$ref\":\"#/$defs/"
-    "block\"}},"
-    "\"else\":{\"$ref\":\"#/$defs/"
-    "block\"}}}}},\"maxTokens\":{\"type\":\"integer\"},\"systemPrompt\":{\"type\":\"string\"},"
-    "\"temperature\":{\"type\":\"number\"},\"stopSequences\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
-    "\"includeContext\":{\"enum\":[\"none\",\"thisServer\",\"allServers\"]},\"modelPreferences\":{\"type\":\"object\"},"
-    "\"metadata\":{\"type\":\"object\"},\"toolChoice\":{\"type\":\"object\"},\"tools\":{\"type\":\"array\",\"items\":{"
-    "\"type\":\"object\",\"required\":[\"name\",\"inputSchema\"],\"properties\":{\"name\":{\"type\":\"string\"},"
-    "\"inputSchema\":{\"type\":\"object\"}}}}},\"$defs\":{\"block\":{\"type\":\"object\",\"required\":[\"type\"],"
-    "\"properties\":{\"type\":{\"enum\":[\"text\",\"image\",\"audio\",\"tool_use\",\"tool_result\"]}},\"allOf\":[{"
-    "\"if\":{"
-    "\"properties\":{\"type\":{\"const\":\"text\"}}},\"then\":{\"required\":[\"text\"],\"properties\":{\"text\":{"
-    "\"type\":"
-    "\"string\"}}}},{\"if\":{\"properties\":{\"type\":{\"enum\":[\"image\",\"audio\"]}}},\"then\":{\"required\":["
-    "\"data\","
-    "\"mimeType\"],\"properties\":{\"data\":{\"type\":\"string\"},\"mimeType\":{\"type\":\"string\"}}}},{\"if\":{"
-    "\"properties\":{\"type\":{\"const\":\"tool_use\"}}},\"then\":{\"required\":[\"id\",\"name\",\"input\"],"
-    "\"properties\":{"
-    "\"id\":{\"type\":\"string\"},\"name\":{\"type\":\"string\"},\"input\":{\"type\":\"object\"}}}},{\"if\":{"
-    "\"properties\":{\"type\":{\"const\":\"tool_result\"}}},\"then\":{\"required\":[\"toolUseId\",\"content\"],"
-    "\"properties\":{\"toolUseId\":{\"type\":\"string\"},\"content\":{\"type\":\"array\"}}}}]}}}";
+	"{'type': 'object', 'required': ['messages', 'maxTokens'], 'properties': {"
+	"	'messages': {'type': 'array', 'minItems': 1, 'items': {"
+	"		'type': 'object', 'required': ['role', 'content'], 'properties': {"
+	"			'role': {'enum': ['user', 'assistant']},"
+	"			'content': {'if': {'type': 'array'}, 'then': {'items': {'$ref': '#/$defs/block'}},"
+	"				'else': {'$ref': '#/$defs/block'}}}}},"
+	"	'maxTokens': {'type': 'integer'},"
+	"	'systemPrompt': {'type': 'string'},"
+	"	'temperature': {'type': 'number'},"
+	"	'stopSequences': {'type': 'array', 'items': {'type': 'string'}},"
+	"	'includeContext': {'enum': ['none', 'thisServer', 'allServers']},"
+	"	'modelPreferences': {'type': 'object'},"
+	"	'metadata': {'type': 'object'},"
+	"	'toolChoice': {'type': 'object'},"
+	"	'tools': {'type': 'array', 'items': {'type': 'object', 'required': ['name', 'inputSchema'], 'properties': {"
+	"		'name': {'type': 'string'}, 'inputSchema': {'type': 'object'}}}}},"
+	"'$defs': {'block': {'type': 'object', 'required': ['type'], 'properties': {"
+	"		'type': {'enum': ['text', 'image', 'audio', 'tool_use', 'tool_result']}},"
+	"	'allOf': ["
+	"		{'if': {'properties': {'type': {'const': 'text'}}}, 'then': {"
+	"			'required': ['text'], 'properties': {'text': {'type': 'string'}}}},"
+	"		{'if': {'properties': {'type': {'enum': ['image', 'audio']}}}, 'then': {"
+	"			'required': ['data', 'mimeType'],"
+	"			'properties': {'data': {'type': 'string'}, 'mimeType': {'type': 'string'}}}},"
+	"		{'if': {'properties': {'type': {'const': 'tool_use'}}}, 'then': {"
+	"			'required': ['id', 'name', 'input'], 'properties': {"
+	"				'id': {'type': 'string'}, 'name': {'type': 'string'}, 'input': {'type': 'object'}}}},"
+	"		{'if': {'properties': {'type': {'const': 'tool_result'}}}, 'then': {"
+	"			'required': ['toolUseId', 'content'],"
+	"			'properties': {'toolUseId': {'type': 'string'}, 'content': {'type': 'array'}}}}]}}}";
 
-static const char roots_shape[] = "{\"type\":\"object\"}";
+static const char roots_shape[] = "{'type': 'object'}";
 
 /* Answers. */
 static const char action_shape[] =
-    "{\"type\":\"object\",\"required\":[\"action\"],\"properties\":{\"action\":{\"enum\":[\"accept\",\"decline\","
-    "\"cancel\"]},\"content\":{\"type\":\"object\"}}}";
+	"{'type': 'object', 'required': ['action'], 'properties': {"
+	"	'action': {'enum': ['accept', 'decline', 'cancel']}, 'content': {'type': 'object'}}}";
 static const char message_shape[] =
-    "{\"type\":\"object\",\"required\":[\"role\",\"content\",\"model\"],\"properties\":{\"role\":{\"enum\":[\"user\","
-    "\"assistant\"]},\"content\":{\"type\":[\"object\",\"array\"]},\"model\":{\"type\":\"string\"}}}";
+	"{'type': 'object', 'required': ['role', 'content', 'model'], 'properties': {"
+	"	'role': {'enum': ['user', 'assistant']}, 'content': {'type': ['object', 'array']}, 'model': {'type': 'string'}}}";
 static const char roots_result_shape[] =
-    "{\"type\":\"object\",\"required\":[\"roots\"],\"properties\":{\"roots\":{\"type\":\"array\",\"items\":{\"type\":"
-    "\"object\",\"required\":[\"uri\"],\"properties\":{\"uri\":{\"type\":\"string\"}}}}}}";
+	"{'type': 'object', 'required': ['roots'], 'properties': {"
+	"	'roots': {'type': 'array', 'items': {'type': 'object', 'required': ['uri'], 'properties': {"
+	"		'uri': {'type': 'string'}}}}}}";
+
+/* clang-format on */
 
 bool ask_is_key(const char *key)
 {
@@ -125,8 +148,8 @@ static int check_schema(json_object *schema_doc, json_object *val, struct err *e
 
 static int check_shape(const char *shape, json_object *val, struct err *err)
 {
-	json_object *doc = jx_parse(slice_str(shape), SHAPE_DEPTH_MAX, err);
-	int ret = doc ? check_schema(doc, val, err) : -1;
+	json_object *doc = json_tokener_parse(shape);
+	int ret = doc ? check_schema(doc, val, err) : err_set(err, ERR_NOMEM, "shape of a question");
 
 	json_object_put(doc);
 	return ret;
@@ -430,6 +453,10 @@ void ask_round_lend(const struct ask_round *round, struct call *call)
 	call->answers = round->answers;
 	call->kept = round->kept;
 	call->priv->round = round->number;
+	if (call->era == ERA_LEGACY) {
+		call->priv->progress_started = round->has_progress;
+		call->priv->progress_last = round->progress;
+	}
 }
 
 /* What an answer to ask has to be. */
@@ -454,6 +481,8 @@ int ask_round_put(const struct call *call, struct buf *out, struct err *err)
 		return err_set(err, ERR_LIMIT, "it asks more than %d times", call->priv->round);
 	buf_addf(out, "{\"number\":%d,\"answers\":", call->priv->round + 1);
 	jx_write(out, call->answers);
+	if (call->priv->progress_started)
+		buf_addf(out, ",\"progress\":%.17g", call->priv->progress_last);
 	buf_adds(out, ",\"kept\":");
 	jx_write(out, call->priv->keep);
 	buf_adds(out, ",\"pending\":{");
@@ -470,13 +499,15 @@ int ask_round_put(const struct call *call, struct buf *out, struct err *err)
 
 int ask_round_read(json_object *val, struct ask_round *round, struct err *err)
 {
-	json_object *number = jx_get(val, "number");
+	json_object *number = jx_get(val, "number"), *progress = jx_get(val, "progress");
 
 	*round = (struct ask_round){
 	    .number = json_object_is_type(number, json_type_int) ? json_object_get_int(number) : 0,
 	    .answers = json_object_get(jx_get_object(val, "answers")),
 	    .kept = json_object_get(jx_get(val, "kept")),
 	    .pending = json_object_get(jx_get_object(val, "pending")),
+	    .progress = json_object_get_double(progress),
+	    .has_progress = progress != NULL,
 	};
 	if (round->number < 1 || !round->pending)
 		return err_set(err, ERR_PARAMS, "not a round of ours");

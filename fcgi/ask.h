@@ -36,9 +36,12 @@ struct ask_round {
 	json_object *answers; /* owned; key -> result, or {"error": ...} of a legacy client; NULL: none */
 	json_object *kept;    /* owned; NULL: nothing */
 	json_object *pending; /* owned; key -> what its answer has to be */
+	double progress;      /* the last one that was reported, if has_progress */
+	bool has_progress;
 };
 
-/* Lends call what came so far. call_release() doesn't end that: round has to live as long as call. */
+/* Lends call what came so far. call_release() doesn't end that: round has to live as long as call. With a session it is
+ * still the same request, whose progress has to grow. */
 void ask_round_lend(const struct ask_round *round, struct call *call);
 /* Appends the JSON text of the round to come, after a run of call that asked. ERR_LIMIT: ask_rounds_max. */
 int ask_round_put(const struct call *call, struct buf *out, struct err *err);

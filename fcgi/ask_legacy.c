@@ -104,8 +104,7 @@ static int write_all(struct outgoing *o, const struct call *call, const struct r
 
 int ask_legacy_park(struct exchange *x, const struct call *call, const struct rpc *rpc, struct err *err)
 {
-	struct link_late late = {
-	    /* I-07 */
+	struct link_late late = { /* I-07 */
 	    .head = SLICE("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":"),
 	    .tail = SLICE(",\"reason\":\"no answer in time\"}}"),
 	};
@@ -120,9 +119,8 @@ int ask_legacy_park(struct exchange *x, const struct call *call, const struct rp
 	if (ret == 0 && x->phase == EXCHANGE_OPEN)
 		ret = exchange_stream(x, err);
 	if (ret == 0)
-		ret = link_park(x->w->link, &x->lcall,
-		    x->phase == EXCHANGE_ACCEPTED ? x->lcall->session_stream : x->stream,
-		    (uint32_t)(call->cfg->ask_wait_s * 1000), &late, buf_slice(&o.blob), o.asks, o.count, err);
+		ret = link_park(x->w->link, &x->lcall, x->stream, (uint32_t)(call->cfg->ask_wait_s * 1000), &late,
+		    buf_slice(&o.blob), o.asks, o.count, err);
 	if (ret == 0)
 		x->phase = EXCHANGE_ANSWERED;
 	outgoing_release(&o);
@@ -196,7 +194,7 @@ static void run_again(struct exchange *x, struct session *session, struct link_t
 {
 	struct exchange again = {
 	    .w = x->w,
-	    .phase = EXCHANGE_STREAM,
+	    .phase = item->call_flags & LINK_CALL_ON_SESSION_STREAM ? EXCHANGE_ACCEPTED : EXCHANGE_STREAM,
 	    .era = ERA_LEGACY,
 	    .revision = session->revision,
 	    .principal = x->principal,

@@ -23,8 +23,7 @@ static int http_send(struct call *call, struct slice event, struct err *err)
 
 	if (x->phase == EXCHANGE_OPEN && exchange_stream(x, &refused))
 		return 0; /* a client that gets one JSON object does without notifications */
-	return link_append(
-	    x->w->link, x->phase == EXCHANGE_ACCEPTED ? x->lcall->session_stream : x->stream, event, false, err);
+	return link_append(x->w->link, x->stream, event, false, err);
 }
 
 static int http_close(struct call *call, struct err *err)

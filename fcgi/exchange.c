@@ -248,15 +248,15 @@ static bool is_any_lost(const struct slice *messages, size_t count)
 
 /* What can't be finished (too large for the broker, no memory, the broker is gone) is answered by the will, when the
  * call ends. */
-static void finish_on_stream(struct exchange *x, uint64_t stream, const struct slice *messages, size_t count)
+static void finish_on_stream(struct exchange *x, const struct slice *messages, size_t count)
 {
 	struct err err = {0};
 
 	if (is_any_lost(messages, count))
 		err_set(&err, ERR_NOMEM, "no memory for the answer");
-	else if (link_finish(x->w->link, x->lcall, stream, messages, count, &err) == 0)
+	else if (link_finish(x->w->link, x->lcall, x->stream, messages, count, &err) == 0)
 		return;
-	LOG(WARN, "finish.failed", "session=%.8s stream=%llu why=\"%s\"", x->session, (unsigned long long)stream,
+	LOG(WARN, "finish.failed", "session=%.8s stream=%llu why=\"%s\"", x->session, (unsigned long long)x->stream,
 	    err.msg);
 }
 
@@ -303,10 +303,8 @@ void exchange_finish(struct exchange *x, const struct slice *messages, size_t me
 		finish_as_json(x, messages, messages_count);
 		break;
 	case EXCHANGE_STREAM:
-		finish_on_stream(x, x->stream, messages, messages_count);
-		break;
 	case EXCHANGE_ACCEPTED:
-		finish_on_stream(x, x->lcall->session_stream, messages, messages_count);
+		finish_on_stream(x, messages, messages_count);
 		break;
 	case EXCHANGE_ANSWERED:
 		die(__FILE__, __LINE__, "answered twice");

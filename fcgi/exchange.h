@@ -31,7 +31,7 @@ struct exchange {
 	const char *principal; /* "" when no key is asked for; borrowed from the worker's keys */
 	char session[LINK_KEY_MAX + 1]; /* legacy: id; "" otherwise */
 	struct link_call *lcall;        /* what the broker knows of this request; NULL: nothing */
-	uint64_t stream;
+	uint64_t stream;                /* where its events go, once it is EXCHANGE_STREAM or EXCHANGE_ACCEPTED */
 	uint64_t started_ms;
 	bool stream_refused;    /* no stream could be had, or the client takes none: the answer stays one JSON object */
 	const char *const *ids; /* JSON texts of the requests it answers */

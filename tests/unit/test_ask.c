@@ -347,6 +347,42 @@ static void test_rounds(void **state)
 	buf_release(&text);
 }
 
+/* P-03: it goes on growing where it is the same request. */
+static void test_progress(void **state)
+{
+	static const enum revision revisions[] = {REV_2025_11, REV_2026_07};
+	struct err err = {0};
+
+	(void)state;
+	cfg.ask_rounds_max = 2;
+	for (size_t i = 0; i < COUNT_OF(revisions); i++) {
+		struct ask_round round;
+		struct fake_call f;
+		struct buf text;
+		json_object *val;
+
+		buf_init(&text, 65536);
+		call_of(&f, revisions[i], ALL);
+		cfg.body_max_bytes = 65536;
+		assert_int_equal(call_notify(&f.call, "notifications/progress", parse("{\"progress\":2.5}"), &err), 0);
+		ask(&f, "a", 0);
+		assert_int_equal(ask_round_put(&f.call, &text, &err), 0);
+		call_over(&f);
+		val = parse(text.data);
+		assert_int_equal(ask_round_read(val, &round, &err), 0);
+		json_object_put(val);
+		call_of(&f, revisions[i], ALL);
+		ask_round_lend(&round, &f.call);
+		assert_int_equal(call_notify(&f.call, "notifications/progress", parse("{\"progress\":2.5}"), &err), 0);
+		assert_int_equal(f.notified.len > 0, revisions[i] == REV_2026_07);
+		assert_int_equal(call_notify(&f.call, "notifications/progress", parse("{\"progress\":3}"), &err), 0);
+		assert_non_null(strstr(f.notified.data, "\"progress\":3"));
+		ask_round_release(&round);
+		call_over(&f);
+		buf_release(&text);
+	}
+}
+
 static void test_too_many(void **state)
 {
 	struct fake_call f;
@@ -388,6 +424,7 @@ int main(void)
 	    cmocka_unit_test(test_elicitation_id),
 	    cmocka_unit_test(test_answers),
 	    cmocka_unit_test(test_rounds),
+	    cmocka_unit_test(test_progress),
 	    cmocka_unit_test(test_too_many),
 	    cmocka_unit_test(test_not_a_round),
 	};
