@@ -56,7 +56,7 @@ static bool is_name_char(char c)
 
 static struct slice slice_from(struct slice s, size_t from)
 {
-	return (struct slice){s.p + from, s.len - from};
+	return (struct slice){s.p ? s.p + from : NULL, s.len - from};
 }
 
 static void add_decoded(struct buf *out, struct slice s)

@@ -67,6 +67,11 @@ class Schema:
         self.key = "$defs" if "$defs" in doc else "definitions"
         self.defs = doc[self.key]
         self.head = {"$schema": doc["$schema"], self.key: self.defs}
+        # what a form may ask for, an answer may hold, though the generator of the schemas forgot fractions.
+        content = self.defs.get("ElicitResult", {}).get("properties", {}).get("content", {}).get("additionalProperties", {})
+        for option in [content, *content.get("anyOf", [])]:
+            if "integer" in option.get("type", []):
+                option["type"] = [*option["type"], "number"]
         self.by_method = {}  # definition of the request or notification
         for each, text in self.defs.items():
             if each.endswith(("Request", "Notification")) and not each.startswith(("Client", "Server")):

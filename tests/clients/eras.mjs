@@ -101,10 +101,12 @@ async function legacyClient(url, revision) {
 // Members by the revisions that have them.
 const KNOWN = {
   title: [2, 4], icons: [3, 4], _meta: [2, 4], annotations: [1, 4], outputSchema: [2, 4], execution: [3, 3],
-  lastModified: [2, 4], structuredContent: [2, 4],
+  lastModified: [2, 4], structuredContent: [2, 4], mode: [3, 4],
 };
 // Blocks of content that become a text before these.
 const BLOCKS = { audio: 1, resource_link: 2 };
+// What these say depends on what the client can do, which is more in newer revisions.
+const OF_THE_CLIENT = ['test_input_required_result_capabilities'];
 const VOLATILE = /\d{6,}(\.\d+)?/g; // times and process ids
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -130,6 +132,8 @@ function same(older, newer, revision, where) {
   }
 }
 
+const fieldsOf = (params) => Object.values(params?.requestedSchema?.properties ?? {});
+
 // An answer without what its era puts around it.
 function bare({ result, error, notes, asked }) {
   const kept = structuredClone({ result, error, notes: notes.map(({ method, params }) => ({ method, params })),
@@ -143,19 +147,28 @@ function bare({ result, error, notes, asked }) {
   }
   if (kept.error) // X-14, X-15: one mistake, two codes
     kept.error = { code: kept.error.code === -32002 ? -32602 : kept.error.code, ...(kept.error.data && { data: kept.error.data }) };
+  let last = -Infinity; // each round of a modern request is a request of its own, with progress of its own
+  kept.notes = kept.notes.filter(({ method, params }) => method !== 'notifications/progress' ||
+    (params.progress > last && (last = params.progress, true)));
   for (const { params } of kept.notes)
     delete params.progressToken;
   for (const { params } of kept.asked) {
     delete params?.elicitationId;
     delete params?._meta;
+    for (const field of fieldsOf(params)) { // one choice of several with titles, as 2025-06-18 writes it
+      if (field.oneOf)
+        Object.assign(field, { enum: field.oneOf.map((one) => one.const), enumNames: field.oneOf.map((one) => one.title) });
+      delete field.oneOf;
+    }
   }
   kept.asked.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
   return kept;
 }
 
-// 2024-11-05 and 2025-03-26 have no elicitation, 2025-06-18 no urls: a tool that needs them has nothing to say there.
-const canAsk = (asked, revision) => asked.every(({ method, params }) =>
-  method !== 'elicitation/create' || revision >= (params.mode === 'url' ? 3 : 2));
+// 2024-11-05 and 2025-03-26 have no elicitation, 2025-06-18 neither pages nor multiple choice: a tool that needs them has
+// nothing to say there.
+const canAsk = (asked, revision) => asked.every(({ method, params }) => method !== 'elicitation/create' ||
+  revision >= (params.mode === 'url' || fieldsOf(params).some(({ type }) => type === 'array') ? 3 : 2));
 
 // X-18, X-19: wrong arguments were an error of the protocol before 2025-11-25.
 const isRefused = ({ result, error }) => error?.code === -32602 || result?.isError;
@@ -206,6 +219,7 @@ await eachServer(FIXTURE, ['--workers', '2'], async (up, server) => {
   if (clients.length < REVISIONS.length)
     return;
   const offered = {};
+  const tasksOnly = new Set();
   for (const [member, method] of Object.entries({ tools: 'tools/list', prompts: 'prompts/list', resources: 'resources/list',
     resourceTemplates: 'resources/templates/list' })) {
     await test(`${server}: ${method}, all pages`, async () => {
@@ -213,6 +227,8 @@ await eachServer(FIXTURE, ['--workers', '2'], async (up, server) => {
       for (const client of clients)
         lists.push(await whole(client, method, member));
       offered[member] = lists[4];
+      if (member === 'tools')
+        lists[3].filter((tool) => tool.execution?.taskSupport === 'required').forEach((tool) => tasksOnly.add(tool.name));
       for (let revision = 0; revision < 4; revision++)
         same(lists[revision], lists[4], revision, `${REVISIONS[revision]} ${method}`);
     });
@@ -221,8 +237,10 @@ await eachServer(FIXTURE, ['--workers', '2'], async (up, server) => {
   const { tools = [], prompts = [], resources = [], resourceTemplates = [] } = offered;
   assert.ok(tools.length > 0);
   for (const tool of tools) {
-    if (tool.execution?.taskSupport === 'required')
+    if (tasksOnly.has(tool.name))
       comment(`${server}: ${tool.name} runs as a task only`);
+    else if (OF_THE_CLIENT.includes(tool.name))
+      comment(`${server}: ${tool.name} tells what the client can do`);
     else
       await inAll(`tools/call ${tool.name}`, 'tools/call', { name: tool.name, arguments: sample(tool.inputSchema) }, tool);
   }
