@@ -396,6 +396,8 @@ class Exchange:
         params = message.get("params", {})
         if self.is_modern and method == "notifications/cancelled":
             self.complain("a modern server cancels nothing over HTTP", message)
+        elif method == "notifications/cancelled" and key_of(params.get("requestId")) not in session.asked:
+            self.complain("cancels what it did not ask", message)
         if self.listen_id is not None and meta_of(message).get(PREFIX + "subscriptionId") != self.listen_id:
             self.complain("a notification without its subscription's id", message)
         if method == "notifications/progress":
