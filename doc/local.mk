@@ -5,3 +5,4 @@ dist_doc_DATA += %D%/decisions.md
 dist_doc_DATA += %D%/link.md
 dist_doc_DATA += %D%/performance.md
 dist_doc_DATA += %D%/threat-model.md
+dist_doc_DATA += %D%/tools.md

@@ -139,6 +139,9 @@ async function converse(up, era) {
     assert.match(Buffer.from(content[0].data, 'base64').toString(), /^<svg .*<rect x="0" y="0.0" .*<\/svg>$/);
     assert.equal(content[1].text, '3 bars');
   });
+  await step('sh: all kinds of content', async () => {
+    assert.deepEqual((await use('show_blocks')).content.map((block) => block.type), ['text', 'image', 'audio', 'resource_link', 'resource']);
+  });
   await step('php: links to resources, and log messages', async () => {
     const logs = [];
     era.onNotification(client, 'notifications/message', ({ params }) => { logs.push(params); });
