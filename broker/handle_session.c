@@ -36,7 +36,6 @@ unsigned do_session_put(struct message *m)
 				: session_new(m->broker, m->key, principal, flags, idle_s, blob, &s);
 	if (!nack) {
 		m->outcome->value = s->version;
-		m->broker->store->session_put(m->broker->store, m->key, principal, blob);
 	}
 	return commit_settle(m, commit, nack);
 }

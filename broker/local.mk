@@ -19,6 +19,8 @@ libbroker_a_SOURCES = \
 	%D%/server.c %D%/server.h \
 	%D%/session.c %D%/session.h \
 	%D%/store.h %D%/store_memory.c \
+	%D%/store_disk.c %D%/store_disk.h \
+	%D%/store_sqlite.c \
 	%D%/stream.c %D%/stream.h %D%/stream_tbl.h \
 	%D%/table.c %D%/table.h \
 	%D%/task.c %D%/task.h %D%/task_tbl.h \
@@ -26,4 +28,4 @@ libbroker_a_SOURCES = \
 	%D%/wheel.c %D%/wheel.h
 bin_PROGRAMS += mcp-broker
 mcp_broker_SOURCES = %D%/main.c
-mcp_broker_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)
+mcp_broker_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)

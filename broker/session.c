@@ -171,6 +171,6 @@ void session_close(struct session *s, const char *why)
 		else
 			stream_close(t, why);
 	}
-	b->store->session_del(b->store, s->id);
+	b->store->del(b->store, STORE_SESSION, s->id);
 	loop_doom(&b->loop, &s->doom, free_session);
 }

@@ -1,5 +1,5 @@
 /* broker/store_memory.c - the store that ends with the process. A position is the address of the event's record, so the
- * streams' indexes are the only index. Sessions are kept by the broker's own table: nothing of them would come back. */
+ * streams' indexes are the only index. Objects are kept by the broker's own tables: nothing of them would come back. */
 #include "config.h"
 
 #include "broker/store.h"
@@ -32,12 +32,17 @@ static struct record *record_at(uint64_t position)
 	return (struct record *)(uintptr_t)position;
 }
 
-static uint64_t memory_append(struct store *s, uint64_t stream, uint64_t seq, struct slice event)
+static int memory_recover(struct store *s, const struct store_keeper *keeper, struct err *err)
+{
+	(void)s, (void)keeper, (void)err;
+	return 0;
+}
+
+static uint64_t memory_append(struct store *s, uint64_t stream, uint64_t seq, struct slice event, bool is_fleeting)
 {
 	struct record *r;
 
-	(void)stream;
-	(void)seq;
+	(void)stream, (void)seq, (void)is_fleeting;
 	if (event.len > UINT32_MAX)
 		return 0;
 	r = mem_alloc(1, sizeof(*r) + event.len);
@@ -82,42 +87,43 @@ static void memory_read(struct store *s, struct store_read *read)
 		DIE_UNLESS(!r->forgotten);
 		r->pins++;
 		read->events[i] = (struct slice){r->bytes, r->len};
+		read->lent[i] = r;
 	}
 	complete(memory_of(s), &read->op, true);
 }
 
-static void memory_forget(struct store *s, uint64_t position)
+static void memory_forget(struct store *s, uint64_t position, uint32_t len)
 {
 	struct record *r = record_at(position);
 
-	DIE_UNLESS(!r->forgotten);
-	s->bytes_used -= r->len;
+	DIE_UNLESS(!r->forgotten && r->len == len);
+	s->bytes_used -= len;
 	r->forgotten = true;
 	if (r->pins == 0)
 		mem_free(r);
 }
 
-static void memory_session_put(struct store *s, struct slice id, struct slice principal, struct slice blob)
+static void memory_put(struct store *s, enum store_kind kind, struct slice key, struct slice value)
 {
-	(void)s, (void)id, (void)principal, (void)blob;
+	(void)s, (void)kind, (void)key, (void)value;
 }
 
-static void memory_session_del(struct store *s, struct slice id)
+static void memory_del(struct store *s, enum store_kind kind, struct slice key)
 {
-	(void)s, (void)id;
+	(void)s, (void)kind, (void)key;
 }
 
 /* done() may free the operation: what it lent is noted before. */
 static void tell(struct store_op *op, int status)
 {
-	struct record *lent[STORE_READ_MAX];
+	void *lent[STORE_READ_MAX];
 	size_t count = 0;
 
 	if (op->is_read) {
 		struct store_read *read = (struct store_read *)(void *)op;
 
-		for (; count < read->count; count++)
-			lent[count] = record_at(read->positions[count]);
+		count = read->count;
+		memcpy(lent, read->lent, count * sizeof(*lent));
 	}
 	op->done(op, status);
 	while (count > 0)
@@ -167,12 +173,13 @@ struct store *store_memory_open(void (*wake)(void *arg), void *arg, struct err *
 	m->store = (struct store){
 	    .name = "memory",
 	    .epoch = clock_ms(CLOCK_REALTIME), /* nothing is kept that could say which epoch was the last */
+	    .recover = memory_recover,
 	    .append = memory_append,
 	    .sync = memory_sync,
 	    .read = memory_read,
 	    .forget = memory_forget,
-	    .session_put = memory_session_put,
-	    .session_del = memory_session_del,
+	    .put = memory_put,
+	    .del = memory_del,
 	    .reap = memory_reap,
 	    .close = memory_close,
 	};

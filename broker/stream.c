@@ -70,7 +70,7 @@ static void drop_first(struct stream *s)
 {
 	struct stream_event *e = event_at(s, s->first_seq);
 
-	s->broker->store->forget(s->broker->store, e->position);
+	s->broker->store->forget(s->broker->store, e->position, e->len);
 	s->log_bytes -= e->len;
 	if (s->first_seq > s->delivered_seq)
 		s->undelivered_bytes -= e->len;
@@ -241,7 +241,7 @@ unsigned stream_append(
 	if (b->store->bytes_used + len > (uint64_t)b->cfg->broker_log_max_bytes || index_reserve(s, count))
 		return LINK_NACK_BUSY;
 	for (done = 0; done < count; done++) {
-		uint64_t position = b->store->append(b->store, s->handle, s->last_seq + 1, events[done]);
+		uint64_t position = b->store->append(b->store, s->handle, s->last_seq + 1, events[done], s->is_modern);
 
 		if (position == 0)
 			break;
@@ -250,8 +250,8 @@ unsigned stream_append(
 		    .position = position, .len = (uint32_t)events[done].len, .is_durable = is_durable};
 	}
 	if (done < count) {
-		for (; done > 0; done--)
-			b->store->forget(b->store, event_at(s, s->last_seq--)->position);
+		for (; done > 0; done--, s->last_seq--)
+			b->store->forget(b->store, event_at(s, s->last_seq)->position, event_at(s, s->last_seq)->len);
 		return LINK_NACK_BUSY;
 	}
 	s->log_bytes += len;
@@ -300,7 +300,7 @@ void stream_say(struct stream *s, struct slice event)
 		LOG(ERROR, "stream.event_lost", "stream=%" PRIu64 " bytes=%zu", s->handle, event.len);
 		mem_free(said);
 	} else if (said) { /* else it is ready at once, durable or not: better than never */
-		*said = (struct said){{NULL, false, on_said}, b, s->handle, seq};
+		*said = (struct said){.op.done = on_said, .broker = b, .handle = s->handle, .seq = seq};
 		b->store->sync(b->store, &said->op);
 	}
 }

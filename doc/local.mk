@@ -4,5 +4,6 @@ dist_doc_DATA += %D%/clients.md
 dist_doc_DATA += %D%/decisions.md
 dist_doc_DATA += %D%/link.md
 dist_doc_DATA += %D%/performance.md
+dist_doc_DATA += %D%/store.md
 dist_doc_DATA += %D%/threat-model.md
 dist_doc_DATA += %D%/tools.md

@@ -54,6 +54,7 @@ check_PROGRAMS += %D%/unit/test_broker_task
 check_PROGRAMS += %D%/unit/test_broker_topic
 check_PROGRAMS += %D%/unit/test_record
 check_PROGRAMS += %D%/unit/test_store
+check_PROGRAMS += %D%/unit/test_store_sqlite
 check_PROGRAMS += %D%/unit/test_stream
 check_PROGRAMS += %D%/unit/test_wheel
 check_PROGRAMS += %D%/unit/test_file
@@ -98,6 +99,7 @@ TESTS += %D%/unit/test_broker_task
 TESTS += %D%/unit/test_broker_topic
 TESTS += %D%/unit/test_record
 TESTS += %D%/unit/test_store
+TESTS += %D%/unit/test_store_sqlite
 TESTS += %D%/unit/test_stream
 TESTS += %D%/unit/test_wheel
 TESTS += %D%/unit/test_file
@@ -151,15 +153,17 @@ BROKER_LIBS = libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_broker_topic_SOURCES = %D%/unit/test_broker_topic.c $(BROKER_SOURCES)
 %C%_unit_test_broker_topic_LDADD = $(BROKER_LIBS)
 %C%_unit_test_broker_no_memory_SOURCES = %D%/unit/test_broker_no_memory.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/unit.h
-%C%_unit_test_broker_no_memory_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+%C%_unit_test_broker_no_memory_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_record_SOURCES = %D%/unit/test_record.c %D%/lib/unit.h
-%C%_unit_test_record_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+%C%_unit_test_record_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_store_SOURCES = %D%/unit/test_store.c %D%/lib/unit.h
-%C%_unit_test_store_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+%C%_unit_test_store_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+%C%_unit_test_store_sqlite_SOURCES = %D%/unit/test_store_sqlite.c %D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
+%C%_unit_test_store_sqlite_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_stream_SOURCES = %D%/unit/test_stream.c %D%/lib/unit.h
-%C%_unit_test_stream_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+%C%_unit_test_stream_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_wheel_SOURCES = %D%/unit/test_wheel.c %D%/lib/unit.h
-%C%_unit_test_wheel_LDADD = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+%C%_unit_test_wheel_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
 %C%_unit_test_file_SOURCES = %D%/unit/test_file.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/mem_fault.c %D%/lib/mem_fault.h \
 	%D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
 %C%_unit_test_file_LDADD = $(UNIT_LIBS)
@@ -252,7 +256,7 @@ EXTRA_DIST += \
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
 FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)
-FUZZ_BROKER_LIBS = libbroker.a libcommon.a $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)
+FUZZ_BROKER_LIBS = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)
 REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
 # The broker's objects without its sockets.
 NO_BUS_SOURCES = %D%/lib/no_bus.c %D%/lib/no_bus.h

@@ -104,15 +104,15 @@ static void what_was_lent_outlives_forget(void **state)
 	(void)state;
 	assert_non_null(r);
 	r->op.done = on_read;
-	r->positions[0] = s->append(s, 1, 1, SLICE("one")); /* readable before any sync */
-	r->positions[1] = s->append(s, 1, 2, SLICE(""));
+	r->positions[0] = s->append(s, 1, 1, SLICE("one"), false); /* readable before any sync */
+	r->positions[1] = s->append(s, 1, 2, SLICE(""), false);
 	r->count = 2;
 	assert_int_not_equal(r->positions[0], 0);
 	assert_int_not_equal(r->positions[1], 0);
 	assert_int_equal(s->bytes_used, 3);
 	s->read(s, r);
-	s->forget(s, r->positions[0]);
-	s->forget(s, r->positions[1]);
+	s->forget(s, r->positions[0], 3);
+	s->forget(s, r->positions[1], 0);
 	assert_int_equal(s->bytes_used, 0);
 	assert_int_equal(reads, 0);
 	s->reap(s);
