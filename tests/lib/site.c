@@ -216,12 +216,14 @@ void site_init(struct site *s)
 			snprintf(text, sizeof(text), "{\"name\":\"%s\",\"era\":%d}", rows[i].name, r == REV_2026_07);
 			s->tools[i].listing[r] = strdup(text);
 		}
+		if (strcmp(rows[i].name, "echo") == 0)
+			s->tools[i].task = TOOL_TASK_OPTIONAL;
 		if (strcmp(rows[i].name, "region") == 0) {
 			s->tools[i].headers = region_headers;
 			s->tools[i].headers_count = COUNT_OF(region_headers);
 		}
 	}
-	s->w.tools = (struct toolset){.tools = s->tools, .count = SITE_TOOLS_COUNT, .digest = "0123456789abcdef"};
+	s->w.tools = (struct toolset){.tools = s->tools, .count = SITE_TOOLS_COUNT, .has_tasks = true, .digest = "0123456789abcdef"};
 	s->w.public_host = (char *)"";
 	s->w.public_origin = (char *)"";
 	s->w.server_info = (char *)"{\"name\":\"test\",\"version\":\"1\"}";

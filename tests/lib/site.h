@@ -3,7 +3,7 @@
  * Tools, in their order:
  *   big        a text of 100,000 bytes
  *   cancelled  has itself cancelled by its client, then works on until it notices
- *   echo       structuredContent is its arguments; {"text": string, "n"?: integer 0 .. 9}
+ *   echo       structuredContent is its arguments; {"text": string, "n"?: integer 0 .. 9}; may be a task
  *   fail       fails inside us
  *   meta       a result with an own _meta and resultType
  *   progress   three notifications/progress, one notifications/message, then a result

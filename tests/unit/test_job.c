@@ -6,6 +6,7 @@
 #include "fcgi/task.h"
 #include "runner/job.h"
 #include "tests/lib/fake_link.h"
+#include "tests/lib/mem_fault.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
 
@@ -72,11 +73,11 @@ static int call_waits(
 	(void)tool, (void)args;
 	if (call_ask(call, "a", "elicitation/create", jx_parse(SLICE(FORM), 16, err), err) || call_publish(call, err))
 		return -1;
-	job_add_answers(running, SLICE("{\"x\":{\"action\":\"accept\"},\"a\":{\"action\":\"decline\"}}"));
-	while (!jx_has(call->answers, "a")) {
+	do { /* once more if there was no memory for it */
+		job_add_answers(running, SLICE("{\"x\":{\"action\":\"accept\"},\"a\":{\"action\":\"decline\"}}"));
 		if (call_poll(call, NULL, 0, 1000, err) == -1)
 			return -1;
-	}
+	} while (!jx_has(call->answers, "a"));
 	call_drop_asks(call);
 	return say("waited", false, result, err);
 }
@@ -321,6 +322,51 @@ static void test_refused(void **state)
 	}
 }
 
+/* Each allocation fails in turn: the job ends or waits, and nothing leaks. */
+static void test_no_memory(void **state)
+{
+	static const char *const texts[] = {
+	    MODERN_JOB("done"),
+	    MODERN_JOB("asks"),
+	    MODERN_JOB("waits"),
+	    JOB_OF("2025-11-25", "S", "done") ",\"progressToken\":\"p\"}",
+	    JOB_OF("2025-11-25", "S", "done") ",\"hidden\":1}",
+	};
+	struct site s;
+	struct err err;
+
+	(void)state;
+	site_init(&s);
+	assert_int_equal(link_session_put(s.w.link, SLICE("S"), "ann", 0, 0, SLICE("{}"), NULL, &err), 0);
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		bool reached = true;
+
+		for (long nth = 0; reached; nth++) {
+			struct job *job;
+			long live;
+
+			fake_link_forget(s.w.link);
+			live = mem_fault_live();
+			assert_int_equal(
+			    link_task_new(s.w.link, SLICE("t"), "ann", 60000, 0, SLICE("{}"), SLICE("{}"), &err), 0);
+			mem_fault_at(nth, 1);
+			job = running = job_new(&s.w, SLICE("t"), SLICE("ann"), slice_str(texts[i]));
+			if (job && !job_work(job)) {
+				job_add_answers(
+				    job, SLICE("{\"a\":{\"action\":\"decline\"},\"b\":{\"action\":\"decline\"}}"));
+				job_work(job);
+			}
+			job_free(&job);
+			reached = mem_fault_end();
+			fake_link_forget(s.w.link);
+			if (mem_fault_live() != live)
+				fail_msg("%s: allocation %ld: %ld leaked", texts[i], nth, mem_fault_live() - live);
+			assert_true(nth < 1000);
+		}
+	}
+	site_release(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -330,6 +376,7 @@ int main(void)
 	    cmocka_unit_test(test_session_hears),
 	    cmocka_unit_test(test_hidden),
 	    cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,7 +39,7 @@ static void test_post(void **state)
 		"Mcp-Session-Id: ", "\"protocolVersion\":\"2025-11-25\""},
 	    {"DT-51 members of the result", POST_MCP, POSTED, INIT("2025-11-25"), 200, JSON_TYPE, 0, "1", NULL,
 		"\"result\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{\"listChanged\":true},"
-		"\"logging\":{}},"
+		"\"logging\":{},\"tasks\":{\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}},"
 		"\"serverInfo\":{\"name\":\"test\",\"version\":\"1\"}}}"},
 	    {"DT-52 unknown", POST_MCP, POSTED, INIT("2024-10-07"), 200, JSON_TYPE, 0, "1",
 		"Mcp-Session-Id: ", "\"protocolVersion\":\"2025-11-25\""},

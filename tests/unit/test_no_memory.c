@@ -90,6 +90,58 @@ static void ask_modern(struct site *s, char *text, size_t size)
 	site_answer_release(&a);
 }
 
+#define META_TASKS                                                                                                     \
+	"\"_meta\":{" KEY("protocolVersion") ":\"2026-07-28\"," KEY("clientCapabilities") ":{\"extensions\":{" KEY(    \
+	    "tasks") ":{}}}}"
+
+/* A task "T", of this state. */
+static void make_task(struct site *s, enum link_task_state state, const char *blob)
+{
+	struct err err;
+
+	assert_int_equal(link_task_new(s->w.link, SLICE("T"), "", 60000, 0, SLICE("{}"), SLICE("{}"), &err), 0);
+	assert_int_equal(link_task_put(s->w.link, SLICE("T"), state, slice_str(blob), &err), 0);
+}
+
+static void ask_task(struct site *s, char *text, size_t size)
+{
+	make_task(s, LINK_TASK_COMPLETED, "{\"message\":\"m\",\"result\":{\"content\":[],\"_meta\":{\"a\":1}}}");
+	snprintf(text, size, "%s", REQUEST("1", "tasks/get", "\"taskId\":\"T\"," META_TASKS));
+}
+
+static void ask_failed_task(struct site *s, char *text, size_t size)
+{
+	make_task(s, LINK_TASK_FAILED, "{\"error\":\"PARAMS\",\"why\":\"x\",\"errorData\":[1]}");
+	snprintf(text, size, "%s", REQUEST("1", "tasks/get", "\"taskId\":\"T\"," META_TASKS));
+}
+
+static void ask_result(struct site *s, char *text, size_t size)
+{
+	make_task(s, LINK_TASK_COMPLETED, "{\"result\":{\"content\":[],\"_meta\":{\"a\":1}}}");
+	snprintf(text, size, "%s", REQUEST("1", "tasks/result", "\"taskId\":\"T\""));
+}
+
+static void ask_asking(struct site *s, char *text, size_t size)
+{
+	make_task(s, LINK_TASK_INPUT_REQUIRED, "{\"asks\":{\"k\":{\"method\":\"roots/list\",\"params\":{}}}}");
+	snprintf(text, size, "%s", REQUEST("1", "tasks/result", "\"taskId\":\"T\""));
+}
+
+static void update_task(struct site *s, char *text, size_t size)
+{
+	make_task(s, LINK_TASK_INPUT_REQUIRED, "{\"asks\":{}}");
+	snprintf(text, size, "%s",
+	    REQUEST("1", "tasks/update", "\"taskId\":\"T\",\"inputResponses\":{\"k\":{\"roots\":[]}}," META_TASKS));
+}
+
+static void cancel_task(struct site *s, char *text, size_t size)
+{
+	make_task(s, LINK_TASK_WORKING, "{}");
+	snprintf(text, size, "%s", REQUEST("1", "tasks/cancel", "\"taskId\":\"T\""));
+}
+
+#define TO_TASK(method) POSTED VERSION26 "Mcp-Method: " method "\nMcp-Name: T\n"
+
 struct asked {
 	const char *name, *method, *uri, *headers, *body;
 };
@@ -173,9 +225,13 @@ static void test_each(void **state)
 		REQUEST("1", "prompts/get", "\"name\":\"messages\",\"arguments\":{\"a\":\"x\"}")},
 	    {"completion", "POST", "/mcp", IN("S11"),
 		REQUEST("1", "completion/complete",
-		    "\"ref\":{\"type\":\"ref/prompt\",\"name\":\"text\"},\"argument\":{\"name\":\"a\",\"value\":\"x\"}")},
+		    "\"ref\":{\"type\":\"ref/"
+		    "prompt\",\"name\":\"text\"},\"argument\":{\"name\":\"a\",\"value\":\"x\"}")},
 	    {"modern question", "POST", "/mcp", TO_CALL("where"), CALL("1", "where", "," META_ROOTS)},
 	    {"modern client that can't", "POST", "/mcp", TO_CALL("where"), CALL("1", "where", "," META)},
+	    {"modern task", "POST", "/mcp", TO_CALL("echo"),
+		CALL("1", "echo", ",\"arguments\":{\"text\":\"x\"}," META_TASKS)},
+	    {"legacy task", "POST", "/mcp", IN("S11"), CALL("1", "echo", ",\"task\":{\"ttl\":1}")},
 	    {"legacy question", "POST", "/mcp", IN("S11"), CALL("1", "where", "")},
 	    {"initialize", "POST", "/mcp", POSTED, REQUEST("1", "initialize", INITIALIZE_PARAMS("2025-11-25"))},
 	    {"legacy call", "POST", "/mcp", IN("S11"), ECHO},
@@ -216,6 +272,12 @@ static void test_answers(void **state)
 	} cases[] = {
 	    {{"modern answer", "POST", "/mcp", TO_CALL("where"), NULL}, ask_modern},
 	    {{"legacy answer", "POST", "/mcp", IN("S11"), NULL}, ask_legacy},
+	    {{"a task", "POST", "/mcp", TO_TASK("tasks/get"), NULL}, ask_task},
+	    {{"a task that failed", "POST", "/mcp", TO_TASK("tasks/get"), NULL}, ask_failed_task},
+	    {{"a task's result", "POST", "/mcp", IN("S11"), NULL}, ask_result},
+	    {{"a task's question", "POST", "/mcp", IN("S11"), NULL}, ask_asking},
+	    {{"a task's answers", "POST", "/mcp", TO_TASK("tasks/update"), NULL}, update_task},
+	    {{"a task's end", "POST", "/mcp", IN("S11"), NULL}, cancel_task},
 	};
 	struct site s;
 
