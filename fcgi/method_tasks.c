@@ -157,21 +157,11 @@ int method_tasks_update(
 {
 	json_object *answers = jx_get_object(rpc->params, "inputResponses");
 	struct slice id;
-	struct buf text;
-	int ret;
 
 	(void)session, (void)out;
 	if (read_id(call, rpc, &id, err))
 		return -1;
 	if (!answers)
 		return err_set(err, ERR_PARAMS, "params.inputResponses must be an object");
-	buf_init(&text, SIZE_MAX / 2);
-	jx_write(&text, answers);
-	ret = buf_check(&text, err);
-	if (ret == 0)
-		ret = link_task_send(call->w->link, id, call->principal, LINK_TASK_ANSWERS, buf_slice(&text), err);
-	buf_release(&text);
-	if (ret && err->code == ERR_GONE) /* TX-11: nobody waits for it any more */
-		return 0;
-	return ret ? refuse_unknown(err) : 0;
+	return task_answer(call, id, answers, err) ? refuse_unknown(err) : 0;
 }

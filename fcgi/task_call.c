@@ -11,7 +11,8 @@
 #include "fcgi/worker.h"
 #include "common/banned.h"
 
-#define TTL_MIN_MS 1000
+#define TTL_MIN_MS   1000
+#define TAKEN_MAX_MS 1000 /* how long answers may be under way to the job: then it does not want them */
 
 int task_refuse_undeclared(struct call *call, struct err *err)
 {
@@ -120,20 +121,66 @@ int task_make(
 
 /* Following. */
 
-static int send_answers(struct call *call, struct slice id, struct err *err)
+/* A task that has ended meanwhile takes none: its reader sees that by himself (TX-11). */
+static int send_answers(struct call *call, struct slice id, json_object *answers, struct err *err)
 {
 	struct buf text;
 	int ret;
 
-	if (!call->answers)
-		return 0;
 	buf_init(&text, SIZE_MAX / 2);
-	jx_write(&text, call->answers);
+	jx_write(&text, answers);
 	ret = buf_check(&text, err);
 	if (ret == 0)
 		ret = link_task_send(call->w->link, id, call->principal, LINK_TASK_ANSWERS, buf_slice(&text), err);
 	buf_release(&text);
-	return ret && err->code != ERR_GONE ? -1 : 0; /* it has ended meanwhile: that is seen next */
+	return ret && err->code != ERR_GONE ? -1 : 0;
+}
+
+/* 1: the task has an open question that one of the answers is for, and fd is written once that has changed. */
+static int watch_questions(struct call *call, struct slice id, json_object *answers, int fd, struct err *err)
+{
+	struct task_state state;
+	struct link_task task;
+	bool is_awaited = false;
+	uint64_t seen;
+	int ret;
+
+	if (link_task_get(call->w->link, id, call->principal, 0, -1, &task, err))
+		return -1;
+	seen = task.version;
+	ret = task_read_state(&task, &state, err);
+	if (ret == 0 && task.state == LINK_TASK_INPUT_REQUIRED) {
+		json_object_object_foreach(answers, key, answer) {
+			(void)answer;
+			is_awaited = is_awaited || jx_has(state.asks, key);
+		}
+	}
+	task_release_state(&state);
+	link_task_release(&task);
+	if (ret || !is_awaited)
+		return ret;
+	if (link_task_get(call->w->link, id, call->principal, seen, fd, &task, err))
+		return -1;
+	is_awaited = task.version == seen;
+	link_task_release(&task);
+	return is_awaited;
+}
+
+int task_answer(struct call *call, struct slice id, json_object *answers, struct err *err)
+{
+	struct pollfd changed = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = POLLIN};
+	int ret;
+
+	if (changed.fd == -1)
+		return err_sys(err, "eventfd");
+	ret = watch_questions(call, id, answers, changed.fd, err);
+	if (ret != -1 && send_answers(call, id, answers, err))
+		ret = -1;
+	if (ret == 1 && call_poll(call, &changed, 1, TAKEN_MAX_MS, err) == -1)
+		ret = -1;
+	link_task_unwatch(call->w->link, id, changed.fd);
+	close(changed.fd);
+	return ret == -1 ? -1 : 0;
 }
 
 /* Puts the task's name into a question's params. */
@@ -226,7 +273,7 @@ int task_follow(struct call *call, struct slice id, uint64_t *next_event, struct
 
 	if (fd == -1)
 		return err_sys(err, "eventfd");
-	ret = send_answers(call, id, err);
+	ret = call->answers ? send_answers(call, id, call->answers, err) : 0;
 	while (ret == 0) {
 		ret = get_next(call, id, fd, seen, task, err);
 		if (ret)

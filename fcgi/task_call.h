@@ -19,6 +19,10 @@ int task_make(
 int task_run_hidden(
     struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err);
 
+/* Passes answers, an object, on to the task. Those to open questions have reached it, and its state says so, when this
+ * returns: who asks for the task next must not read them again (TX-11). */
+int task_answer(struct call *call, struct slice id, json_object *answers, struct err *err);
+
 /* Passes call->answers on to the task, then waits until it is in a final state (0), or asks something that call, whose
  * questions these become, has no answer to (0, and call_is_asking()). -1: ERR_CANCELLED, ERR_NO_TASK, others.
  * next_event: the task is hidden, its notifications from this one on become call's; NULL: it is the client's, and
