@@ -225,6 +225,8 @@ static void tell_error(struct job *job, const struct err *why)
 	struct task_state state = {.error = *why, .error_data = job->priv.error_data};
 	struct err err;
 
+	if (why->code >= ERR_CONFIG)
+		LOG(WARN, "task.failed", "task=%.8s why=\"%s\"", job->id, why->msg);
 	put_state(job, LINK_TASK_FAILED, &state, &err);
 }
 
@@ -496,7 +498,8 @@ static int read_spec(struct job *job, struct err *err)
 		return -1;
 	job->tool = toolset_find(&job->w->tools, job->spec.tool);
 	if (!job->tool)
-		return err_set(err, ERR_PARAMS, "unknown tool");
+		return err_set(err, ERR_INTERNAL, "no tool %.*s: this runner was started with another configuration",
+		    (int)job->spec.tool.len, job->spec.tool.p);
 	job->round.answers = json_object_get(job->spec.answers);
 	job->token = json_object_new_string(job->id);
 	return job->token ? 0 : err_set(err, ERR_NOMEM, "a task");

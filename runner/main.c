@@ -116,8 +116,10 @@ static int serve(struct runner *r, int ready_fd, struct err *err)
 	while (!wait_for_end(r, -1)) {
 		LOG(WARN, "runner.lost_broker", "effect=\"its tasks are gone\"");
 		joined = join(r, err);
+		if (joined == -1)
+			LOG(INFO, "runner.alone", "why=\"no broker came back\" last=\"%s\"", err->msg);
 		if (joined != 0)
-			return joined == 1 ? 0 : -1;
+			return 0;
 		LOG(INFO, "runner.joined", "run_dir=\"%s\"", r->w.cfg.run_dir);
 	}
 	return 0;

@@ -21,13 +21,13 @@ for page in "$src"/man/*.[158] "$build"/man/mcp.json.5; do
 	ok $? "$(basename "$page")"
 	[ -z "$complaints" ] || echo "$complaints" | sed 's/^/# /'
 done
-for program in mcp-broker.8 mcp-launch.8 mcp-worker.8 mcpctl.1; do
+for program in mcp-broker.8 mcp-launch.8 mcp-runner.8 mcp-worker.8 mcpctl.1; do
 	[ -f "$src/man/$program" ]
 	ok $? "there is a page $program"
 done
 
 # Each option that --help names is on the page, but for the settings.
-for program in mcp-broker mcp-worker mcpctl; do
+for program in mcp-broker mcp-runner mcp-worker mcpctl; do
 	page=$(ls "$src"/man/$program.*)
 	missing=
 	for option in $("$build/$program" --help | sed -n 's/^  --\([a-z]*\).*/\1/p'); do

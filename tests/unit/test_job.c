@@ -165,7 +165,7 @@ static void test_ends(void **state)
 	    {MODERN_JOB("error"), LINK_TASK_FAILED, "\"error\":\"PARAMS\",\"why\":\"tool error: not so\""},
 	    {MODERN_JOB("hangs"), LINK_TASK_FAILED, "\"error\":\"INTERRUPTED\""},
 	    {MODERN_JOB("waits"), LINK_TASK_COMPLETED, "waited"},
-	    {MODERN_JOB("nobody"), LINK_TASK_FAILED, "unknown tool"},
+	    {MODERN_JOB("nobody"), LINK_TASK_FAILED, "another configuration"},
 	    {"{}", LINK_TASK_FAILED, "\"error\":\"INTERNAL\""},
 	};
 
