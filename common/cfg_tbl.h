@@ -86,7 +86,8 @@ CFG_INT(runner_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets a runner'
 
 CFG_LIST(exec_dirs, "Directories of tools: a program NAME with a manifest NAME.json beside it")
 CFG_PATH(exec_launcher, "", "mcp-launch to use; without it the one that was installed, or beside mcp-worker")
-CFG_INT(exec_timeout_s, 60, 1, 86400, "s", "Time after which a tool's process group is killed, unless the tool says otherwise")
+CFG_INT(exec_timeout_s, 60, 1, 86400, "s", "Time after which a tool's process group is ended, unless the tool says otherwise")
+CFG_INT(exec_grace_ms, 1000, 0, 60000, "ms", "How long a tool that is ended early may clean up, after SIGTERM; 0: it is killed at once")
 CFG_INT(exec_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest output of a tool")
 CFG_INT(exec_stderr_max_bytes, 16384, 256, 1048576, "bytes", "What is kept of a tool's stderr")
 CFG_LIST(exec_env, "Names of environment variables that tools inherit, beside PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")

@@ -638,8 +638,9 @@ static int start(struct exec_run *run, json_object *args, struct err *err)
 {
 	struct launcher_job job = {.cwd = run->exec->cwd,
 	    .cpu_s = run->exec->cpu_s,
+	    .grace_ms = (uint32_t)run->call->cfg->exec_grace_ms,
 	    .memory_bytes = run->exec->memory_bytes,
-	    .fds = {-1, -1, -1, -1, -1, -1}};
+	    .fds = {[0 ... LAUNCH_FD_COUNT - 1] = -1}};
 	struct exec_strings argv = {0}, env = {0};
 	int ret = expand_words(run, args, &argv, err);
 
@@ -650,14 +651,16 @@ static int start(struct exec_run *run, json_object *args, struct err *err)
 	if (ret == 0)
 		ret = open_fds(run, args, &job, err);
 	if (ret == 0) {
+		memcpy(&job.fds[LAUNCH_READERS], &run->fds[EXEC_STDOUT], LAUNCH_READERS_COUNT * sizeof(int));
 		job.argv = argv.items;
 		job.env = env.items;
 		run->fds[EXEC_LEASH] = launcher_start(run->call->cfg, &job, err);
 		if (run->fds[EXEC_LEASH] == -1)
 			ret = err->code == ERR_TOO_BIG ? exec_run_fail(run, "its arguments are too long") : -1;
 	}
-	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
+	for (int i = 0; i < LAUNCH_READERS; i++)
 		close_fd(&job.fds[i]);
+	close_fd(&job.fds[LAUNCH_ANSWERS]);
 	strings_release(&argv);
 	strings_release(&env);
 	return ret;
@@ -880,7 +883,7 @@ int exec_run(struct exec_run *run, json_object *args, struct err *err)
 	json_object_put(full);
 	if (ret == 0)
 		ret = watch(run, err);
-	close_fd(&run->fds[EXEC_LEASH]); /* whatever is left of the group dies here */
+	close_fd(&run->fds[EXEC_LEASH]); /* whatever is left of the group ends here */
 	if (ret == 0 && run->out.fault)
 		too_much(run);
 	else if (ret == 0 && run->why.len == 0)

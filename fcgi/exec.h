@@ -32,8 +32,9 @@
  *   MCP_STATE       what the run before left: a string as it is, else JSON
  * Names are made, and values bounded, as for arguments. stderr goes to the log, line by line, and its end is kept.
  *
- * It runs in its own process group, which is killed when the run is over: when the program has ended (whatever it left
- * running), at its timeout, when it writes too much, when the client cancels, when the worker dies. */
+ * It runs in its own process group, which is ended when the run is over: at its timeout, when it writes too much, when
+ * the client cancels, when the worker dies. SIGTERM tells it to clean up; SIGKILL follows when the program has ended or
+ * exec_grace_ms are over, and comes at once to whatever a program left running that ended by itself. */
 #ifndef MCP_FCGI_EXEC_H
 #define MCP_FCGI_EXEC_H
 

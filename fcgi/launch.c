@@ -2,14 +2,15 @@
  *
  * Why a process of its own: a tool must die with its worker, also when that is killed by SIGKILL. PR_SET_PDEATHSIG
  * follows the thread that forked, and a worker's threads come and go; this process has one thread, which lasts. It
- * also sees, by the end of a socket, that the worker is gone, and then kills whole process groups, grandchildren too.
+ * also sees, by the end of a socket, that the worker is gone, and then ends whole process groups, grandchildren too.
  *
- * A job's leader is not reaped while its leash is held (WNOWAIT): as a zombie it keeps the number of its process
+ * A job's leader is not reaped before its group was killed (WNOWAIT): as a zombie it keeps the number of its process
  * group from being given to strangers, so that the kill that comes later meets nobody else. */
 #include "config.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,13 +24,18 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/util.h"
 #include "fcgi/launch.h"
 #include "common/banned.h"
 
 struct job {
 	pid_t pid;
-	int leash;      /* -1: closed, the group was killed, the leader is still to be reaped */
+	int leash;      /* -1: closed, the group is ending */
 	bool is_exited; /* and reported */
+	bool is_killed; /* the group; the leader is still to be reaped */
+	uint32_t grace_ms;
+	uint64_t kill_at_ms; /* of a group that got SIGTERM */
+	int readers[LAUNCH_READERS_COUNT];
 };
 
 struct launch {
@@ -37,6 +43,7 @@ struct launch {
 	struct pollfd *fds; /* owned; 2 more than jobs_max */
 	size_t jobs_count, jobs_max;
 	int signals;
+	bool worker_is_gone;
 	pid_t pid;
 };
 
@@ -105,19 +112,29 @@ static int grow(struct launch *l)
 	return 0;
 }
 
-/* Takes the leash. */
-static void start(struct launch *l, const struct request *r)
+static void take_fd(int *to, int *from)
 {
+	*to = *from;
+	*from = -1;
+}
+
+/* Takes the leash and the readers out of r, if there is a job. */
+static void start(struct launch *l, struct request *r)
+{
+	struct job *job;
 	pid_t pid = fork();
 
 	if (pid == 0)
 		run_child(l, r);
 	if (pid == -1) {
 		report(r->fds[LAUNCH_LEASH], LAUNCH_NO_FORK, errno);
-		close(r->fds[LAUNCH_LEASH]);
 		return;
 	}
-	l->jobs[l->jobs_count++] = (struct job){.pid = pid, .leash = r->fds[LAUNCH_LEASH]};
+	job = &l->jobs[l->jobs_count++];
+	*job = (struct job){.pid = pid, .grace_ms = r->head.grace_ms};
+	take_fd(&job->leash, &r->fds[LAUNCH_LEASH]);
+	for (int i = 0; i < LAUNCH_READERS_COUNT; i++)
+		take_fd(&job->readers[i], &r->fds[LAUNCH_READERS + i]);
 }
 
 /* The next string of the packet. NULL: there is none. */
@@ -191,7 +208,7 @@ static bool serve_request(struct launch *l)
 	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
 	struct request r = {0};
 	ssize_t len = recvmsg(LAUNCH_FD, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	size_t count, keep = 0;
+	size_t count;
 
 	if (len <= 0)
 		return len == -1 && (errno == EINTR || errno == EAGAIN);
@@ -199,31 +216,62 @@ static bool serve_request(struct launch *l)
 	if (count < LAUNCH_FD_COUNT)
 		r.fds[LAUNCH_ANSWERS] = -1;
 	if (count >= LAUNCH_ANSWERS && !(msg.msg_flags & MSG_CTRUNC) && read_request(&r, packet, (size_t)len) &&
-	    grow(l) == 0) {
+	    grow(l) == 0)
 		start(l, &r);
-		keep = 1;
-	} else if (count > 0) {
+	else if (count > 0)
 		report(r.fds[LAUNCH_LEASH], LAUNCH_NO_FORK, msg.msg_flags & MSG_CTRUNC ? EMFILE : ENOMEM);
+	for (size_t i = 0; i < count; i++) {
+		if (r.fds[i] != -1)
+			close(r.fds[i]);
 	}
-	for (size_t i = keep; i < count; i++)
-		close(r.fds[i]);
 	mem_free(r.argv);
 	mem_free(r.env);
 	return true;
 }
 
-/* Ends a job: nobody waits for it any more. */
+/* Once: a second SIGTERM would meet a program that cleans up. */
+static void signal_job(const struct job *job, int signo)
+{
+	if (kill(-job->pid, signo) == -1)
+		kill(job->pid, signo); /* between fork and setsid it has no group yet */
+}
+
 static void kill_job(struct job *job)
+{
+	signal_job(job, SIGKILL);
+	job->is_killed = true;
+}
+
+/* Nobody waits for it any more. */
+static void end_job(struct job *job)
 {
 	if (job->leash == -1)
 		return;
-	kill(-job->pid, SIGKILL);
-	kill(job->pid, SIGKILL); /* between fork and setsid it has no group yet */
 	close(job->leash);
 	job->leash = -1;
+	if (job->is_exited || job->grace_ms == 0) {
+		kill_job(job);
+		return;
+	}
+	signal_job(job, SIGTERM);
+	job->kill_at_ms = now_ms() + job->grace_ms;
 }
 
-/* Reports leaders that ended, and reaps those whose leash is gone. */
+static void end_jobs(struct launch *l)
+{
+	for (size_t i = 0; i < l->jobs_count; i++)
+		end_job(&l->jobs[i]);
+}
+
+/* Whether the leader has ended; it is not reaped. */
+static bool has_ended(const struct job *job, siginfo_t *info)
+{
+	info->si_pid = 0;
+	return waitid(P_PID, (id_t)job->pid, info, WEXITED | WNOHANG | WNOWAIT) == 0 && info->si_pid != 0;
+}
+
+/* Reports leaders that ended; kills groups whose leader has ended after SIGTERM, or whose grace is over; reaps leaders
+ * whose group was killed. */
 static void look_after(struct launch *l)
 {
 	siginfo_t info;
@@ -231,20 +279,43 @@ static void look_after(struct launch *l)
 	for (size_t i = 0; i < l->jobs_count; i++) {
 		struct job *job = &l->jobs[i];
 
-		if (job->leash == -1) {
-			if (waitpid(job->pid, NULL, WNOHANG) != 0) {
-				*job = l->jobs[--l->jobs_count];
-				i--;
-			}
+		if (job->leash != -1) {
+			if (job->is_exited || !has_ended(job, &info))
+				continue;
+			job->is_exited = true;
+			report(job->leash, LAUNCH_EXITED,
+			    info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status);
 			continue;
 		}
-		info.si_pid = 0;
-		if (job->is_exited || waitid(P_PID, (id_t)job->pid, &info, WEXITED | WNOHANG | WNOWAIT) == -1 ||
-		    info.si_pid == 0)
-			continue;
-		job->is_exited = true;
-		report(job->leash, LAUNCH_EXITED, info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status);
+		if (!job->is_killed && (now_ms() >= job->kill_at_ms || has_ended(job, &info)))
+			kill_job(job);
+		if (job->is_killed && waitpid(job->pid, NULL, WNOHANG) != 0) {
+			for (int n = 0; n < LAUNCH_READERS_COUNT; n++)
+				close(job->readers[n]);
+			*job = l->jobs[--l->jobs_count];
+			i--;
+		}
 	}
+}
+
+/* Until the first grace is over; -1: there is none. */
+static int time_left_ms(const struct launch *l)
+{
+	uint64_t now = now_ms(), left = INT_MAX;
+	bool any = false;
+
+	for (size_t i = 0; i < l->jobs_count; i++) {
+		const struct job *job = &l->jobs[i];
+
+		if (job->leash != -1 || job->is_killed)
+			continue;
+		any = true;
+		if (job->kill_at_ms <= now)
+			return 0;
+		if (job->kill_at_ms - now < left)
+			left = job->kill_at_ms - now;
+	}
+	return any ? (int)left : -1;
 }
 
 static bool drain_signals(const struct launch *l)
@@ -257,27 +328,34 @@ static bool drain_signals(const struct launch *l)
 	return any;
 }
 
-/* One turn of the loop. False: the worker is gone. */
+/* One turn of the loop. False: it was the last one, the worker is gone and all groups with it. */
 static bool turn(struct launch *l)
 {
 	size_t count = l->jobs_count;
-	bool killed = false;
+	int left_ms = time_left_ms(l), got;
+	bool any = false;
 
-	l->fds[0] = (struct pollfd){.fd = LAUNCH_FD, .events = POLLIN};
+	l->fds[0] = (struct pollfd){.fd = l->worker_is_gone ? -1 : LAUNCH_FD, .events = POLLIN};
 	l->fds[1] = (struct pollfd){.fd = l->signals, .events = POLLIN};
 	for (size_t i = 0; i < count; i++)
 		l->fds[2 + i] = (struct pollfd){.fd = l->jobs[i].leash, .events = POLLIN};
-	if (poll(l->fds, 2 + count, -1) == -1)
+	got = poll(l->fds, 2 + count, left_ms);
+	if (got == -1)
 		return errno == EINTR;
 	for (size_t i = 0; i < count; i++) {
 		if (!l->fds[2 + i].revents)
 			continue;
-		kill_job(&l->jobs[i]); /* nothing is ever said on a leash: it was let go */
-		killed = true;
+		end_job(&l->jobs[i]); /* nothing is ever said on a leash: it was let go */
+		any = true;
 	}
-	if (drain_signals(l) || killed)
+	if (l->fds[0].revents && !serve_request(l)) {
+		l->worker_is_gone = true;
+		end_jobs(l);
+		any = true;
+	}
+	if (drain_signals(l) || any || got == 0 || left_ms == 0)
 		look_after(l);
-	return !l->fds[0].revents || serve_request(l);
+	return !l->worker_is_gone || l->jobs_count > 0;
 }
 
 int main(void)
@@ -314,7 +392,7 @@ int main(void)
 	}
 	while (turn(&l))
 		;
-	for (size_t i = 0; i < l.jobs_count; i++)
+	for (size_t i = 0; i < l.jobs_count; i++) /* only where poll() itself failed */
 		kill_job(&l.jobs[i]);
 	mem_free(l.jobs);
 	mem_free(l.fds);

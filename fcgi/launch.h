@@ -2,26 +2,39 @@
  *
  * mcp-launch is started with one end of a SOCK_SEQPACKET socketpair as descriptor LAUNCH_FD. A packet there asks for
  * one program: struct launch_head, then NUL-terminated strings: the directory to run in, argv, the environment. It
- * carries LAUNCH_FD_COUNT descriptors in the order of enum launch_fd, or one less: LAUNCH_ANSWERS may be left out. The first is the job's leash, one end of another
- * SOCK_SEQPACKET socketpair: on it comes one struct launch_report, and when the worker closes its end (it is done, or
- * dead) the program's whole process group is killed. Both ends are of one build and one machine: numbers stand as they
- * are in memory. */
+ * carries LAUNCH_FD_COUNT descriptors in the order of enum launch_fd, or one less: LAUNCH_ANSWERS may be left out. The
+ * first is the job's leash, one end of another SOCK_SEQPACKET socketpair: on it comes one struct launch_report. When
+ * the worker closes its end (it is done, or dead) the program's whole process group is ended: by SIGTERM if the program
+ * is still running, and by SIGKILL when it has ended or its grace is over. Both ends are of one build and one machine:
+ * numbers stand as they are in memory. */
 #ifndef MCP_FCGI_LAUNCH_H
 #define MCP_FCGI_LAUNCH_H
 
 #include <stdint.h>
 
-#define LAUNCH_FD        3
-#define LAUNCH_FD_LAST   4 /* of a program */
-#define LAUNCH_MAGIC     0x6d63704cu
-#define LAUNCH_MAX_BYTES 131072 /* of a packet: less than the default of SO_SNDBUF, which one packet must fit */
+#define LAUNCH_FD            3
+#define LAUNCH_FD_LAST       4 /* of a program */
+#define LAUNCH_MAGIC         0x6d63704cu
+#define LAUNCH_READERS_COUNT 3
+#define LAUNCH_MAX_BYTES     131072 /* of a packet: less than the default of SO_SNDBUF, which one packet must fit */
 
-enum launch_fd { LAUNCH_LEASH, LAUNCH_STDIN, LAUNCH_STDOUT, LAUNCH_STDERR, LAUNCH_MESSAGES, LAUNCH_ANSWERS, LAUNCH_FD_COUNT };
+enum launch_fd {
+	LAUNCH_LEASH,
+	LAUNCH_STDIN,
+	LAUNCH_STDOUT,
+	LAUNCH_STDERR,
+	LAUNCH_MESSAGES,
+	LAUNCH_READERS, /* the worker's ends of the three before: kept open, so that no program that cleans up dies of
+			   SIGPIPE */
+	LAUNCH_ANSWERS = LAUNCH_READERS + LAUNCH_READERS_COUNT,
+	LAUNCH_FD_COUNT
+};
 
 struct launch_head {
 	uint32_t magic;
 	uint32_t argc, envc;
 	uint32_t cpu_s;        /* RLIMIT_CPU; 0: as mcp-launch has it */
+	uint32_t grace_ms;     /* between SIGTERM and SIGKILL; 0: SIGKILL at once */
 	uint64_t memory_bytes; /* RLIMIT_AS; 0: the same */
 };
 

@@ -12,12 +12,15 @@ struct launcher_job {
 	char *const *argv; /* NULL-terminated; argv[0] is the path of the program */
 	char *const *env;  /* NULL-terminated: "NAME=VALUE" */
 	const char *cwd;
-	uint32_t cpu_s;           /* 0: no limit */
-	uint64_t memory_bytes;    /* 0: no limit */
-	int fds[LAUNCH_FD_COUNT]; /* of the program, lent; [LAUNCH_LEASH] is not looked at, [LAUNCH_ANSWERS] may be -1 */
+	uint32_t cpu_s;        /* 0: no limit */
+	uint32_t grace_ms;     /* between SIGTERM and SIGKILL */
+	uint64_t memory_bytes; /* 0: no limit */
+	/* Lent: of the program, and our ends of its pipes. [LAUNCH_LEASH] is not looked at, [LAUNCH_ANSWERS] may be -1.
+	 */
+	int fds[LAUNCH_FD_COUNT];
 };
 
-/* Returns the leash, readable when there is a report; closing it kills the program's process group. -1: ERR_TOO_BIG
+/* Returns the leash, readable when there is a report; closing it ends the program's process group. -1: ERR_TOO_BIG
  * (argv and environment are more than LAUNCH_MAX_BYTES), or *err says why no program could be asked for. */
 int launcher_start(const struct cfg *cfg, const struct launcher_job *job, struct err *err);
 

@@ -177,6 +177,19 @@ async function converse(up, era) {
     await until('the program has ended', () => !isRunning(join(up.site, 'tools', 'watch_log')));
   });
 
+  await step('sh: a backup, finished or cancelled', async () => {
+    const left = () => readdirSync(up.site).filter((name) => name.startsWith('backup.'));
+
+    assert.equal(await says('backup'), 'backup.tar has 3 orders');
+    const stop = new AbortController();
+    const going = use('backup', { seconds: 600 }, { signal: stop.signal });
+    going.catch(() => {});
+    await until('it has begun', () => left().length === 2);
+    stop.abort(new Error('enough'));
+    await assert.rejects(going);
+    await until('it has cleaned up', () => left().join() === 'backup.tar');
+  });
+
   await step('sh: asking the user', async () => {
     answering({ reason: 'late', note: 'two weeks' });
     assert.equal(await says('refund', { order: 1001 }), 'Order 1001 is refunded: late two weeks');

@@ -245,6 +245,8 @@ static void forget_pids(void)
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/grandchild", file.dir);
 	unlink(path);
+	snprintf(path, sizeof(path), "%s/clean", file.dir);
+	unlink(path);
 }
 
 static void test_timeout_kills_the_group(void **state)
@@ -324,6 +326,60 @@ static void test_worker_killed(void **state)
 	read_pid("child");
 	assert_int_equal(kill(worker, SIGKILL), 0);
 	assert_int_equal(waitpid(worker, &status, 0), worker);
+	assert_ends(read_pid("child"));
+	assert_ends(read_pid("grandchild"));
+}
+
+/* As SLEEPER, but at SIGTERM what stands before it is done, by the shell alone: "" ignores it, children too. */
+#define TRAPPER(on_term)                                                                                               \
+	"trap '" on_term "' TERM; sleep 1000 & echo $! > grandchild; echo $$ > child\n"                                \
+	"echo '{\"method\":\"notifications/progress\",\"params\":{\"progress\":1}}' >&3; wait; wait"
+
+static void test_grace(void **state)
+{
+	static const struct {
+		const char *name, *script;
+		bool is_clean;
+	} cases[] = {
+	    {"cleans up", TRAPPER("sleep 0.2; echo so >&2; echo then >&3; echo $$ > clean; exit"), true},
+	    {"cleans up, and leaves something behind",
+		TRAPPER("(trap \"\" TERM; exec sleep 1000) & echo $! > grandchild; echo $$ > clean; exit"), true},
+	    {"does not want to end", TRAPPER(""), false},
+	    {"wants to go on", TRAPPER("echo $$ > clean; sleep 1000"), true},
+	};
+	char path[256];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/clean", file.dir);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const struct tool *tool = load(cases[i].script, TOOL "}");
+		struct fake_call call;
+		struct err err = {0};
+
+		forget_pids();
+		fake_call_init(&call, &file.cfg, ERA_MODERN);
+		call.cancel_on_notify = true;
+		assert_null(run(&call, tool, "{}", &err));
+		assert_ends(read_pid("child"));
+		assert_ends(read_pid("grandchild"));
+		if ((access(path, F_OK) == 0) != cases[i].is_clean)
+			fail_msg("%s", cases[i].name);
+		fake_call_release(&call);
+	}
+}
+
+static void test_worker_killed_grace(void **state)
+{
+	pid_t worker;
+	int status;
+
+	(void)state;
+	forget_pids();
+	worker = start_worker(load(TRAPPER("echo $$ > clean; exit"), TOOL "}"));
+	read_pid("child");
+	assert_int_equal(kill(worker, SIGKILL), 0);
+	assert_int_equal(waitpid(worker, &status, 0), worker);
+	assert_int_equal(read_pid("clean"), read_pid("child"));
 	assert_ends(read_pid("child"));
 	assert_ends(read_pid("grandchild"));
 }
@@ -669,7 +725,9 @@ int main(void)
 	    cmocka_unit_test(test_timeout_kills_the_group),
 	    cmocka_unit_test(test_end_kills_what_is_left),
 	    cmocka_unit_test(test_cancel_kills_the_group),
+	    cmocka_unit_test(test_grace),
 	    cmocka_unit_test(test_worker_killed),
+	    cmocka_unit_test(test_worker_killed_grace),
 	    cmocka_unit_test(test_launcher_killed),
 	    cmocka_unit_test(test_not_started),
 	    cmocka_unit_test(test_many_at_once),
