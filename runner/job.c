@@ -290,8 +290,8 @@ static int open_asks(struct job *job, struct err *err)
 	return ret;
 }
 
-/* True: the question key, which is open, has its answer. */
-static bool take_answer(struct job *job, const char *key, json_object *val)
+/* The question key is open; if val does not answer it, it stays so. */
+static void take_answer(struct job *job, const char *key, json_object *val)
 {
 	json_object *error = job->call.era == ERA_LEGACY ? jx_get_object(val, "error") : NULL;
 	struct err err;
@@ -303,16 +303,15 @@ static bool take_answer(struct job *job, const char *key, json_object *val)
 		ret = ask_round_answer(&job->round, key, val, &err);
 	if (ret)
 		LOG(WARN, "task.answer_lost", "task=%.8s why=\"%s\"", job->id, err.msg);
-	if (ret || !jx_has(job->round.answers, key))
-		return false;
-	json_object_object_del(job->asks, key);
-	return true;
+	if (ret == 0 && jx_has(job->round.answers, key))
+		json_object_object_del(job->asks, key);
 }
 
-/* Moves the answers to open questions from the inbox to the round; others are nobody's (TX-11). */
-static size_t take_answers(struct job *job)
+/* Moves the answers to open questions from the inbox to the round; others are nobody's (TX-11). True: there were such:
+ * who sent them waits for the state that comes of it, whether they were any good or not. */
+static bool take_answers(struct job *job)
 {
-	size_t taken = 0;
+	bool has_taken = false;
 	struct slice rest;
 	struct buf inbox;
 	bool bad = false;
@@ -328,15 +327,17 @@ static size_t take_answers(struct job *job)
 
 		if (json_object_is_type(given, json_type_object)) {
 			json_object_object_foreach(given, key, val) {
-				if (jx_has(job->asks, key))
-					taken += take_answer(job, key, val);
+				if (jx_has(job->asks, key)) {
+					take_answer(job, key, val);
+					has_taken = true;
+				}
 			}
 		}
 		json_object_put(given);
 	}
 	buf_release(&inbox);
 	job->call.answers = job->round.answers;
-	return taken;
+	return has_taken;
 }
 
 /* The handler's call. */
