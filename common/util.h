@@ -2,6 +2,7 @@
 #ifndef MCP_COMMON_UTIL_H
 #define MCP_COMMON_UTIL_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,16 @@ static inline uint64_t clock_ms(clockid_t id)
 static inline uint64_t now_ms(void)
 {
 	return clock_ms(CLOCK_MONOTONIC);
+}
+
+/* From now until end_ms, for poll(); -1 without an end (UINT64_MAX). */
+static inline int ms_until(uint64_t end_ms, uint64_t now)
+{
+	if (end_ms == UINT64_MAX)
+		return -1;
+	if (end_ms <= now)
+		return 0;
+	return end_ms - now > INT_MAX ? INT_MAX : (int)(end_ms - now);
 }
 
 /* A bug of ours: says where and aborts. Never for anything that a peer can cause. */

@@ -3,7 +3,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <sys/eventfd.h>
 
 #include "fcgi/call_http.h"
@@ -72,16 +71,6 @@ static nfds_t add_own(struct call *call, struct pollfd *fds, nfds_t count)
 		fds[count++] = (struct pollfd){.fd = fd, .events = kind == LINK_KIND_FCGI ? POLLRDHUP : 0};
 	}
 	return count;
-}
-
-/* For poll(): -1 without an end. */
-static int ms_until(uint64_t end_ms, uint64_t now)
-{
-	if (end_ms == UINT64_MAX)
-		return -1;
-	if (end_ms <= now)
-		return 0;
-	return end_ms - now > INT_MAX ? INT_MAX : (int)(end_ms - now);
 }
 
 static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -817,19 +816,18 @@ static int watch(struct exec_run *run, struct err *err)
 	run->deadline_ms = now_ms() + run->timeout_ms;
 	for (;;) {
 		uint64_t now;
-		int wait_ms, got;
+		int got;
 
 		if (run->waits && exec_wait_turn(run, err))
 			return -1;
 		now = now_ms();
 		if (now >= run->deadline_ms)
 			return time_is_over(run);
-		wait_ms = run->deadline_ms - now > INT_MAX ? INT_MAX : (int)(run->deadline_ms - now);
 		for (int i = 0; i < EXEC_STDIN; i++)
 			fds[i] = (struct pollfd){.fd = run->fds[i], .events = POLLIN};
 		fds[EXEC_STDIN] =
 		    (struct pollfd){.fd = run->to_stdin.len ? run->fds[EXEC_STDIN] : -1, .events = POLLOUT};
-		if (call_poll(run->call, fds, EXEC_FD_COUNT, wait_ms, err) == -1)
+		if (call_poll(run->call, fds, EXEC_FD_COUNT, ms_until(run->deadline_ms, now), err) == -1)
 			return -1;
 		for (int at = EXEC_STDOUT; at <= EXEC_MESSAGES; at++) {
 			if (fds[at].revents && take(run, at, err) == -1)

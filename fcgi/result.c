@@ -141,3 +141,18 @@ void result_put_members(
 	}
 	buf_adds(out, "}");
 }
+
+int result_add_related(json_object *params, struct slice task, struct err *err)
+{
+	json_object *meta = jx_get_object(params, "_meta"), *related = json_object_new_object();
+	int ret = jx_add(related, "taskId", json_object_new_string_len(task.p, (int)task.len), err);
+
+	if (ret == 0 && !meta) {
+		meta = json_object_new_object();
+		ret = jx_add(params, "_meta", meta, err);
+	}
+	if (ret == 0)
+		return jx_add(meta, RESULT_RELATED_TASK, related, err);
+	json_object_put(related);
+	return -1;
+}

@@ -29,4 +29,7 @@ int result_check_messages(json_object *messages, bool is_draft, struct err *err)
 void result_put_members(
     struct buf *out, json_object *result, enum revision revision, const char *server_info, struct slice related_task);
 
+/* Says in the _meta of params, of a message, which task that is about (TK-11). */
+int result_add_related(json_object *params, struct slice task, struct err *err);
+
 #endif

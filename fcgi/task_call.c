@@ -183,30 +183,13 @@ int task_answer(struct call *call, struct slice id, json_object *answers, struct
 	return ret == -1 ? -1 : 0;
 }
 
-/* Puts the task's name into a question's params. */
-static int add_related(json_object *params, struct slice id, struct err *err)
-{
-	json_object *meta = jx_get_object(params, "_meta"), *related = json_object_new_object();
-	int ret = jx_add(related, "taskId", json_object_new_string_len(id.p, (int)id.len), err);
-
-	if (!meta) {
-		meta = json_object_new_object();
-		ret |= jx_add(params, "_meta", meta, err);
-	}
-	if (ret) {
-		json_object_put(related);
-		return -1;
-	}
-	return jx_add(meta, RESULT_RELATED_TASK, related, err);
-}
-
 static int ask_all(struct call *call, struct slice id, bool is_related, json_object *asks, struct err *err)
 {
 	json_object_object_foreach(asks, key, ask) {
 		json_object *params = json_object_get(jx_get(ask, "params"));
 		struct slice method = jx_get_str(ask, "method");
 
-		if (is_related && params && add_related(params, id, err)) {
+		if (is_related && params && result_add_related(params, id, err)) {
 			json_object_put(params);
 			return -1;
 		}

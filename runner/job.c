@@ -1,7 +1,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
@@ -373,27 +372,15 @@ static void keep_message(struct job *job, struct slice message)
 	job->has_news = true;
 }
 
-/* TK-11: what is said about a task names it. */
 static int send_to_session(struct job *job, json_object *event, uint64_t stream, struct err *err)
 {
-	json_object *params = jx_get_object(event, "params"), *meta = jx_get_object(params, "_meta");
-	json_object *related = json_object_new_object();
 	struct buf text;
-	int ret = jx_add_str(related, "taskId", job->id, err);
+	int ret = result_add_related(jx_get_object(event, "params"), slice_str(job->id), err);
 
-	if (!meta) {
-		meta = json_object_new_object();
-		ret |= jx_add(params, "_meta", meta, err);
-	}
-	if (ret) {
-		json_object_put(related);
-		return -1;
-	}
-	if (jx_add(meta, RESULT_RELATED_TASK, related, err))
-		return -1;
 	buf_init(&text, (size_t)job->w->cfg.body_max_bytes);
 	jx_write(&text, event);
-	ret = buf_check(&text, err);
+	if (ret == 0)
+		ret = buf_check(&text, err);
 	if (ret == 0)
 		ret = link_append(job->w->link, stream, buf_slice(&text), false, err);
 	buf_release(&text);
@@ -424,15 +411,6 @@ static int job_send(struct call *call, struct slice text, struct err *err)
 		ret = 0;
 	}
 	return ret;
-}
-
-static int ms_until(uint64_t end_ms, uint64_t now)
-{
-	if (end_ms == UINT64_MAX)
-		return -1;
-	if (end_ms <= now)
-		return 0;
-	return end_ms - now > INT_MAX ? INT_MAX : (int)(end_ms - now);
 }
 
 static int job_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
