@@ -5,6 +5,7 @@
 #include "common/jx.h"
 #include "fcgi/cursor.h"
 #include "fcgi/method_tools.h"
+#include "fcgi/placeholder.h"
 #include "fcgi/result.h"
 #include "fcgi/task_call.h"
 #include "fcgi/worker.h"
@@ -67,14 +68,36 @@ static const char *objection(json_object *answer)
 	return NULL;
 }
 
-static int ask_one(struct call *call, const struct tool *tool, const char *key, json_object *ask, json_object **result,
-    struct err *err)
+/* Puts the arguments into what a user is told; params may be NULL. */
+static int fill_message(struct call *call, json_object *params, json_object *args, struct err *err)
+{
+	struct slice message = jx_get_str(params, "message");
+	struct buf text;
+	int ret;
+
+	if (!message.p)
+		return 0;
+	buf_init(&text, message.len + (size_t)call->cfg->body_max_bytes);
+	placeholder_expand(&text, message.p, args, false);
+	ret = buf_check(&text, err);
+	if (ret == 0)
+		ret = jx_add(params, "message", jx_new_str(buf_slice(&text)), err);
+	buf_release(&text);
+	return ret;
+}
+
+static int ask_one(struct call *call, const struct tool *tool, const char *key, json_object *ask, json_object *args,
+    json_object **result, struct err *err)
 {
 	bool is_optional = json_object_get_boolean(jx_get(ask, "optional"));
-	int ret = call_ask_early(call, key, jx_get_str(ask, "method").p, json_object_get(jx_get(ask, "params")), err);
+	json_object *params = jx_get(ask, "params");
 	char text[2 * NAME_TEXT_MAX];
 	const char *why;
+	int ret;
 
+	if (fill_message(call, params, args, err))
+		return -1;
+	ret = call_ask_early(call, key, jx_get_str(ask, "method").p, json_object_get(params), err);
 	if (ret == -1 && err->code == ERR_CAPABILITY && is_optional) {
 		call_set_error_data(call, NULL);
 		return 0;
@@ -88,7 +111,8 @@ static int ask_one(struct call *call, const struct tool *tool, const char *key, 
 }
 
 /* What the definition has asked before the tool runs. 1: it does not run (now): the call asks, or *result says why. */
-static int ask_first(struct call *call, const struct tool *tool, json_object **result, struct err *err)
+static int ask_first(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
 	json_object *asks = tool->asks ? jx_parse(slice_str(tool->asks), TOOL_ASKS_DEPTH_MAX, err) : NULL;
 	int ret = tool->asks && !asks ? -1 : 0;
@@ -96,7 +120,7 @@ static int ask_first(struct call *call, const struct tool *tool, json_object **r
 	if (asks) {
 		json_object_object_foreach(asks, key, ask) {
 			if (ret == 0)
-				ret = ask_one(call, tool, key, ask, result, err);
+				ret = ask_one(call, tool, key, ask, args, result, err);
 		}
 	}
 	json_object_put(asks);
@@ -114,7 +138,7 @@ int method_tools_prepare(
 	buf_init(&why, WHY_MAX);
 	*result = NULL;
 	if (schema_check(tool->input, args, &why, err) == 0)
-		ret = ask_first(call, tool, result, err);
+		ret = ask_first(call, tool, args, result, err);
 	else if (err->code == ERR_PARAMS)
 		ret = refuse_arguments(call, tool, &why, result, err) ? -1 : 1;
 	else
@@ -143,8 +167,8 @@ int method_tools_run(
 }
 
 /* As a task, if ttl_ms is not 0. TX-20: in 2026-07-28 what is asked first is asked before there is a task. */
-static int call_tool(struct call *call, const struct tool *tool, json_object *args, uint64_t ttl_ms, struct buf *out,
-    struct err *err)
+static int call_tool(
+    struct call *call, const struct tool *tool, json_object *args, uint64_t ttl_ms, struct buf *out, struct err *err)
 {
 	json_object *result = NULL;
 	int ret = 0;

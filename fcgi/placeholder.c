@@ -26,38 +26,46 @@ int placeholder_next(const char *text, size_t *at, struct slice *part)
 	return memchr(part->p, '{', part->len) ? -1 : 1;
 }
 
-static struct slice value_of(json_object *values, struct slice name)
+static json_object *value_of(json_object *values, struct slice name)
 {
 	json_object_object_foreach(values, key, val) {
 		if (slice_is(name, key))
-			return jx_str(val);
+			return val;
 	}
-	return SLICE("");
+	return NULL;
+}
+
+static void put_quoted(struct buf *out, struct slice value)
+{
+	struct buf quoted;
+
+	buf_init(&quoted, out->max);
+	jx_write_str(&quoted, value);
+	if (quoted.fault)
+		out->fault = quoted.fault;
+	else
+		buf_add(out, quoted.data + 1, quoted.len - 2); /* less its quotes */
+	buf_release(&quoted);
 }
 
 void placeholder_expand(struct buf *out, const char *text, json_object *values, bool in_json)
 {
-	struct slice part, value;
+	struct slice part;
 	size_t at = 0;
 
 	while (text[at]) {
+		json_object *val;
+
 		if (placeholder_next(text, &at, &part) == 0) {
 			buf_add_slice(out, part);
 			continue;
 		}
-		value = value_of(values, part);
-		if (!in_json) {
-			buf_add_slice(out, value);
-		} else {
-			struct buf quoted;
-
-			buf_init(&quoted, out->max);
-			jx_write_str(&quoted, value);
-			if (quoted.fault)
-				out->fault = quoted.fault;
-			else
-				buf_add(out, quoted.data + 1, quoted.len - 2); /* less its quotes */
-			buf_release(&quoted);
-		}
+		val = value_of(values, part);
+		if (in_json)
+			put_quoted(out, jx_str(val));
+		else if (json_object_is_type(val, json_type_string))
+			buf_add_slice(out, jx_str(val));
+		else if (val)
+			jx_write(out, val);
 	}
 }

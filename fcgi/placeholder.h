@@ -13,8 +13,9 @@
  * byte (0, *part is that). -1: a { that is neither. Moves *at past it. */
 int placeholder_next(const char *text, size_t *at, struct slice *part);
 
-/* Appends text, which placeholder_next() found good, with the members of values, an object of strings, in place; one
- * that is missing is empty. in_json: they stand inside the strings of a JSON text, and are escaped for it. */
+/* Appends text, which placeholder_next() found good, with the members of values, an object, in place: strings as they
+ * are, others as JSON; one that is missing is empty. in_json: they, all strings, stand inside the strings of a JSON
+ * text, and are escaped for it. */
 void placeholder_expand(struct buf *out, const char *text, json_object *values, bool in_json);
 
 #endif

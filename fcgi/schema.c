@@ -2065,3 +2065,12 @@ bool schema_allows_member(const struct schema *schema, struct slice name)
 	matcher_release(&run.matcher);
 	return allows;
 }
+
+bool schema_requires_member(const struct schema *schema, struct slice name)
+{
+	for (size_t i = 0; i < schema->root->required.count; i++) {
+		if (slice_is(name, schema->root->required.names[i]))
+			return true;
+	}
+	return false;
+}

@@ -34,5 +34,7 @@ int schema_check(const struct schema *schema, json_object *instance, struct buf 
 
 /* False when the schema's root names its members, allows no others, and this one is not among them. */
 bool schema_allows_member(const struct schema *schema, struct slice name);
+/* True when the schema's root itself says that this member has to be there. */
+bool schema_requires_member(const struct schema *schema, struct slice name);
 
 #endif

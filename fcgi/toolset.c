@@ -16,6 +16,7 @@
 #include "fcgi/ask.h"
 #include "fcgi/content.h"
 #include "fcgi/definition.h"
+#include "fcgi/placeholder.h"
 #include "fcgi/toolset.h"
 #include "common/banned.h"
 
@@ -62,9 +63,27 @@ static int read_task(struct reader *r)
 	return 0;
 }
 
+/* What a user is asked may hold arguments that are always there. */
+static int check_message(struct reader *r, const char *below, const char *text)
+{
+	struct slice part;
+	size_t at = 0;
+
+	while (text[at]) {
+		int kind = placeholder_next(text, &at, &part);
+
+		if (kind == -1)
+			return definition_complain(r->d, "ask", below, "%s", PLACEHOLDER_SYNTAX);
+		if (kind == 1 && !schema_requires_member(r->tool->input, part))
+			return definition_complain(r->d, "ask", below, "{%.*s} is not one of its required arguments",
+			    part.len > 100 ? 100 : (int)part.len, part.p);
+	}
+	return 0;
+}
+
 static int check_ask(struct reader *r, const char *key, json_object *ask)
 {
-	struct slice method = jx_get_str(ask, "method");
+	struct slice method = jx_get_str(ask, "method"), message = jx_get_str(jx_get(ask, "params"), "message");
 	struct buf below;
 	struct err err = {0};
 	int bad = -1;
@@ -84,7 +103,7 @@ static int check_ask(struct reader *r, const char *key, json_object *ask)
 	else if (ask_check(method.p, jx_get(ask, "params"), &err))
 		definition_complain(r->d, "ask", below.data, "%s", err.msg);
 	else
-		bad = 0;
+		bad = message.p ? check_message(r, below.data, message.p) : 0;
 	buf_release(&below);
 	return bad;
 }
@@ -513,9 +532,9 @@ static int read_members(struct reader *r, struct err *err)
 	bad |= read_task(r) != 0;
 	r->tool->is_polled = read_flag(r, "poll", &bad);
 	r->tool->single_use = read_flag(r, "single_use", &bad);
-	bad |= read_asks(r, err) != 0;
 	if (read_input(r, err) || read_headers(r, err) || read_output(r, err))
 		return -1;
+	bad |= read_asks(r, err) != 0;
 	bad |= r->tool->provider->tool_init(r->tool, d->def, d->cfg, d->pointer, err) != 0;
 	return bad ? -1 : make_listing(r, err);
 }

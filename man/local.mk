@@ -12,6 +12,6 @@ EXTRA_DIST += %D%/mcp.json.5.in
 CLEANFILES += %D%/mcp.json.5
 %D%/mcp.json.5: %D%/mcp.json.5.in mcpctl$(EXEEXT)
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && ./mcpctl$(EXEEXT) settings --mdoc >$@.rows && \
-	$(SED) -e 's|@CONF_DIR@|$(sysconfdir)|; s|@DATA_DIR@|$(pkgdatadir)|' \
+	$(SED) -e 's|@CONF_DIR@|$(sysconfdir)|; s|@DATA_DIR@|$(pkgdatadir)|; s|@DOC_DIR@|$(docdir)|' \
 		-e '/^@SETTINGS@$$/{' -e 'r $@.rows' -e d -e '}' $(srcdir)/%D%/mcp.json.5.in >$@.tmp && \
 	rm -f $@.rows && mv $@.tmp $@

@@ -217,6 +217,7 @@ async function converse(up, era) {
   await step('asking without code, for a form and for a page', async () => {
     answering();
     assert.match(await says('forget_order', { order: 1003 }), /^failed: .*declined/s);
+    assert.equal(asked[0].message, "Delete order 1003? This can't be undone.");
     answering({});
     assert.match(await says('pay', { order: 1002 }), /^Order 1002 is paid.$/);
     assert.equal(asked[0].url, 'https://shop.example/pay');

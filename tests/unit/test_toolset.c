@@ -38,7 +38,8 @@ static const struct {
 	"DIR/mcp.json:4: /tools/t/annotations: annotations.readOnlyHint must be true or false\n"},
     {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"icons\": [{\"src\": \"icon.png\"}]}"),
 	"DIR/mcp.json:4: /tools/t/icons: icons[0].src must be an http, https or data URL\n"},
-    {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"input\": []}"), "DIR/mcp.json:4: /tools/t/input: input must be an object\n"},
+    {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"input\": []}"),
+	"DIR/mcp.json:4: /tools/t/input: input must be an object\n"},
     {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"timeout_s\": 0}"),
 	"DIR/mcp.json:4: /tools/t/timeout_s: timeout_s must be a whole number, 1 to 86400 s\n"},
     {INPUT("{\"a\": {},\n\"b\": 1}"),
@@ -54,7 +55,8 @@ static const struct {
     {INPUT("{\n\"type\": \"array\"}"),
 	"DIR/mcp.json:5: /tools/t/input/type: a whole schema of the arguments has \"type\": \"object\"\n"},
     {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"output_schema\": {\n\"pattern\": \"(\"}}"),
-	"DIR/mcp.json:5: /tools/t/output_schema/pattern: the pattern is no regular expression: missing closing parenthesis\n"},
+	"DIR/mcp.json:5: /tools/t/output_schema/pattern: the pattern is no regular expression: missing closing "
+	"parenthesis\n"},
     {HEADER("\"\""), "DIR/mcp.json:4: /tools/t/input/a: x-mcp-header must be 1 to 100 letters, digits and '-'\n"},
     {HEADER("\"A_B\""), "DIR/mcp.json:4: /tools/t/input/a: x-mcp-header must be 1 to 100 letters, digits and '-'\n"},
     {HEADER("1"), "DIR/mcp.json:4: /tools/t/input/a: x-mcp-header must be 1 to 100 letters, digits and '-'\n"},
@@ -83,6 +85,14 @@ static const struct {
 	"DIR/mcp.json:4: /tools/t/exec/1: {b} is not one of its arguments\n"},
     {TOOLS("\"t\": {\"exec\": [\"/bin/true\",\n\"{b\"], \"input\": {\"a\": {}}}"),
 	"DIR/mcp.json:4: /tools/t/exec/1: a { begins a placeholder, as in {path}; a plain { is written {{\n"},
+    {TOOLS("\"t\": {\"exec\": [\"/bin/true\"], \"input\": {\"a\": {}, \"b\": {\"default\": 1}},\n\"ask\": {\"q\": "
+	   "{\"method\": \"elicitation/create\", \"params\": {\"message\": \"{a} {b}?\", \"requestedSchema\": "
+	   "{\"type\": \"object\", \"properties\": {}}}}}}"),
+	"DIR/mcp.json:4: /tools/t/ask/q: {b} is not one of its required arguments\n"},
+    {TOOLS("\"t\": {\"exec\": [\"/bin/true\"], \"input\": {\"a\": {}, \"b\": {\"default\": 1}},\n\"ask\": {\"q\": "
+	   "{\"method\": \"elicitation/create\", \"params\": {\"message\": \"{a\", \"requestedSchema\": "
+	   "{\"type\": \"object\", \"properties\": {}}}}}}"),
+	"DIR/mcp.json:4: /tools/t/ask/q: a { begins a placeholder, as in {path}; a plain { is written {{\n"},
     {TOOLS("\"t\": {\"exec\": [\"/bin/true\"], \"output\": \"xml\"}"),
 	"DIR/mcp.json:3: /tools/t/output: output must be \"text\", \"json\" or \"result\"\n"},
     {TOOLS("\"t\": {\"exec\": [\"/bin/true\"], \"output_schema\": {}}"),
