@@ -60,6 +60,7 @@ static int strings_add(struct exec_strings *s, char *item, struct err *err)
 		return out_of_memory(err);
 	}
 	s->items = items;
+	s->bytes += strlen(item) + 1;
 	items[s->count++] = item;
 	items[s->count] = NULL;
 	return 0;
@@ -80,6 +81,7 @@ static int set_item(struct exec_strings *env, char *item, struct err *err)
 
 	for (size_t i = 0; item && i < env->count; i++) {
 		if (strncmp(env->items[i], item, name_len) == 0) {
+			env->bytes += strlen(item) - strlen(env->items[i]);
 			mem_free(env->items[i]);
 			env->items[i] = item;
 			return 0;
@@ -382,9 +384,17 @@ void exec_run_init(
 	buf_init(&run->to_stdin, 16 * (size_t)call->cfg->body_max_bytes);
 }
 
+/* A variable that comes from a client, who may have sent many: ERR_TOO_BIG before it takes long to tell them apart. */
+static int add_foreign_variable(struct exec_strings *env, const char *name, struct slice value, struct err *err)
+{
+	if (env->bytes > LAUNCH_MAX_BYTES)
+		return err_set(err, ERR_TOO_BIG, "an environment of more than %d bytes", LAUNCH_MAX_BYTES);
+	return add_variable(env, name, value, err);
+}
+
 int exec_run_set(struct exec_run *run, const char *name, struct slice value, struct err *err)
 {
-	return add_variable(&run->env, name, value, err);
+	return add_foreign_variable(&run->env, name, value, err);
 }
 
 int exec_run_fail(struct exec_run *run, const char *fmt, ...)
@@ -508,7 +518,7 @@ static int add_argument_variables(json_object *args, struct exec_strings *env, s
 		buf_adds(&name, "MCP_ARG_");
 		exec_put_name(&name, key);
 		if (ret == 0 && !name.fault && exec_scalar_text(val, &text))
-			ret = add_variable(env, name.data, buf_slice(&text), err);
+			ret = add_foreign_variable(env, name.data, buf_slice(&text), err);
 	}
 	buf_release(&name);
 	buf_release(&text);
@@ -536,10 +546,11 @@ static int make_env(const struct exec_run *run, json_object *args, struct exec_s
 static json_object *with_defaults(const struct exec *exec, json_object *args, struct err *err)
 {
 	json_object *full = json_object_new_object();
-	int bad = 0;
+	int bad = full ? 0 : -1;
 
-	json_object_object_foreach(args, name, arg) {
-		bad |= json_object_object_add(full, name, json_object_get(arg));
+	json_object_object_foreach(args, name, arg) { /* one may be null: jx_add() takes none */
+		if (!bad)
+			bad = json_object_object_add(full, name, json_object_get(arg));
 	}
 	for (size_t i = 0; i < exec->defaults_count && !bad; i++) {
 		const struct def_value *def = &exec->defaults[i];
@@ -547,7 +558,7 @@ static json_object *with_defaults(const struct exec *exec, json_object *args, st
 		if (!jx_has(args, def->name))
 			bad = jx_add(full, def->name, jx_parse(slice_str(def->json), MESSAGE_DEPTH_MAX, err), err);
 	}
-	if (!full || bad) {
+	if (bad) {
 		out_of_memory(err);
 		json_object_put(full);
 		return NULL;
@@ -654,9 +665,10 @@ static int start(struct exec_run *run, json_object *args, struct err *err)
 		job.argv = argv.items;
 		job.env = env.items;
 		run->fds[EXEC_LEASH] = launcher_start(run->call->cfg, &job, err);
-		if (run->fds[EXEC_LEASH] == -1)
-			ret = err->code == ERR_TOO_BIG ? exec_run_fail(run, "its arguments are too long") : -1;
+		ret = run->fds[EXEC_LEASH] == -1 ? -1 : 0;
 	}
+	if (ret == -1 && err->code == ERR_TOO_BIG)
+		ret = exec_run_fail(run, "its arguments are too long");
 	for (int i = 0; i < LAUNCH_READERS; i++)
 		close_fd(&job.fds[i]);
 	close_fd(&job.fds[LAUNCH_ANSWERS]);

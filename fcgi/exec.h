@@ -55,7 +55,7 @@ int exec_add_default(struct exec *exec, const char *name, json_object *val, stru
 
 struct exec_strings {
 	char **items; /* owned, NULL-terminated; NULL while empty */
-	size_t count;
+	size_t count, bytes;
 };
 
 enum { EXEC_STDOUT, EXEC_STDERR, EXEC_MESSAGES, EXEC_LEASH, EXEC_STDIN, EXEC_FD_COUNT };

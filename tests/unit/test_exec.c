@@ -168,6 +168,31 @@ static void test_rows(void **state)
 	assert_int_equal(failures, 0);
 }
 
+/* Each of a request's many arguments would be a variable: they are too much long before they are many. */
+static void test_many_arguments(void **state)
+{
+	uint64_t start = now_ms();
+	struct fake_call call;
+	struct err err = {0};
+	struct buf args;
+	const struct tool *tool;
+	char *got;
+
+	(void)state;
+	buf_init(&args, 1 << 22);
+	for (int i = 0; i < 200000; i++)
+		buf_addf(&args, "%s\"a%d\":1", i ? "," : "{", i);
+	buf_adds(&args, "}");
+	tool = load(NULL, "{\"exec\":[\"/bin/cat\"]" ANY "}");
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	got = run(&call, tool, args.data, &err);
+	assert_string_equal(got, ERROR("t: its arguments are too long"));
+	assert_true(now_ms() - start < 10000);
+	free(got);
+	buf_release(&args);
+	fake_call_release(&call);
+}
+
 static void test_messages(void **state)
 {
 	const struct tool *tool = load(
@@ -717,6 +742,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_rows),
+	    cmocka_unit_test(test_many_arguments),
 	    cmocka_unit_test(test_messages),
 	    cmocka_unit_test(test_asks),
 	    cmocka_unit_test(test_keeps),
