@@ -43,8 +43,8 @@ struct job {
 	json_object *token; /* owned; stands for a progress token when the client gave none */
 	struct ask_round round;
 	json_object *asks;   /* owned; open questions; NULL or empty: none */
-	json_object *events; /* owned */
-	uint64_t events_seq;
+	json_object *events; /* owned; the last ones of a hidden task; NULL: none */
+	uint64_t events_seq; /* of the first */
 	struct buf message;
 	bool has_news;             /* the broker does not know message or events yet */
 	uint64_t news_at_ms;       /* when it may be told */
@@ -184,7 +184,14 @@ static void announce(struct job *job, const struct task_state *state)
 	link_task_release(&task);
 }
 
-static int put_state(struct job *job, enum link_task_state to, struct task_state *state, struct err *err)
+/* The oldest count of them. */
+static void drop_events(struct job *job, size_t count)
+{
+	json_object_array_del_idx(job->events, 0, count);
+	job->events_seq += count;
+}
+
+static int keep_state(struct job *job, enum link_task_state to, struct task_state *state, struct err *err)
 {
 	struct buf text;
 	int ret;
@@ -199,6 +206,18 @@ static int put_state(struct job *job, enum link_task_state to, struct task_state
 	if (ret == 0)
 		ret = link_task_put(job->w->link, slice_str(job->id), to, buf_slice(&text), err);
 	buf_release(&text);
+	return ret;
+}
+
+/* Where both don't fit, what it said gives way to what it is. */
+static int put_state(struct job *job, enum link_task_state to, struct task_state *state, struct err *err)
+{
+	int ret = keep_state(job, to, state, err);
+
+	if (ret && err->code == ERR_TOO_BIG && job->events) {
+		drop_events(job, json_object_array_length(job->events));
+		ret = keep_state(job, to, state, err);
+	}
 	if (ret == 0)
 		announce(job, state);
 	else if (err->code == ERR_GONE || err->code == ERR_NO_TASK)
@@ -353,10 +372,8 @@ static int keep_event(struct job *job, json_object *event, struct err *err)
 		job->events = json_object_new_array();
 	if (jx_append(job->events, json_object_get(event), err))
 		return -1;
-	while (json_object_array_length(job->events) > EVENTS_MAX) {
-		json_object_array_del_idx(job->events, 0, 1);
-		job->events_seq++;
-	}
+	if (json_object_array_length(job->events) > EVENTS_MAX)
+		drop_events(job, 1);
 	job->has_news = true;
 	return 0;
 }

@@ -204,6 +204,8 @@ int link_task_put(struct link *l, struct slice id, enum link_task_state state, s
 		return -1;
 	if (has_ended(t))
 		return err_set(err, ERR_GONE, "it has ended");
+	if (blob.len > t->blob.max)
+		return err_set(err, ERR_TOO_BIG, "%zu bytes", blob.len);
 	if (fake_link_copy(&t->blob, blob, err))
 		return -1;
 	changed(t, state);

@@ -35,6 +35,23 @@ static int call_done(
 	return say("done", false, result, err);
 }
 
+/* More than any state may hold. */
+static int call_chatters(
+    struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
+{
+	struct buf text;
+
+	(void)tool, (void)args;
+	buf_init(&text, 1 << 20);
+	buf_addf(&text, "{\"level\":\"error\",\"data\":\"%060000d\"}", 1);
+	for (int i = 0; i < 32; i++) {
+		if (call_notify(call, "notifications/message", jx_parse(buf_slice(&text), 8, err), err))
+			return -1;
+	}
+	buf_release(&text);
+	return say("chattered", false, result, err);
+}
+
 static int call_fails(
     struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
@@ -94,6 +111,7 @@ static int call_hangs(
 
 #define FAKE_PROVIDER(tool) static const struct provider provider_##tool = {.name = #tool, .call = call_##tool}
 FAKE_PROVIDER(asks);
+FAKE_PROVIDER(chatters);
 FAKE_PROVIDER(done);
 FAKE_PROVIDER(error);
 FAKE_PROVIDER(fails);
@@ -102,14 +120,15 @@ FAKE_PROVIDER(waits);
 
 struct site {
 	struct worker w;
-	struct tool tools[6];
+	struct tool tools[7];
 	struct link link;
 };
 
 static void site_init(struct site *s)
 {
 	static const struct provider *const providers[] = {
-	    &provider_asks, &provider_done, &provider_error, &provider_fails, &provider_hangs, &provider_waits};
+	    &provider_asks, &provider_chatters, &provider_done, &provider_error, &provider_fails, &provider_hangs,
+	    &provider_waits};
 	json_object *any = json_object_new_object();
 	struct err err;
 
@@ -302,6 +321,23 @@ static void test_hidden(void **state)
 	site_release(&s);
 }
 
+/* What it said gives way to what it is: else its follower would never hear that it has ended. */
+static void test_hidden_says_too_much(void **state)
+{
+	struct site s;
+	struct job *job;
+
+	(void)state;
+	site_init(&s);
+	job = job_make(&s, JOB_OF("2025-11-25", "S", "chatters") ",\"hidden\":1}");
+	assert_true(job_work(job));
+	assert_int_equal(task_of(&s)->state, LINK_TASK_COMPLETED);
+	assert_non_null(strstr(task_of(&s)->blob.data, "chattered"));
+	assert_non_null(strstr(task_of(&s)->blob.data, "\"eventsSeq\":33"));
+	job_free(&job);
+	site_release(&s);
+}
+
 /* The broker says no: the task has ended there, or the state is too large. */
 static void test_refused(void **state)
 {
@@ -375,6 +411,7 @@ int main(void)
 	    cmocka_unit_test(test_cancelled),
 	    cmocka_unit_test(test_session_hears),
 	    cmocka_unit_test(test_hidden),
+	    cmocka_unit_test(test_hidden_says_too_much),
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_no_memory),
 	};
