@@ -21,21 +21,23 @@ int task_refuse_undeclared(struct call *call, struct err *err)
 	return err_set(err, ERR_CAPABILITY, TASK_EXTENSION);
 }
 
+static uint64_t clamp_ttl(const struct cfg *cfg, double ttl_ms)
+{
+	if (ttl_ms < TTL_MIN_MS)
+		return TTL_MIN_MS;
+	return (uint64_t)(ttl_ms < (double)cfg->task_ttl_max_ms ? ttl_ms : (double)cfg->task_ttl_max_ms);
+}
+
 /* What the client asked for, or the default. */
 static int read_ttl(const struct call *call, json_object *task, uint64_t *ttl_ms, struct err *err)
 {
 	json_object *val = jx_get(task, "ttl");
-	double ttl = (double)call->cfg->task_ttl_ms;
 
 	if (!json_object_is_type(task, json_type_object))
 		return err_set(err, ERR_PARAMS, "params.task must be an object");
 	if (val && !json_object_is_type(val, json_type_int) && !json_object_is_type(val, json_type_double))
 		return err_set(err, ERR_PARAMS, "params.task.ttl must be a number of milliseconds");
-	if (val)
-		ttl = json_object_get_double(val);
-	if (ttl < TTL_MIN_MS)
-		ttl = TTL_MIN_MS;
-	*ttl_ms = (uint64_t)(ttl < (double)call->cfg->task_ttl_max_ms ? ttl : (double)call->cfg->task_ttl_max_ms);
+	*ttl_ms = clamp_ttl(call->cfg, val ? json_object_get_double(val) : (double)call->cfg->task_ttl_ms);
 	return 0;
 }
 
@@ -48,7 +50,7 @@ int task_decide(struct call *call, const struct tool *tool, json_object *params,
 		if (tool->task == TOOL_TASK_NO)
 			return 0;
 		if (task_is_declared(call->capabilities))
-			*ttl_ms = (uint64_t)call->cfg->task_ttl_ms;
+			*ttl_ms = clamp_ttl(call->cfg, (double)call->cfg->task_ttl_ms);
 		else if (tool->task == TOOL_TASK_REQUIRED)
 			return task_refuse_undeclared(call, err);
 		return 0;
@@ -305,9 +307,9 @@ static int keep_place(struct call *call, const char *id, uint64_t next_event, st
 /* Longer than its program can take: what it may run, and wait for each answer. */
 static uint64_t longest_ms(const struct call *call, const struct tool *tool)
 {
-	uint64_t ms = (uint64_t)(tool->timeout_s + call->cfg->ask_wait_s * call->cfg->ask_rounds_max) * 1000;
+	int64_t s = tool->timeout_s + call->cfg->ask_wait_s * call->cfg->ask_rounds_max;
 
-	return ms < (uint64_t)call->cfg->task_ttl_max_ms ? ms : (uint64_t)call->cfg->task_ttl_max_ms;
+	return clamp_ttl(call->cfg, (double)s * 1000);
 }
 
 int task_run_hidden(

@@ -2,7 +2,7 @@
 #include "config.h"
 
 #include "common/jx.h"
-#include "fcgi/task.h"
+#include "fcgi/task_call.h"
 #include "fcgi/worker.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
@@ -144,12 +144,54 @@ static void test_broken_state(void **state)
 	}
 }
 
+/* TK-07, TX-15: how long a task is kept. */
+static void test_ttl(void **state)
+{
+	static const struct {
+		enum revision revision;
+		const char *params;
+		int64_t ttl_ms, ttl_max_ms; /* settings */
+		uint64_t want;
+	} cases[] = {
+	    {REV_2025_11, "{}", 60000, 90000, 0},
+	    {REV_2025_11, "{\"task\":{}}", 60000, 90000, 60000},
+	    {REV_2025_11, "{\"task\":{\"ttl\":70000}}", 60000, 90000, 70000},
+	    {REV_2025_11, "{\"task\":{\"ttl\":1e300}}", 60000, 90000, 90000},
+	    {REV_2025_11, "{\"task\":{\"ttl\":-1}}", 60000, 90000, 1000},
+	    {REV_2025_11, "{\"task\":{}}", 60000, 30000, 30000},
+	    {REV_2025_06, "{\"task\":{}}", 60000, 90000, 0},
+	    {REV_2026_07, "{}", 60000, 90000, 60000},
+	    {REV_2026_07, "{}", 60000, 30000, 30000},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const struct tool tool = {.task = TOOL_TASK_OPTIONAL};
+		struct worker w = {.tools.has_tasks = true, .cfg.task_ttl_ms = cases[i].ttl_ms};
+		struct err err = {0};
+		json_object *params = jx_parse(slice_str(cases[i].params), 8, &err);
+		json_object *declared = jx_parse(SLICE("{\"extensions\":{\"" TASK_EXTENSION "\":{}}}"), 8, &err);
+		struct call call = {.w = &w, .cfg = &w.cfg, .revision = cases[i].revision, .capabilities = declared};
+		uint64_t ttl_ms;
+
+		w.cfg.task_ttl_max_ms = cases[i].ttl_max_ms;
+		call.era = call.revision >= REV_2026_07 ? ERA_MODERN : ERA_LEGACY;
+		if (task_decide(&call, &tool, params, &ttl_ms, &err))
+			fail_msg("%s: %s", cases[i].params, err.msg);
+		if (ttl_ms != cases[i].want)
+			fail_msg("case %zu: %llu ms", i, (unsigned long long)ttl_ms);
+		json_object_put(params);
+		json_object_put(declared);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_job),
 	    cmocka_unit_test(test_views),
 	    cmocka_unit_test(test_broken_state),
+	    cmocka_unit_test(test_ttl),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
