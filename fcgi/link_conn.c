@@ -290,9 +290,11 @@ int link_lock_up(struct link *l, bool connects, uint64_t deadline_ms, struct err
 		pthread_mutex_lock(&l->mtx);
 		if (rc) {
 			why.code = ERR_BROKER; /* whatever it was, it is the broker that can't be reached */
-			l->attempt_err = why;
 			l->state = LINK_DOWN;
+		} else { /* for who waits, and comes to it when it is down again */
+			err_set(&why, ERR_BROKER, "the broker went away");
 		}
+		l->attempt_err = why;
 		l->attempt++;
 		pthread_cond_broadcast(&l->changed);
 		if (rc) {

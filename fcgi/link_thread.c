@@ -315,8 +315,8 @@ static void on_message(struct link *l, zmq_msg_t *parts)
 		log_garbage(err.msg);
 		return;
 	}
-	if (h.body_len != in.len) {
-		log_garbage("body length");
+	if (h.body_len != in.len || key.len > LINK_KEY_MAX) {
+		log_garbage("body or key length");
 		return;
 	}
 	switch (h.type) {

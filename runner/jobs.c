@@ -155,7 +155,7 @@ static void on_run(void *arg, struct slice id, struct slice principal, uint64_t 
 	if (e)
 		e->job = job_new(jobs->w, id, principal, text);
 	if (!e || !e->job) { /* it stays as it is until it expires */
-		LOG(ERROR, "runner.no_memory", "task=%.8s", id.p);
+		LOG(ERROR, "runner.no_memory", "task=%.*s", id.len < 8 ? (int)id.len : 8, id.p);
 		mem_free(e);
 		return;
 	}

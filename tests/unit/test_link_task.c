@@ -752,6 +752,7 @@ static void expect_heard(struct heard *h, const int *count, int want, const char
 /* CANCEL's id says what. */
 static bool give_work(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
 {
+	static const char long_key[LINK_KEY_MAX + 1] = "long";
 	struct slice body = msg->body, id;
 	bool bad = false;
 	struct buf out;
@@ -766,6 +767,7 @@ static bool give_work(struct fake_broker *fb, const struct fake_msg *msg, void *
 		link_put_bytes(&out, SLICE("me"));
 		link_put_u64(&out, 60000);
 		link_put_bytes(&out, SLICE("job"));
+		fake_broker_tell(fb, LINK_TASK_RUN, (struct slice){long_key, sizeof(long_key)}, buf_slice(&out));
 		fake_broker_tell(fb, LINK_TASK_RUN, SLICE("t1"), buf_slice(&out));
 	} else if (slice_is(id, "input")) {
 		link_put_u8(&out, LINK_TASK_ANSWERS);
