@@ -77,18 +77,20 @@ static int read_key(const char *path, unsigned char key[KEY_LEN], struct err *er
 }
 
 /* The file appears with all its bytes: it is written under another name. Whoever comes first gives it the name that
- * counts. */
-static int make_key(const char *dir, const char *path, struct err *err)
+ * counts. The directory is that of a broker that may not have been needed yet; one that others start has made it. */
+static int make_key(const struct cfg *cfg, const char *path, struct err *err)
 {
 	unsigned char key[KEY_LEN];
 	char token[17], *own;
 	struct buf name;
 	int fd, ret = 0;
 
+	if (cfg->broker_autostart && cfg_make_run_dir(cfg, err))
+		return -1;
 	rnd_token(token, sizeof(token));
 	rnd_bytes(key, sizeof(key));
 	buf_init(&name, 4096);
-	buf_addf(&name, "%s/" FILE_NAME ".%s", dir, token);
+	buf_addf(&name, "%s/" FILE_NAME ".%s", cfg->run_dir, token);
 	if (buf_check(&name, err)) {
 		buf_release(&name);
 		return -1;
@@ -121,7 +123,7 @@ static int ensure_key(struct seal *s, struct err *err)
 		path = cfg_path_join(s->cfg->run_dir, FILE_NAME);
 		ret = path ? read_key(path, s->key, err) : err_set(err, ERR_NOMEM, FILE_NAME);
 		if (ret == 1)
-			ret = make_key(s->cfg->run_dir, path, err) ? -1 : read_key(path, s->key, err);
+			ret = make_key(s->cfg, path, err) ? -1 : read_key(path, s->key, err);
 		if (ret == 1)
 			ret = err_set(err, ERR_SYS, "%s is gone again", path);
 		s->has_key = ret == 0;

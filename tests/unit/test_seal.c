@@ -225,6 +225,31 @@ static void test_bad_files(void **state)
 	buf_release(&token);
 }
 
+/* A plain CGI process may ask before there was ever a broker to make run_dir. */
+static void test_no_run_dir(void **state)
+{
+	char run_dir[sizeof(f.dir) + 8], file[sizeof(run_dir) + 16];
+	struct buf token;
+	struct err err = {0};
+	struct stat st;
+
+	(void)state;
+	buf_init(&token, 4096);
+	snprintf(run_dir, sizeof(run_dir), "%s/run", f.dir);
+	snprintf(file, sizeof(file), "%s/seal.key", run_dir);
+	f.cfg.run_dir = run_dir;
+	f.cfg.broker_autostart = true;
+	if (seal_close(f.seal, "state", SLICE(""), 600, SLICE("x"), &token, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(stat(run_dir, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0770);
+	unlink(file);
+	rmdir(run_dir);
+	f.cfg.run_dir = f.dir;
+	f.cfg.broker_autostart = false;
+	buf_release(&token);
+}
+
 static void test_race(void **state)
 {
 	enum { CHILDREN = 8 };
@@ -325,6 +350,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_bound_to, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_key, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_bad_files, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_no_run_dir, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_race, set_up, tear_down),
 	};
 
