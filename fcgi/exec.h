@@ -4,7 +4,7 @@
  * its output means is its user's business (provider_exec.c: a tool's result).
  *
  * How a program gets its arguments:
- *   stdin          all of them, as one JSON object
+ *   stdin          all of them, as one JSON object (and then, if it waits, its answers: exec_wait.c)
  *   environment    each string, number and boolean of at most 4 KiB as MCP_ARG_<NAME>: the name in upper case, what is
  *                  not a letter or digit as _
  *   command line   {name} in a word of "exec" is replaced by such an argument; a word whose argument is missing is left
