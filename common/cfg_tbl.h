@@ -21,6 +21,13 @@ CFG_STR(server_public_url, "", "URL of the endpoint as clients see it; without i
 CFG_PATH(auth_api_keys_file, "", "File of API keys, principal:key a line; without it no key is asked for")
 CFG_LIST(cors_origins, "Origins that browsers may call from, beside that of server_public_url and loopback")
 
+CFG_INT(rate_per_key, 0, 0, 6000000, "requests", "Requests a minute that the holder of an API key may make; 0: any number")
+CFG_INT(rate_per_address, 0, 0, 6000000, "requests", "Requests a minute without a key, or with a wrong one, from an address (IPv6: from a /64); 0: any number")
+CFG_INT(rate_completions, 0, 0, 6000000, "requests", "Completions a minute for each of these, which count as requests too; 0: any number")
+CFG_INT(rate_burst, 20, 1, 100000, "requests", "How many requests may come at once after a pause, of each of these limits")
+CFG_INT(rate_buckets, 65536, 1024, 16777216, "buckets", "What each limit tells apart; who shares a bucket by chance shares its limit. 8 bytes each")
+CFG_LIST(rate_proxies, "Addresses and networks of proxies before the web server whose X-Forwarded-For is believed")
+
 CFG_PATH(run_dir, "/run/mcp-fcgi", "Directory of sockets and locks, writable by workers and broker only")
 CFG_STR(log_level, "info", "error, warn, info or debug")
 

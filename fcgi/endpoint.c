@@ -1,6 +1,6 @@
-/* The order of checks for every request (differences.md 2.1): path, method, Host and Origin, OPTIONS, size, key, media
- * type, Accept, JSON, era. Nothing here looks at Mcp-Method, Mcp-Name or Mcp-Param-*: they mean something only once the
- * body is known. */
+/* The order of checks for every request (differences.md 2.1): path, method, Host and Origin, OPTIONS, size, key, rate,
+ * media type, Accept, JSON, era. Nothing here looks at Mcp-Method, Mcp-Name or Mcp-Param-*: they mean something only once
+ * the body is known. */
 #include "config.h"
 
 #include <stdio.h>
@@ -228,16 +228,20 @@ static void serve_mcp(struct exchange *x, const char *method)
 	}
 }
 
-/* DT-04, DT-05 */
-static int check_key(struct exchange *x)
+/* DT-04, DT-05, DT-11 */
+static int check_client(struct exchange *x)
 {
 	const char *challenge;
 	struct err err = {0};
 	char extra[256];
+	unsigned wait_s;
 
-	if (guard_key(x, &challenge, &err) == 0)
+	if (guard_client(x, &challenge, &wait_s, &err) == 0)
 		return 0;
-	snprintf(extra, sizeof(extra), "WWW-Authenticate: %s\r\n", challenge);
+	if (err.code == ERR_RATE)
+		snprintf(extra, sizeof(extra), "Retry-After: %u\r\n", wait_s);
+	else
+		snprintf(extra, sizeof(extra), "WWW-Authenticate: %s\r\n", challenge);
 	refuse_error(x, err_http(err.code), extra, &err);
 	return -1;
 }
@@ -282,7 +286,7 @@ void endpoint_serve(struct exchange *x)
 		refuse_error(x, 413, NULL, &err);
 		return;
 	}
-	if (check_key(x))
+	if (check_client(x))
 		return;
 	switch (x->route.kind) {
 	case ROUTE_MCP:

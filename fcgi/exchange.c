@@ -26,6 +26,7 @@ static const char *reason(int status)
 	    {406, "Not Acceptable"},
 	    {413, "Content Too Large"},
 	    {415, "Unsupported Media Type"},
+	    {429, "Too Many Requests"},
 	    {503, "Service Unavailable"},
 	};
 
@@ -43,7 +44,7 @@ static void put_cors(const struct exchange *x, struct buf *out)
 		return;
 	buf_addf(out,
 	    "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n"
-	    "Access-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate\r\n",
+	    "Access-Control-Expose-Headers: Mcp-Session-Id, Retry-After, WWW-Authenticate\r\n",
 	    x->origin);
 }
 

@@ -6,6 +6,7 @@
 #ifndef MCP_FCGI_EXCHANGE_H
 #define MCP_FCGI_EXCHANGE_H
 
+#include "fcgi/address.h"
 #include "fcgi/call.h"
 #include "fcgi/header.h"
 #include "fcgi/route.h"
@@ -29,6 +30,9 @@ struct exchange {
 	struct header_accept accept;
 	const char *origin;    /* allowed Origin, to be echoed; NULL without one. Borrowed: dies with the connection */
 	const char *principal; /* "" when no key is asked for; borrowed from the worker's keys */
+	struct slice who;      /* whose requests are counted together: principal, or address, which is below */
+	enum rate_limit limit; /* by which */
+	struct address address;
 	char session[LINK_KEY_MAX + 1]; /* legacy: id; "" otherwise */
 	struct link_call *lcall;        /* what the broker knows of this request; NULL: nothing */
 	uint64_t stream;                /* where its events go, once it is EXCHANGE_STREAM or EXCHANGE_ACCEPTED */

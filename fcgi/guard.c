@@ -183,6 +183,19 @@ int guard_origin(struct exchange *x, struct err *err)
 	return 0;
 }
 
+static void log_limited(const struct exchange *x, unsigned wait_s)
+{
+	static struct log_rate rate;
+	char address[INET6_ADDRSTRLEN] = "";
+	unsigned dropped;
+
+	if (!log_rate_ok(&rate, 10, 10000, &dropped))
+		return;
+	inet_ntop(AF_INET6, x->address.bytes, address, sizeof(address));
+	LOG(WARN, "request.limited", "principal=%s address=%s wait_s=%u dropped=%u", x->principal, address, wait_s,
+	    dropped);
+}
+
 int guard_key(struct exchange *x, const char **challenge, struct err *err)
 {
 	const char *key = req_env(x->req, "HTTP_X_API_KEY"), *auth = req_env(x->req, "HTTP_AUTHORIZATION");
@@ -210,4 +223,47 @@ int guard_key(struct exchange *x, const char **challenge, struct err *err)
 	}
 	x->principal = principal;
 	return 0;
+}
+
+int guard_client(struct exchange *x, const char **challenge, unsigned *wait_s, struct err *err)
+{
+	const struct worker *w = x->w;
+	int ret = 0;
+
+	*wait_s = 0;
+	*challenge = NULL;
+	x->principal = "";
+	x->limit = RATE_PER_ADDRESS;
+	if (w->rate)
+		x->who = address_of_client(x->req, &w->proxies, &x->address);
+	/* Whoever tried too many keys is not told of the next one whether it is right. */
+	if (w->keys.count)
+		*wait_s = rate_look(w->rate, x->limit, x->who, x->started_ms);
+	if (*wait_s == 0) {
+		ret = guard_key(x, challenge, err);
+		if (ret == 0 && w->keys.count) {
+			x->who = slice_str(x->principal);
+			x->limit = RATE_PER_KEY;
+		}
+		*wait_s = rate_take(w->rate, x->limit, x->who, x->started_ms);
+	}
+	if (*wait_s == 0)
+		return ret;
+	log_limited(x, *wait_s);
+	return err_set(err, ERR_RATE, "try again in %u s", *wait_s);
+}
+
+int guard_message(const struct exchange *x, struct slice method, bool is_first, struct err *err)
+{
+	unsigned wait_s;
+
+	if (!x->w->rate)
+		return 0;
+	wait_s = is_first ? 0 : rate_take(x->w->rate, x->limit, x->who, now_ms());
+	if (wait_s == 0 && slice_is(method, "completion/complete"))
+		wait_s = rate_take(x->w->rate, RATE_COMPLETIONS, x->who, now_ms());
+	if (wait_s == 0)
+		return 0;
+	log_limited(x, wait_s);
+	return err_set(err, ERR_RATE, "try again in %u s", wait_s);
 }

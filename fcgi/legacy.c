@@ -11,6 +11,7 @@
 #include "fcgi/ask_legacy.h"
 #include "fcgi/call_http.h"
 #include "fcgi/capabilities.h"
+#include "fcgi/guard.h"
 #include "fcgi/legacy.h"
 #include "fcgi/method.h"
 #include "fcgi/oldsse.h"
@@ -342,7 +343,7 @@ static bool park(struct exchange *x, const struct call *call, const struct rpc *
 }
 
 /* Runs one request: its answer goes to out. false: there is none, for it was cancelled, or asks its client. */
-static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *session, bool is_alone,
+static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *session, bool is_first, bool is_alone,
     const struct ask_round *round, struct buf *out)
 {
 	const struct method *m = method_find(x->w, ERA_LEGACY, rpc->method);
@@ -353,6 +354,10 @@ static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *s
 	bool is_answered;
 	int ret;
 
+	if (guard_message(x, rpc->method, is_first, &err)) {
+		rpc_put_error(out, rpc->id, &err, NULL);
+		return true;
+	}
 	if (!session->initialized && !slice_is(rpc->method, "ping")) { /* DT-122 */
 		err_set(&err, ERR_LEGACY, "this stream has no session yet: initialize comes first");
 		rpc_put_error(out, rpc->id, &err, NULL);
@@ -390,7 +395,7 @@ void legacy_run(struct exchange *x, struct legacy_batch *batch, struct session *
 	for (size_t i = 0; i < batch->count; i++) {
 		if (batch->items[i].kind != RPC_REQUEST)
 			continue;
-		if (run_one(x, &batch->items[i], session, batch->requests == 1, round, &batch->answers[n]))
+		if (run_one(x, &batch->items[i], session, n == 0, batch->requests == 1, round, &batch->answers[n]))
 			batch->messages[count++] = exchange_message(&batch->answers[n]);
 		n++;
 	}

@@ -1,6 +1,7 @@
 # fcgi/: the worker, mcp-worker, and mcp-launch, the parent of its tools
 noinst_LIBRARIES += libworker.a
 libworker_a_SOURCES = \
+	%D%/address.c %D%/address.h \
 	%D%/argument.c %D%/argument.h \
 	%D%/ask.c %D%/ask.h \
 	%D%/ask_legacy.c %D%/ask_legacy.h \
@@ -48,6 +49,7 @@ libworker_a_SOURCES = \
 	%D%/placeholder.c %D%/placeholder.h \
 	%D%/promptset.c %D%/promptset.h \
 	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_template.c \
+	%D%/rate.c %D%/rate.h \
 	%D%/req.c %D%/req.h %D%/req_ops.h \
 	%D%/req_cgi.c %D%/req_cgi.h \
 	%D%/req_fcgi.c %D%/req_fcgi.h \

@@ -155,8 +155,9 @@ int main(int argc, char **argv)
 		return opts.status;
 	add_set(&opts, "worker_processes", processes, set_processes);
 	add_set(&opts, "worker_threads", threads, set_threads);
-	if (worker_init(&w, opts.conf, opts.sets, opts.sets_count, &err)) {
+	if (worker_init(&w, opts.conf, opts.sets, opts.sets_count, &err) || rate_open(&w.rate, &w.cfg, &err)) {
 		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
+		worker_release(&w);
 		opts_release(&opts);
 		return EXIT_FAILURE;
 	}

@@ -8,6 +8,7 @@
 #include "common/jx.h"
 #include "fcgi/ask_modern.h"
 #include "fcgi/call_http.h"
+#include "fcgi/guard.h"
 #include "fcgi/level.h"
 #include "fcgi/listen.h"
 #include "fcgi/method.h"
@@ -252,13 +253,14 @@ static void serve_notification(struct exchange *x, const struct rpc *rpc)
 }
 
 /* -1: cancelled. Otherwise answer has the answer, and err what it is if it is an error. */
-static int run(const struct method *m, struct call *call, const struct rpc *rpc, struct buf *answer, struct err *err)
+static int run(const struct exchange *x, const struct method *m, struct call *call, const struct rpc *rpc,
+    struct buf *answer, struct err *err)
 {
 	struct ask_round round = {0};
-	int ret = 0;
+	int ret = guard_message(x, rpc->method, true, err);
 
 	call->priv->may_ask = true;
-	if (method_may_ask(m))
+	if (ret == 0 && method_may_ask(m))
 		ret = ask_modern_begin(call, rpc, &round, err);
 	if (ret == 0) {
 		ret = method_run(m, call, rpc, NULL, answer, err);
@@ -306,7 +308,7 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 	if (jx_has(rpc->meta, KEY_LEVEL))
 		call->log_level = level_find(jx_get_str(rpc->meta, KEY_LEVEL));
 	buf_init(&answer, METHOD_ANSWER_MAX);
-	ret = run(m, call, rpc, &answer, &err);
+	ret = run(x, m, call, rpc, &answer, &err);
 	message = exchange_message(&answer);
 	if (err.code == ERR_CAPABILITY && x->phase == EXCHANGE_OPEN && message.len) /* */
 		exchange_reply(x, err_http(err.code), "application/json", NULL, message);

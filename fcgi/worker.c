@@ -106,6 +106,10 @@ int worker_init(struct worker *w, const char *file, const char *const *sets, siz
 		goto bad;
 	if (read_origins(w, err))
 		goto bad;
+	if (address_nets_read(&w->proxies, &w->cfg.rate_proxies, err)) {
+		err_wrap(err, "rate_proxies");
+		goto bad;
+	}
 	w->seal = seal_new(&w->cfg);
 	if (!w->seal) {
 		err_set(err, ERR_NOMEM, "seal");
@@ -123,6 +127,8 @@ void worker_release(struct worker *w)
 {
 	link_free(&w->link);
 	seal_free(&w->seal);
+	rate_close(&w->rate);
+	address_nets_release(&w->proxies);
 	toolset_release(&w->tools);
 	resourceset_release(&w->resources);
 	promptset_release(&w->prompts);

@@ -6,9 +6,11 @@
 #define MCP_FCGI_WORKER_H
 
 #include "common/cfg.h"
+#include "fcgi/address.h"
 #include "fcgi/keys.h"
 #include "fcgi/link_client.h"
 #include "fcgi/promptset.h"
+#include "fcgi/rate.h"
 #include "fcgi/req.h"
 #include "fcgi/resourceset.h"
 #include "fcgi/seal.h"
@@ -20,6 +22,8 @@ struct worker {
 	struct resourceset resources;
 	struct promptset prompts;
 	struct keys keys;
+	struct address_nets proxies;
+	struct rate *rate;   /* owned; NULL: nothing is limited. Made by the program that serves, before fork */
 	struct seal *seal;   /* owned */
 	struct link *link;   /* made in the process that serves, after fork */
 	char *public_host;   /* host of server_public_url, lower case, without port; "" without it */

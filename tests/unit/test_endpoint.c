@@ -59,7 +59,7 @@ static void test_before_the_era(void **state)
 		REFUSED(403, -32600, NULL)},
 	    {"DT-02 allowed Origin is echoed", POST_MCP, OURS HEADS26, LIST26, 200, JSON_TYPE, 0, "1",
 		"Access-Control-Allow-Origin: http://localhost:3000\r\nVary: Origin\r\nAccess-Control-Expose-Headers: "
-		"Mcp-Session-Id, WWW-Authenticate\r\n",
+		"Mcp-Session-Id, Retry-After, WWW-Authenticate\r\n",
 		NULL},
 	    {"DT-105 OPTIONS", "OPTIONS", "/mcp", OURS, NULL,
 		EMPTY_WITH(204, "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r")},
@@ -318,6 +318,62 @@ static void test_key(void **state)
 	site_release(&s);
 }
 
+/* Fills no bucket again within a test. */
+static void limit(struct site *s, int64_t per_address, int64_t completions)
+{
+	char file[64];
+	struct err err = {0};
+
+	rate_close(&s->w.rate);
+	snprintf(file, sizeof(file), "%s/rate.shm", s->run_dir);
+	unlink(file);
+	s->w.cfg.rate_per_address = per_address;
+	s->w.cfg.rate_completions = completions;
+	s->w.cfg.rate_burst = 1;
+	assert_int_equal(rate_open(&s->w.rate, &s->w.cfg, &err), 0);
+	if (s->w.rate)
+		unlink(file);
+}
+
+#define COMPLETE26 POSTED VERSION26 "Mcp-Method: completion/complete\n"
+#define REF(name)  "\"ref\":{\"type\":\"ref/prompt\",\"name\":\"" name "\"},\"argument\":{\"name\":\"a\",\"value\":\"\"}"
+
+static void test_rate(void **state)
+{
+	static const struct site_row requests[] = {
+	    {"DT-11 the one that may come", POST_MCP, HEADS26, LIST26, 200, JSON_TYPE, 0, "1", NULL, NULL},
+	    {"DT-11 the next", POST_MCP, OURS HEADS26, LIST26, 429, JSON_TYPE, -32603, NULL,
+		"Access-Control-Expose-Headers: Mcp-Session-Id, Retry-After,", "Too many requests: try again in"},
+	    {"DT-11 says when", POST_MCP, HEADS26, LIST26, 429, JSON_TYPE, -32603, NULL, "Retry-After: 60\r", NULL},
+	    {"DT-11 before the media type", POST_MCP, "", "{", 429, JSON_TYPE, -32603, NULL, NULL, NULL},
+	    {"DT-11 GET", "GET", "/mcp", ACCEPT, NULL, 429, JSON_TYPE, -32603, NULL, NULL, NULL},
+	    {"DT-11 HTTP+SSE", "GET", "/sse", ACCEPT, NULL, 429, JSON_TYPE, -32603, NULL, NULL, NULL},
+	    {"DT-11 size first", POST_MCP, POSTED "Content-Length: 9999999\n", NULL, REFUSED(413, -32600, NULL)},
+	    {"DT-11 not a preflight", "OPTIONS", "/mcp", OURS, NULL, EMPTY(204)},
+	    {"DT-11 not health", "GET", "/health", "", NULL, 200, JSON_TYPE, 0, NULL, NULL, NULL},
+	};
+	static const struct site_row completions[] = {
+	    {"CM-04 the one that may come", POST_MCP, COMPLETE26,
+		REQUEST("1", "completion/complete", META "," REF("p")), 200, JSON_TYPE, 0, "1", NULL, "\"completion\""},
+	    {"CM-04 the next", POST_MCP, COMPLETE26, REQUEST("2", "completion/complete", META "," REF("p")), 200,
+		JSON_TYPE, -32603, "2", NULL, "Too many requests: try again in 60 s"},
+	    {"CM-04 in a session", POST_MCP, POSTED "Mcp-Session-Id: S11\n",
+		REQUEST("3", "completion/complete", REF("p")), 200, JSON_TYPE, -32603, "3", NULL, NULL},
+	    {"CM-04 something else", POST_MCP, HEADS26, LIST26, 200, JSON_TYPE, 0, "1", NULL, NULL},
+	};
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	site_offer(&s, "{}", "{\"p\":{\"text\":\"{a}\",\"arguments\":{\"a\":{}}}}");
+	limit(&s, 1, 0);
+	site_check(&s, requests, COUNT_OF(requests));
+	limit(&s, 0, 1);
+	site_check(&s, completions, COUNT_OF(completions));
+	rate_close(&s.w.rate);
+	site_release(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,6 +382,7 @@ int main(void)
 	    cmocka_unit_test(test_body),
 	    cmocka_unit_test(test_head),
 	    cmocka_unit_test(test_key),
+	    cmocka_unit_test(test_rate),
 	};
 
 	return cmocka_run_group_tests_name("endpoint", tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* fcgi/guard.c: whose requests are taken at all: Host, Origin, API key (DT-01, DT-02, DT-04, DT-05) */
 #include "config.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -250,6 +251,143 @@ static void test_no_keys(void **state)
 	fake_req_release(&req);
 }
 
+/* A worker with keys of Anna and Bert, and limits of two requests at once; its directory goes with release_limited().
+ */
+static char limited_dir[64];
+
+static void init_limited(struct worker *w, bool has_keys)
+{
+	static const char text[] = "anna:anna-0123456789abcdef\nbert:bert-0123456789abcdef\n";
+	char file[96];
+	struct err err = {0};
+	int fd;
+
+	snprintf(limited_dir, sizeof(limited_dir), "/tmp/mcp-test-guard.XXXXXX");
+	assert_non_null(mkdtemp(limited_dir));
+	*w = (struct worker){.cfg = {.run_dir = limited_dir,
+				 .rate_per_key = 60,
+				 .rate_per_address = 6,
+				 .rate_completions = 1,
+				 .rate_burst = 2,
+				 .rate_buckets = 1048576}};
+	assert_int_equal(rate_open(&w->rate, &w->cfg, &err), 0);
+	if (!has_keys)
+		return;
+	snprintf(file, sizeof(file), "%s/keys", limited_dir);
+	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && write(fd, text, sizeof(text) - 1) == (ssize_t)sizeof(text) - 1);
+	close(fd);
+	assert_int_equal(keys_load(&w->keys, file, &err), 0);
+	unlink(file);
+}
+
+static void release_limited(struct worker *w)
+{
+	char file[96];
+
+	keys_release(&w->keys);
+	rate_close(&w->rate);
+	snprintf(file, sizeof(file), "%s/rate.shm", limited_dir);
+	unlink(file);
+	assert_int_equal(rmdir(limited_dir), 0);
+}
+
+struct asked {
+	const char *name, *address, *key;
+	uint64_t at_ms;
+	enum err_code code;
+	unsigned wait_s;
+};
+
+static void check_asked(struct worker *w, const struct asked *cases, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct fake_req req;
+		struct exchange x = {.w = w, .req = &req.base, .started_ms = 1000000 + cases[i].at_ms};
+		const char *challenge;
+		unsigned wait_s;
+		struct err err = {0};
+
+		fake_req_init(&req);
+		fake_req_set(&req, "REMOTE_ADDR", cases[i].address);
+		fake_req_set(&req, "HTTP_X_API_KEY", cases[i].key);
+		if (guard_client(&x, &challenge, &wait_s, &err) != (cases[i].code ? -1 : 0) ||
+		    err.code != cases[i].code || wait_s != cases[i].wait_s)
+			fail_msg("%s: %s, %u s (%s)", cases[i].name, err_name(err.code), wait_s, err.msg);
+		fake_req_release(&req);
+	}
+}
+
+static void test_rate_of_addresses(void **state)
+{
+	static const struct asked cases[] = {
+	    {"DT-11 first", "192.0.2.1", NULL, 0, ERR_NONE, 0},
+	    {"DT-11 second", "192.0.2.1", NULL, 0, ERR_NONE, 0},
+	    {"DT-11 third", "192.0.2.1", NULL, 0, ERR_RATE, 10},
+	    {"DT-11 another address", "192.0.2.2", NULL, 0, ERR_NONE, 0},
+	    {"DT-11 later", "192.0.2.1", NULL, 10000, ERR_NONE, 0},
+	    {"DT-11 and again", "192.0.2.1", NULL, 10000, ERR_RATE, 10},
+	    {"DT-11 a key that nobody asks for", "192.0.2.1", "anna-0123456789abcdef", 10000, ERR_RATE, 10},
+	    {"DT-11 IPv6", "2001:db8::1", NULL, 0, ERR_NONE, 0},
+	    {"DT-11 IPv6, the same network", "2001:db8::2", NULL, 0, ERR_NONE, 0},
+	    {"DT-11 IPv6, third", "2001:db8:0:0:ffff::3", NULL, 0, ERR_RATE, 10},
+	    {"DT-11 IPv6, another network", "2001:db8:0:1::1", NULL, 0, ERR_NONE, 0},
+	};
+	struct worker w;
+
+	(void)state;
+	init_limited(&w, false);
+	check_asked(&w, cases, COUNT_OF(cases));
+	release_limited(&w);
+}
+
+static void test_rate_of_keys(void **state)
+{
+	static const struct asked cases[] = {
+	    {"DT-11 first", "192.0.2.1", "anna-0123456789abcdef", 0, ERR_NONE, 0},
+	    {"DT-11 from elsewhere", "192.0.2.2", "anna-0123456789abcdef", 0, ERR_NONE, 0},
+	    {"DT-11 third", "192.0.2.3", "anna-0123456789abcdef", 0, ERR_RATE, 1},
+	    {"DT-11 another key", "192.0.2.1", "bert-0123456789abcdef", 0, ERR_NONE, 0},
+	    {"DT-04 no key", "192.0.2.1", NULL, 0, ERR_UNAUTHORIZED, 0},
+	    {"DT-04 wrong key", "192.0.2.1", "carl-0123456789abcdef", 0, ERR_UNAUTHORIZED, 0},
+	    {"DT-11 too many wrong ones", "192.0.2.1", "carl-0123456789abcdef", 0, ERR_RATE, 10},
+	    {"DT-11 a right one is not looked at", "192.0.2.1", "bert-0123456789abcdef", 0, ERR_RATE, 10},
+	    {"DT-11 elsewhere it is", "192.0.2.2", "bert-0123456789abcdef", 0, ERR_NONE, 0},
+	    {"DT-11 later", "192.0.2.1", "bert-0123456789abcdef", 10000, ERR_NONE, 0},
+	};
+	struct worker w;
+
+	(void)state;
+	init_limited(&w, true);
+	check_asked(&w, cases, COUNT_OF(cases));
+	release_limited(&w);
+}
+
+/* Each request of a batch counts, but the one that its HTTP request was; completions count twice (CM-04). */
+static void test_rate_of_messages(void **state)
+{
+	static const struct slice list = {"tools/list", 10}, complete = {"completion/complete", 19};
+	struct worker w, unlimited = {0};
+	struct exchange x = {.w = &w, .principal = "anna", .who = SLICE("anna"), .limit = RATE_PER_KEY}, y = x;
+	struct err err = {0};
+
+	(void)state;
+	init_limited(&w, true);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(guard_message(&x, list, true, &err), 0);
+	assert_int_equal(guard_message(&x, list, false, &err), 0);
+	assert_int_equal(guard_message(&x, complete, false, &err), 0);
+	assert_int_equal(guard_message(&x, list, false, &err), -1);
+	assert_int_equal(err.code, ERR_RATE);
+	assert_int_equal(guard_message(&x, complete, true, &err), 0);
+	assert_int_equal(guard_message(&x, complete, true, &err), -1);
+	assert_string_equal(err.msg, "try again in 60 s");
+	y.w = &unlimited;
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(guard_message(&y, complete, false, &err), 0);
+	release_limited(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +396,9 @@ int main(void)
 	    cmocka_unit_test(test_split_url),
 	    cmocka_unit_test(test_key),
 	    cmocka_unit_test(test_no_keys),
+	    cmocka_unit_test(test_rate_of_addresses),
+	    cmocka_unit_test(test_rate_of_keys),
+	    cmocka_unit_test(test_rate_of_messages),
 	};
 
 	log_init("test_guard", LOG_LEVEL_ERROR);
