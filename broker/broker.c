@@ -8,6 +8,7 @@
 #include "broker/conn.h"
 #include "broker/once.h"
 #include "broker/producer.h"
+#include "broker/recover.h"
 #include "broker/session.h"
 #include "broker/stream.h"
 #include "broker/task.h"
@@ -46,19 +47,63 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 	}
 	if (loop_init(&b->loop, turn, turn_arg, err))
 		goto fail;
-	b->store = store_memory_open(wake, &b->loop, err);
-	if (!b->store)
-		goto fail;
 	return 0;
 fail:
 	broker_release(b);
 	return -1;
 }
 
+static struct store *open_store(struct broker *b, struct err *err)
+{
+	const struct cfg *cfg = b->cfg;
+	const struct store_sqlite_how how = {
+	    .dir = cfg->store_dir,
+	    .sync_each = strcmp(cfg->store_sync, "group") == 0,
+	    .sync_ms = (uint64_t)cfg->store_sync_ms,
+	    .cache_bytes = (uint64_t)cfg->store_cache_bytes,
+	};
+
+	if (strcmp(cfg->store_sync, "group") != 0 && strcmp(cfg->store_sync, "write") != 0) {
+		err_set(err, ERR_CONFIG, "store_sync is write or group, not \"%s\"", cfg->store_sync);
+		return NULL;
+	}
+	if (strcmp(cfg->store_kind, "sqlite") == 0)
+		return store_sqlite_open(&how, wake, &b->loop, err);
+	if (strcmp(cfg->store_kind, "memory") == 0)
+		return store_memory_open(wake, &b->loop, err);
+	err_set(err, ERR_CONFIG, "store_kind is sqlite or memory, not \"%s\"", cfg->store_kind);
+	return NULL;
+}
+
+int broker_open(struct broker *b, struct err *err)
+{
+	b->store = open_store(b, err);
+	return b->store ? recover(b, err) : -1;
+}
+
+bool broker_keeps(const struct broker *b)
+{
+	return b->store->is_durable && !b->is_leaving;
+}
+
+void broker_keep(struct broker *b, enum store_kind kind, struct slice key, struct buf *value)
+{
+	if (broker_keeps(b))
+		b->store->put(b->store, kind, key, value);
+	buf_release(value);
+}
+
+void broker_unkeep(struct broker *b, enum store_kind kind, struct slice key)
+{
+	if (broker_keeps(b))
+		b->store->del(b->store, kind, key);
+}
+
 void broker_release(struct broker *b)
 {
 	struct table_node *n;
 
+	b->is_leaving = true;
 	while ((n = table_any(&b->calls)) != NULL)
 		call_close(TABLE_OF(n, struct call, node));
 	while ((n = table_any(&b->tasks)) != NULL)

@@ -45,10 +45,13 @@ struct broker {
 	size_t fd_max, fd_used, fd_reserved;
 	struct buf frame, event; /* scratch: one turn of one connection */
 	bool draining;           /* nothing new begins */
+	bool is_leaving;         /* what is closed now is kept for the next start */
 };
 
-/* frame_max: bytes of the largest link frame. *b is usable by the other modules afterwards. */
+/* *b is usable by the other modules when broker_open() has succeeded too. */
 int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg), void *turn_arg, struct err *err);
+/* Opens the store, as the settings say, and takes back what an earlier broker left there. Blocks. */
+int broker_open(struct broker *b, struct err *err);
 /* Closes everything in the tables, without a word to anybody, then loop and store. */
 void broker_release(struct broker *b);
 
@@ -58,6 +61,12 @@ int broker_budget_fds(struct broker *b, struct err *err);
 /* Descriptors that are about to be open, or were closed. take: false at the limit. */
 bool broker_fd_take(struct broker *b, size_t count);
 void broker_fd_give(struct broker *b, size_t count);
+
+/* Whether there is a point in making an object's value. */
+bool broker_keeps(const struct broker *b);
+/* What outlives us, in the place of what was kept under this key; releases value. And not any more. */
+void broker_keep(struct broker *b, enum store_kind kind, struct slice key, struct buf *value);
+void broker_unkeep(struct broker *b, enum store_kind kind, struct slice key);
 
 /* Largest frame of the link: what MAXMSGSIZE and WELCOME say. */
 size_t broker_frame_max(const struct broker *b);

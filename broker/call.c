@@ -10,6 +10,7 @@
 #include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/rnd.h"
 #include "common/banned.h"
 
 static void free_call(struct loop_doom *d)
@@ -136,6 +137,71 @@ struct stream *call_stream(const struct call *c)
 	return c->stream ? c->stream : c->on_session_stream && c->session ? c->session->own : NULL;
 }
 
+bool call_is_parked(const struct call *c)
+{
+	return c->park && park_is_open(c->park);
+}
+
+void call_keep(struct call *c)
+{
+	struct stream *s = call_stream(c);
+	struct buf key, value;
+
+	if (!c->session || !s || !broker_keeps(c->broker))
+		return;
+	if (!c->kept_as)
+		c->kept_as = rnd_u64() | 1; /* nothing counts calls over all starts */
+	buf_init(&key, sizeof(uint64_t));
+	buf_init(&value, SIZE_MAX / 2);
+	link_put_u64(&key, c->kept_as);
+	link_put_bytes(&value, c->session->id);
+	link_put_u64(&value, s->handle);
+	link_put_u8(&value, c->on_session_stream ? LINK_CALL_ON_SESSION_STREAM : 0);
+	link_put_u16(&value, c->ids_count);
+	link_put_bytes(&value, c->wills);
+	if (c->park)
+		park_keep(c->park, &value);
+	broker_keep(c->broker, STORE_CALL, buf_slice(&key), &value);
+	buf_release(&key);
+}
+
+static void unkeep(struct call *c)
+{
+	struct buf key;
+
+	if (!c->kept_as)
+		return;
+	buf_init(&key, sizeof(uint64_t));
+	link_put_u64(&key, c->kept_as);
+	broker_unkeep(c->broker, STORE_CALL, buf_slice(&key));
+	buf_release(&key);
+	c->kept_as = 0;
+}
+
+bool call_restore(struct broker *b, struct slice key, struct slice value)
+{
+	bool bad = key.len != sizeof(uint64_t);
+	struct slice id = link_get_bytes(&value, &bad);
+	struct stream *s = stream_find(b, link_get_u64(&value, &bad));
+	unsigned flags = link_get_u8(&value, &bad);
+	uint16_t n = link_get_u16(&value, &bad);
+	struct slice wills = link_get_bytes(&value, &bad);
+	struct session *session = bad ? NULL : session_find(b, id, NULL);
+	struct call *c;
+
+	if (!session || !s || s->session != session || (s->is_own ? s != session->own : s->call != NULL) ||
+	    stream_is_over(s) || call_new(b, NULL, 0, session, flags, n, wills, &c))
+		return false;
+	c->kept_as = link_get_u64(&key, &bad);
+	if (!s->is_own) {
+		c->stream = s;
+		s->call = c;
+	}
+	if (value.len > 0)
+		park_restore(c, value);
+	return true;
+}
+
 /* Those of all ids but this one, which may be empty. */
 static void say_wills(const struct call *c, struct stream *s, struct slice but)
 {
@@ -209,6 +275,7 @@ void call_close(struct call *c)
 	if (c->is_closed)
 		return;
 	c->is_closed = true;
+	unkeep(c);
 	park_stop(c->park);
 	take(c);
 	if (c->session) {

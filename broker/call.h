@@ -24,6 +24,7 @@ struct call {
 	struct stream *stream;     /* its response stream, while that is not finished */
 	struct park *park;         /* owned: what it waits for, or was answered; NULL: it never waited */
 	uint64_t number;           /* the producer's; without one: ours */
+	uint64_t kept_as;          /* in the store; 0: it isn't */
 	struct call *next_of_producer, **at_producer;
 	struct call *next_of_session, **at_session;
 	bool on_session_stream, is_closed;
@@ -41,6 +42,11 @@ struct call *call_find(struct broker *b, const struct producer *p, uint64_t numb
 struct call *call_find_id(struct session *session, struct slice id); /* the call in which the client's id is open */
 /* Another producer runs it from now on, or nobody (p NULL). */
 void call_give(struct call *c, struct producer *p, uint64_t number);
+/* (Again) into the store, if it owes an answer that somebody can come back for. */
+void call_keep(struct call *c);
+/* As the store has it, its session and streams being there. */
+bool call_restore(struct broker *b, struct slice key, struct slice value);
+bool call_is_parked(const struct call *c);        /* it waits for answers */
 struct stream *call_stream(const struct call *c); /* where an answer is owed; NULL: nowhere */
 /* Tells the producer: CANCELLED, of one id, or of the whole call if id is empty. A call that nobody runs ends: without
  * a word, but for the wills of the other ids. */

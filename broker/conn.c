@@ -204,7 +204,7 @@ static void on_read(struct store_op *op, int status)
 		char id[LINK_EVENT_ID_SIZE] = "";
 
 		if (!c->stream->is_modern)
-			stream_put_event_id(c->stream, r->seqs[i], id);
+			stream_put_event_id(c->stream, r->read.positions[i], r->seqs[i], id);
 		buf_clear(event);
 		sse_add_event(event, slice_str(id), "message", r->read.events[i]);
 		if (buf_check(event, NULL)) /* as in frame, below */

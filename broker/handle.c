@@ -139,7 +139,7 @@ static void on_committed(struct store_op *op, int status)
 
 struct commit *commit_new(struct message *m)
 {
-	struct commit *c = mem_alloc(1, sizeof(*c));
+	struct commit *c = m->broker->store->is_stalled ? NULL : mem_alloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;

@@ -54,7 +54,7 @@ struct commit {
 	char key[LINK_KEY_MAX];
 };
 
-/* NULL: no memory. Made before anything is done, as nothing may fail after that. */
+/* NULL: no memory, or the store can't write: BUSY. Made before anything is done, as nothing may fail after that. */
 struct commit *commit_new(struct message *m);
 /* Then: nack says that nothing was done, and is returned; without one the store has c, and will answer: LATER. */
 unsigned commit_settle(struct message *m, struct commit *c, unsigned nack);

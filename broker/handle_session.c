@@ -8,6 +8,15 @@
 #include "common/mem.h"
 #include "common/banned.h"
 
+/* What could not be kept is made anew by the next try. */
+static void session_kept(struct broker *b, struct slice id, int status)
+{
+	struct session *s = session_find(b, id, NULL);
+
+	if (s && status && s->version == 1)
+		session_close(s, "the store could not keep it");
+}
+
 unsigned do_session_put(struct message *m)
 {
 	const struct cfg *cfg = m->broker->cfg;
@@ -36,6 +45,7 @@ unsigned do_session_put(struct message *m)
 				: session_new(m->broker, m->key, principal, flags, idle_s, blob, &s);
 	if (!nack) {
 		m->outcome->value = s->version;
+		commit->after = session_kept;
 	}
 	return commit_settle(m, commit, nack);
 }
@@ -63,6 +73,7 @@ unsigned do_call_begin(struct message *m)
 	unsigned flags = link_get_u8(&m->body, &m->bad), nack;
 	uint16_t n = link_get_u16(&m->body, &m->bad);
 	struct session *s = session_find(m->broker, m->key, &principal);
+	struct commit *commit = NULL; /* of one that owes its answer on a stream from now on */
 	struct call *call;
 
 	if (m->bad)
@@ -76,13 +87,16 @@ unsigned do_call_begin(struct message *m)
 		if ((flags & LINK_CALL_ON_SESSION_STREAM) &&
 		    s->own->undelivered_bytes > (uint64_t)m->broker->cfg->stream_log_max_bytes)
 			return LINK_NACK_LIMIT;
+		if (flags & LINK_CALL_ON_SESSION_STREAM && !(commit = commit_new(m)))
+			return LINK_NACK_BUSY;
 		nack = call_new(m->broker, m->producer, m->h->seq, s, flags, n, m->body, &call);
 		if (nack)
-			return nack;
+			return commit ? commit_settle(m, commit, nack) : nack;
+		call_keep(call);
 	}
 	session_touch(s);
 	m->outcome->stream = s->own->handle;
-	return 0;
+	return commit ? commit_settle(m, commit, 0) : 0;
 }
 
 unsigned do_call_end(struct message *m)

@@ -15,6 +15,7 @@ unsigned do_open_stream(struct message *m)
 	uint16_t n = link_get_u16(&m->body, &m->bad);
 	bool is_modern = flags & LINK_STREAM_MODERN, is_listen = flags & LINK_STREAM_LISTEN, begins = m->h->corr == 0;
 	struct session *session = is_modern ? NULL : session_find(b, m->key, NULL);
+	struct commit *commit = NULL;
 	struct call *call = begins ? NULL : call_find(b, m->producer, m->h->corr);
 	struct stream *s;
 
@@ -31,10 +32,12 @@ unsigned do_open_stream(struct message *m)
 		return LINK_NACK_BUSY;
 	if (b->stream_count >= (size_t)b->cfg->stream_max)
 		return LINK_NACK_LIMIT;
+	if (!is_modern && !(commit = commit_new(m)))
+		return LINK_NACK_BUSY;
 	if (begins) {
 		nack = call_new(b, is_listen ? NULL : m->producer, m->h->seq, session, 0, n, m->body, &call);
 		if (nack)
-			return nack;
+			return commit ? commit_settle(m, commit, nack) : nack;
 	}
 	s = stream_new(b, session, false);
 	if (!s || stream_reserve(s)) {
@@ -43,13 +46,14 @@ unsigned do_open_stream(struct message *m)
 			stream_close(s, "no descriptor");
 		if (begins)
 			call_close(call);
-		return nack;
+		return commit ? commit_settle(m, commit, nack) : nack;
 	}
 	s->is_listen = is_listen;
 	s->call = call;
 	call->stream = s;
 	m->outcome->stream = s->handle;
-	return 0;
+	call_keep(call);
+	return commit ? commit_settle(m, commit, 0) : 0;
 }
 
 unsigned do_attach(struct message *m)
@@ -109,9 +113,17 @@ unsigned append_events(
     struct message *m, struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final)
 {
 	uint64_t first = s->last_seq + 1, last = s->last_seq;
-	struct commit *c = commit_new(m);
-	unsigned nack = c ? stream_append(s, events, count, is_durable, is_final, &last) : LINK_NACK_BUSY;
+	struct commit *c;
+	unsigned nack;
 
+	if (s->is_modern) { /* nobody comes back for its events: they are as safe as they will ever be */
+		nack = stream_append(s, events, count, is_durable, is_final, &last);
+		if (!nack)
+			stream_commit(s, first, last, 0);
+		return nack;
+	}
+	c = commit_new(m);
+	nack = c ? stream_append(s, events, count, is_durable, is_final, &last) : LINK_NACK_BUSY;
 	if (!nack) {
 		c->stream = s->handle;
 		c->first = first;
@@ -156,14 +168,14 @@ unsigned do_finish(struct message *m)
 	if (s->is_own ? s->session != call->session : s != call->stream)
 		return LINK_NACK_BAD;
 	nack = append(m, s, true, true);
-	if (nack != LATER)
+	if (nack && nack != LATER)
 		return nack;
 	if (!s->is_own) {
 		s->is_void = m->h->count == 0;
 		stream_finish(s, s->is_void ? "nothing to answer" : "answered");
 	}
 	call_close(call);
-	return LATER;
+	return nack;
 }
 
 unsigned do_close_conn(struct message *m)

@@ -33,12 +33,15 @@ unsigned do_subscribe(struct message *m)
 	uint16_t n = link_get_u16(&m->body, &m->bad);
 	unsigned nack = LINK_NACK_BAD;
 	struct stream *s = m->bad ? NULL : find_subscriber(m, principal, &nack);
+	struct commit *commit = NULL;
 
 	if (!s)
 		return nack;
+	if (!s->is_modern && !(commit = commit_new(m)))
+		return LINK_NACK_BUSY;
 	nack = topic_subscribe(s, reset, insert, n, m->body);
 	m->outcome->value = s->subscriber.asked;
-	return nack;
+	return commit ? commit_settle(m, commit, nack) : nack;
 }
 
 unsigned do_unsubscribe(struct message *m)
@@ -47,8 +50,14 @@ unsigned do_unsubscribe(struct message *m)
 	uint16_t n = link_get_u16(&m->body, &m->bad);
 	unsigned nack = LINK_NACK_BAD;
 	struct stream *s = m->bad ? NULL : find_subscriber(m, principal, &nack);
+	struct commit *commit = NULL;
 
-	return s ? topic_unsubscribe(s, n, m->body) : nack;
+	if (!s)
+		return nack;
+	if (!s->is_modern && !(commit = commit_new(m)))
+		return LINK_NACK_BUSY;
+	nack = topic_unsubscribe(s, n, m->body);
+	return commit ? commit_settle(m, commit, nack) : nack;
 }
 
 unsigned do_notify(struct message *m)

@@ -16,6 +16,7 @@ libbroker_a_SOURCES = \
 	%D%/park.c %D%/park.h \
 	%D%/producer.c %D%/producer.h \
 	%D%/record.c %D%/record.h \
+	%D%/recover.c %D%/recover.h \
 	%D%/server.c %D%/server.h \
 	%D%/session.c %D%/session.h \
 	%D%/store.h %D%/store_memory.c \

@@ -29,6 +29,7 @@ static struct mark *find(const struct broker *b, struct slice name)
 /* Nobody else knows of it: no need to wait for the end of the turn. */
 static void drop(struct mark *mark)
 {
+	broker_unkeep(mark->broker, STORE_MARK, (struct slice){mark->name, mark->len});
 	table_remove(&mark->broker->marks, &mark->node);
 	loop_untimer(&mark->broker->loop, &mark->timer);
 	mem_free(mark);
@@ -39,7 +40,7 @@ static void on_time(struct wheel_timer *t)
 	drop(TABLE_OF(t, struct mark, timer));
 }
 
-unsigned once_mark(struct broker *b, struct slice name, uint32_t keep_s)
+static unsigned set(struct broker *b, struct slice name, uint64_t keep_ms)
 {
 	struct mark *mark;
 
@@ -55,8 +56,30 @@ unsigned once_mark(struct broker *b, struct slice name, uint32_t keep_s)
 	memcpy(mark->name, name.p, name.len);
 	mark->timer.fire = on_time;
 	table_add(&b->marks, &mark->node, table_hash_bytes(&b->marks, name));
-	loop_timer(&b->loop, &mark->timer, (uint64_t)keep_s * 1000);
+	loop_timer(&b->loop, &mark->timer, keep_ms);
 	return 0;
+}
+
+unsigned once_mark(struct broker *b, struct slice name, uint32_t keep_s)
+{
+	uint64_t keep_ms = (uint64_t)keep_s * 1000;
+	unsigned nack = set(b, name, keep_ms);
+	struct buf value;
+
+	if (nack || !broker_keeps(b))
+		return nack;
+	buf_init(&value, sizeof(uint64_t));
+	link_put_u64(&value, clock_ms(CLOCK_REALTIME) + keep_ms);
+	broker_keep(b, STORE_MARK, name, &value);
+	return 0;
+}
+
+bool once_restore(struct broker *b, struct slice name, struct slice value)
+{
+	bool bad = false;
+	uint64_t until_ms = link_get_u64(&value, &bad), now = clock_ms(CLOCK_REALTIME);
+
+	return !bad && until_ms > now && set(b, name, until_ms - now) == 0;
 }
 
 void once_forget(struct broker *b, struct slice name)

@@ -6,7 +6,8 @@
 
 /* For keep_s. 0, or LINK_NACK_*: DUPLICATE_ID (it is set), LIMIT (once_max), BUSY. */
 unsigned once_mark(struct broker *b, struct slice name, uint32_t keep_s);
-void once_forget(struct broker *b, struct slice name); /* of one that is not set: harmless */
+bool once_restore(struct broker *b, struct slice name, struct slice value); /* as the store has it */
+void once_forget(struct broker *b, struct slice name);                      /* of one that is not set: harmless */
 void once_forget_all(struct broker *b);
 
 #endif

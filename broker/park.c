@@ -21,6 +21,7 @@ struct park {
 	uint64_t bytes;                          /* counted in broker->park_bytes */
 	uint16_t asks_count, missing;
 	uint32_t wait_ms;
+	uint64_t until_ms; /* CLOCK_REALTIME: a later start has to know */
 	struct ask asks[];
 };
 
@@ -144,7 +145,9 @@ void park_begin(struct call *c, struct park *park)
 	c->park = park;
 	c->session->open_asks += park->missing;
 	call_give(c, NULL, 0);
+	park->until_ms = clock_ms(CLOCK_REALTIME) + park->wait_ms;
 	loop_timer(&park->broker->loop, &park->timer, park->wait_ms);
+	call_keep(c);
 }
 
 unsigned park_answer(struct call *c, struct slice ask_id, struct slice answer, struct producer *p, uint64_t number,
@@ -172,6 +175,7 @@ unsigned park_answer(struct call *c, struct slice ask_id, struct slice answer, s
 		park_stop(park);
 		call_give(c, p, number);
 	}
+	call_keep(c);
 	return 0;
 }
 
@@ -183,6 +187,72 @@ void park_put(const struct park *park, struct buf *out)
 		link_put_bytes(out, park->asks[i].id);
 		link_put_bytes(out, park->asks[i].answer);
 	}
+}
+
+bool park_is_open(const struct park *park)
+{
+	return park->missing > 0;
+}
+
+/* An order as for park_new(), when it ends, and what was answered. */
+void park_keep(const struct park *park, struct buf *out)
+{
+	link_put_u64(out, park->until_ms);
+	link_put_bytes(out, park->too_late);
+	link_put_bytes(out, park->blob);
+	link_put_u16(out, park->asks_count);
+	for (unsigned i = 0; i < park->asks_count; i++) {
+		link_put_bytes(out, park->asks[i].id);
+		link_put_bytes(out, SLICE("")); /* its event is in the log */
+	}
+	for (unsigned i = 0; i < park->asks_count; i++) {
+		link_put_u8(out, park->asks[i].answer.p != NULL);
+		link_put_bytes(out, park->asks[i].answer);
+	}
+}
+
+/* The part of asks that a park_order has; the rest stays in *value. */
+static struct slice cut_asks(struct slice *value, uint16_t n, bool *bad)
+{
+	struct slice asks = *value;
+
+	for (unsigned i = 0; i < n; i++) {
+		link_get_bytes(value, bad);
+		link_get_bytes(value, bad);
+	}
+	asks.len -= value->len;
+	return asks;
+}
+
+void park_restore(struct call *c, struct slice value)
+{
+	bool bad = false;
+	uint64_t until_ms = link_get_u64(&value, &bad), now = clock_ms(CLOCK_REALTIME);
+	struct park_order order = {.wait_ms = until_ms <= now ? 0 : (uint32_t)(until_ms - now)};
+	struct park *park;
+
+	order.too_late = link_get_bytes(&value, &bad);
+	order.blob = link_get_bytes(&value, &bad);
+	order.asks_count = link_get_u16(&value, &bad);
+	order.asks = cut_asks(&value, order.asks_count, &bad);
+	if (bad || park_new(c, &order, &park))
+		return;
+	for (unsigned i = 0; i < park->asks_count; i++) {
+		bool is_answered = link_get_u8(&value, &bad);
+		struct slice answer = link_get_bytes(&value, &bad);
+		char *copy = is_answered && !bad ? mem_dup(answer.p, answer.len) : NULL;
+
+		if (!copy) /* no memory: it is asked for again, by whoever asks again */
+			continue;
+		park->asks[i].answer = (struct slice){copy, answer.len};
+		park->bytes += answer.len;
+		park->broker->park_bytes += answer.len;
+		park->missing--;
+	}
+	if (park->missing > 0)
+		park_begin(c, park);
+	else
+		park_free(park);
 }
 
 void park_stop(struct park *park)

@@ -123,6 +123,26 @@ static void is_answer_owed(struct table_node *n, void *arg)
 		*owed = true;
 }
 
+/* A question to a client waits for its answer, whichever broker runs then. */
+static void end_call(struct table_node *n, void *arg)
+{
+	struct call *c = TABLE_OF(n, struct call, node);
+
+	(void)arg;
+	if (!c->broker->store->is_durable || !call_is_parked(c))
+		call_end(c, "the broker stops");
+}
+
+/* Its client comes again, for what the next broker has of it. */
+static void end_reading(struct table_node *n, void *arg)
+{
+	struct stream *s = TABLE_OF(n, struct stream, node);
+
+	(void)arg;
+	if (s->conn && conn_end_after(s->conn, SLICE("")))
+		conn_end(s->conn, "no memory for its end");
+}
+
 /* The workers had their time: who still waits for an answer gets the will, then every connection its end. */
 static void end_all(struct server *s)
 {
@@ -131,13 +151,11 @@ static void end_all(struct server *s)
 
 	LOG(INFO, "broker.ending", "calls=%zu streams=%zu sessions=%zu", b->calls.count, b->streams.count,
 	    b->sessions.count);
-	while ((n = table_any(&b->calls)) != NULL)
-		call_end(TABLE_OF(n, struct call, node), "the broker stops");
-	while ((n = table_any(&b->sessions)) != NULL) {
-		struct session *session = TABLE_OF(n, struct session, node);
-
-		session_close(session, "the broker stops");
-	}
+	table_each(&b->calls, end_call, NULL);
+	if (b->store->is_durable)
+		table_each(&b->streams, end_reading, NULL);
+	while (!b->store->is_durable && (n = table_any(&b->sessions)) != NULL)
+		session_close(TABLE_OF(n, struct session, node), "the broker stops");
 	s->step = DRAIN_BYTES;
 	s->step_until_ms = loop_now(&b->loop) + LAST_BYTES_MS;
 }
@@ -220,7 +238,7 @@ enum server_start server_start(const struct cfg *cfg, struct server **server, st
 	if (start != SERVER_READY)
 		goto fail;
 	start = SERVER_FAILED;
-	if (watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
+	if (broker_open(&s->broker, err) || watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
 		goto fail;
 	/* Last: who can connect to the control channel may rely on the data channel. */
 	s->listener = ctl_listen(&s->broker, s->ctl_path, err);

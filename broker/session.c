@@ -48,48 +48,106 @@ static void on_timer(struct wheel_timer *t)
 		loop_timer(&s->broker->loop, &s->timer, idle_ms - (now - s->active_ms));
 }
 
-unsigned session_new(struct broker *b, struct slice id, struct slice principal, unsigned flags, uint32_t idle_s,
-    struct slice blob, struct session **session)
+static void start_timer(struct session *s)
 {
-	struct session *s;
-	char *names, *copy;
+	/* The connection of HTTP+SSE is handed over after this: at least as long as a descriptor is kept for it. */
+	loop_timer(&s->broker->loop, &s->timer,
+	    !s->ends_with_conn                ? (uint64_t)s->idle_s * 1000
+	    : grace_ms(s) > STREAM_RESERVE_MS ? grace_ms(s)
+					      : STREAM_RESERVE_MS);
+}
 
-	if (b->sessions.count >= (size_t)b->cfg->session_max)
-		return LINK_NACK_LIMIT;
-	s = mem_alloc(1, sizeof(*s));
-	names = mem_alloc(1, id.len + principal.len + 1);
-	copy = mem_dup(blob.p, blob.len);
-	if (!s || !names || !copy)
-		goto fail;
+/* In no table yet, without a stream. NULL: no memory. */
+static struct session *make(
+    struct broker *b, struct slice id, struct slice principal, unsigned flags, struct slice blob)
+{
+	struct session *s = mem_alloc(1, sizeof(*s));
+	char *names = mem_alloc(1, id.len + principal.len + 1), *copy = mem_dup(blob.p, blob.len);
+
+	if (!s || !names || !copy) {
+		mem_free(s);
+		mem_free(names);
+		mem_free(copy);
+		return NULL;
+	}
 	memcpy(names, id.p, id.len);
 	if (principal.len)
 		memcpy(names + id.len, principal.p, principal.len);
 	s->broker = b;
-	s->own = stream_new(b, s, true);
-	if (!s->own)
-		goto fail;
 	s->id = (struct slice){names, id.len};
 	s->principal = (struct slice){names + id.len, principal.len};
 	s->blob = (struct slice){copy, blob.len};
 	s->version = 1;
-	s->idle_s = idle_s ? idle_s : (uint32_t)b->cfg->session_idle_s;
 	s->hears_lists = flags & LINK_SESSION_HEARS_LISTS;
 	s->ends_with_conn = flags & LINK_SESSION_ENDS_WITH_CONN;
 	s->active_ms = loop_now(&b->loop);
 	s->timer.fire = on_timer;
-	/* The connection of HTTP+SSE is handed over after this: at least as long as a descriptor is kept for it. */
-	loop_timer(&b->loop, &s->timer,
-	    !s->ends_with_conn                ? (uint64_t)s->idle_s * 1000
-	    : grace_ms(s) > STREAM_RESERVE_MS ? grace_ms(s)
-					      : STREAM_RESERVE_MS);
+	return s;
+}
+
+static void keep(const struct session *s)
+{
+	struct buf value;
+
+	if (!broker_keeps(s->broker))
+		return;
+	buf_init(&value, SIZE_MAX / 2);
+	link_put_bytes(&value, s->principal);
+	link_put_u8(&value, (uint8_t)((s->hears_lists ? LINK_SESSION_HEARS_LISTS : 0) |
+				      (s->ends_with_conn ? LINK_SESSION_ENDS_WITH_CONN : 0)));
+	link_put_u32(&value, s->idle_s);
+	link_put_u64(&value, s->version);
+	link_put_bytes(&value, s->blob);
+	broker_keep(s->broker, STORE_SESSION, s->id, &value);
+}
+
+unsigned session_new(struct broker *b, struct slice id, struct slice principal, unsigned flags, uint32_t idle_s,
+    struct slice blob, struct session **session)
+{
+	struct session *s;
+
+	if (b->sessions.count >= (size_t)b->cfg->session_max)
+		return LINK_NACK_LIMIT;
+	s = make(b, id, principal, flags, blob);
+	if (!s)
+		return LINK_NACK_BUSY;
+	s->own = stream_new(b, s, true);
+	if (!s->own) {
+		free_session(&s->doom);
+		return LINK_NACK_BUSY;
+	}
+	s->idle_s = idle_s ? idle_s : (uint32_t)b->cfg->session_idle_s;
+	start_timer(s);
 	table_add(&b->sessions, &s->node, table_hash_bytes(&b->sessions, s->id));
+	keep(s);
 	*session = s;
 	return 0;
-fail:
-	mem_free(s);
-	mem_free(names);
-	mem_free(copy);
-	return LINK_NACK_BUSY;
+}
+
+bool session_restore(struct broker *b, struct slice id, struct slice value)
+{
+	bool bad = false;
+	struct slice principal = link_get_bytes(&value, &bad);
+	unsigned flags = link_get_u8(&value, &bad);
+	uint32_t idle_s = link_get_u32(&value, &bad);
+	uint64_t version = link_get_u64(&value, &bad);
+	struct slice blob = link_get_bytes(&value, &bad);
+	struct session *s = bad ? NULL : make(b, id, principal, flags, blob);
+
+	if (!s)
+		return false;
+	s->idle_s = idle_s;
+	s->version = version;
+	start_timer(s);
+	table_add(&b->sessions, &s->node, table_hash_bytes(&b->sessions, s->id));
+	return true;
+}
+
+int session_restored(struct session *s)
+{
+	if (!s->own) /* it was dropped on the way */
+		s->own = stream_new(s->broker, s, true);
+	return s->own ? 0 : -1;
 }
 
 unsigned session_update(
@@ -110,6 +168,7 @@ unsigned session_update(
 	if (idle_s)
 		s->idle_s = idle_s;
 	session_touch(s);
+	keep(s);
 	return 0;
 }
 
@@ -171,6 +230,6 @@ void session_close(struct session *s, const char *why)
 		else
 			stream_close(t, why);
 	}
-	b->store->del(b->store, STORE_SESSION, s->id);
+	broker_unkeep(b, STORE_SESSION, s->id);
 	loop_doom(&b->loop, &s->doom, free_session);
 }

@@ -33,6 +33,9 @@ unsigned session_new(struct broker *b, struct slice id, struct slice principal, 
 /* flags: LINK_SESSION_HEARS_LISTS is added to what it is, and never lost. */
 unsigned session_update(
     struct session *s, uint64_t version_expected, unsigned flags, uint32_t idle_s, struct slice blob);
+/* As the store has it; its streams come after it, then it is made whole. -1: no memory. */
+bool session_restore(struct broker *b, struct slice id, struct slice value);
+int session_restored(struct session *s);
 /* NULL: unknown, or of another principal (any principal if that is NULL). */
 struct session *session_find(struct broker *b, struct slice id, const struct slice *principal);
 void session_touch(struct session *s); /* a request came: the idle time begins anew */

@@ -22,7 +22,7 @@
 #ifndef MCP_BROKER_STORE_H
 #define MCP_BROKER_STORE_H
 
-#include "common/err.h"
+#include "common/buf.h"
 
 #define STORE_READ_MAX 32 /* events in one read */
 
@@ -89,8 +89,8 @@ struct store {
 	void (*sync)(struct store *s, struct store_op *op);
 	void (*read)(struct store *s, struct store_read *r);
 	void (*forget)(struct store *s, uint64_t position, uint32_t len);
-	/* A failure, which is one of memory, shows in the status of the next sync. */
-	void (*put)(struct store *s, enum store_kind kind, struct slice key, struct slice value);
+	/* A failure, which is one of memory and may be value's already, shows in the status of the next sync. */
+	void (*put)(struct store *s, enum store_kind kind, struct slice key, const struct buf *value);
 	void (*del)(struct store *s, enum store_kind kind, struct slice key);
 	/* Completes what is ready. Returns whether more is. */
 	bool (*reap)(struct store *s);

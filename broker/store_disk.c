@@ -16,7 +16,7 @@
 #include "common/banned.h"
 
 #define FILE_NAME      "broker.db"
-#define LOCK_NAME      "broker.lock"
+#define LOCK_NAME      "store.lock" /* not the one of run_dir, which may be the same directory */
 #define FORMAT         1    /* of the tables */
 #define WAL_PAGES      4096 /* 16 MB of new pages are written back at a time */
 #define PROGRESS_MS    1000

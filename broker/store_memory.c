@@ -103,7 +103,7 @@ static void memory_forget(struct store *s, uint64_t position, uint32_t len)
 		mem_free(r);
 }
 
-static void memory_put(struct store *s, enum store_kind kind, struct slice key, struct slice value)
+static void memory_put(struct store *s, enum store_kind kind, struct slice key, const struct buf *value)
 {
 	(void)s, (void)kind, (void)key, (void)value;
 }

@@ -17,7 +17,6 @@
 
 #include "broker/store_disk.h"
 #include "broker/table.h"
-#include "common/buf.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
@@ -462,9 +461,12 @@ static void note_object(
 	m->is_short = true;
 }
 
-static void sqlite_put(struct store *s, enum store_kind kind, struct slice key, struct slice value)
+static void sqlite_put(struct store *s, enum store_kind kind, struct slice key, const struct buf *value)
 {
-	note_object(sqlite_of(s), CHANGE_PUT, kind, key, value);
+	if (buf_check(value, NULL))
+		sqlite_of(s)->is_short = true;
+	else
+		note_object(sqlite_of(s), CHANGE_PUT, kind, key, buf_slice(value));
 }
 
 static void sqlite_del(struct store *s, enum store_kind kind, struct slice key)

@@ -65,12 +65,49 @@ static size_t events_count(const struct stream *s)
 	return (size_t)(s->last_seq + 1 - s->first_seq);
 }
 
+void stream_put_key(const struct stream *s, struct buf *key)
+{
+	link_put_u64(key, s->handle);
+}
+
+enum kept_flag { KEPT_OWN = 1, KEPT_FINISHED = 2, KEPT_VOID = 4 };
+
+/* What is in the store of it beside its events. A stream without a session is nobody's at a later start. */
+static void keep(const struct stream *s)
+{
+	struct buf key, value;
+
+	if (s->is_modern || !broker_keeps(s->broker))
+		return;
+	buf_init(&key, sizeof(uint64_t));
+	buf_init(&value, SIZE_MAX / 2);
+	stream_put_key(s, &key);
+	if (s->session && s->state != STREAM_CLOSED) {
+		link_put_bytes(&value, s->session->id);
+		link_put_u8(
+		    &value, (uint8_t)((s->is_own ? KEPT_OWN : 0) | (s->state == STREAM_FINISHED ? KEPT_FINISHED : 0) |
+				      (s->is_void ? KEPT_VOID : 0)));
+		link_put_u64(&value, s->first_seq);
+		link_put_u64(&value, s->delivered_seq);
+		broker_keep(s->broker, STORE_STREAM, buf_slice(&key), &value);
+	} else {
+		broker_unkeep(s->broker, STORE_STREAM, buf_slice(&key));
+	}
+	buf_release(&key);
+}
+
+static void on_mark(struct wheel_timer *t)
+{
+	keep(TABLE_OF(t, struct stream, mark_timer));
+}
+
 /* Forgets the oldest event. */
 static void drop_first(struct stream *s)
 {
 	struct stream_event *e = event_at(s, s->first_seq);
 
-	s->broker->store->forget(s->broker->store, e->position, e->len);
+	if (!s->broker->is_leaving || !s->broker->store->is_durable)
+		s->broker->store->forget(s->broker->store, e->position, e->len);
 	s->log_bytes -= e->len;
 	if (s->first_seq > s->delivered_seq)
 		s->undelivered_bytes -= e->len;
@@ -82,6 +119,8 @@ static void drop_first(struct stream *s)
 	s->events = NULL;
 	s->events_start = 0;
 	s->events_cap = 0;
+	if (s->state != STREAM_CLOSED)
+		keep(s); /* now nothing else says how far its sequences are */
 }
 
 static void free_stream(struct loop_doom *d)
@@ -121,7 +160,8 @@ static void on_keep(struct wheel_timer *t)
 		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s) > 1000 ? keep_ms(s) : 1000);
 }
 
-struct stream *stream_new(struct broker *b, struct session *session, bool is_own)
+/* NULL: no memory. */
+static struct stream *make(struct broker *b, struct session *session, bool is_own, uint64_t handle)
 {
 	struct stream *s = mem_alloc(1, sizeof(*s));
 
@@ -131,10 +171,11 @@ struct stream *stream_new(struct broker *b, struct session *session, bool is_own
 	s->session = session;
 	s->is_modern = !session;
 	s->is_own = is_own;
-	s->handle = b->next_handle++ * 2 + (s->is_modern ? 1 : 0);
+	s->handle = handle;
 	s->first_seq = 1;
 	s->reserve_timer.fire = on_reserve_over;
 	s->keep_timer.fire = on_keep;
+	s->mark_timer.fire = on_mark;
 	table_add(&b->streams, &s->node, table_hash_u64(&b->streams, s->handle, 0));
 	if (session) {
 		s->next = session->streams;
@@ -145,6 +186,20 @@ struct stream *stream_new(struct broker *b, struct session *session, bool is_own
 	}
 	if (!is_own)
 		b->stream_count++;
+	return s;
+}
+
+struct stream *stream_new(struct broker *b, struct session *session, bool is_own)
+{
+	struct stream *s;
+	uint64_t handle;
+
+	do
+		handle = b->next_handle++ * 2 + (session ? 0 : 1);
+	while (stream_find(b, handle));
+	s = make(b, session, is_own, handle);
+	if (s)
+		keep(s);
 	return s;
 }
 
@@ -183,6 +238,84 @@ static int index_reserve(struct stream *s, size_t count)
 	s->events = events;
 	s->events_cap = cap;
 	return 0;
+}
+
+static uint64_t get_u64(struct slice in)
+{
+	bool bad = false;
+
+	return link_get_u64(&in, &bad);
+}
+
+bool stream_restore(struct broker *b, struct slice key, struct slice value)
+{
+	bool bad = key.len != sizeof(uint64_t);
+	struct slice id = link_get_bytes(&value, &bad);
+	unsigned flags = link_get_u8(&value, &bad);
+	uint64_t first_seq = link_get_u64(&value, &bad), delivered_seq = link_get_u64(&value, &bad);
+	struct session *session = bad ? NULL : session_find(b, id, NULL);
+	struct stream *s;
+
+	if (!session || first_seq == 0 || ((flags & KEPT_OWN) && session->own))
+		return false;
+	s = make(b, session, flags & KEPT_OWN, get_u64(key));
+	if (!s)
+		return false;
+	if (flags & KEPT_OWN)
+		session->own = s;
+	s->first_seq = first_seq;
+	s->last_seq = first_seq - 1;
+	s->delivered_seq = delivered_seq;
+	s->is_void = flags & KEPT_VOID;
+	if (flags & KEPT_FINISHED)
+		stream_go(s, STREAM_FINISHED, "it was before");
+	return true;
+}
+
+/* What is missing there can't be told but by a gap: all before it goes too. */
+static void restart_at(struct stream *s, uint64_t first_seq)
+{
+	LOG(ERROR, "stream.events_lost", "stream=%" PRIu64 " from=%" PRIu64 " to=%" PRIu64 " why=\"not in the store\"",
+	    s->handle, s->first_seq, first_seq - 1);
+	while (events_count(s) > 0)
+		drop_first(s);
+	s->first_seq = first_seq;
+	s->last_seq = first_seq - 1;
+	if (s->delivered_seq < s->last_seq)
+		s->delivered_seq = s->last_seq;
+}
+
+bool stream_restore_event(struct broker *b, const struct store_event *e)
+{
+	struct stream *s = stream_find(b, e->stream);
+
+	if (!s || e->seq <= s->last_seq)
+		return false;
+	if (e->seq != s->last_seq + 1)
+		restart_at(s, e->seq);
+	if (e->is_lost || index_reserve(s, 1)) {
+		restart_at(s, e->seq + 1);
+		return false;
+	}
+	s->last_seq = e->seq;
+	*event_at(s, e->seq) = (struct stream_event){.position = e->position, .len = e->len, .is_durable = true};
+	s->log_bytes += e->len;
+	if (e->seq > s->delivered_seq)
+		s->undelivered_bytes += e->len;
+	else
+		event_at(s, e->seq)->written_s = now_s(s);
+	return true;
+}
+
+void stream_restored(struct stream *s)
+{
+	s->ready_seq = s->committed_seq = s->last_seq;
+	if (s->delivered_seq > s->last_seq)
+		s->delivered_seq = s->last_seq;
+	if (s->delivered_seq + 1 < s->first_seq)
+		s->delivered_seq = s->first_seq - 1;
+	if (events_count(s) > 0 || s->state == STREAM_FINISHED)
+		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s) > 1000 ? keep_ms(s) : 1000);
 }
 
 /* Makes room for len bytes by forgetting what was delivered, oldest first; what is being replayed goes last, and then
@@ -296,8 +429,11 @@ void stream_say(struct stream *s, struct slice event)
 	struct said *said = mem_alloc(1, sizeof(*said));
 	uint64_t seq;
 
-	if (stream_append(s, &event, 1, said != NULL, true, &seq)) {
+	if (stream_append(s, &event, 1, said || s->is_modern, true, &seq)) {
 		LOG(ERROR, "stream.event_lost", "stream=%" PRIu64 " bytes=%zu", s->handle, event.len);
+		mem_free(said);
+	} else if (s->is_modern) {
+		stream_commit(s, seq, seq, 0);
 		mem_free(said);
 	} else if (said) { /* else it is ready at once, durable or not: better than never */
 		*said = (struct said){.op.done = on_said, .broker = b, .handle = s->handle, .seq = seq};
@@ -321,6 +457,7 @@ void stream_finish(struct stream *s, const char *why)
 	topic_forget(s);
 	if (s->conn)
 		conn_kick(s->conn);
+	keep(s);
 	if (!s->is_modern)
 		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s));
 	else if (!s->conn && s->reserved == 0)
@@ -352,8 +489,10 @@ void stream_close(struct stream *s, const char *why)
 	s->reserved = 0;
 	loop_untimer(&b->loop, &s->reserve_timer);
 	loop_untimer(&b->loop, &s->keep_timer);
+	loop_untimer(&b->loop, &s->mark_timer);
 	while (events_count(s) > 0)
 		drop_first(s);
+	keep(s);
 	loop_doom(&b->loop, &s->doom, free_stream);
 }
 
@@ -438,6 +577,8 @@ void stream_delivered(struct stream *s, uint64_t seq)
 		s->undelivered_bytes -= e->len;
 	}
 	s->delivered_seq = seq;
+	if (!s->is_modern && !wheel_is_running(&s->mark_timer) && broker_keeps(s->broker))
+		loop_timer(&s->broker->loop, &s->mark_timer, STREAM_MARK_MS);
 	if (s->is_modern || keep_ms(s) == 0) {
 		while (s->first_seq <= s->delivered_seq)
 			drop_first(s);
@@ -463,9 +604,14 @@ void stream_fill_read(const struct stream *s, uint64_t *cursor, struct store_rea
 	}
 }
 
-void stream_put_event_id(const struct stream *s, uint64_t seq, char out[LINK_EVENT_ID_SIZE])
+void stream_put_event_id(const struct stream *s, uint64_t position, uint64_t seq, char out[LINK_EVENT_ID_SIZE])
 {
-	link_event_id(s->handle, s->broker->store->epoch, seq, out);
+	const struct store *store = s->broker->store;
+	uint64_t epoch = store->epoch;
+
+	for (size_t i = store->epochs_count; i > 0 && position < store->epochs[i - 1].end; i--)
+		epoch = store->epochs[i - 1].epoch;
+	link_event_id(s->handle, epoch, seq, out);
 }
 
 /* Takes "NUMBER" and, unless at the end, the dot after it. */
@@ -490,6 +636,46 @@ static bool cut_number(struct slice *text, uint64_t *n)
 	return true;
 }
 
+/* The last sequence that an earlier epoch had committed. -1: it isn't known. */
+static int last_of_epoch(const struct stream *s, uint64_t epoch, uint64_t *last, bool *is_whole)
+{
+	const struct store *store = s->broker->store;
+	uint64_t low = s->first_seq, high = s->last_seq + 1; /* the first that is of a later one is among these */
+	size_t i = 0;
+
+	while (i < store->epochs_count && store->epochs[i].epoch != epoch)
+		i++;
+	if (i == store->epochs_count)
+		return -1;
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (event_at(s, middle)->position < store->epochs[i].end)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*last = low - 1;
+	*is_whole = store->epochs[i].is_whole;
+	return 0;
+}
+
+/* Takes n of an earlier epoch to the place in the log where its client goes on. */
+static unsigned find_in_epoch(const struct stream *s, uint64_t epoch, uint64_t *n)
+{
+	uint64_t last;
+	bool is_whole;
+
+	if (last_of_epoch(s, epoch, &last, &is_whole))
+		return LINK_NACK_GAP;
+	if (*n <= last)
+		return 0;
+	if (!is_whole || last + 1 < s->first_seq)
+		return LINK_NACK_GAP;
+	*n = last; /* what it saw beyond did not wait for its commit: nothing durable */
+	return 0;
+}
+
 unsigned stream_find_event_id(struct session *session, struct slice id, struct stream **stream, uint64_t *seq)
 {
 	struct broker *b = session->broker;
@@ -498,8 +684,12 @@ unsigned stream_find_event_id(struct session *session, struct slice id, struct s
 
 	if (!cut_number(&id, &handle) || !cut_number(&id, &epoch) || !cut_number(&id, &n) || id.len > 0)
 		return LINK_NACK_GAP;
-	s = epoch == b->store->epoch ? stream_find(b, handle) : NULL;
-	if (!s || s->session != session || n > s->ready_seq || n + 1 < s->first_seq)
+	s = stream_find(b, handle);
+	if (!s || s->session != session)
+		return LINK_NACK_GAP;
+	if (epoch != b->store->epoch && find_in_epoch(s, epoch, &n))
+		return LINK_NACK_GAP;
+	if (n > s->ready_seq || n + 1 < s->first_seq)
 		return LINK_NACK_GAP;
 	if (s->state == STREAM_FINISHED && (s->is_void || n == s->last_seq))
 		return LINK_NACK_DELIVERED;

@@ -12,7 +12,8 @@
  * over with its connection, and its producer is told (CANCELLED). A finished stream delivers what is left, ends its
  * connection, and, when it is a legacy one, stays for stream_keep_s.
  *
- * Event ids of legacy streams are those of link_event_id(). */
+ * Event ids of legacy streams are those of link_event_id(). Of an earlier epoch, an id is good for what that epoch is
+ * known to have committed (store.h). */
 #ifndef MCP_BROKER_STREAM_H
 #define MCP_BROKER_STREAM_H
 
@@ -54,11 +55,12 @@ struct stream {
 	size_t events_start, events_cap;
 	uint64_t log_bytes, undelivered_bytes;
 	unsigned reserved; /* descriptors: answers to OPEN_STREAM and ATTACH that ADOPT has not spent */
-	struct wheel_timer reserve_timer, keep_timer;
+	struct wheel_timer reserve_timer, keep_timer, mark_timer;
 	struct loop_doom doom;
 };
 
 #define STREAM_RESERVE_MS          2000
+#define STREAM_MARK_MS             500     /* how old the delivered_seq may be that a later start finds */
 #define STREAM_HANDLE_IS_MODERN(h) ((h)&1) /* so that an ADOPT that comes too late still tells the era */
 
 bool stream_may_go(enum stream_state from, enum stream_state to);
@@ -68,6 +70,13 @@ const char *stream_state_name(enum stream_state state);
 struct stream *stream_new(struct broker *b, struct session *session, bool is_own);
 struct stream *stream_find(struct broker *b, uint64_t handle);
 bool stream_is_over(const struct stream *s); /* FINISHED or CLOSED */
+
+/* As the store has it, its session being there; then its events in their order; then it is made whole. False: nobody
+ * wants it. */
+bool stream_restore(struct broker *b, struct slice key, struct slice value);
+bool stream_restore_event(struct broker *b, const struct store_event *e);
+void stream_restored(struct stream *s);
+void stream_put_key(const struct stream *s, struct buf *key);
 
 /* Appends all or nothing. 0, or an enum link_nack: TOO_BIG, BUSY (log full), CLOSED. is_final: this is a call's answer,
  * accepted over stream_log_max_bytes too. Events that are not durable may be dropped when the log is full. What was
@@ -98,7 +107,8 @@ void stream_delivered(struct stream *s, uint64_t seq);
  * events: there was nothing, or only what the store lost. */
 void stream_fill_read(const struct stream *s, uint64_t *cursor, struct store_read *r, uint64_t *seqs);
 
-void stream_put_event_id(const struct stream *s, uint64_t seq, char out[LINK_EVENT_ID_SIZE]);
+/* Always the same for an event: its epoch is that in which it was appended. */
+void stream_put_event_id(const struct stream *s, uint64_t position, uint64_t seq, char out[LINK_EVENT_ID_SIZE]);
 /* 0 and *stream, *seq; or why a client can't go on after that id: enum link_nack GAP or DELIVERED. */
 unsigned stream_find_event_id(struct session *session, struct slice id, struct stream **stream, uint64_t *seq);
 

@@ -98,8 +98,12 @@ struct table_node *table_any(const struct table *t)
 void table_each(const struct table *t, void (*visit)(struct table_node *n, void *arg), void *arg)
 {
 	for (size_t i = 0; t->buckets && i <= t->mask; i++) {
-		for (struct table_node *n = t->buckets[i]; n; n = n->next)
+		struct table_node *next;
+
+		for (struct table_node *n = t->buckets[i]; n; n = next) {
+			next = n->next;
 			visit(n, arg);
+		}
 	}
 }
 

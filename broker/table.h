@@ -26,7 +26,7 @@ struct table_node *table_find(const struct table *t, uint64_t hash);
 struct table_node *table_find_next(const struct table_node *n);
 /* Any node, or NULL when empty: for emptying it. */
 struct table_node *table_any(const struct table *t);
-/* Calls visit for each node; visit must not add or remove. */
+/* Calls visit for each node; visit may remove that node, but no other, and add none. */
 void table_each(const struct table *t, void (*visit)(struct table_node *n, void *arg), void *arg);
 
 uint64_t table_hash_bytes(const struct table *t, struct slice key);

@@ -153,30 +153,66 @@ static struct producer *next_runner(struct broker *b)
 	return NULL;
 }
 
-unsigned task_new(struct broker *b, const struct task_order *order, struct task **task)
+/* In the order of their keys tasks are in the order of their creation, as their list is. */
+static void put_key(const struct task *t, struct buf *key)
 {
-	struct producer *runner;
-	struct task *t;
+	unsigned char created[8];
+
+	for (unsigned i = 0; i < sizeof(created); i++)
+		created[i] = (unsigned char)(t->created_ms >> (56 - 8 * i));
+	buf_init(key, SIZE_MAX / 2);
+	buf_add(key, created, sizeof(created));
+	buf_add_slice(key, t->id);
+}
+
+/* Not its job: that is its runner's, which does not outlive us. */
+static void keep(const struct task *t)
+{
+	struct buf key, value;
+
+	if (!broker_keeps(t->broker))
+		return;
+	put_key(t, &key);
+	buf_init(&value, SIZE_MAX / 2);
+	link_put_bytes(&value, t->id);
+	link_put_bytes(&value, t->principal);
+	link_put_u64(&value, t->version);
+	link_put_u8(&value, (uint8_t)t->state);
+	link_put_u64(&value, t->created_ms);
+	link_put_u64(&value, t->updated_ms);
+	link_put_u64(&value, t->ttl_ms);
+	link_put_u8(&value, t->is_hidden ? LINK_TASK_HIDDEN : 0);
+	link_put_bytes(&value, t->blob);
+	if (buf_check(&key, NULL))
+		value.fault = ERR_NOMEM;
+	broker_keep(t->broker, STORE_TASK, buf_slice(&key), &value);
+	buf_release(&key);
+}
+
+static void unkeep(const struct task *t)
+{
+	struct buf key;
+
+	put_key(t, &key);
+	broker_unkeep(t->broker, STORE_TASK, buf_slice(&key));
+	buf_release(&key);
+}
+
+/* At the end of the list, without a runner. NULL: no memory. */
+static struct task *make(struct broker *b, const struct task_order *order)
+{
+	struct task *t = mem_alloc(1, sizeof(*t));
 	char *names;
 
-	if (task_find(b, order->id, NULL))
-		return LINK_NACK_DUPLICATE_ID;
-	if (b->tasks.count >= (size_t)b->cfg->task_max || !has_room(b, order->blob.len + order->job.len) ||
-	    order->ttl_ms > (uint64_t)b->cfg->task_ttl_max_ms)
-		return LINK_NACK_LIMIT;
-	runner = next_runner(b);
-	if (!runner)
-		return LINK_NACK_NO_RUNNER;
-	t = mem_alloc(1, sizeof(*t));
 	if (!t)
-		return LINK_NACK_BUSY;
+		return NULL;
 	names = mem_alloc(1, order->id.len + order->principal.len);
 	t->id.p = names;
 	t->blob = (struct slice){mem_dup(order->blob.p, order->blob.len), order->blob.len};
 	t->job = (struct slice){mem_dup(order->job.p, order->job.len), order->job.len};
 	if (!names || !t->blob.p || !t->job.p) {
 		free_task(&t->doom);
-		return LINK_NACK_BUSY;
+		return NULL;
 	}
 	memcpy(names, order->id.p, order->id.len);
 	if (order->principal.len)
@@ -190,21 +226,80 @@ unsigned task_new(struct broker *b, const struct task_order *order, struct task 
 	t->created_ms = t->updated_ms = clock_ms(CLOCK_REALTIME);
 	t->ttl_ms = order->ttl_ms;
 	t->is_hidden = order->flags & LINK_TASK_HIDDEN;
+	t->at = b->last_task;
+	*b->last_task = t;
+	b->last_task = &t->next;
+	table_add(&b->tasks, &t->node, table_hash_bytes(&b->tasks, t->id));
+	t->timer.fire = on_ttl;
+	return t;
+}
+
+unsigned task_new(struct broker *b, const struct task_order *order, struct task **task)
+{
+	struct producer *runner;
+	struct task *t;
+
+	if (task_find(b, order->id, NULL))
+		return LINK_NACK_DUPLICATE_ID;
+	if (b->tasks.count >= (size_t)b->cfg->task_max || !has_room(b, order->blob.len + order->job.len) ||
+	    order->ttl_ms > (uint64_t)b->cfg->task_ttl_max_ms)
+		return LINK_NACK_LIMIT;
+	runner = next_runner(b);
+	if (!runner)
+		return LINK_NACK_NO_RUNNER;
+	t = make(b, order);
+	if (!t)
+		return LINK_NACK_BUSY;
 	t->runner = runner;
 	t->next_of_runner = runner->tasks;
 	t->at_runner = &runner->tasks;
 	if (t->next_of_runner)
 		t->next_of_runner->at_runner = &t->next_of_runner;
 	runner->tasks = t;
-	t->at = b->last_task;
-	*b->last_task = t;
-	b->last_task = &t->next;
-	table_add(&b->tasks, &t->node, table_hash_bytes(&b->tasks, t->id));
-	t->timer.fire = on_ttl;
 	loop_timer(&b->loop, &t->timer, t->ttl_ms);
+	keep(t);
 	log_task(t, "task.new", states[t->state].name, "asked for");
 	*task = t;
 	return 0;
+}
+
+bool task_restore(struct broker *b, struct slice key, struct slice value)
+{
+	bool bad = key.len < sizeof(uint64_t);
+	struct task_order order = {.id = link_get_bytes(&value, &bad)};
+	uint64_t version, created_ms, updated_ms, now = clock_ms(CLOCK_REALTIME), age_ms;
+	enum link_task_state state;
+	struct task *t;
+
+	order.principal = link_get_bytes(&value, &bad);
+	version = link_get_u64(&value, &bad);
+	state = (enum link_task_state)link_get_u8(&value, &bad);
+	created_ms = link_get_u64(&value, &bad);
+	updated_ms = link_get_u64(&value, &bad);
+	order.ttl_ms = link_get_u64(&value, &bad);
+	order.flags = link_get_u8(&value, &bad);
+	order.blob = link_get_bytes(&value, &bad);
+	age_ms = now > created_ms ? now - created_ms : 0; /* the clock may have been set back */
+	if (bad || state < LINK_TASK_WORKING || state >= LINK_TASK__COUNT || age_ms >= order.ttl_ms ||
+	    task_find(b, order.id, NULL))
+		return false;
+	t = make(b, &order);
+	if (!t)
+		return false;
+	t->version = version;
+	t->created_ms = created_ms;
+	t->updated_ms = updated_ms;
+	task_go(t, state, "as it was before");
+	loop_timer(&b->loop, &t->timer, order.ttl_ms - age_ms);
+	return true;
+}
+
+void task_runners_lost(struct broker *b)
+{
+	for (struct task *t = b->first_task; t; t = t->next) {
+		if (!task_is_over(t))
+			task_change(t, LINK_TASK_FAILED, &SLICE(""), "its runner lost its broker");
+	}
 }
 
 void task_run(struct task *t)
@@ -258,6 +353,7 @@ unsigned task_change(struct task *t, enum link_task_state state, const struct sl
 	t->version++;
 	t->updated_ms = clock_ms(CLOCK_REALTIME);
 	task_go(t, state, why);
+	keep(t);
 	tell_watchers(t);
 	return 0;
 }
@@ -293,6 +389,7 @@ void task_close(struct task *t, const char *why)
 	if (t->is_closed)
 		return;
 	t->is_closed = true;
+	unkeep(t);
 	table_remove(&b->tasks, &t->node);
 	log_task(t, "task.end", states[t->state].name, why);
 	task_input(t, LINK_TASK_CANCEL, SLICE(""));

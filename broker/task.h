@@ -56,4 +56,8 @@ int task_watch(struct task *t, const struct producer *p); /* TASK_CHANGED at the
 int task_input(const struct task *t, enum link_task_what what, struct slice body);
 void task_runner_lost(struct producer *runner); /* its tasks become FAILED */
 
+/* As the store has it; without a runner, so those that had not ended fail when all are there. */
+bool task_restore(struct broker *b, struct slice key, struct slice value);
+void task_runners_lost(struct broker *b);
+
 #endif

@@ -94,6 +94,42 @@ static struct subscription *find(const struct stream *s, struct slice name)
 	return NULL;
 }
 
+/* What a session subscribed to is there at a later start too; what it only hears comes by itself. */
+static struct buf key_of(const struct subscription *sub)
+{
+	struct buf key;
+
+	buf_init(&key, SIZE_MAX / 2);
+	stream_put_key(sub->stream, &key);
+	buf_add_slice(&key, name_of(sub->topic));
+	return key;
+}
+
+static void keep(const struct subscription *sub)
+{
+	struct buf key, value;
+
+	if (sub->stream->is_modern || sub->is_heard || !broker_keeps(sub->stream->broker))
+		return;
+	key = key_of(sub);
+	buf_init(&value, 1);
+	if (buf_check(&key, NULL))
+		value.fault = ERR_NOMEM;
+	broker_keep(sub->stream->broker, STORE_TOPIC, buf_slice(&key), &value);
+	buf_release(&key);
+}
+
+static void unkeep(const struct subscription *sub)
+{
+	struct buf key;
+
+	if (sub->stream->is_modern || sub->is_heard || !broker_keeps(sub->stream->broker))
+		return;
+	key = key_of(sub);
+	broker_unkeep(sub->stream->broker, STORE_TOPIC, buf_slice(&key));
+	buf_release(&key);
+}
+
 /* One that there is not, at the head of the stream's list. 0, LINK_NACK_LIMIT or BUSY. */
 static unsigned add(struct stream *s, struct slice name, uint64_t round, bool is_heard)
 {
@@ -127,6 +163,7 @@ static unsigned add(struct stream *s, struct slice name, uint64_t round, bool is
 	s->subscriber.subscriptions = sub;
 	*(is_heard ? &s->subscriber.heard : &s->subscriber.asked) += 1;
 	table_add(&b->subscriptions, &sub->node, hash_of(s, t));
+	keep(sub);
 	return 0;
 }
 
@@ -134,6 +171,7 @@ static void drop(struct subscription *sub)
 {
 	struct stream *s = sub->stream;
 
+	unkeep(sub);
 	table_remove(&s->broker->subscriptions, &sub->node);
 	*(sub->is_heard ? &s->subscriber.heard : &s->subscriber.asked) -= 1;
 	*sub->at_topic = sub->next_of_topic;
@@ -208,6 +246,7 @@ unsigned topic_subscribe(struct stream *s, bool reset, struct slice insert, uint
 			sub->is_heard = false;
 			me->heard--;
 			me->asked++;
+			keep(sub);
 		} else if (sub->round != round && !sub->is_heard && reset) {
 			drop(sub);
 		}
@@ -216,6 +255,14 @@ unsigned topic_subscribe(struct stream *s, bool reset, struct slice insert, uint
 	me->insert = (struct slice){copy, insert.len};
 	b->topics_bytes += insert.len;
 	return 0;
+}
+
+bool topic_restore(struct broker *b, struct slice key, struct slice value)
+{
+	bool bad = false;
+	struct stream *s = stream_find(b, link_get_u64(&key, &bad));
+
+	return !bad && value.len == 0 && s && s->is_own && !find(s, key) && add(s, key, 0, false) == 0;
 }
 
 unsigned topic_unsubscribe(struct stream *s, uint16_t n, struct slice topics)

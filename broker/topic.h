@@ -26,6 +26,8 @@ struct subscriber {
  * LIMIT, BAD, BUSY. reset: the others are forgotten. */
 unsigned topic_subscribe(struct stream *s, bool reset, struct slice insert, uint16_t n, struct slice topics);
 unsigned topic_unsubscribe(struct stream *s, uint16_t n, struct slice topics);
+/* As the store has it, its stream being there. */
+bool topic_restore(struct broker *b, struct slice key, struct slice value);
 void topic_forget(struct stream *s); /* all of them: the stream ends */
 
 struct topic_news {

@@ -42,7 +42,7 @@ static void set_up(void)
 {
 	if (stream)
 		return;
-	if (cfg_init(&cfg, NULL) || broker_init(&b, &cfg, no_bus_turn, &b, NULL))
+	if (cfg_init(&cfg, NULL) || broker_init(&b, &cfg, no_bus_turn, &b, NULL) || broker_open(&b, NULL))
 		abort();
 	foreign = add_stream("foreign");
 	stream = add_stream("mine");
@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (nack == 0) {
 		if (found != stream || seq > stream->last_seq)
 			abort();
-		stream_put_event_id(stream, seq, text);
+		stream_put_event_id(stream, 0, seq, text);
 		put_canonical(&canonical, buf_slice(&id));
 		if (!slice_eq(slice_str(text), buf_slice(&canonical)))
 			abort();

@@ -42,13 +42,15 @@ int fake_ctl_connect(const char *dir)
 static pid_t spawn(const char *dir, const char *const *sets, size_t sets_count, unsigned fd_limit)
 {
 	const char *build = getenv("abs_top_builddir");
-	char program[512], run_dir[128], conf[128];
-	const char *argv[8 + 2 * SETS_MAX] = {program, "--foreground", "--conf", conf, "--set", run_dir};
-	size_t n = 6;
+	char program[512], run_dir[128], store_dir[128], conf[128];
+	const char *argv[10 + 2 * SETS_MAX] = {
+	    program, "--foreground", "--conf", conf, "--set", run_dir, "--set", store_dir};
+	size_t n = 8;
 	pid_t pid;
 
 	snprintf(program, sizeof(program), "%s/mcp-broker", build ? build : ".");
 	snprintf(run_dir, sizeof(run_dir), "run_dir=%s", dir);
+	snprintf(store_dir, sizeof(store_dir), "store_dir=%s", dir);
 	path_of(conf, sizeof(conf), dir, "mcp.json");
 	for (size_t i = 0; i < sets_count && i < SETS_MAX; i++) {
 		argv[n++] = "--set";
@@ -88,6 +90,13 @@ void fake_broker_start(struct fake_broker_process *b, const char *const *sets, s
 	fd = open(conf, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_equal(write(fd, "{}", 2), 2);
 	close(fd);
+	fake_broker_again(b, sets, sets_count, fd_limit);
+}
+
+void fake_broker_again(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit)
+{
+	int fd;
+
 	b->pid = spawn(b->dir, sets, sets_count, fd_limit);
 	for (int waited = 0; waited < FAKE_WAIT_MS; waited += 5) {
 		fd = fake_ctl_connect(b->dir);
@@ -100,9 +109,19 @@ void fake_broker_start(struct fake_broker_process *b, const char *const *sets, s
 	fail_msg("the broker does not listen");
 }
 
-int fake_broker_run_again(const struct fake_broker_process *b)
+int fake_broker_run(const char *dir, const char *const *sets, size_t sets_count)
 {
-	return status_of(spawn(b->dir, NULL, 0, 0));
+	return status_of(spawn(dir, sets, sets_count, 0));
+}
+
+int fake_broker_end(struct fake_broker_process *b, int number)
+{
+	int status;
+
+	kill(b->pid, number);
+	status = status_of(b->pid);
+	b->pid = 0;
+	return status;
 }
 
 int fake_broker_wait(struct fake_broker_process *b)

@@ -14,12 +14,15 @@ struct fake_broker_process {
 	pid_t pid;
 };
 
-/* Starts abs_top_builddir's mcp-broker --foreground in a new directory with these settings, and waits until it listens.
- * fd_limit 0: as it is. */
+/* Starts abs_top_builddir's mcp-broker --foreground in a new directory, its store_dir too, with these settings, and
+ * waits until it listens. fd_limit 0: as it is. */
 void fake_broker_start(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit);
-/* Runs another one on the same directory, to its end. Its exit status. */
-int fake_broker_run_again(const struct fake_broker_process *b);
-int fake_broker_wait(struct fake_broker_process *b);  /* exit status, or 128 + signal */
+/* Another one in the place of one that has ended: what is in the directory is there. */
+void fake_broker_again(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit);
+/* Runs one that is bound to end by itself, in a directory that has mcp.json. Its exit status. */
+int fake_broker_run(const char *dir, const char *const *sets, size_t sets_count);
+int fake_broker_end(struct fake_broker_process *b, int number); /* by that signal; the directory stays */
+int fake_broker_wait(struct fake_broker_process *b);            /* exit status, or 128 + signal */
 void fake_broker_stop(struct fake_broker_process *b); /* SIGTERM; the status must be 0; removes the directory */
 
 struct fake_worker {

@@ -124,6 +124,16 @@ static bool waits(struct store *s, const bool *is_done, uint64_t ms)
 	return *is_done;
 }
 
+static void put(struct store *s, enum store_kind kind, struct slice key, struct slice value)
+{
+	struct buf buf;
+
+	buf_init(&buf, 1000);
+	buf_add_slice(&buf, value);
+	s->put(s, kind, key, &buf);
+	buf_release(&buf);
+}
+
 /* All that was submitted is committed. */
 static void settle(struct store *s)
 {
@@ -180,10 +190,10 @@ static void all_is_there_again(void **state)
 	position = s->append(s, 2, 1, SLICE("one"), false);
 	s->append(s, 2, 2, SLICE("two"), false);
 	s->append(s, 3, 1, SLICE("fleeting"), true);
-	s->put(s, STORE_SESSION, SLICE("a"), SLICE("old"));
-	s->put(s, STORE_SESSION, SLICE("a"), SLICE("new"));
-	s->put(s, STORE_MARK, SLICE("b"), SLICE(""));
-	s->put(s, STORE_MARK, SLICE("c"), SLICE("gone"));
+	put(s, STORE_SESSION, SLICE("a"), SLICE("old"));
+	put(s, STORE_SESSION, SLICE("a"), SLICE("new"));
+	put(s, STORE_MARK, SLICE("b"), SLICE(""));
+	put(s, STORE_MARK, SLICE("c"), SLICE("gone"));
 	s->del(s, STORE_MARK, SLICE("c"));
 	assert_int_equal(s->bytes_used, 14);
 	s->close(&s); /* commits what there is */
@@ -303,7 +313,7 @@ static void change(struct model *m, struct store *s)
 		snprintf(m->values[key], sizeof(m->values[key]), "%ju", (uintmax_t)roll(m, 1000000));
 		toggle_object(m, key);
 		if (s)
-			s->put(s, STORE_STREAM, id, slice_str(m->values[key]));
+			put(s, STORE_STREAM, id, slice_str(m->values[key]));
 	} else {
 		toggle_object(m, key);
 		m->values[key][0] = '\0';
@@ -434,7 +444,7 @@ static void fill(const struct scratch *dir)
 	s->append(s, 5, 1, SLICE("first event"), false);
 	s->append(s, 5, 2, SLICE("a needle in the file"), false);
 	s->append(s, 5, 3, SLICE("last event"), false);
-	s->put(s, STORE_TASK, SLICE("t"), SLICE("an object to be found"));
+	put(s, STORE_TASK, SLICE("t"), SLICE("an object to be found"));
 	s->close(&s);
 }
 

@@ -64,6 +64,7 @@ static int setup(void **state)
 	f->cfg.link_window = 64;
 	f->cfg.link_credit_bytes = 1000;
 	assert_int_equal(broker_init(&f->b, &f->cfg, turn, NULL, NULL), 0);
+	assert_int_equal(broker_open(&f->b, NULL), 0);
 	f->b.fd_max = 4;
 	f->p = producer_new(&f->b, 42, (struct ctl *)(void *)&ctl, 1, LINK_ROLE_WORKER);
 	assert_non_null(f->p);
@@ -201,7 +202,7 @@ static void event_ids(void **state)
 		append(s, "0123456789", true, false);
 	stream_commit(s, 1, 3, 0);
 	for (uint64_t i = 0; i <= 4; i++) {
-		stream_put_event_id(s, i, id);
+		stream_put_event_id(s, 0, i, id);
 		assert_int_equal(
 		    stream_find_event_id(f->session, slice_str(id), &found, &seq), i <= 3 ? 0 : LINK_NACK_GAP);
 		if (i <= 3) {
@@ -212,18 +213,18 @@ static void event_ids(void **state)
 	stream_delivered(s, 3);
 	for (int i = 0; i < 8; i++) /* pushes out 1 and, of the 10, as many as needed */
 		append(s, "0123456789", true, true);
-	stream_put_event_id(s, 11, id); /* in the log, but nobody can have been sent it */
+	stream_put_event_id(s, 0, 11, id); /* in the log, but nobody can have been sent it */
 	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), LINK_NACK_GAP);
 	stream_commit(s, 4, 11, 0);
 	assert_int_equal(s->first_seq, 2);
-	stream_put_event_id(s, 0, id);
+	stream_put_event_id(s, 0, 0, id);
 	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), LINK_NACK_GAP);
-	stream_put_event_id(s, 1, id);
+	stream_put_event_id(s, 0, 1, id);
 	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), 0);
 	stream_finish(s, "test");
-	stream_put_event_id(s, 11, id);
+	stream_put_event_id(s, 0, 11, id);
 	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), LINK_NACK_DELIVERED);
-	stream_put_event_id(s, 10, id);
+	stream_put_event_id(s, 0, 10, id);
 	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), 0);
 }
 

@@ -1,0 +1,84 @@
+#include "config.h"
+
+#include <inttypes.h>
+
+#include "broker/call.h"
+#include "broker/once.h"
+#include "broker/park.h"
+#include "broker/recover.h"
+#include "broker/session.h"
+#include "broker/stream.h"
+#include "broker/task.h"
+#include "broker/topic.h"
+#include "common/log.h"
+#include "common/banned.h"
+
+/* Each makes the object anew. False: it can't be, and is not to be kept: what it belonged to is gone, or it is not to
+ * be understood, or there is no memory. */
+static bool (*const restore[STORE_KIND__END])(struct broker *b, struct slice key, struct slice value) = {
+    [STORE_SESSION] = session_restore,
+    [STORE_STREAM] = stream_restore,
+    [STORE_CALL] = call_restore,
+    [STORE_TOPIC] = topic_restore,
+    [STORE_TASK] = task_restore,
+    [STORE_MARK] = once_restore,
+};
+
+static void on_object(void *arg, enum store_kind kind, struct slice key, struct slice value)
+{
+	struct broker *b = arg;
+
+	if ((size_t)kind < COUNT_OF(restore) && restore[kind] && restore[kind](b, key, value))
+		return;
+	LOG(WARN, "store.object_dropped", "kind=%d bytes=%zu", (int)kind, value.len);
+	b->store->del(b->store, kind, key);
+}
+
+static void on_event(void *arg, const struct store_event *e)
+{
+	struct broker *b = arg;
+
+	if (!stream_restore_event(b, e) && !e->is_lost)
+		b->store->forget(b->store, e->position, e->len);
+}
+
+static void end_stream(struct table_node *n, void *arg)
+{
+	(void)arg;
+	stream_restored(TABLE_OF(n, struct stream, node));
+}
+
+static void end_session(struct table_node *n, void *arg)
+{
+	size_t *lost = arg;
+
+	*lost += session_restored(TABLE_OF(n, struct session, node)) != 0;
+}
+
+static void end_call(struct table_node *n, void *arg)
+{
+	struct call *c = TABLE_OF(n, struct call, node);
+
+	(void)arg;
+	if (!call_is_parked(c))
+		call_end(c, "its worker lost its broker");
+}
+
+int recover(struct broker *b, struct err *err)
+{
+	const struct store_keeper keeper = {on_object, on_event, b};
+	size_t lost = 0;
+
+	if (b->store->recover(b->store, &keeper, err))
+		return -1;
+	table_each(&b->streams, end_stream, NULL);
+	table_each(&b->sessions, end_session, &lost);
+	if (lost)
+		return err_set(err, ERR_NOMEM, "%zu sessions", lost);
+	if (b->store->is_durable)
+		LOG(INFO, "broker.recovered", "sessions=%zu streams=%zu calls=%zu tasks=%zu event_bytes=%" PRIu64,
+		    b->sessions.count, b->streams.count, b->calls.count, b->tasks.count, b->store->bytes_used);
+	table_each(&b->calls, end_call, NULL);
+	task_runners_lost(b);
+	return 0;
+}
