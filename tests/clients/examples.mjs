@@ -219,7 +219,7 @@ async function converse(up, era) {
     assert.match(await says('forget_order', { order: 1003 }), /^failed: .*declined/s);
     assert.equal(asked[0].message, "Delete order 1003? This can't be undone.");
     answering({});
-    assert.match(await says('pay', { order: 1002 }), /^Order 1002 is paid.$/);
+    assert.match(await says('pay', { order: 1002 }), /^Order 1002 goes out once the money is here\.$/);
     assert.equal(asked[0].url, 'https://shop.example/pay');
     answering({});
     assert.match(await says('forget_order', { order: 9999 }), /^failed: .*No such file/s);

@@ -8,8 +8,9 @@ What stands behind a block's ``` is checked:
     console           commands, each "$ COMMAND" and below it what it prints; "..." is anything. Each runs in examples/tools
     console server    the command that runs the site until the end
 
-Nothing else may stand there, so no code goes unchecked."""
+Nothing else may stand there, so no code goes unchecked. A `section.name` in the text is a setting."""
 
+import json
 import os
 import re
 import shutil
@@ -55,6 +56,10 @@ def read_blocks():
 
 
 def quote(line, name, text, site):
+    above = PAGE.read_text().split("\n")[:line - 1]
+    paragraph = "\n".join(above).rstrip().rsplit("\n\n", 1)[-1]
+    if f"`{name.lstrip('+')}`" not in paragraph:
+        ok(f"line {line}: its file stands above it", [paragraph])
     if name.startswith("+"):
         (site / name[1:]).write_text(text + "\n")
         ok(f"line {line}: {name[1:]}", [])
@@ -98,6 +103,15 @@ def run(line, text, site, env, url):
         ok(f"line {line}: {command}", [] if same else ["got:", got, "wanted:", wanted])
 
 
+def check_settings(site, env):
+    listed = subprocess.run(["mcpctl", "settings", "--json", str(site / "mcp.json")], env=env, stdout=subprocess.PIPE, check=False).stdout
+    names = {row["name"] for row in json.loads(listed or "[]")}
+    sections = {name.split("_")[0] for name in names}
+    said = re.findall(r"`(\w+)\.(\w+)`", PAGE.read_text())
+    ok("settings are called so", [f"{section}.{name}" for section, name in said
+                                  if section in sections and f"{section}_{name}" not in names] or ([] if said and names else ["none"]))
+
+
 def main():
     server = Server()
     env = os.environ | {"PATH": f"{BUILD}:{os.environ['PATH']}", "abs_top_builddir": str(BUILD)}
@@ -118,6 +132,7 @@ def main():
                     ok(f"line {line}", ["a block must say which file it is of, or \"console\""])
         finally:
             server.stop()
+        check_settings(site, env)
     print(f"1..{number}")
     return failed
 
