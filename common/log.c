@@ -41,7 +41,7 @@ void log_line(enum log_level level, const char *event, const char *fmt, ...)
 	struct timespec ts;
 	struct tm tm;
 	va_list ap;
-	size_t len;
+	size_t len, body;
 	ssize_t ignored;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
@@ -49,11 +49,16 @@ void log_line(enum log_level level, const char *event, const char *fmt, ...)
 	len = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
 	len += (size_t)snprintf(line + len, sizeof(line) - len, ".%03ldZ %s %s[%d] %s%s", ts.tv_nsec / 1000000,
 	    names[level], log_program, (int)getpid(), event, fmt[0] ? " " : "");
+	body = len;
 	va_start(ap, fmt);
 	if (len < sizeof(line))
 		vsnprintf(line + len, sizeof(line) - len, fmt, ap);
 	va_end(ap);
 	len = strnlen(line, sizeof(line) - 2);
+	for (size_t i = body; i < len; i++) { /* the words of an error may hold a peer's */
+		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+			line[i] = '?';
+	}
 	line[len++] = '\n';
 	ignored = write(STDERR_FILENO, line, len); /* a log that can't be written has nowhere to complain */
 	(void)ignored;

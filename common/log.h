@@ -2,9 +2,10 @@
  *
  *     2026-11-21T10:00:00.123Z WARN mcp-worker[4711] request.refused status=403 why="Origin http://evil"
  *
- * A dotted event name, then key=value. Values from a peer go through log_quote() first. Never log bodies, tokens, or
- * headers that we did not choose. Levels by reader: ERROR wakes someone, WARN is a peer or a limit, INFO is life
- * cycle, DEBUG is for us. Safe from any thread; a line is one write(). Keeps errno. */
+ * A dotted event name, then key=value. Values from a peer go through log_quote() first; control characters that get in
+ * all the same become '?'. Never log bodies, tokens, or headers that we did not choose. Levels by reader: ERROR wakes
+ * someone, WARN is a peer or a limit, INFO is life cycle, DEBUG is for us. Safe from any thread; a line is one write().
+ * Keeps errno. */
 #ifndef MCP_COMMON_LOG_H
 #define MCP_COMMON_LOG_H
 

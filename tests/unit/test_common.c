@@ -152,6 +152,7 @@ static void test_log_line(void **state)
 	LOG(WARN, "test.event", "a=%d b=\"%s\"", 1, "x");
 	LOG(DEBUG, "test.hidden", "a=1");
 	LOG(WARN, "test.bare", "%s", "");
+	LOG(WARN, "test.forged", "why=\"%s\"", "a\n2026-01-01 WARN b\x1b[2J\xc3\xa9");
 	level = errno == EPIPE ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR;
 	len = read(fds[0], line, sizeof(line) - 1);
 	LOG(WARN, "test.huge", "%s", huge);
@@ -163,6 +164,7 @@ static void test_log_line(void **state)
 	assert_non_null(strstr(line, " WARN mcp-test["));
 	assert_non_null(strstr(line, "] test.event a=1 b=\"x\"\n"));
 	assert_null(strstr(line, "hidden"));
+	assert_non_null(strstr(line, "why=\"a?2026-01-01 WARN b?[2J\xc3\xa9\"\n"));
 	len = read(fds[0], line, sizeof(line) - 1);
 	assert_true(len > 1000 && len < 4096 && line[len - 1] == '\n');
 	close(fds[0]);
