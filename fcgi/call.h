@@ -55,12 +55,13 @@ struct call {
 };
 
 /* What a handler says without an answer. params is taken, and may be NULL where nothing is needed in it. ERR_PARAMS:
- * another method, or params of the wrong shape (err says how). ERR_CANCELLED, ERR_BROKER.
- *
- *   notifications/progress            to the client of this call; progressToken is filled in. Silently dropped:
- * progress without a token, or that does not grow notifications/message             to the client of this call;
- * silently dropped below its level notifications/tools/list_changed, prompts, resources notifications/resources/updated
- * to everybody who subscribed connection/close                  call_close_connection() */
+ * another method, or params of the wrong shape (err says how). ERR_CANCELLED, ERR_BROKER. The methods:
+ *   - notifications/progress, to the client of this call; progressToken is filled in. Dropped without a word: progress
+ *     without a token, or that does not grow.
+ *   - notifications/message, to the client of this call; dropped without a word below its level.
+ *   - notifications/tools/list_changed, and the same of prompts and resources, and notifications/resources/updated: to
+ *     everybody who subscribed.
+ *   - connection/close: call_close_connection(). */
 int call_notify(struct call *call, const char *method, json_object *params, struct err *err);
 
 /* Lets go of the client's connection while the call goes on: a client of 2025-11-25 comes back for its answer, after
@@ -79,8 +80,8 @@ int call_keep(struct call *call, json_object *val, struct err *err);
 bool call_is_asking(const struct call *call); /* a question is to go out: the handler's result does not count */
 void call_drop_asks(struct call *call);       /* the handler's result counts after all */
 
-/* Where a tool may wait alive for a person (the runner): sends what was asked at once. The answers come into call->answers
- * while the handler waits in call_poll(), which then returns, as at its timeout. */
+/* Where a tool may wait alive for a person (the runner): sends what was asked at once. The answers come into
+ * call->answers while the handler waits in call_poll(), which then returns, as at its timeout. */
 bool call_can_wait(const struct call *call);
 int call_publish(struct call *call, struct err *err); /* only if it can wait */
 

@@ -11,8 +11,7 @@ struct call_http {
 	struct call_priv priv;
 	struct exchange *x;    /* borrowed */
 	uint64_t stream_at_ms; /* when silence becomes a stream */
-	uint64_t
-	    close_at_ms; /* when the stream's connection is to be closed (stream_poll_after_ms); 0: not known yet */
+	uint64_t close_at_ms;  /* when the stream lets go of its connection (stream_poll_after_ms); 0: not known yet */
 };
 
 /* Fills h for the request rpc of exchange x. The caller sets capabilities and log level. To be released with

@@ -26,7 +26,8 @@ bool capabilities_offered(const struct worker *w, enum capability capability)
 	return true;
 }
 
-/* Every list and resource may change, for any tool can announce it. Members by revision: until 2024-11-05 completion has no capability, its method simply exists (CM-01). */
+/* Every list and resource may change, for any tool can announce it. In 2024-11-05 completion has no capability, its
+ * method simply exists (CM-01). */
 static const struct {
 	enum capability capability;
 	enum revision since;

@@ -1,5 +1,5 @@
-/* fcgi/exec_priv.h - what exec.c (one run of a program) and exec_ask.c (what it says meanwhile, and finds answered)
- * share. */
+/* fcgi/exec_priv.h - what exec.c (one run of a program), exec_ask.c (what it says meanwhile, and finds answered) and
+ * exec_wait.c (it stays alive while its questions are out) share. */
 #ifndef MCP_FCGI_EXEC_PRIV_H
 #define MCP_FCGI_EXEC_PRIV_H
 
@@ -13,7 +13,7 @@ bool exec_scalar_text(json_object *val, struct buf *text);
 /* Appends name as a part of a variable's name: in upper case, what is not a letter or digit as _. */
 void exec_put_name(struct buf *out, const char *name);
 
-/* Sets the variables that tell of questions and answers, and run->answers_text. */
+/* Sets the variables that tell of questions and answers. */
 int exec_ask_prepare(struct exec_run *run, struct err *err);
 /* Takes a line of descriptor 3. 1: it makes no sense, *err says why, and the run goes on. -1: the run ends with *err.
  */

@@ -26,8 +26,8 @@ struct link_will {
 	struct slice event; /* JSON-RPC error that answers it if this worker dies */
 };
 
-/* A call that the broker knows: begun by link_call_begin() or by link_open_stream() without one. Read-only for users.
- */
+/* A call that the broker knows: begun by link_call_begin(), by link_open_stream() without one, or taken over by
+ * link_answer(). Read-only for users. */
 struct link_call {
 	uint64_t producer, number; /* the broker's name for it; number is 0 when only the session was asked for */
 	uint64_t epoch;            /* of the broker's run: part of its event ids */
@@ -36,7 +36,7 @@ struct link_call {
 	struct buf blob;         /* of the session */
 	int cancel_fd;           /* eventfd, readable once anything is cancelled; -1 without a number */
 	atomic_bool cancelled;   /* the whole call: the client wants so, or its stream died with the broker. Set before
-				  * cancel_fd   is written */
+				  * cancel_fd is written */
 };
 
 struct link *link_new(const struct cfg *cfg); /* allocates only; cfg is borrowed; NULL: no memory */
@@ -73,8 +73,8 @@ int link_append(struct link *l, uint64_t stream, struct slice event, bool durabl
 int link_finish(struct link *l, struct link_call *call, uint64_t stream, const struct slice *events,
     size_t events_count, struct err *err);
 
-/* Asking a legacy client. link_park: our requests go out on stream, and the call waits in the broker without anybody who
- * runs it; on success *callp is freed and NULL. After wait_ms late is what the client gets. */
+/* Asking a legacy client. link_park: our requests go out on stream, and the call waits in the broker without anybody
+ * who runs it; on success *callp is freed and NULL. After wait_ms late is what the client gets. */
 struct link_late {
 	struct slice event;      /* answers the client's request, at last */
 	struct slice head, tail; /* of an event that withdraws a request of ours; its id stands between */
@@ -149,8 +149,8 @@ int link_task_send(struct link *l, struct slice id, const char *principal, enum 
 struct link_runner {
 	void (*run)(void *arg, struct slice id, struct slice principal, uint64_t ttl_ms, struct slice job);
 	void (*input)(void *arg, struct slice id, enum link_task_what what, struct slice body);
-	void (*lost)(
-	    void *arg); /* the broker is gone, and its tasks are with it: link_join() again, in another thread */
+	/* The broker is gone, and its tasks with it: link_join() again, in another thread. */
+	void (*lost)(void *arg);
 	void *arg;
 };
 /* Connects as a runner, which takes tasks from then on. The first that is asked of l; runner is borrowed. */

@@ -9,6 +9,7 @@
 #include "common/sse.h"
 #include "fcgi/listen.h"
 #include "fcgi/method.h"
+#include "fcgi/modern.h"
 #include "fcgi/task.h"
 #include "fcgi/topic.h"
 #include "common/banned.h"
@@ -254,8 +255,8 @@ void listen_serve(struct exchange *x, const struct rpc *rpc)
 	} else if (!wanted) {
 		err_set(&err, ERR_PARAMS, "params.notifications must be an object");
 		exchange_reply_error(x, 200, NULL, rpc->id, &err, NULL);
-	} else if (jx_has(wanted, "taskIds") && !task_is_declared(jx_get_object(rpc->meta,
-						    "io.modelcontextprotocol/clientCapabilities"))) { /* SU-13 */
+	} else if (jx_has(wanted, "taskIds") &&
+		   !task_is_declared(jx_get_object(rpc->meta, MODERN_CAPABILITIES))) { /* SU-13 */
 		err_set(&err, ERR_CAPABILITY, "taskIds are for clients that declare " TASK_EXTENSION);
 		exchange_reply_error(x, 400, NULL, rpc->id, &err,
 		    "{\"requiredCapabilities\":{\"extensions\":{\"" TASK_EXTENSION "\":{}}}}");

@@ -17,12 +17,11 @@
 #include "fcgi/task.h"
 #include "common/banned.h"
 
-#define KEY_VERSION      "io.modelcontextprotocol/protocolVersion"
-#define KEY_CAPABILITIES "io.modelcontextprotocol/clientCapabilities"
-#define KEY_CLIENT       "io.modelcontextprotocol/clientInfo"
-#define KEY_LEVEL        "io.modelcontextprotocol/logLevel"
-#define INTEGER_SAFE     9007199254740991.0
-#define VALUE_MAX        8192 /* bytes of a decoded header; web servers take no longer ones */
+#define KEY_VERSION  "io.modelcontextprotocol/protocolVersion"
+#define KEY_CLIENT   "io.modelcontextprotocol/clientInfo"
+#define KEY_LEVEL    "io.modelcontextprotocol/logLevel"
+#define INTEGER_SAFE 9007199254740991.0
+#define VALUE_MAX    8192 /* bytes of a decoded header; web servers take no longer ones */
 
 bool modern_has_claim(json_object *meta)
 {
@@ -55,7 +54,7 @@ static int check_version(const struct exchange *x, const struct rpc *rpc, struct
 			return err_set(err, ERR_MISMATCH,
 			    "initialize belongs to revisions before 2026-07-28, the version header to that one");
 		return err_set(err, ERR_PARAMS,
-		    "missing _meta: " KEY_VERSION " and " KEY_CAPABILITIES " are required in params._meta");
+		    "missing _meta: " KEY_VERSION " and " MODERN_CAPABILITIES " are required in params._meta");
 	}
 	if (!claim.p)
 		return err_set(err, ERR_PARAMS, "_meta: " KEY_VERSION " must be a string");
@@ -73,8 +72,8 @@ static int check_envelope(const struct rpc *rpc, struct err *err)
 {
 	json_object *token = jx_get(rpc->meta, "progressToken");
 
-	if (!jx_get_object(rpc->meta, KEY_CAPABILITIES))
-		return err_set(err, ERR_PARAMS, "_meta: " KEY_CAPABILITIES " must be an object");
+	if (!jx_get_object(rpc->meta, MODERN_CAPABILITIES))
+		return err_set(err, ERR_PARAMS, "_meta: " MODERN_CAPABILITIES " must be an object");
 	if (jx_has(rpc->meta, KEY_CLIENT)) {
 		json_object *info = jx_get_object(rpc->meta, KEY_CLIENT);
 
@@ -112,7 +111,7 @@ static int check_name(const struct exchange *x, const struct rpc *rpc, struct er
 		member = slice_is(rpc->method, rows[i].method) ? rows[i].member : NULL;
 	if (!member)
 		return 0;
-	if (strcmp(member, "taskId") == 0 && !task_is_declared(jx_get_object(rpc->meta, KEY_CAPABILITIES)))
+	if (strcmp(member, "taskId") == 0 && !task_is_declared(jx_get_object(rpc->meta, MODERN_CAPABILITIES)))
 		return 0; /* it is the extension that asks for the header */
 	want = jx_get_str(rpc->params, member);
 	if (!header)
@@ -201,8 +200,8 @@ static int check_params(const struct exchange *x, const struct rpc *rpc, struct 
 	return 0;
 }
 
-/* All that may refuse a request at 400 or 404 before its handler runs. *m is NULL for subscriptions/listen, which has no
- * result to write. */
+/* All that may refuse a request at 400 or 404 before its handler runs. *m is NULL for subscriptions/listen, which has
+ * no result to write. */
 static int check_request(const struct exchange *x, const struct rpc *rpc, const struct method **m, struct err *err)
 {
 	const char *method = req_env(x->req, "HTTP_MCP_METHOD");
@@ -304,7 +303,7 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 	x->ids = ids;
 	x->ids_count = 1;
 	call_http_init(&h, x, rpc);
-	call->capabilities = jx_get_object(rpc->meta, KEY_CAPABILITIES);
+	call->capabilities = jx_get_object(rpc->meta, MODERN_CAPABILITIES);
 	if (jx_has(rpc->meta, KEY_LEVEL))
 		call->log_level = level_find(jx_get_str(rpc->meta, KEY_LEVEL));
 	buf_init(&answer, METHOD_ANSWER_MAX);

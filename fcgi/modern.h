@@ -4,6 +4,8 @@
 
 #include "fcgi/exchange.h"
 
+#define MODERN_CAPABILITIES "io.modelcontextprotocol/clientCapabilities" /* in params._meta */
+
 /* Answers a request or notification that has a claim, or a modern version header. */
 void modern_serve(struct exchange *x, struct rpc *rpc);
 

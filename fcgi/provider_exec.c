@@ -128,10 +128,9 @@ static int fail_result(const struct run *run, json_object **result, struct err *
 	return *result ? 0 : -1;
 }
 
-/* -1 with *err: structuredContent does not fit. */
+/* -1 with *err, and perhaps more words in why: structuredContent does not fit. */
 static int check_structured(const struct run *run, json_object *val, struct buf *why, struct err *err)
 {
-	buf_init(why, WHY_MAX);
 	return run->tool->output ? schema_check(run->tool->output, val, why, err) : 0;
 }
 
@@ -143,6 +142,7 @@ static int json_result(struct run *run, json_object **result, struct err *err)
 
 	if (!val)
 		return exec_run_fail(&run->exec, "its output is not the JSON that it should be: %s", err->msg);
+	buf_init(&why, WHY_MAX);
 	if (check_structured(run, val, &why, err)) {
 		ret =
 		    exec_run_fail(&run->exec, "its output does not fit its schema: %s", why.data ? why.data : err->msg);
@@ -172,8 +172,7 @@ static int protocol_error(struct run *run, json_object *error, struct err *err)
 
 static int whole_result(struct run *run, json_object **result, struct err *err)
 {
-	json_object *val = jx_parse(buf_slice(&run->exec.out), (int)run->exec.call->cfg->body_depth_max, err),
-		    *structured;
+	json_object *val = jx_parse(buf_slice(&run->exec.out), (int)run->exec.call->cfg->body_depth_max, err);
 	struct buf why;
 	int ret = 0;
 
@@ -186,21 +185,21 @@ static int whole_result(struct run *run, json_object **result, struct err *err)
 		json_object_put(val);
 		return exec_run_fail(&run->exec, "its output is not a result: %s", err->msg);
 	}
-	structured = jx_get(val, "structuredContent");
+	buf_init(&why, WHY_MAX);
 	if (run->tool->output && !json_object_get_boolean(jx_get(val, "isError"))) {
 		if (!jx_has(val, "structuredContent"))
 			ret = err_set(err, ERR_PARAMS, "structuredContent is missing");
-		else if (check_structured(run, structured, &why, err))
-			ret = err_set(err, ERR_PARAMS, "%s", why.data ? why.data : "");
-		if (jx_has(val, "structuredContent"))
-			buf_release(&why);
+		else
+			ret = check_structured(run, jx_get(val, "structuredContent"), &why, err);
 	}
-	if (ret) {
-		json_object_put(val);
-		return exec_run_fail(&run->exec, "its output does not fit its schema: %s", err->msg);
-	}
-	*result = val;
-	return 0;
+	if (ret)
+		ret =
+		    exec_run_fail(&run->exec, "its output does not fit its schema: %s", why.data ? why.data : err->msg);
+	else
+		*result = json_object_get(val);
+	buf_release(&why);
+	json_object_put(val);
+	return ret;
 }
 
 static int good_result(struct run *run, json_object **result, struct err *err)
@@ -217,6 +216,7 @@ static int good_result(struct run *run, json_object **result, struct err *err)
 	buf_release(&text);
 	return *result ? 0 : -1;
 }
+
 static int call_tool(
     struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {

@@ -18,9 +18,8 @@
 #include "fcgi/uri_template.h"
 #include "common/banned.h"
 
-#define VALUES_GROWTH                                                                                                  \
-	16 /* times that a text of the configuration may name its longest value: a ceiling, not a goal                 \
-	    */
+#define VALUES_GROWTH 16 /* times that a text of the configuration may name its longest value: a ceiling, not a goal   \
+			  */
 
 static int out_of_memory(struct err *err)
 {
@@ -241,7 +240,7 @@ static int prompt_text_get(
 	return *result ? 0 : -1;
 }
 
-/* A copy of val with arguments in its strings. NULL: no memory, or too big. val is another threads' too: it is only
+/* A copy of val with arguments in its strings. NULL: no memory, or too big. val is other threads' too: it is only
  * read. */
 static json_object *expand(struct call *call, json_object *val, json_object *args, struct err *err)
 {

@@ -114,13 +114,12 @@ void result_put_members(
 {
 	json_object *meta = jx_get_object(result, "_meta");
 	bool is_modern = revision >= REV_2026_07;
-	const char *comma = ",";
+	const char *comma = "";
 
 	shape_put_members(out, SHAPE_RESULT, result, revision);
 	if (!is_modern && !meta && related_task.len == 0)
 		return;
-	buf_addf(out, "%s\"_meta\":{", comma);
-	comma = "";
+	buf_adds(out, ",\"_meta\":{");
 	if (is_modern) {
 		buf_addf(out, "\"" RESULT_SERVER_INFO "\":%s", server_info);
 		comma = ",";

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "common/jx.h"
+#include "fcgi/result.h"
 #include "fcgi/rpc.h"
 #include "fcgi/topic.h"
 #include "common/banned.h"
@@ -159,7 +160,6 @@ void topic_put_end(struct buf *out, const char *id, const char *server_info)
 {
 	rpc_put_result_head(out, id);
 	buf_addf(out,
-	    "\"resultType\":\"complete\",\"_meta\":{\"" TOPIC_SUBSCRIPTION_ID
-	    "\":%s,\"io.modelcontextprotocol/serverInfo\":%s}}}",
+	    "\"resultType\":\"complete\",\"_meta\":{\"" TOPIC_SUBSCRIPTION_ID "\":%s,\"" RESULT_SERVER_INFO "\":%s}}}",
 	    id, server_info);
 }

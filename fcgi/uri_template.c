@@ -292,11 +292,6 @@ void uri_template_free(struct uri_template **tplp)
 	mem_free(tpl);
 }
 
-struct slice uri_template_text(const struct uri_template *tpl)
-{
-	return slice_str(tpl->text);
-}
-
 const char *uri_template_variable(const struct uri_template *tpl, size_t i)
 {
 	return tpl->names[i];

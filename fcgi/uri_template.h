@@ -28,7 +28,6 @@ struct uri_template; /* read-only once made; any thread */
 struct uri_template *uri_template_new(struct slice text, struct err *err);
 void uri_template_free(struct uri_template **tplp);
 
-struct slice uri_template_text(const struct uri_template *tpl); /* as given */
 /* The names of its variables, in their order; NULL behind the last. Borrowed from tpl. */
 const char *uri_template_variable(const struct uri_template *tpl, size_t i);
 bool uri_template_has_variable(const struct uri_template *tpl, struct slice name);
