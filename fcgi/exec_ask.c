@@ -113,6 +113,8 @@ static int take_question(struct exec_run *run, struct slice method, json_object 
 	json_object *params = json_object_get(jx_get(message, "params"));
 	int asked = -1;
 
+	if (key.p && strlen(key.p) != key.len) /* a key has no NUL */
+		key.p = NULL;
 	if (key.p) {
 		asked = call_ask(run->call, key.p, method.p, params, err);
 	} else {
