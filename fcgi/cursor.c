@@ -45,7 +45,8 @@ int cursor_read(struct cursor *c, json_object *params, const char *digest, size_
 	is_good = text.p && take_text(&text, digest) && take_text(&text, ".") && take_index(&text, &c->index) &&
 		  c->index < count;
 	if (is_good && text.len)
-		is_good = take_text(&text, ".") && text.len && base64_decode(&c->after, BASE64_URL, text);
+		is_good = take_text(&text, ".") && text.len && text.len <= AFTER_MAX_BYTES &&
+			  base64_decode(&c->after, BASE64_URL, text);
 	if (!is_good)
 		return err_set(err, ERR_PARAMS,
 		    "cursor is not one of this server's, or what it lists has changed since; list again without it");
