@@ -227,17 +227,6 @@ static int put_state(struct job *job, enum link_task_state to, struct task_state
 	return ret;
 }
 
-/* While it works or asks. What can't be told now is told with the next state. */
-static void tell(struct job *job)
-{
-	struct task_state state = {.message = buf_slice(&job->message), .asks = is_asking(job) ? job->asks : NULL};
-	struct err err;
-
-	job->has_news = false;
-	job->news_at_ms = now_ms() + NEWS_PAUSE_MS;
-	put_state(job, state.asks ? LINK_TASK_INPUT_REQUIRED : LINK_TASK_WORKING, &state, &err);
-}
-
 static void tell_error(struct job *job, const struct err *why)
 {
 	struct task_state state = {.error = *why, .error_data = job->priv.error_data};
@@ -246,6 +235,23 @@ static void tell_error(struct job *job, const struct err *why)
 	if (why->code >= ERR_CONFIG)
 		LOG(WARN, "task.failed", "task=%.8s why=\"%s\"", job->id, why->msg);
 	put_state(job, LINK_TASK_FAILED, &state, &err);
+}
+
+/* While it works or asks. What can't be told now is told with the next state, but nobody would ever hear of questions
+ * that the broker can't keep. */
+static void tell(struct job *job)
+{
+	struct task_state state = {.message = buf_slice(&job->message), .asks = is_asking(job) ? job->asks : NULL};
+	struct err err = {0};
+
+	job->has_news = false;
+	job->news_at_ms = now_ms() + NEWS_PAUSE_MS;
+	if (put_state(job, state.asks ? LINK_TASK_INPUT_REQUIRED : LINK_TASK_WORKING, &state, &err) == 0 ||
+	    err.code != ERR_TOO_BIG)
+		return;
+	err_set(&err, ERR_INTERNAL, "its questions are larger than this server keeps (task_blob_max_bytes)");
+	tell_error(job, &err);
+	job_end(job, JOB_FAILED);
 }
 
 static void tell_result(struct job *job, json_object *result)
@@ -273,6 +279,7 @@ static void tell_end(struct job *job)
 		err_set(&err, ERR_INTERRUPTED, "the runner was stopped");
 		tell_error(job, &err);
 		break;
+	case JOB_FAILED:
 	case JOB_LOST:
 	case JOB_GOES_ON:
 		break;

@@ -14,6 +14,7 @@ enum job_end {
 	JOB_CANCELLED, /* by its client, or it expired: the broker knows */
 	JOB_LOST,      /* the broker is gone, and the task with it */
 	JOB_STOPPED,   /* this process ends */
+	JOB_FAILED,    /* it asks more than the broker keeps, which has been told */
 };
 
 struct job; /* opaque */
