@@ -399,6 +399,8 @@ void legacy_run(struct exchange *x, struct legacy_batch *batch, struct session *
 			batch->messages[count++] = exchange_message(&batch->answers[n]);
 		n++;
 	}
+	if (x->phase == EXCHANGE_OPEN) /* first, so that a client that has its answer may use the id again */
+		link_call_end(x->w->link, &x->lcall);
 	if (x->phase != EXCHANGE_ANSWERED) /* not parked */
 		exchange_finish(x, batch->messages, count);
 	link_call_end(x->w->link, &x->lcall);
