@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#include "broker/admin.h"
 #include "broker/broker.h"
 #include "broker/call.h"
 #include "broker/conn.h"
@@ -47,6 +48,7 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 	}
 	if (loop_init(&b->loop, turn, turn_arg, err))
 		goto fail;
+	b->stats.started_ms = loop_now(&b->loop);
 	return 0;
 fail:
 	broker_release(b);
@@ -114,7 +116,7 @@ void broker_release(struct broker *b)
 	while ((n = table_any(&b->streams)) != NULL)
 		stream_close(TABLE_OF(n, struct stream, node), "shutdown");
 	while (b->conns)
-		conn_close(b->conns, "shutdown");
+		conn_close(b->conns, STAT_CLOSE_DRAINED);
 	while ((n = table_any(&b->producers)) != NULL)
 		producer_close(TABLE_OF(n, struct producer, node));
 	if (b->store)
@@ -144,7 +146,7 @@ static size_t count_open_fds(void)
 
 int broker_budget_fds(struct broker *b, struct err *err)
 {
-	size_t kept = (size_t)b->cfg->broker_fd_reserve + count_open_fds();
+	size_t kept = (size_t)b->cfg->broker_fd_reserve + ADMIN_CONNS_MAX + count_open_fds();
 	struct rlimit lim;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim))

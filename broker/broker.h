@@ -15,6 +15,7 @@
 #define MCP_BROKER_BROKER_H
 
 #include "broker/loop.h"
+#include "broker/stats.h"
 #include "broker/store.h"
 #include "broker/table.h"
 #include "common/buf.h"
@@ -42,10 +43,13 @@ struct broker {
 	uint64_t tasks_bytes;  /* of all tasks' blobs and jobs */
 	uint64_t last_round;   /* of SUBSCRIBE */
 	size_t stream_count;   /* without the sessions' own */
+	size_t conns_count;
+	size_t parked_count;   /* of calls */
 	size_t fd_max, fd_used, fd_reserved;
 	struct buf frame, event; /* scratch: one turn of one connection */
 	bool draining;           /* nothing new begins */
 	bool is_leaving;         /* what is closed now is kept for the next start */
+	struct stats stats;
 };
 
 /* *b is usable by the other modules when broker_open() has succeeded too. */

@@ -23,6 +23,19 @@ struct conn_read {
 	struct conn *conn; /* NULL: it has gone */
 };
 
+static const char *const whys[] = {
+    "the peer is gone",
+    "it takes no bytes",
+    "it reads too slowly",
+    "a newer connection took over",
+    "finished",
+    "its worker wants it to come again",
+    "its stream has ended",
+    "the broker stops",
+    "no memory, or a log that could not be read",
+};
+_Static_assert(COUNT_OF(whys) == STAT_CLOSE_FAILED - STAT_CLOSE_LEFT + 1, "a text for each reason");
+
 struct conn {
 	uv_poll_t watch;
 	struct broker *broker;   /* borrowed */
@@ -32,7 +45,7 @@ struct conn {
 	enum link_kind kind;
 	uint16_t request_id;
 	bool is_ending; /* the end is in out, or was written: then close */
-	bool is_closed, is_watching_write;
+	bool is_closed, is_watching_write, is_counted;
 	uint32_t heartbeat_ms;
 	uint64_t cursor;   /* taken from the log up to here, into the kernel or into out */
 	struct slice last; /* owned: to be written at last_seq, before the end; p NULL: it stays */
@@ -62,14 +75,27 @@ static void on_unwatched(uv_handle_t *watch)
 	loop_doom(&c->broker->loop, &c->doom, free_conn);
 }
 
-void conn_close(struct conn *c, const char *why)
+/* What ends in a drain, ends because of it. Once: what was to be written before the end may end it otherwise. */
+static void count_end(struct conn *c, enum stats_row why)
+{
+	if (c->is_counted)
+		return;
+	c->is_counted = true;
+	if (c->broker->draining && (why == STAT_CLOSE_FINISHED || why == STAT_CLOSE_STREAM))
+		why = STAT_CLOSE_DRAINED;
+	stats_add(&c->broker->stats, why, 1);
+}
+
+void conn_close(struct conn *c, enum stats_row why)
 {
 	struct stream *s = c->stream;
+	const char *text = whys[why - STAT_CLOSE_LEFT];
 
 	if (c->is_closed)
 		return;
 	c->is_closed = true;
-	LOG(DEBUG, "conn.close", "fd=%d stream=%" PRIu64 " why=\"%s\"", c->fd, s ? s->handle : 0, why);
+	count_end(c, why);
+	LOG(DEBUG, "conn.close", "fd=%d stream=%" PRIu64 " why=\"%s\"", c->fd, s ? s->handle : 0, text);
 	*c->at = c->next;
 	if (c->next)
 		c->next->at = c->at;
@@ -82,8 +108,9 @@ void conn_close(struct conn *c, const char *why)
 	uv_close((uv_handle_t *)&c->watch, on_unwatched);
 	close(c->fd);
 	broker_fd_give(c->broker, 1);
+	c->broker->conns_count--;
 	if (s)
-		stream_detach(s, c, why);
+		stream_detach(s, c, text);
 }
 
 uint64_t conn_cursor(const struct conn *c)
@@ -125,7 +152,7 @@ static ssize_t write_some(struct conn *c, const char *p, size_t len)
 		return n;
 	if (errno == EAGAIN)
 		return 0;
-	conn_close(c, "the peer is gone");
+	conn_close(c, STAT_CLOSE_LEFT);
 	return -1;
 }
 
@@ -150,7 +177,7 @@ static bool flush(struct conn *c)
 			stream_delivered(c->stream, c->cursor);
 	}
 	if (c->is_ending) {
-		conn_close(c, "ended");
+		conn_close(c, STAT_CLOSE_FINISHED);
 		return false;
 	}
 	if (c->is_watching_write)
@@ -167,7 +194,7 @@ static ssize_t write_bytes(struct conn *c, struct slice bytes)
 		return n;
 	c->out = mem_dup(bytes.p + n, bytes.len - (size_t)n);
 	if (!c->out) {
-		conn_close(c, "no memory for what the client didn't take");
+		conn_close(c, STAT_CLOSE_FAILED);
 		return -1;
 	}
 	c->out_len = bytes.len - (size_t)n;
@@ -213,8 +240,10 @@ static void on_read(struct store_op *op, int status)
 		ends[i] = frame->len;
 	}
 	if (status || buf_check(frame, NULL)) {
-		conn_close(c, status ? "the log could not be read" : "no memory for events");
+		conn_close(c, STAT_CLOSE_FAILED);
 	} else if (c->stream) {
+		for (size_t i = 0; i < count && r->seqs[i] <= c->stream->delivered_seq; i++)
+			stats_add(&c->broker->stats, STAT_REPLAYED, 1);
 		c->cursor = r->cursor_after;
 		n = write_bytes(c, buf_slice(frame));
 		if (n >= 0 && c->stream && !c->out)
@@ -267,7 +296,7 @@ static void put_end(struct conn *c, struct slice last)
 	record_put_end(&all, c->kind, c->request_id);
 	if (buf_check(&all, NULL)) {
 		buf_release(&all);
-		conn_close(c, "no memory for its end");
+		conn_close(c, STAT_CLOSE_FAILED);
 		return;
 	}
 	c->is_ending = true;
@@ -277,21 +306,23 @@ static void put_end(struct conn *c, struct slice last)
 	c->out_sent = 0;
 }
 
-static void end_with(struct conn *c, struct slice last, const char *why)
+static void end_with(struct conn *c, struct slice last, enum stats_row why)
 {
 	struct stream *s = c->stream;
+	const char *text = whys[why - STAT_CLOSE_LEFT];
 
 	if (c->is_closed || c->is_ending)
 		return;
-	LOG(DEBUG, "conn.end", "fd=%d stream=%" PRIu64 " why=\"%s\"", c->fd, s ? s->handle : 0, why);
+	count_end(c, why);
+	LOG(DEBUG, "conn.end", "fd=%d stream=%" PRIu64 " why=\"%s\"", c->fd, s ? s->handle : 0, text);
 	c->stream = NULL;
 	put_end(c, last);
 	conn_kick(c);
 	if (s)
-		stream_detach(s, c, why);
+		stream_detach(s, c, text);
 }
 
-void conn_end(struct conn *c, const char *why)
+void conn_end(struct conn *c, enum stats_row why)
 {
 	end_with(c, SLICE(""), why);
 }
@@ -320,9 +351,9 @@ static void on_task(struct loop_task *t)
 		if (start_read(c) && !c->reading)
 			conn_kick(c);
 	} else if (s->state == STREAM_FINISHED && c->cursor == s->last_seq) {
-		conn_end(c, "finished");
+		conn_end(c, STAT_CLOSE_FINISHED);
 	} else if (c->last.p && c->cursor >= c->last_seq) {
-		end_with(c, c->last, "its worker wants it to come again");
+		end_with(c, c->last, STAT_CLOSE_POLLED);
 	}
 }
 
@@ -335,18 +366,18 @@ static void on_io(uv_poll_t *w, int status, int events)
 	if (c->is_closed)
 		return;
 	if (status < 0 || (events & (UV_DISCONNECT | UV_PRIORITIZED))) {
-		conn_close(c, "the peer hung up");
+		conn_close(c, STAT_CLOSE_LEFT);
 		return;
 	}
 	if (events &
 	    UV_READABLE) { /* the request was read to its end: what comes now can only be an abort, or nothing */
 		n = recv(c->fd, ignored, sizeof(ignored), MSG_DONTWAIT);
 		if (n == 0 && !c->out && !c->is_ending) { /* it may still read, and then it wants a proper end */
-			conn_end(c, "the peer hung up");
+			conn_end(c, STAT_CLOSE_LEFT);
 			return;
 		}
 		if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR)) {
-			conn_close(c, "the peer hung up");
+			conn_close(c, STAT_CLOSE_LEFT);
 			return;
 		}
 	}
@@ -385,7 +416,7 @@ static void on_timer(struct wheel_timer *t)
 
 	if (c->out || c->is_ending) {
 		if (silent_ms >= (uint64_t)c->broker->cfg->stream_stall_s * 1000) {
-			conn_close(c, "it takes no bytes");
+			conn_close(c, STAT_CLOSE_STALLED);
 			return;
 		}
 	} else if (c->heartbeat_ms > 0 && silent_ms >= c->heartbeat_ms && !c->reading) {
@@ -428,6 +459,7 @@ static struct conn *make(struct broker *b, int fd, const struct conn_how *how, s
 	if (c->next)
 		c->next->at = &c->next;
 	b->conns = c;
+	b->conns_count++;
 	record_put_stdout(&b->frame, c->kind, c->request_id, head);
 	if (buf_check(&b->frame, NULL) == 0) {
 		c->out = mem_dup(b->frame.data, b->frame.len);
@@ -437,7 +469,7 @@ static struct conn *make(struct broker *b, int fd, const struct conn_how *how, s
 	watch(c, false);
 	start_timer(c, 0);
 	if (!c->out) {
-		conn_close(c, "no memory for its head");
+		conn_close(c, STAT_CLOSE_FAILED);
 		return NULL;
 	}
 	return c;
@@ -456,6 +488,7 @@ void conn_new(struct stream *s, int fd, const struct conn_how *how, struct slice
 		return;
 	}
 	LOG(DEBUG, "conn.adopted", "fd=%d stream=%" PRIu64 " cursor=%" PRIu64, fd, s->handle, c->cursor);
+	stats_add(&s->broker->stats, STAT_ADOPTIONS, 1);
 	c->stream = s;
 	stream_attach(s, c);
 }
@@ -467,6 +500,9 @@ void conn_refuse(struct broker *b, int fd, const struct conn_how *how, bool is_g
 		    : SLICE("Status: 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n");
 	struct conn *c = make(b, fd, how, head);
 
-	if (c)
-		conn_end(c, is_gone ? "its stream is gone" : "it can't be served now");
+	stats_add(&b->stats, is_gone ? STAT_REFUSED_GONE : STAT_REFUSED_BUSY, 1);
+	if (!c)
+		return;
+	c->is_counted = true;
+	conn_end(c, STAT_CLOSE_STREAM);
 }

@@ -28,12 +28,13 @@ void conn_refuse(struct broker *b, int fd, const struct conn_how *how, bool is_g
 
 /* Something about its stream changed: looks at it soon. */
 void conn_kick(struct conn *c);
-/* Leaves its stream, writes what is half written and the end, closes. Any number of times. */
-void conn_end(struct conn *c, const char *why);
+/* Leaves its stream, writes what is half written and the end, closes. Any number of times. why: STAT_CLOSE_*, the first
+ * one counts. */
+void conn_end(struct conn *c, enum stats_row why);
 /* When it has taken all that its stream has now: last (an SSE text), then as conn_end(). -1: no memory. */
 int conn_end_after(struct conn *c, struct slice last);
 /* At once. Safe from any callback, any number of times. */
-void conn_close(struct conn *c, const char *why);
+void conn_close(struct conn *c, enum stats_row why);
 
 uint64_t conn_cursor(const struct conn *c); /* the last sequence that it took from the log */
 

@@ -2,22 +2,18 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pwd.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "broker/conn.h"
 #include "broker/ctl.h"
+#include "broker/gate.h"
 #include "broker/producer.h"
 #include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
 
-#define CTL_BACKLOG     256
 #define CTL_TURN_MAX    32 /* packets of one connection per wake-up */
 #define CTL_FDS_MAX     4  /* descriptors that one packet may carry before the kernel drops them; one is right */
 #define CTL_FDS_COUNTED 2  /* a worker costs its control connection and libzmq's */
@@ -38,8 +34,7 @@ struct ctl_listener {
 	uv_poll_t watch;
 	struct broker *broker; /* borrowed */
 	struct ctl *ctls;
-	uid_t *uids; /* owned: broker_peer_uids */
-	size_t uids_count;
+	struct gate gate;
 	int fd; /* owned */
 	struct log_rate rate;
 };
@@ -99,6 +94,7 @@ static void send_nack(struct ctl *c, uint64_t seq, unsigned code, const char *te
 	struct link_header h = {.type = LINK_NACK, .corr = seq};
 	struct buf body;
 
+	stats_add(&c->broker->stats, STAT_NACK_BUSY + code - LINK_NACK_BUSY, 1);
 	buf_init(&body, 512);
 	link_put_u16(&body, (uint16_t)code);
 	link_put_u32(&body, 0);
@@ -288,17 +284,6 @@ static void on_packet(uv_poll_t *watch, int status, int events)
 	}
 }
 
-static bool uid_may(const struct ctl_listener *l, uid_t uid)
-{
-	if (uid == 0 || uid == geteuid())
-		return true;
-	for (size_t i = 0; i < l->uids_count; i++) {
-		if (l->uids[i] == uid)
-			return true;
-	}
-	return false;
-}
-
 static void refuse(struct ctl_listener *l, int fd, const struct ucred *peer, const char *why)
 {
 	unsigned dropped;
@@ -306,6 +291,7 @@ static void refuse(struct ctl_listener *l, int fd, const struct ucred *peer, con
 	if (log_rate_ok(&l->rate, 5, 10000, &dropped))
 		LOG(WARN, "ctl.refused", "pid=%d uid=%d why=\"%s\" not_logged=%u", (int)peer->pid, (int)peer->uid, why,
 		    dropped);
+	stats_add(&l->broker->stats, STAT_REFUSED_PEER, 1);
 	close(fd);
 }
 
@@ -313,8 +299,7 @@ static void on_connect(uv_poll_t *watch, int status, int events)
 {
 	struct ctl_listener *l = TABLE_OF(watch, struct ctl_listener, watch);
 	struct broker *b = l->broker;
-	struct ucred peer = {0};
-	socklen_t len = sizeof(peer);
+	struct ucred peer;
 	struct ctl *c;
 	int fd;
 
@@ -324,7 +309,7 @@ static void on_connect(uv_poll_t *watch, int status, int events)
 	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd == -1)
 		return; /* the peer gave up; EMFILE can't be, the budget sees to that */
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || !uid_may(l, peer.uid)) {
+	if (!gate_may_pass(&l->gate, fd, &peer)) {
 		refuse(l, fd, &peer, "this user may not connect (broker_peer_uids)");
 		return;
 	}
@@ -352,32 +337,11 @@ static void on_connect(uv_poll_t *watch, int status, int events)
 	uv_poll_start(&c->watch, UV_READABLE, on_packet);
 }
 
-/* Names or numbers to numbers. */
-static int resolve_uids(struct ctl_listener *l, const struct cfg_list *names, struct err *err)
-{
-	if (names->count == 0)
-		return 0;
-	l->uids = mem_alloc(names->count, sizeof(*l->uids));
-	if (!l->uids)
-		return err_set(err, ERR_NOMEM, "broker_peer_uids");
-	for (size_t i = 0; i < names->count; i++) {
-		const char *name = names->items[i];
-		const struct passwd *pw = getpwnam(name);
-		char *end;
-		unsigned long n = strtoul(name, &end, 10);
-
-		if (!pw && (name[0] < '0' || name[0] > '9' || *end != '\0'))
-			return err_set(err, ERR_CONFIG, "broker_peer_uids: no user \"%s\"", name);
-		l->uids[l->uids_count++] = pw ? pw->pw_uid : (uid_t)n;
-	}
-	return 0;
-}
-
 static void on_listener_unwatched(uv_handle_t *watch)
 {
 	struct ctl_listener *l = TABLE_OF(watch, struct ctl_listener, watch);
 
-	mem_free(l->uids);
+	gate_release(&l->gate);
 	mem_free(l);
 }
 
@@ -405,9 +369,7 @@ void ctl_listener_close(struct ctl_listener **lp)
 
 struct ctl_listener *ctl_listen(struct broker *b, const char *path, struct err *err)
 {
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	struct ctl_listener *l = mem_alloc(1, sizeof(*l));
-	size_t len = strlen(path);
 	int rc;
 
 	if (!l) {
@@ -416,24 +378,11 @@ struct ctl_listener *ctl_listen(struct broker *b, const char *path, struct err *
 	}
 	l->broker = b;
 	l->fd = -1;
-	if (resolve_uids(l, &b->cfg->broker_peer_uids, err))
+	if (gate_init(&l->gate, b->cfg, err))
 		goto fail;
-	if (len >= sizeof(sun.sun_path)) {
-		err_set(err, ERR_CONFIG, "run_dir: %s is longer than a socket's path may be (%zu)", path,
-		    sizeof(sun.sun_path) - 1);
+	l->fd = gate_listen(path, SOCK_SEQPACKET, err);
+	if (l->fd == -1)
 		goto fail;
-	}
-	memcpy(sun.sun_path, path, len + 1);
-	l->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (l->fd == -1) {
-		err_sys(err, "socket");
-		goto fail;
-	}
-	unlink(path); /* we hold the lock: whoever bound it is gone */
-	if (bind(l->fd, (struct sockaddr *)&sun, sizeof(sun)) || chmod(path, 0660) || listen(l->fd, CTL_BACKLOG)) {
-		err_sys(err, "%s", path);
-		goto fail;
-	}
 	rc = uv_poll_init(&b->loop.uv, &l->watch, l->fd);
 	if (rc) {
 		err_set(err, ERR_SYS, "watch %s: %s", path, uv_strerror(rc));
@@ -444,7 +393,7 @@ struct ctl_listener *ctl_listen(struct broker *b, const char *path, struct err *
 fail:
 	if (l->fd != -1)
 		close(l->fd);
-	mem_free(l->uids);
+	gate_release(&l->gate);
 	mem_free(l);
 	return NULL;
 }

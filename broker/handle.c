@@ -14,6 +14,8 @@
 #define RETRY_MS          100  /* after NACK BUSY */
 #define RETRY_DRAINING_MS 1000 /* by then there is another broker */
 
+_Static_assert(STAT_NACK_NO_RUNNER - STAT_NACK_BUSY == LINK_NACK__COUNT - 1 - LINK_NACK_BUSY, "a row for each code");
+
 /* The body of an ACK, made anew for a retry. 0, or why there is none: the session ended in between. */
 static unsigned put_session(struct producer *p, const struct outcome *o, struct slice key, struct buf *body)
 {
@@ -113,6 +115,8 @@ static void settle(struct producer *p, struct outcome *o, unsigned nack, struct 
 {
 	o->state = nack ? OUTCOME_NACK : OUTCOME_ACK;
 	o->nack = (uint16_t)nack;
+	if (nack)
+		stats_add(&p->broker->stats, STAT_NACK_BUSY + nack - LINK_NACK_BUSY, 1);
 	send_answer(p, o, key, reply);
 	if (nack == LINK_NACK_BUSY) /* it had no effect, so the next try with this sequence is not a repetition */
 		*o = (struct outcome){0};
@@ -126,6 +130,7 @@ static void on_committed(struct store_op *op, int status)
 	struct outcome *o = p ? producer_find_seq(p, c->seq) : NULL;
 	struct slice key = {c->key, c->key_len};
 
+	histogram_add(&c->broker->stats.commit, now_us() - c->begun_us);
 	if (c->after)
 		c->after(c->broker, key, status);
 	if (s && c->last >= c->first)
@@ -159,6 +164,7 @@ unsigned commit_settle(struct message *m, struct commit *c, unsigned nack)
 		mem_free(c);
 		return nack;
 	}
+	c->begun_us = now_us();
 	m->broker->store->sync(m->broker->store, &c->op);
 	return LATER;
 }

@@ -48,6 +48,7 @@ struct commit {
 	uint64_t producer, seq;
 	uint64_t stream, first, last; /* 0: not of a stream */
 	uint64_t credit;
+	uint64_t begun_us;
 	/* Called when it is done, before the answer; NULL: nothing is to be done. */
 	void (*after)(struct broker *b, struct slice key, int status);
 	size_t key_len;

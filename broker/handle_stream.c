@@ -56,32 +56,58 @@ unsigned do_open_stream(struct message *m)
 	return commit ? commit_settle(m, commit, 0) : 0;
 }
 
+/* Where a client reads on: after the event id, or, without one, after what was delivered of its session's own stream. */
+static unsigned attach(struct broker *b, struct session *session, struct slice id, struct stream **s, uint64_t *cursor)
+{
+	unsigned nack;
+
+	if (!session)
+		return LINK_NACK_NO_SESSION;
+	session_touch(session);
+	if (b->draining)
+		return LINK_NACK_BUSY;
+	if (id.len == 0) {
+		*s = session->own;
+		*cursor = session->own->delivered_seq;
+	} else {
+		nack = stream_find_event_id(session, id, s, cursor);
+		if (nack)
+			return nack;
+	}
+	return stream_reserve(*s) ? LINK_NACK_LIMIT : 0;
+}
+
+static enum stats_row resume_outcome(unsigned nack)
+{
+	switch (nack) {
+	case 0:
+		return STAT_RESUMED;
+	case LINK_NACK_GAP:
+		return STAT_RESUME_GAP;
+	case LINK_NACK_DELIVERED:
+		return STAT_RESUME_DELIVERED;
+	case LINK_NACK_NO_SESSION:
+		return STAT_RESUME_UNKNOWN;
+	default:
+		return STAT_RESUME_REFUSED;
+	}
+}
+
 unsigned do_attach(struct message *m)
 {
 	struct slice principal = link_get_bytes(&m->body, &m->bad);
 	struct slice id = link_get_bytes(&m->body, &m->bad);
-	struct session *session = session_find(m->broker, m->key, &principal);
-	struct stream *s;
-	uint64_t cursor;
+	struct stream *s = NULL;
+	uint64_t cursor = 0;
 	unsigned nack;
 
 	if (m->bad || m->body.len > 0)
 		return LINK_NACK_BAD;
-	if (!session)
-		return LINK_NACK_NO_SESSION;
-	session_touch(session);
-	if (m->broker->draining)
-		return LINK_NACK_BUSY;
-	if (id.len == 0) {
-		s = session->own;
-		cursor = s->delivered_seq;
-	} else {
-		nack = stream_find_event_id(session, id, &s, &cursor);
-		if (nack)
-			return nack;
-	}
-	if (stream_reserve(s))
-		return LINK_NACK_LIMIT;
+	nack = attach(m->broker, session_find(m->broker, m->key, &principal), id, &s, &cursor);
+	if (id.len > 0)
+		stats_add(&m->broker->stats, resume_outcome(nack), 1);
+	if (nack)
+		return nack;
 	m->outcome->stream = s->handle;
 	m->outcome->value = cursor;
 	return 0;

@@ -1,11 +1,15 @@
 # broker/: mcp-broker, the one process per host that owns sessions and streams; the library is for its tests
 noinst_LIBRARIES += libbroker.a
 libbroker_a_SOURCES = \
+	%D%/admin.c %D%/admin.h \
+	%D%/admin_pages.c %D%/admin_pages.h \
+	%D%/admin_request.c %D%/admin_request.h \
 	%D%/broker.c %D%/broker.h \
 	%D%/bus.c %D%/bus.h \
 	%D%/call.c %D%/call.h \
 	%D%/conn.c %D%/conn.h \
 	%D%/ctl.c %D%/ctl.h \
+	%D%/gate.c %D%/gate.h \
 	%D%/handle.c %D%/handle.h %D%/handle_priv.h \
 	%D%/handle_session.c \
 	%D%/handle_stream.c \
@@ -19,6 +23,7 @@ libbroker_a_SOURCES = \
 	%D%/recover.c %D%/recover.h \
 	%D%/server.c %D%/server.h \
 	%D%/session.c %D%/session.h \
+	%D%/stats.c %D%/stats.h %D%/stats_tbl.h \
 	%D%/store.h %D%/store_memory.c \
 	%D%/store_disk.c %D%/store_disk.h \
 	%D%/store_sqlite.c \

@@ -144,6 +144,7 @@ void park_begin(struct call *c, struct park *park)
 	park_free(c->park);
 	c->park = park;
 	c->session->open_asks += park->missing;
+	park->broker->parked_count++;
 	call_give(c, NULL, 0);
 	park->until_ms = clock_ms(CLOCK_REALTIME) + park->wait_ms;
 	loop_timer(&park->broker->loop, &park->timer, park->wait_ms);
@@ -172,6 +173,7 @@ unsigned park_answer(struct call *c, struct slice ask_id, struct slice answer, s
 	*state = LINK_ANSWER_KEPT;
 	if (park->missing == 0) {
 		*state = LINK_ANSWER_TAKEN;
+		park->broker->parked_count--;
 		park_stop(park);
 		call_give(c, p, number);
 	}
@@ -261,6 +263,7 @@ void park_stop(struct park *park)
 		return;
 	loop_untimer(&park->broker->loop, &park->timer);
 	park->call->session->open_asks -= park->missing;
+	park->broker->parked_count -= park->missing > 0;
 	park->missing = 0;
 }
 

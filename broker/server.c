@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/admin.h"
 #include "broker/bus.h"
 #include "broker/call.h"
 #include "broker/conn.h"
@@ -32,7 +33,8 @@ enum drain_step { DRAIN_NONE, DRAIN_CALLS, DRAIN_BYTES };
 struct server {
 	struct broker broker;
 	struct ctl_listener *listener; /* owned */
-	char *ctl_path, *zmq_path;     /* owned */
+	struct admin *admin;           /* owned */
+	char *ctl_path, *zmq_path, *admin_path; /* owned */
 	int lock_fd;                   /* owned: held as long as we live */
 	uv_signal_t sigterm, sigint;
 	bool has_signals;
@@ -231,7 +233,8 @@ enum server_start server_start(const struct cfg *cfg, struct server **server, st
 	}
 	s->ctl_path = join(cfg->run_dir, LINK_CTL_NAME, err);
 	s->zmq_path = join(cfg->run_dir, LINK_ZMQ_NAME, err);
-	if (!s->ctl_path || !s->zmq_path || cfg_make_run_dir(cfg, err))
+	s->admin_path = join(cfg->run_dir, LINK_ADMIN_NAME, err);
+	if (!s->ctl_path || !s->zmq_path || !s->admin_path || cfg_make_run_dir(cfg, err))
 		goto fail;
 	umask(0007); /* sockets are for user and group */
 	start = take_lock(s, err);
@@ -239,6 +242,9 @@ enum server_start server_start(const struct cfg *cfg, struct server **server, st
 		goto fail;
 	start = SERVER_FAILED;
 	if (broker_open(&s->broker, err) || watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
+		goto fail;
+	s->admin = admin_listen(&s->broker, s->admin_path, err);
+	if (!s->admin)
 		goto fail;
 	/* Last: who can connect to the control channel may rely on the data channel. */
 	s->listener = ctl_listen(&s->broker, s->ctl_path, err);
@@ -273,6 +279,10 @@ void server_free(struct server **sp)
 		unlink(s->ctl_path);
 		ctl_listener_close(&s->listener);
 	}
+	if (s->admin) {
+		unlink(s->admin_path);
+		admin_close(&s->admin);
+	}
 	if (s->broker.bus) {
 		bus_close(&s->broker);
 		unlink(s->zmq_path);
@@ -286,5 +296,6 @@ void server_free(struct server **sp)
 		close(s->lock_fd);
 	mem_free(s->ctl_path);
 	mem_free(s->zmq_path);
+	mem_free(s->admin_path);
 	mem_free(s);
 }

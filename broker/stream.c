@@ -326,7 +326,7 @@ static bool make_room(struct stream *s, uint64_t len)
 
 	while (s->log_bytes + len > max && s->first_seq <= s->delivered_seq) {
 		if (s->conn && conn_cursor(s->conn) < s->first_seq)
-			conn_end(s->conn, "its replay was overtaken");
+			conn_end(s->conn, STAT_CLOSE_SLOW);
 		drop_first(s);
 	}
 	return s->log_bytes + len <= max;
@@ -348,7 +348,7 @@ unsigned stream_append(
     struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final, uint64_t *last)
 {
 	struct broker *b = s->broker;
-	uint64_t len = 0;
+	uint64_t len = 0, appended_us = s->conn ? now_us() : 0;
 	size_t done;
 
 	*last = s->last_seq;
@@ -361,11 +361,11 @@ unsigned stream_append(
 	}
 	if (!make_room(s, len) && !is_final) {
 		if (s->conn && s->is_modern) {
-			stream_hangup(s, "the client reads too slowly");
+			conn_end(s->conn, STAT_CLOSE_SLOW); /* and with it the stream */
 			return LINK_NACK_CLOSED;
 		}
 		if (s->conn)
-			conn_close(s->conn, "reads too slowly");
+			conn_close(s->conn, STAT_CLOSE_SLOW);
 		if (is_durable)
 			return LINK_NACK_BUSY;
 		LOG(DEBUG, "stream.event_dropped", "stream=%" PRIu64 " bytes=%" PRIu64, s->handle, len);
@@ -380,13 +380,18 @@ unsigned stream_append(
 			break;
 		s->last_seq++;
 		*event_at(s, s->last_seq) = (struct stream_event){
-		    .position = position, .len = (uint32_t)events[done].len, .is_durable = is_durable};
+		    .position = position,
+		    .len = (uint32_t)events[done].len,
+		    .appended_us = appended_us & UINT64_MAX >> 2,
+		    .is_durable = is_durable};
 	}
 	if (done < count) {
 		for (; done > 0; done--, s->last_seq--)
 			b->store->forget(b->store, event_at(s, s->last_seq)->position, event_at(s, s->last_seq)->len);
 		return LINK_NACK_BUSY;
 	}
+	stats_add(&b->stats, STAT_APPENDED, count);
+	stats_add(&b->stats, STAT_APPENDED_BYTES, len);
 	s->log_bytes += len;
 	s->undelivered_bytes += len;
 	*last = s->last_seq;
@@ -475,7 +480,7 @@ void stream_close(struct stream *s, const char *why)
 	topic_forget(s);
 	table_remove(&b->streams, &s->node);
 	if (s->conn)
-		conn_end(s->conn, why);
+		conn_end(s->conn, STAT_CLOSE_STREAM);
 	if (s->at) {
 		*s->at = s->next;
 		if (s->next)
@@ -535,7 +540,7 @@ void stream_attach(struct stream *s, struct conn *conn)
 
 	s->conn = conn; /* first: a stream that is over goes with its last connection */
 	if (older)
-		conn_end(older, "a newer connection took over");
+		conn_end(older, STAT_CLOSE_NEWER);
 	if (s->state == STREAM_OPEN)
 		stream_go(s, STREAM_LIVE, "adopted");
 	if (s->session)
@@ -568,11 +573,17 @@ void stream_detach(struct stream *s, struct conn *conn, const char *why)
 
 void stream_delivered(struct stream *s, uint64_t seq)
 {
+	uint64_t now;
+
 	if (seq <= s->delivered_seq)
 		return;
+	now = now_us();
 	for (uint64_t i = s->delivered_seq + 1; i <= seq; i++) {
 		struct stream_event *e = event_at(s, i);
 
+		if (e->appended_us)
+			histogram_add(&s->broker->stats.deliver, now - e->appended_us);
+		stats_add(&s->broker->stats, STAT_DELIVERED, !e->is_lost);
 		e->written_s = now_s(s);
 		s->undelivered_bytes -= e->len;
 	}

@@ -107,6 +107,23 @@ void table_each(const struct table *t, void (*visit)(struct table_node *n, void 
 	}
 }
 
+static uint64_t reverse(uint64_t n)
+{
+	n = (n & 0x5555555555555555u) << 1 | (n >> 1 & 0x5555555555555555u);
+	n = (n & 0x3333333333333333u) << 2 | (n >> 2 & 0x3333333333333333u);
+	n = (n & 0x0f0f0f0f0f0f0f0fu) << 4 | (n >> 4 & 0x0f0f0f0f0f0f0f0fu);
+	return __builtin_bswap64(n);
+}
+
+/* Counts with the bits reversed, the highest bit of the mask first: where a bucket is split by growing, its two halves
+ * follow each other, on the side of the cursor on which the bucket was. */
+uint64_t table_scan(const struct table *t, uint64_t cursor, void (*visit)(struct table_node *n, void *arg), void *arg)
+{
+	for (struct table_node *n = t->buckets[cursor & t->mask]; n; n = n->next)
+		visit(n, arg);
+	return reverse(reverse(cursor | ~(uint64_t)t->mask) + 1);
+}
+
 static uint64_t mix(uint64_t h)
 {
 	h ^= h >> 32;

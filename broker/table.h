@@ -29,6 +29,10 @@ struct table_node *table_any(const struct table *t);
 /* Calls visit for each node; visit may remove that node, but no other, and add none. */
 void table_each(const struct table *t, void (*visit)(struct table_node *n, void *arg), void *arg);
 
+/* Calls visit, as table_each() does, for a part of the table, and returns where to go on; 0: that was all, and where to
+ * begin. Between two parts nodes may come and go, and the table grow: what is there all the time is visited once. */
+uint64_t table_scan(const struct table *t, uint64_t cursor, void (*visit)(struct table_node *n, void *arg), void *arg);
+
 uint64_t table_hash_bytes(const struct table *t, struct slice key);
 uint64_t table_hash_u64(const struct table *t, uint64_t a, uint64_t b);
 

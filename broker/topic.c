@@ -298,8 +298,10 @@ static bool tell(struct subscription *sub, const struct topic_news *news)
 		return false;
 	if (s->is_modern ? news->head.len == 0 : event.len == 0)
 		return false;
-	if (sub->last_seq > s->delivered_seq && !news->is_each)
+	if (sub->last_seq > s->delivered_seq && !news->is_each) {
+		stats_add(&s->broker->stats, STAT_CONFLATED, 1);
 		return true;
+	}
 	buf_init(&text, SIZE_MAX / 2);
 	if (s->is_modern) {
 		buf_add_slice(&text, news->head);
@@ -307,8 +309,10 @@ static bool tell(struct subscription *sub, const struct topic_news *news)
 		buf_add_slice(&text, news->tail);
 		event = buf_slice(&text);
 	}
-	if (buf_check(&text, NULL) == 0 && stream_append(s, &event, 1, false, false, &last) == 0 && last > before)
+	if (buf_check(&text, NULL) == 0 && stream_append(s, &event, 1, false, false, &last) == 0 && last > before) {
 		sub->last_seq = last;
+		stats_add(&s->broker->stats, STAT_NOTIFICATIONS, 1);
+	}
 	buf_release(&text);
 	return last > before;
 }

@@ -7,6 +7,7 @@ libcommon_a_SOURCES = \
 	%D%/cfg.c %D%/cfg.h %D%/cfg_tbl.h \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/err.c %D%/err.h %D%/err_tbl.h \
+	%D%/histogram.h \
 	%D%/jpos.c %D%/jpos.h \
 	%D%/jx.c %D%/jx.h \
 	%D%/link.c %D%/link.h %D%/link_tbl.h \

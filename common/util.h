@@ -61,6 +61,15 @@ static inline int ms_until(uint64_t end_ms, uint64_t now)
 	return end_ms - now > INT_MAX ? INT_MAX : (int)(end_ms - now);
 }
 
+/* The same clock, for how long something took. */
+static inline uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 /* A bug of ours: says where and aborts. Never for anything that a peer can cause. */
 void die(const char *file, int line, const char *what) NORETURN;
 #define DIE_UNLESS(claim) ((claim) ? (void)0 : die(__FILE__, __LINE__, #claim))

@@ -215,7 +215,7 @@ static void converse(struct broker *b)
 		session_close(TABLE_OF(table_any(&b->sessions), struct session, node), "test");
 	run(b);
 	while (b->conns)
-		conn_close(b->conns, "test");
+		conn_close(b->conns, STAT_CLOSE_LEFT);
 	run(b);
 	for (size_t i = 0; i < 3; i++)
 		expect_close(fds[i]);

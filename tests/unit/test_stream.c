@@ -326,7 +326,7 @@ static void a_stream_outlives_its_session_from_connection_to_connection(void **s
 	newer = adopt(f, s);
 	assert_ptr_equal(stream_find(&f->b, handle), s);
 	assert_int_equal(s->state, STREAM_FINISHED);
-	conn_close(s->conn, "test");
+	conn_close(s->conn, STAT_CLOSE_LEFT);
 	assert_null(stream_find(&f->b, handle));
 	close(older);
 	close(newer);
