@@ -142,7 +142,7 @@ static void end_reading(struct table_node *n, void *arg)
 
 	(void)arg;
 	if (s->conn && conn_end_after(s->conn, SLICE("")))
-		conn_end(s->conn, "no memory for its end");
+		conn_end(s->conn, STAT_CLOSE_FAILED);
 }
 
 /* The workers had their time: who still waits for an answer gets the will, then every connection its end. */
