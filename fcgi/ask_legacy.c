@@ -104,7 +104,8 @@ static int write_all(struct outgoing *o, const struct call *call, const struct r
 
 int ask_legacy_park(struct exchange *x, const struct call *call, const struct rpc *rpc, struct err *err)
 {
-	struct link_late late = { /* I-07 */
+	struct link_late late = {
+	    /* I-07 */
 	    .head = SLICE("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":"),
 	    .tail = SLICE(",\"reason\":\"no answer in time\"}}"),
 	};
@@ -227,10 +228,8 @@ static void run_again(struct exchange *x, struct session *session, struct link_t
 
 void ask_legacy_run(struct exchange *x, struct session *session, struct ask_legacy_taken *taken)
 {
-	if (taken->count && x->busy) {
-		x->busy(x->busy_arg);
-		x->busy = NULL;
-	}
+	if (taken->count)
+		exchange_set_aside(x);
 	for (size_t i = 0; i < taken->count; i++)
 		run_again(x, session, &taken->items[i]);
 	mem_free(taken->items);

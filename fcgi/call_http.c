@@ -81,14 +81,14 @@ static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int ti
 	struct pollfd all[CALL_POLL_MAX + 2];
 
 	for (;;) {
-		bool may_stream = x->phase == EXCHANGE_OPEN && x->accept.sse && !x->stream_refused;
+		bool is_early = x->phase == EXCHANGE_OPEN && !h->is_late;
 		uint64_t now = now_ms(), close_at_ms = close_when_due(h, now), until = end_ms;
 		nfds_t total;
 		int n, ready = 0;
 
 		if (http_is_cancelled(call))
 			return err_set(err, ERR_CANCELLED, "cancelled by the client");
-		if (may_stream && h->stream_at_ms < until)
+		if (is_early && h->stream_at_ms < until)
 			until = h->stream_at_ms;
 		if (close_at_ms < until)
 			until = close_at_ms;
@@ -123,10 +123,12 @@ static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int ti
 				fds[i].revents = 0;
 			return 0;
 		}
-		if (may_stream && now >= h->stream_at_ms) {
+		if (is_early && now >= h->stream_at_ms) {
 			struct err refused = {0};
 
+			h->is_late = true;
 			exchange_stream(x, &refused); /* refused: it stays one JSON object, and was logged */
+			exchange_set_aside(x);
 		}
 	}
 }

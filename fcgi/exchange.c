@@ -186,6 +186,13 @@ static void put_stream_begin(const struct exchange *x, uint64_t stream, struct b
 	}
 }
 
+void exchange_set_aside(struct exchange *x)
+{
+	if (x->busy)
+		x->busy(x->busy_arg);
+	x->busy = NULL;
+}
+
 int exchange_stream(struct exchange *x, struct err *err)
 {
 	struct buf head;
@@ -217,9 +224,7 @@ int exchange_stream(struct exchange *x, struct err *err)
 		LOG(WARN, "stream.refused", "why=\"%s\" effect=\"answered as JSON\"", err->msg);
 		return -1;
 	}
-	if (x->busy)
-		x->busy(x->busy_arg);
-	x->busy = NULL;
+	exchange_set_aside(x);
 	return 0;
 }
 

@@ -76,6 +76,9 @@ static inline struct slice exchange_message(const struct buf *b)
 	return b->fault ? SLICE("") : buf_slice(b);
 }
 
+/* The thread no longer counts as one that waits for requests. Twice is no harm. */
+void exchange_set_aside(struct exchange *x);
+
 /* Ends a request in whichever phase: messages (responses; none when it was cancelled) go to the client. An empty one
  * stands for an answer that is lost: the client is told that something failed. */
 void exchange_finish(struct exchange *x, const struct slice *messages, size_t messages_count);

@@ -29,7 +29,8 @@ struct method {
 	unsigned eras; /* bit per enum era */
 	enum capability capability;
 	enum needs needs;
-	bool may_ask; /* MR-01 */
+	bool may_ask;  /* MR-01 */
+	bool may_last; /* programs may run for it */
 	handler *handle;
 };
 
@@ -70,24 +71,24 @@ static int set_level(
 #define MODERN (1u << ERA_MODERN)
 
 static const struct method methods[] = {
-    {"tools/call", BOTH, CAPABILITY_TOOLS, NEEDS_NOTHING, true, method_tools_call},
-    {"tools/list", BOTH, CAPABILITY_TOOLS, NEEDS_HINTS, false, method_tools_list},
-    {"resources/read", BOTH, CAPABILITY_RESOURCES, NEEDS_NOTHING, true, method_resources_read},
-    {"resources/list", BOTH, CAPABILITY_RESOURCES, NEEDS_HINTS, false, method_resources_list},
-    {"resources/templates/list", BOTH, CAPABILITY_RESOURCES, NEEDS_HINTS, false, method_resources_templates},
-    {"resources/subscribe", LEGACY, CAPABILITY_RESOURCES, NEEDS_META, false, method_resources_subscribe},
-    {"resources/unsubscribe", LEGACY, CAPABILITY_RESOURCES, NEEDS_META, false, method_resources_unsubscribe},
-    {"prompts/get", BOTH, CAPABILITY_PROMPTS, NEEDS_NOTHING, true, method_prompts_get},
-    {"prompts/list", BOTH, CAPABILITY_PROMPTS, NEEDS_HINTS, false, method_prompts_list},
-    {"completion/complete", BOTH, CAPABILITY_COMPLETIONS, NEEDS_META, false, method_complete},
-    {"tasks/get", BOTH, CAPABILITY_TASKS, NEEDS_META, false, method_tasks_get},
-    {"tasks/cancel", BOTH, CAPABILITY_TASKS, NEEDS_META, false, method_tasks_cancel},
-    {"tasks/result", LEGACY, CAPABILITY_TASKS, NEEDS_META, true, method_tasks_result},
-    {"tasks/list", LEGACY, CAPABILITY_TASKS, NEEDS_META, false, method_tasks_list},
-    {"tasks/update", MODERN, CAPABILITY_TASKS, NEEDS_META, false, method_tasks_update},
-    {"server/discover", MODERN, CAPABILITY_CORE, NEEDS_HINTS, false, discover},
-    {"ping", LEGACY, CAPABILITY_CORE, NEEDS_META, false, ping},
-    {"logging/setLevel", LEGACY, CAPABILITY_LOGGING, NEEDS_META, false, set_level},
+    {"tools/call", BOTH, CAPABILITY_TOOLS, NEEDS_NOTHING, true, true, method_tools_call},
+    {"tools/list", BOTH, CAPABILITY_TOOLS, NEEDS_HINTS, false, false, method_tools_list},
+    {"resources/read", BOTH, CAPABILITY_RESOURCES, NEEDS_NOTHING, true, true, method_resources_read},
+    {"resources/list", BOTH, CAPABILITY_RESOURCES, NEEDS_HINTS, false, false, method_resources_list},
+    {"resources/templates/list", BOTH, CAPABILITY_RESOURCES, NEEDS_HINTS, false, false, method_resources_templates},
+    {"resources/subscribe", LEGACY, CAPABILITY_RESOURCES, NEEDS_META, false, false, method_resources_subscribe},
+    {"resources/unsubscribe", LEGACY, CAPABILITY_RESOURCES, NEEDS_META, false, false, method_resources_unsubscribe},
+    {"prompts/get", BOTH, CAPABILITY_PROMPTS, NEEDS_NOTHING, true, true, method_prompts_get},
+    {"prompts/list", BOTH, CAPABILITY_PROMPTS, NEEDS_HINTS, false, false, method_prompts_list},
+    {"completion/complete", BOTH, CAPABILITY_COMPLETIONS, NEEDS_META, false, true, method_complete},
+    {"tasks/get", BOTH, CAPABILITY_TASKS, NEEDS_META, false, false, method_tasks_get},
+    {"tasks/cancel", BOTH, CAPABILITY_TASKS, NEEDS_META, false, false, method_tasks_cancel},
+    {"tasks/result", LEGACY, CAPABILITY_TASKS, NEEDS_META, true, true, method_tasks_result},
+    {"tasks/list", LEGACY, CAPABILITY_TASKS, NEEDS_META, false, false, method_tasks_list},
+    {"tasks/update", MODERN, CAPABILITY_TASKS, NEEDS_META, false, false, method_tasks_update},
+    {"server/discover", MODERN, CAPABILITY_CORE, NEEDS_HINTS, false, false, discover},
+    {"ping", LEGACY, CAPABILITY_CORE, NEEDS_META, false, false, ping},
+    {"logging/setLevel", LEGACY, CAPABILITY_LOGGING, NEEDS_META, false, false, set_level},
 };
 
 const struct method *method_find(const struct worker *w, enum era era, struct slice name)
@@ -142,7 +143,10 @@ int method_run(const struct method *m, struct call *call, const struct rpc *rpc,
 
 	buf_init(&members, METHOD_ANSWER_MAX);
 	call->priv->may_ask = call->priv->may_ask && m->may_ask;
-	ret = m->handle(call, rpc, session, &members, err);
+	if (m->may_last && call->w->is_full)
+		ret = err_set(err, ERR_LIMIT, "as many calls as worker_calls_max take long already");
+	else
+		ret = m->handle(call, rpc, session, &members, err);
 	if (ret == 0 && call_is_asking(call)) {
 		ret = 1;
 	} else if (ret == 0) {

@@ -99,9 +99,7 @@ static void run(struct exchange *x, struct legacy_batch *batch)
 	if (err.code == ERR_NONE && batch->requests) { /* now answers are owed on the stream */
 		x->phase = EXCHANGE_ACCEPTED;
 		x->stream = x->lcall->session_stream;
-		if (x->busy)
-			x->busy(x->busy_arg);
-		x->busy = NULL;
+		exchange_set_aside(x);
 		if (batch->has_initialize)
 			run_initialize(x, &batch->items[0], &session);
 		else

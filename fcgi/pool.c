@@ -1,6 +1,6 @@
-/* worker_threads threads wait for requests. One whose request became a stream, or was answered 202, goes on with its
- * call but no longer counts: another is started in its place, up to worker_calls_max in all, so that answers and
- * cancels always find a free thread. When it is done it waits for requests again, or ends if enough others do.
+/* worker_threads threads wait for requests. One whose request takes long goes on with its call but no longer counts:
+ * another is started in its place, so that answers and cancels always find a free thread. When it is done it waits for
+ * requests again, or ends if enough others do. From worker_calls_max such calls on no further one begins (method.c).
  *
  * The end: SIGTERM is blocked everywhere and taken by sigtimedwait here; threads that sit in accept() are woken by
  * SIGUSR1 (FCGI_FAIL_ACCEPT_ON_INTR). The listening socket is shared with other processes and never shut down. */
@@ -64,20 +64,29 @@ static bool start_thread(struct pool *pool)
 	return true;
 }
 
-/* worker_serve's busy: this thread's request is out of the way of others. */
+/* With mtx held. */
+static void count_calls(struct pool *pool)
+{
+	pool->w->is_full = pool->total - pool->accepting >= (size_t)pool->w->cfg.worker_calls_max;
+}
+
+/* worker_serve's busy: this thread's request is out of the way of others. All threads may have begun a call before the
+ * one that made it full. */
 static void on_busy(void *arg)
 {
 	struct pool_thread *t = arg;
 	struct pool *pool = t->pool;
+	size_t threads = (size_t)pool->w->cfg.worker_threads;
 
 	pthread_mutex_lock(&pool->mtx);
 	if (t->counts) {
 		t->counts = false;
 		pool->accepting--;
 	}
-	if (!pool->stopping && pool->accepting < (size_t)pool->w->cfg.worker_threads &&
-	    pool->total < (size_t)pool->w->cfg.worker_calls_max)
+	if (!pool->stopping && pool->accepting < threads &&
+	    pool->total < (size_t)pool->w->cfg.worker_calls_max + 2 * threads)
 		start_thread(pool);
+	count_calls(pool);
 	pthread_mutex_unlock(&pool->mtx);
 }
 
@@ -91,6 +100,7 @@ static bool stays(struct pool_thread *t)
 	if (!t->counts && pool->accepting < (size_t)pool->w->cfg.worker_threads) {
 		t->counts = true;
 		pool->accepting++;
+		count_calls(pool);
 	}
 	stay = t->counts && !pool->stopping;
 	pthread_mutex_unlock(&pool->mtx);
@@ -108,6 +118,7 @@ static void leave(struct pool_thread *t)
 	*at = t->next;
 	pool->total--;
 	pool->accepting -= t->counts;
+	count_calls(pool);
 	pthread_cond_signal(&pool->ended);
 	pthread_mutex_unlock(&pool->mtx);
 	mem_free(t);

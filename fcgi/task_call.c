@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 
 #define TTL_MIN_MS   1000
 #define TAKEN_MAX_MS 1000 /* how long answers may be under way to the job: then it does not want them */
+
+static atomic_int waiting; /* threads, for tasks */
 
 int task_refuse_undeclared(struct call *call, struct err *err)
 {
@@ -250,10 +253,21 @@ static int look_at(
 	return task_is_final(task->state) || call_is_asking(call);
 }
 
+/* A task may take days, and a client with a session may leave without a word: those who wait leave half of all calls to
+ * others. */
+static int begin_to_wait(const struct call *call, struct err *err)
+{
+	if (atomic_fetch_add(&waiting, 1) < (call->cfg->worker_calls_max + 1) / 2)
+		return 0;
+	atomic_fetch_sub(&waiting, 1);
+	return err_set(err, ERR_LIMIT, "too many wait for tasks: ask for its state instead");
+}
+
 int task_follow(struct call *call, struct slice id, uint64_t *next_event, struct link_task *task,
     struct task_state *state, struct err *err)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ret;
+	bool waits = false;
 	uint64_t seen = 0;
 
 	if (fd == -1)
@@ -269,7 +283,13 @@ int task_follow(struct call *call, struct slice id, uint64_t *next_event, struct
 			break;
 		task_release_state(state);
 		link_task_release(task);
+		if (ret == 0 && !waits) {
+			ret = begin_to_wait(call, err);
+			waits = ret == 0;
+		}
 	}
+	if (waits)
+		atomic_fetch_sub(&waiting, 1);
 	link_task_unwatch(call->w->link, id, fd);
 	close(fd);
 	return ret == 1 ? 0 : -1;

@@ -5,6 +5,8 @@
 #ifndef MCP_FCGI_WORKER_H
 #define MCP_FCGI_WORKER_H
 
+#include <stdatomic.h>
+
 #include "common/cfg.h"
 #include "fcgi/address.h"
 #include "fcgi/keys.h"
@@ -17,6 +19,7 @@
 #include "fcgi/toolset.h"
 
 struct worker {
+	atomic_bool is_full; /* worker_calls_max calls take long: no other begins. The one thing that changes */
 	struct cfg cfg;
 	struct toolset tools;
 	struct resourceset resources;
@@ -41,7 +44,7 @@ void worker_release(struct worker *w);
 void worker_watch(const struct worker *w, const struct resource *resource);
 
 /* Answers one request, whatever it is. busy is called at most once, when the request stops counting as one that
- * occupies an accepting thread (it became a stream, or was answered 202), before the rest of its work. */
+ * occupies an accepting thread (it became a stream, was answered 202, or takes long), before the rest of its work. */
 void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), void *busy_arg);
 
 #endif
