@@ -261,9 +261,12 @@ TESTS += %D%/proto/lighttpd-cgi.sh
 TESTS += %D%/proto/lighttpd-spawn.sh
 TESTS += %D%/proto/nginx.sh
 TESTS += %D%/fault/bad_input.py
+TESTS += %D%/fault/bad_offers.py
 TESTS += %D%/fault/tasks.py
 EXTRA_DIST += \
 	%D%/fault/bad_input.py \
+	%D%/fault/bad_offers.py \
+	%D%/fault/offers \
 	%D%/fault/site \
 	%D%/fault/tasks.py \
 	%D%/mct \

@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
+FEW = 24  # descriptors that are opened at first need
 PATIENCE_S = 20  # how long anything may take, with sanitizers on a busy machine
 MODERN = "2026-07-28"
 META = {
@@ -30,18 +31,21 @@ META = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 CLIENT = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "enemy", "version": "1"}}
-CASES = []
-
-
 class Wrong(Exception):
     """The product did not do what it must."""
 
 
-def case(title, **more):
-    def register(run):
-        CASES.append((title, run, more))
-        return run
-    return register
+class Cases(list):
+    """Of a file: what its functions are decorated with."""
+
+    def __call__(self, title, **more):
+        def register(run):
+            self.append((title, run, more))
+            return run
+        return register
+
+
+case = Cases()
 
 
 def check(condition, *what):
@@ -159,6 +163,13 @@ class Site:
         check(status == 200 and "result" in message_of(body), "legacy call afterwards:", status, body[:500])
         status, _, body = self.request("DELETE", session)
         check(status == 200, "DELETE afterwards:", status, body[:500])
+
+    def descriptors(self):
+        return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in (self.broker, *self.workers())}
+
+    def is_clean(self, held):
+        """Whether a case has left nothing behind."""
+        return all(count <= held.get(pid, count) + FEW for pid, count in self.descriptors().items())
 
 
 TYPES = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
@@ -876,17 +887,19 @@ def _(site):
 
 
 def run_case(site, run, may_lose_workers):
-    before = site.pids()
+    before, held = site.pids(), site.descriptors()
     run(site)
     site.works()
     after = site.pids()
+    until("what it holds is what it held", lambda: site.is_clean(held))
     check(before[0] == after[0], "another broker")
     if not may_lose_workers:
         check(before[1] == after[1], "workers were", before[1], "and are", after[1])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(cases, about, make_site=Site):
+    """cases may say fds= and settings={}: those that say the same share a site, as long as they follow each other."""
+    parser = argparse.ArgumentParser(description=about.split("\n")[0])
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--server", default="lighttpd", help="one whose workers have a socket of their own: lighttpd, apache, nginx")
     args = parser.parse_args()
@@ -905,13 +918,14 @@ def main():
             say(site.end() == 0, f"behind {args.server}: everything ends cleanly")
 
     try:
-        for title, run, more in sorted(CASES, key=lambda one: bool(one[2].get("fds"))):
+        for title, run, more in cases:
             if args.words and not any(word in title for word in args.words):
                 continue
-            if site is None or shape != more.get("fds"):
+            wanted = (more.get("fds"), more.get("settings", {}))
+            if site is None or shape != wanted:
                 end()
-                shape = more.get("fds")
-                site = Site(args, shape, **more.get("settings", {}))
+                shape = wanted
+                site = make_site(args, fds=wanted[0], **wanted[1])
                 if not site.url:
                     status, site = site.process.wait(), None
                     print("1..0 # SKIP no web server" if status == 77 else f"Bail out! tests/serve ended with status {status}")
@@ -929,4 +943,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(case, __doc__))
