@@ -94,7 +94,7 @@ CFG_INT(task_poll_ms, 1000, 10, 600000, "ms", "How often clients shall ask for a
 
 CFG_BOOL(runner_autostart, true, "A worker that needs a runner and finds none starts one")
 CFG_PATH(runner_program, "", "mcp-runner to start; without it the one beside mcp-worker")
-CFG_INT(runner_jobs_max, 64, 1, 4096, "tasks", "Tasks that a runner works on at a time; further ones wait. Those that wait for input do not count, unless their program waits alive")
+CFG_INT(runner_jobs_max, 64, 1, 4096, "tasks", "Tasks that a runner works on at a time, those included whose program waits alive for input; further ones wait")
 CFG_INT(runner_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets a runner's tasks finish")
 
 CFG_LIST(exec_dirs, "Directories of tools: a program NAME with a manifest NAME.json beside it")

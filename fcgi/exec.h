@@ -39,6 +39,7 @@
 #define MCP_FCGI_EXEC_H
 
 #include "fcgi/call.h"
+#include "fcgi/exec_strings.h"
 #include "fcgi/launch.h"
 
 #define EXEC_MEMBERS "cwd", "env", "inherit_env", "output_max_bytes", "limits" /* of a definition, beside "exec" */
@@ -46,17 +47,13 @@
 struct exec; /* what a definition says: made when the configuration is read, then only read, by any thread */
 
 /* Reads def, which stands at pointer of the configuration; its member ("exec") has the words. has_argument says whether
- * a {placeholder} of that name can ever be filled. NULL: complained about through cfg_complain(), or *err is ERR_NOMEM. */
+ * a {placeholder} of that name can ever be filled. NULL: complained about through cfg_complain(), or *err is ERR_NOMEM.
+ */
 struct exec *exec_new(json_object *def, const char *member, bool (*has_argument)(const void *arg, struct slice name),
     const void *arg, struct cfg *cfg, const char *pointer, struct err *err);
 void exec_free(struct exec **execp);
 /* The value of an argument that is missing; val is read, not kept. */
 int exec_add_default(struct exec *exec, const char *name, json_object *val, struct err *err);
-
-struct exec_strings {
-	char **items; /* owned, NULL-terminated; NULL while empty */
-	size_t count, bytes;
-};
 
 enum { EXEC_STDOUT, EXEC_STDERR, EXEC_MESSAGES, EXEC_LEASH, EXEC_STDIN, EXEC_FD_COUNT };
 
@@ -67,13 +64,14 @@ struct exec_run {
 	const char *name;        /* in the log and in failures */
 	uint64_t timeout_ms;
 	struct exec_strings env; /* variables of this run, by exec_run_set() */
-	bool waits; /* it stays alive while its questions are out; only where call_can_wait() */
+	bool waits;              /* it stays alive while its questions are out; only where call_can_wait() */
 
 	/* What came of it. */
 	struct buf out;    /* stdout */
 	struct buf errors; /* the end of stderr */
 	struct buf why;    /* empty: it exited with status 0. Else how it failed, in words for the client */
-	int exit_status;   /* with which it exited; EX_USAGE too when an argument can't be a word of its command; else -1 */
+	int exit_status; /* with which it exited; EX_USAGE too when an argument can't be a word of its command; else -1
+			  */
 
 	/* exec.c's */
 	int fds[EXEC_FD_COUNT]; /* ours: nonblocking ends; -1: at its end */
@@ -95,8 +93,8 @@ void exec_run_init(
 /* Sets a variable of the program's environment; the last one of a name wins. Those of the arguments come after it. */
 int exec_run_set(struct exec_run *run, const char *name, struct slice value, struct err *err);
 /* Runs it, once, to its end. args is an object; what is missing in it has its default. 0: it ran, or could not be
- * started: look at run->why, and if that is empty whether the call is asking. -1: ERR_CANCELLED, ERR_CAPABILITY, or what
- * went wrong inside us. */
+ * started: look at run->why, and if that is empty whether the call is asking. -1: ERR_CANCELLED, ERR_CAPABILITY, or
+ * what went wrong inside us. */
 int exec_run(struct exec_run *run, json_object *args, struct err *err);
 /* What came of it was no good, though the program had no objection: sets run->why. Returns 1. */
 int exec_run_fail(struct exec_run *run, const char *fmt, ...) PRINTF_LIKE(2, 3);

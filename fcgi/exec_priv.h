@@ -1,5 +1,6 @@
-/* fcgi/exec_priv.h - what exec.c (one run of a program), exec_ask.c (what it says meanwhile, and finds answered) and
- * exec_wait.c (it stays alive while its questions are out) share. */
+/* fcgi/exec_priv.h - what these share: exec.c (one run of a program), exec_def.c (its definition), exec_args.c (how it
+ * is told its arguments), exec_ask.c (what it says meanwhile, and finds answered), exec_wait.c (it stays alive while
+ * its questions are out). */
 #ifndef MCP_FCGI_EXEC_PRIV_H
 #define MCP_FCGI_EXEC_PRIV_H
 
@@ -7,19 +8,42 @@
 
 #define EXEC_SCALAR_MAX_BYTES 4096 /* of a value in the environment or on the command line */
 
+struct exec_default {
+	char *name, *json; /* owned */
+};
+
+struct exec {
+	struct exec_strings words;     /* templates; the first is the program's path */
+	struct exec_strings env;       /* "NAME=VALUE" */
+	char *cwd;                     /* owned */
+	struct exec_default *defaults; /* owned */
+	size_t defaults_count;
+	size_t output_max_bytes;
+	uint32_t cpu_s;
+	uint64_t memory_bytes;
+};
+
+/* exec_args.c: args with the defaults of those that are missing; the caller owns it. The request's own stay as the
+ * client sent them: it has to repeat them. */
+json_object *exec_args_complete(const struct exec *exec, json_object *args, struct err *err);
+/* The words of the command. 1: an argument is refused, run->why says why. */
+int exec_args_words(struct exec_run *run, json_object *args, struct exec_strings *argv, struct err *err);
+/* The environment: what every run has, what this one has, the arguments. ERR_TOO_BIG: these are too much. */
+int exec_args_env(const struct exec_run *run, json_object *args, struct exec_strings *env, struct err *err);
 /* The text of a string, number or boolean in the environment or on the command line; text has EXEC_SCALAR_MAX_BYTES.
  * False: it has none. */
 bool exec_scalar_text(json_object *val, struct buf *text);
 /* Appends name as a part of a variable's name: in upper case, what is not a letter or digit as _. */
 void exec_put_name(struct buf *out, const char *name);
 
-/* Sets the variables that tell of questions and answers. */
+/* exec_ask.c: sets the variables that tell of questions and answers. */
 int exec_ask_prepare(struct exec_run *run, struct err *err);
 /* Takes a line of descriptor 3. 1: it makes no sense, *err says why, and the run goes on. -1: the run ends with *err.
  */
 int exec_ask_take(struct exec_run *run, struct slice method, json_object *message, struct err *err);
 
-/* exec_wait.c: a run that waits (run->waits). Opens what becomes its standard input; returns the program's end, or -1. */
+/* exec_wait.c: a run that waits (run->waits). Opens what becomes its standard input; returns the program's end, or -1.
+ */
 int exec_wait_open(struct exec_run *run, json_object *args, struct err *err);
 /* The program waits for the answer to key; is_new: which the client has not given yet. */
 int exec_wait_ask(struct exec_run *run, const char *key, bool is_new, struct err *err);

@@ -17,8 +17,11 @@ libworker_a_SOURCES = \
 	%D%/endpoint.c %D%/post.h \
 	%D%/exchange.c %D%/exchange.h \
 	%D%/exec.c %D%/exec.h %D%/exec_priv.h \
+	%D%/exec_args.c \
 	%D%/exec_ask.c \
+	%D%/exec_def.c \
 	%D%/exec_offers.c %D%/exec_offers.h \
+	%D%/exec_strings.c %D%/exec_strings.h \
 	%D%/exec_wait.c \
 	%D%/filetree.c %D%/filetree.h \
 	%D%/guard.c %D%/guard.h \

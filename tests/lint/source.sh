@@ -30,10 +30,10 @@ ok "the broker reads no JSON" "$(grep -nE 'json-c|common/jx\.h|json_object' $(so
 ok "libfcgi stays behind fcgi/req" "$(grep -nE '#include <fcgi' $(sources fcgi broker runner common ctl) |
 	except fcgi/req_fcgi.h)"
 
-# cfg.c: the configuration's name and its ${NAME}. main.c: how the worker was started. exec.c: what tools inherit.
+# cfg.c: the configuration's name and its ${NAME}. main.c: how the worker was started. exec_def.c: what tools inherit.
 # daemon_start.c: a broker or runner inherits all.
 ok "the environment is read in few places" "$(grep -nE '\bgetenv *\(|\benviron\b' $(sources fcgi broker runner common ctl) |
-	except common/cfg.c fcgi/main.c fcgi/exec.c fcgi/daemon_start.c)"
+	except common/cfg.c fcgi/main.c fcgi/exec_def.c fcgi/daemon_start.c)"
 ok "memory comes from common/mem.h" "$(grep -nE '\b(malloc|calloc|realloc|strdup|strndup|asprintf) *\(' \
 	$(sources fcgi broker runner common ctl) | except common/mem.c common/mem.h)"
 ok "every C file ends its includes with common/banned.h" "$(for file in $(sources fcgi broker runner common ctl); do
