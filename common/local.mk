@@ -1,6 +1,7 @@
 # common/: what worker and broker both speak; includes nothing from its users
 noinst_LIBRARIES += libcommon.a
 libcommon_a_SOURCES = \
+	%D%/ascii.h \
 	%D%/banned.h \
 	%D%/base64.c %D%/base64.h \
 	%D%/buf.c %D%/buf.h \

@@ -2,32 +2,19 @@
 
 #include <stdio.h>
 
+#include "common/ascii.h"
 #include "common/base64.h"
 #include "common/jx.h"
 #include "fcgi/content.h"
 #include "fcgi/uri.h"
 #include "common/banned.h"
 
-static bool is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool is_among(char c, const char *set)
-{
-	return c && strchr(set, c);
-}
-
 static size_t token_len(struct slice text, size_t from)
 {
 	size_t i = from;
 
-	while (i < text.len && (is_letter(text.p[i]) || is_digit(text.p[i]) || is_among(text.p[i], "!#$&^_.+-")))
+	while (i < text.len &&
+	       (ascii_is_letter(text.p[i]) || ascii_is_digit(text.p[i]) || ascii_is_among(text.p[i], "!#$&^_.+-")))
 		i++;
 	return i - from;
 }
@@ -39,7 +26,7 @@ bool content_is_mime_type(struct slice text)
 	if (type == 0 || type == text.len || text.p[type] != '/')
 		return false;
 	subtype = token_len(text, type + 1);
-	return subtype > 0 && (type + 1 + subtype == text.len || is_among(text.p[type + 1 + subtype], "; "));
+	return subtype > 0 && (type + 1 + subtype == text.len || ascii_is_among(text.p[type + 1 + subtype], "; "));
 }
 
 static bool is_base64(struct slice text)

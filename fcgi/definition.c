@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/ascii.h"
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/content.h"
@@ -175,8 +176,7 @@ bool definition_name_is_valid(struct slice name)
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.p[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-			c == '-' || c == '.'))
+		if (!ascii_is_letter(c) && !ascii_is_digit(c) && !ascii_is_among(c, "_-."))
 			return false;
 	}
 	return true;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#include "common/ascii.h"
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/exec_priv.h"
@@ -102,9 +103,9 @@ int exec_args_words(struct exec_run *run, json_object *args, struct exec_strings
 void exec_put_name(struct buf *out, const char *name)
 {
 	for (const char *p = name; *p; p++) {
-		char c = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+		char c = ascii_upper(*p);
 
-		buf_add(out, (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ? &c : "_", 1);
+		buf_add(out, ascii_is_letter(c) || ascii_is_digit(c) ? &c : "_", 1);
 	}
 }
 

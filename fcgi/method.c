@@ -100,6 +100,19 @@ const struct method *method_find(const struct worker *w, enum era era, struct sl
 	return NULL;
 }
 
+int method_read_call(const struct rpc *rpc, struct slice *name, json_object **args, struct err *err)
+{
+	json_object *given = jx_get(rpc->params, "arguments");
+
+	*name = jx_get_str(rpc->params, "name");
+	if (!name->p)
+		return err_set(err, ERR_PARAMS, "params.name must be a string");
+	if (given ? !json_object_is_type(given, json_type_object) : jx_has(rpc->params, "arguments"))
+		return err_set(err, ERR_PARAMS, "params.arguments must be an object");
+	*args = given ? json_object_get(given) : json_object_new_object();
+	return *args ? 0 : err_set(err, ERR_NOMEM, "no memory for arguments");
+}
+
 bool method_may_ask(const struct method *m)
 {
 	return m->may_ask;

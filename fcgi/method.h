@@ -15,6 +15,10 @@ struct method;
 /* NULL: no method of this name in this era, or of something that this site doesn't offer. */
 const struct method *method_find(const struct worker *w, enum era era, struct slice name);
 
+/* For handlers: what params of tools/call and prompts/get say. *name is borrowed; *args is an object, the caller's,
+ * empty when there are none. ERR_PARAMS, ERR_NOMEM. */
+int method_read_call(const struct rpc *rpc, struct slice *name, json_object **args, struct err *err);
+
 /* For a handler whose hints are its own: appends "ttlMs":...,"cacheScope":..., */
 void method_put_cache_hints(struct buf *out, const struct call *call, int64_t ttl_ms);
 

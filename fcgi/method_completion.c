@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "common/ascii.h"
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/method_completion.h"
@@ -22,17 +23,12 @@ struct candidate {
 	size_t index;
 };
 
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 static bool begins_any_case(struct slice s, size_t from, struct slice with)
 {
 	if (s.len - from < with.len)
 		return false;
 	for (size_t i = 0; i < with.len; i++) {
-		if (lower(s.p[from + i]) != lower(with.p[i]))
+		if (ascii_lower(s.p[from + i]) != ascii_lower(with.p[i]))
 			return false;
 	}
 	return true;
@@ -47,7 +43,7 @@ static enum match match_of(struct slice candidate, struct slice typed)
 	for (size_t from = 0; from < candidate.len; from++) {
 		if (begins_any_case(candidate, from, typed))
 			return from ? MATCH_INSIDE : MATCH_PREFIX_ANY_CASE;
-		found += found < typed.len && lower(candidate.p[from]) == lower(typed.p[found]);
+		found += found < typed.len && ascii_lower(candidate.p[from]) == ascii_lower(typed.p[found]);
 	}
 	return found == typed.len ? MATCH_LETTERS : MATCH_NONE;
 }

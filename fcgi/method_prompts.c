@@ -43,28 +43,24 @@ static int check_arguments(const struct prompt *prompt, json_object *args, struc
 int method_prompts_get(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
-	struct slice name = jx_get_str(rpc->params, "name");
-	json_object *args = jx_get(rpc->params, "arguments"), *none = NULL, *result = NULL;
+	json_object *args, *result = NULL;
 	const struct prompt *prompt;
+	struct slice name;
 	int ret;
 
 	(void)session;
-	if (!name.p)
-		return err_set(err, ERR_PARAMS, "params.name must be a string");
-	if (args ? !json_object_is_type(args, json_type_object) : jx_has(rpc->params, "arguments"))
-		return err_set(err, ERR_PARAMS, "params.arguments must be an object");
+	if (method_read_call(rpc, &name, &args, err))
+		return -1;
 	prompt = promptset_find(&call->w->prompts, name);
 	if (!prompt)
-		return err_set(
-		    err, ERR_PARAMS, "unknown prompt \"%.*s\"", name.len > 128 ? 128 : (int)name.len, name.p);
-	if (!args)
-		args = none = json_object_new_object();
-	ret = args ? check_arguments(prompt, args, err) : err_set(err, ERR_NOMEM, "no memory for arguments");
+		ret = err_set(err, ERR_PARAMS, "unknown prompt \"%.*s\"", name.len > 128 ? 128 : (int)name.len, name.p);
+	else
+		ret = check_arguments(prompt, args, err);
 	if (ret == 0)
 		ret = prompt->provider->get(call, prompt, args, &result, err);
 	if (ret == 0 && result)
 		result_put_members(out, result, call->revision, call->w->server_info, SLICE(""));
 	json_object_put(result);
-	json_object_put(none);
+	json_object_put(args);
 	return ret;
 }

@@ -188,26 +188,22 @@ static int call_tool(
 int method_tools_call(
     struct call *call, const struct rpc *rpc, struct session *session, struct buf *out, struct err *err)
 {
-	struct slice name = jx_get_str(rpc->params, "name");
-	json_object *args = jx_get(rpc->params, "arguments");
 	const struct tool *tool;
+	json_object *args;
+	struct slice name;
 	uint64_t ttl_ms;
 	int ret;
 
 	(void)session;
-	if (!name.p)
-		return err_set(err, ERR_PARAMS, "params.name must be a string");
-	if (args ? !json_object_is_type(args, json_type_object) : jx_has(rpc->params, "arguments"))
-		return err_set(err, ERR_PARAMS, "params.arguments must be an object");
+	if (method_read_call(rpc, &name, &args, err))
+		return -1;
 	tool = toolset_find(&call->w->tools, name);
 	if (!tool)
-		return err_set(err, ERR_PARAMS, "unknown tool \"%.*s\"", name.len > 128 ? 128 : (int)name.len, name.p);
-	if (task_decide(call, tool, rpc->params, &ttl_ms, err))
-		return -1;
-	args = args ? json_object_get(args) : json_object_new_object();
-	if (!args)
-		return err_set(err, ERR_NOMEM, "no memory for arguments");
-	ret = call_tool(call, tool, args, ttl_ms, out, err);
+		ret = err_set(err, ERR_PARAMS, "unknown tool \"%.*s\"", name.len > 128 ? 128 : (int)name.len, name.p);
+	else
+		ret = task_decide(call, tool, rpc->params, &ttl_ms, err);
+	if (ret == 0)
+		ret = call_tool(call, tool, args, ttl_ms, out, err);
 	json_object_put(args);
 	return ret;
 }

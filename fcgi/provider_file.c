@@ -16,6 +16,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "common/ascii.h"
 #include "common/base64.h"
 #include "common/jx.h"
 #include "common/mem.h"
@@ -59,7 +60,7 @@ static const char *type_of_name(const struct resource *resource, const char *nam
 	if (len == 0 || len > EXTENSION_MAX)
 		return NULL;
 	for (size_t i = 0; i <= len; i++)
-		small[i] = extension[i] >= 'A' && extension[i] <= 'Z' ? (char)(extension[i] | 0x20) : extension[i];
+		small[i] = ascii_lower(extension[i]);
 	type = jx_get_str(files->mime_types, small);
 	return type.p ? type.p : mime_of_extension(small);
 }

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/ascii.h"
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/ask.h"
@@ -281,11 +282,8 @@ static char *fold_header(struct slice name)
 	if (!env)
 		return NULL;
 	memcpy(env, prefix, at);
-	for (size_t i = 0; i < name.len; i++) {
-		char c = name.p[i];
-
-		env[at++] = c == '-' ? '_' : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-	}
+	for (size_t i = 0; i < name.len; i++)
+		env[at++] = name.p[i] == '-' ? '_' : ascii_upper(name.p[i]);
 	return env;
 }
 
@@ -294,8 +292,7 @@ static bool header_name_is_valid(struct slice name)
 	if (name.len == 0 || name.len > HEADER_NAME_MAX_LEN)
 		return false;
 	for (size_t i = 0; i < name.len; i++) {
-		if (!((name.p[i] >= 'a' && name.p[i] <= 'z') || (name.p[i] >= 'A' && name.p[i] <= 'Z') ||
-			(name.p[i] >= '0' && name.p[i] <= '9') || name.p[i] == '-'))
+		if (!ascii_is_letter(name.p[i]) && !ascii_is_digit(name.p[i]) && name.p[i] != '-')
 			return false;
 	}
 	return true;

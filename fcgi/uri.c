@@ -1,43 +1,27 @@
 #include "config.h"
 
-#include <string.h>
-
+#include "common/ascii.h"
 #include "fcgi/uri.h"
 #include "common/banned.h"
 
-static bool is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool is_among(char c, const char *set)
-{
-	return c && strchr(set, c);
-}
-
 bool uri_is_unreserved(char c)
 {
-	return is_letter(c) || is_digit(c) || is_among(c, "-._~");
+	return ascii_is_letter(c) || ascii_is_digit(c) || ascii_is_among(c, "-._~");
 }
 
 bool uri_is_in_path(char c)
 {
-	return is_among(c, "/:@!$&'()*+,;=");
+	return ascii_is_among(c, "/:@!$&'()*+,;=");
 }
 
 bool uri_is_reserved(char c)
 {
-	return uri_is_in_path(c) || is_among(c, "?#[]");
+	return uri_is_in_path(c) || ascii_is_among(c, "?#[]");
 }
 
 static int hex(char c)
 {
-	if (is_digit(c))
+	if (ascii_is_digit(c))
 		return c - '0';
 	c = (char)(c | 0x20);
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -54,7 +38,8 @@ bool uri_is_valid(struct slice text)
 {
 	size_t i = 0;
 
-	while (i < text.len && (is_letter(text.p[i]) || (i && (is_digit(text.p[i]) || is_among(text.p[i], "+-.")))))
+	while (i < text.len &&
+	       (ascii_is_letter(text.p[i]) || (i && (ascii_is_digit(text.p[i]) || ascii_is_among(text.p[i], "+-.")))))
 		i++;
 	if (i == 0 || i == text.len || text.p[i] != ':')
 		return false;
