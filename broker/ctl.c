@@ -268,11 +268,17 @@ static void on_packet(uv_poll_t *watch, int status, int events)
 			continue;
 		if (len == -1 && errno == EAGAIN)
 			return;
-		if (len <= 0) {
-			ctl_close(c, len == 0 ? "the worker closed it" : "it broke");
+		if (len == -1) {
+			ctl_close(c, "it broke");
 			return;
 		}
 		fd = take_fd(&msg);
+		if (len == 0) { /* its end, or a packet without bytes, which may carry descriptors */
+			if (fd != -1)
+				close(fd);
+			ctl_close(c, "the worker closed it");
+			return;
+		}
 		if (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) { /* too long, or the kernel had no descriptor to give */
 			LOG(ERROR, "ctl.truncated", "pid=%d bytes=%zd descriptor_lost=%d", (int)c->pid, len,
 			    (msg.msg_flags & MSG_CTRUNC) != 0);

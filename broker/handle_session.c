@@ -78,7 +78,7 @@ unsigned do_call_begin(struct message *m)
 
 	if (m->bad)
 		return LINK_NACK_BAD;
-	if (!s)
+	if (!s || ((flags & LINK_CALL_ON_SESSION_STREAM) && !s->ends_with_conn))
 		return LINK_NACK_NO_SESSION;
 	if (n > 0) {
 		if (m->broker->draining)

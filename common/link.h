@@ -128,7 +128,8 @@ enum link_answer_state {
  *  CALL_BEGIN   key; bytes principal, u8 call flags, u16 n, n * (bytes id, bytes will)
  *               -> ACK stream = the session's own stream; u64 version, bytes blob
  *               The call's number is the seq of this message. id is the JSON text of the client's request id. n = 0
- *               asks for the session only and begins no call. Renews the session's idle time.
+ *               asks for the session only and begins no call. Renews the session's idle time. NACK NO_SESSION also when
+ *               LINK_CALL_ON_SESSION_STREAM is asked of a session that was not made with LINK_SESSION_ENDS_WITH_CONN.
  *  CALL_END     corr = call. Not answered; ending what is gone is no error. Without FINISH before it the wills go to the
  *               call's stream, if it has one.
  *  OPEN_STREAM  key (legacy) or empty; corr = call, or 0: then this begins a call, whose number is the seq of this

@@ -163,7 +163,8 @@ static void put_session(struct link *l)
 {
 	struct err err;
 
-	must(link_session_put(l, SESSION, "me", 0, 0, SLICE("{}"), NULL, &err), &err, "SESSION_PUT");
+	must(link_session_put(l, SESSION, "me", 0, LINK_SESSION_ENDS_WITH_CONN, SLICE("{}"), NULL, &err), &err,
+	    "SESSION_PUT");
 }
 
 /* What a call's connection hangs on. */

@@ -390,7 +390,7 @@ static void wills_speak_for_a_dead_worker(void **state)
 	static const char *const two[] = {"2", "{\"will\":2}", NULL}, *const three[] = {"3", "{\"will\":3}", NULL},
 				 *const four[] = {"4", "{\"will\":4}", NULL};
 
-	make_session(f);
+	assert_int_equal(fake_session_put(&f->w, KEY, HIM, 0, LINK_SESSION_ENDS_WITH_CONN, "{}", NULL), 0);
 	fake_worker_connect(&w, f->broker.dir);
 	assert_int_equal(fake_call_begin(&w, KEY, HIM, 0, one_id, &call, &own), 0);
 	assert_int_equal(fake_open(&w, KEY, 0, call, NULL, NULL, &stream), 0);
@@ -833,6 +833,64 @@ static void garbage_harms_nobody(void **state)
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, NULL), 0);
 }
 
+/* Sends a packet that carries the write end of a new pipe twice over; returns the read end. */
+static int send_descriptors(int ctl, struct slice packet)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control = {0};
+	struct iovec iov = {(void *)(uintptr_t)packet.p, packet.len};
+	struct msghdr msg = {
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	struct cmsghdr *cm = CMSG_FIRSTHDR(&msg);
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(2 * sizeof(int));
+	memcpy(CMSG_DATA(cm), &ends[1], sizeof(int));
+	memcpy(CMSG_DATA(cm) + sizeof(int), &ends[1], sizeof(int));
+	assert_int_equal(sendmsg(ctl, &msg, 0), packet.len);
+	close(ends[1]);
+	return ends[0];
+}
+
+/* Nothing that a peer passes stays open in the broker, unless it is the connection of an ADOPT. */
+static void descriptors_that_nobody_asked_for_are_closed(void **state)
+{
+	struct fixture *f = *state;
+	struct buf hello;
+
+	buf_init(&hello, 1024);
+	fake_worker_put_hello(&hello, 4711, 1, 1, LINK_ROLE_WORKER);
+	for (int i = 0; i < 3; i++) {
+		int ctl = fake_ctl_connect(f->broker.dir);
+		int end = send_descriptors(ctl, i == 0 ? SLICE("") : i == 1 ? SLICE("garbage") : buf_slice(&hello));
+		struct pollfd p = {.fd = end};
+
+		if (poll(&p, 1, FAKE_WAIT_MS) != 1 || !(p.revents & POLLHUP))
+			fail_msg("packet %d: what it carried stays open", i);
+		close(end);
+		close(ctl);
+	}
+	buf_release(&hello);
+}
+
+/* The id of a session of Streamable HTTP is none at POST /messages, whose answers would go where nobody reads them. */
+static void a_session_is_of_one_transport(void **state)
+{
+	struct fixture *f = *state;
+
+	make_session(f);
+	assert_int_equal(
+	    fake_call_begin(&f->w, KEY, HIM, LINK_CALL_ON_SESSION_STREAM, one_id, NULL, NULL), LINK_NACK_NO_SESSION);
+	assert_int_equal(
+	    fake_call_begin(&f->w, KEY, HIM, LINK_CALL_ON_SESSION_STREAM, NULL, NULL, NULL), LINK_NACK_NO_SESSION);
+	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, one_id, NULL, NULL), 0);
+}
+
 static void hello_is_checked(void **state)
 {
 	static const struct {
@@ -1040,6 +1098,8 @@ int main(void)
 	    TEST_WITH(an_idle_session_ends, setup_grace),
 	    TEST_WITH(descriptors_have_a_limit, setup_few_fds),
 	    TEST(garbage_harms_nobody),
+	    TEST(descriptors_that_nobody_asked_for_are_closed),
+	    TEST(a_session_is_of_one_transport),
 	    TEST(hello_is_checked),
 	    TEST(data_without_a_control_connection_is_dropped),
 	    TEST(a_wrong_user_is_turned_away),

@@ -210,7 +210,7 @@ static void on_a_sessions_own_stream(void **state)
 	struct fake_answer a;
 	uint64_t call, own;
 
-	make_session(f);
+	assert_int_equal(fake_session_put(&f->w, KEY, HIM, 0, LINK_SESSION_ENDS_WITH_CONN, "{}", NULL), 0);
 	attach_own(f, &own, &s);
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, LINK_CALL_ON_SESSION_STREAM, one_id, &call, NULL), 0);
 	assert_int_equal(fake_park(&f->w, call, own, 200, TOO_LATE, "", one_ask), 0);
