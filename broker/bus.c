@@ -15,6 +15,7 @@
 
 #define BUS_TURN_MAX   64 /* messages received per turn of the loop */
 #define BUS_HWM        128
+#define BUS_AGAIN_MS   100
 #define BUS_FRAMES_MAX 4 /* routing id, header, key, body */
 
 struct bus_message {
@@ -28,7 +29,8 @@ struct bus {
 	void *context, *socket;
 	uv_poll_t watch;
 	bool is_watched;
-	size_t waiting_count; /* of all producers */
+	size_t waiting_count;           /* of all producers */
+	struct wheel_timer again_timer; /* runs while some wait */
 	struct log_rate rate;
 };
 
@@ -42,6 +44,11 @@ static void on_zmq_fd(uv_poll_t *watch, int status, int events)
 	(void)watch, (void)status, (void)events; /* the turn looks */
 }
 
+static void on_again(struct wheel_timer *t)
+{
+	(void)t; /* the turn tries once more */
+}
+
 int bus_open(struct broker *b, const char *path, struct err *err)
 {
 	struct bus *bus = mem_alloc(1, sizeof(*bus));
@@ -53,6 +60,7 @@ int bus_open(struct broker *b, const char *path, struct err *err)
 	if (!bus)
 		return err_set(err, ERR_NOMEM, "data channel");
 	bus->broker = b;
+	bus->again_timer.fire = on_again;
 	b->bus = bus;
 	snprintf(address, sizeof(address), "ipc://%s", path);
 	bus->context = zmq_ctx_new();
@@ -87,6 +95,7 @@ void bus_close(struct broker *b)
 	if (!bus)
 		return;
 	b->bus = NULL;
+	loop_untimer(&b->loop, &bus->again_timer);
 	if (bus->is_watched)
 		uv_close((uv_handle_t *)&bus->watch, on_unwatched);
 	if (bus->socket)
@@ -200,6 +209,11 @@ static void wait_in_line(struct producer *p, const void *header, struct slice ke
 	if (p->waiting_count < (size_t)p->broker->cfg->link_backlog_max)
 		m = mem_alloc(1, sizeof(*m) + LINK_HEADER_LEN + key.len + body.len);
 	if (!m) {
+		unsigned dropped;
+
+		if (log_rate_ok(&p->broker->bus->rate, 5, 10000, &dropped))
+			LOG(WARN, "bus.cut_off", "producer=%016" PRIx64 " pid=%u waiting=%zu not_logged=%u", p->id,
+			    p->pid, p->waiting_count, dropped);
 		ctl_close(p->ctl, "it does not read the data channel");
 		return;
 	}
@@ -261,7 +275,7 @@ void bus_send(struct producer *p, const struct link_header *h, struct slice key,
 	buf_release(&header);
 }
 
-static void send_waiting(struct table_node *n, void *arg)
+static void send_waiting_of(struct table_node *n, void *arg)
 {
 	struct producer *p = TABLE_OF(n, struct producer, node);
 	struct bus *bus = arg;
@@ -277,6 +291,20 @@ static void send_waiting(struct table_node *n, void *arg)
 	}
 }
 
+/* True: some went. */
+static bool send_waiting(struct broker *b, struct bus *bus)
+{
+	size_t before = bus->waiting_count;
+
+	table_each(&b->producers, send_waiting_of, bus);
+	if (bus->waiting_count > 0)
+		loop_timer(&b->loop, &bus->again_timer, BUS_AGAIN_MS);
+	return bus->waiting_count < before;
+}
+
+/* Whichever call looks into libzmq's mailbox takes the edge of ZMQ_FD with it, for all that is in there: messages that
+ * came, and room for those that wait. ZMQ_EVENTS always looks, and tells of the first; so what waits is tried after it.
+ * That may look again, if not in the same millisecond: what it takes then without telling is found by the timer. */
 bool bus_turn(struct broker *b)
 {
 	struct bus *bus = b->bus;
@@ -289,9 +317,9 @@ bool bus_turn(struct broker *b)
 		if (!receive(bus))
 			break;
 	}
-	if (bus->waiting_count > 0) /* after that: receiving is when libzmq notices who has connected */
-		table_each(&b->producers, send_waiting, bus);
 	if (zmq_getsockopt(bus->socket, ZMQ_EVENTS, &events, &len) == -1)
 		return true; /* EINTR: ask again */
+	if (bus->waiting_count > 0 && send_waiting(b, bus))
+		return true;
 	return events & ZMQ_POLLIN;
 }

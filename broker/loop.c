@@ -18,11 +18,13 @@ static void free_doomed(struct loop *l)
 	}
 }
 
-static void run_tasks(struct loop *l)
+/* False: there was none. */
+static bool run_tasks(struct loop *l)
 {
 	struct loop_task *t;
+	int n;
 
-	for (int n = 0; n < LOOP_TASKS_PER_TURN && (t = l->head) != NULL; n++) {
+	for (n = 0; n < LOOP_TASKS_PER_TURN && (t = l->head) != NULL; n++) {
 		l->head = t->next;
 		if (!l->head)
 			l->tail = &l->head;
@@ -30,6 +32,7 @@ static void run_tasks(struct loop *l)
 		t->queued = false;
 		t->run(t);
 	}
+	return n > 0;
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -54,7 +57,8 @@ static void on_prepare(uv_prepare_t *prepare)
 
 	wheel_advance(&l->wheel, loop_now(l));
 	more = l->turn(l->turn_arg);
-	run_tasks(l);
+	if (run_tasks(l)) /* what they sent may have eaten the news of what came */
+		more = l->turn(l->turn_arg) || more;
 	free_doomed(l);
 	if (more || l->head)
 		uv_idle_start(&l->idle, on_idle);

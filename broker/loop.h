@@ -37,7 +37,8 @@ struct loop {
 	struct wheel wheel;
 	struct loop_task *head, **tail;
 	struct loop_doom *doomed;
-	/* Called each turn before the tasks; returns whether there is more to do at once. */
+	/* Called each turn before the tasks, and after them if there were some; returns whether there is more to do at
+	 * once. */
 	bool (*turn)(void *arg);
 	void *turn_arg;
 	bool ticking, open;

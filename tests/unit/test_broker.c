@@ -891,6 +891,60 @@ static void a_session_is_of_one_transport(void **state)
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, one_id, NULL, NULL), 0);
 }
 
+#define LATE_COUNT 20000 /* answers that no queue between broker and worker holds */
+
+static int setup_long_line(void **state)
+{
+	static const char *const sets[] = {"link_backlog_max=65536"};
+
+	return fixture_start(state, sets, 1, 0);
+}
+
+static void ask_without_reading(struct fixture *f, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		fake_worker_send(&f->w,
+		    &(struct link_header){.type = LINK_APPEND, .flags = LINK_WANT_ACK, .stream = 99}, SLICE(""),
+		    SLICE(""));
+}
+
+/* Nothing else keeps this broker awake: no timer runs. */
+static void a_worker_that_reads_late_gets_all(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t begin_ms;
+
+	ask_without_reading(f, LATE_COUNT);
+	usleep(300000);
+	begin_ms = now_ms();
+	for (unsigned i = 0; i < LATE_COUNT; i++) {
+		struct fake_answer a;
+
+		if (!fake_worker_receive(&f->w, &a, FAKE_WAIT_MS))
+			fail_msg("%u of %u answers came", i, LATE_COUNT);
+		assert_int_equal(a.nack, LINK_NACK_CLOSED);
+		fake_answer_release(&a);
+	}
+	assert_in_range(now_ms() - begin_ms, 0, FAKE_WAIT_MS);
+}
+
+static int setup_short_line(void **state)
+{
+	static const char *const sets[] = {"link_backlog_max=16"};
+
+	return fixture_start(state, sets, 1, 0);
+}
+
+static void a_worker_that_does_not_read_is_cut_off(void **state)
+{
+	struct fixture *f = *state;
+	struct pollfd p = {.fd = f->w.ctl};
+
+	ask_without_reading(f, LATE_COUNT);
+	assert_int_equal(poll(&p, 1, FAKE_WAIT_MS), 1);
+	assert_true(p.revents & POLLHUP);
+}
+
 static void hello_is_checked(void **state)
 {
 	static const struct {
@@ -1100,6 +1154,8 @@ int main(void)
 	    TEST(garbage_harms_nobody),
 	    TEST(descriptors_that_nobody_asked_for_are_closed),
 	    TEST(a_session_is_of_one_transport),
+	    TEST_WITH(a_worker_that_reads_late_gets_all, setup_long_line),
+	    TEST_WITH(a_worker_that_does_not_read_is_cut_off, setup_short_line),
 	    TEST(hello_is_checked),
 	    TEST(data_without_a_control_connection_is_dropped),
 	    TEST(a_wrong_user_is_turned_away),
