@@ -11,8 +11,10 @@ import http.client
 import itertools
 import json
 import os
+import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -79,13 +81,21 @@ class Offers(Site):
             below |= more
 
     def runners(self):
+        return self.named("mcp-runner")
+
+    def named(self, program):
+        """Pids of one of our programs that belongs to this site."""
         found = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 argv = (entry / "cmdline").read_bytes()
-                if argv.split(b"\0")[0].endswith(b"mcp-runner") and self.run_dir.encode() in argv:
+                if argv.split(b"\0")[0].endswith(program.encode()) and self.run_dir.encode() in argv:
                     found.append(int(entry.name))
         return found
+
+    def find_broker(self):
+        """One that a worker started."""
+        self.broker = until("a broker", lambda: self.named("mcp-broker"))[0]
 
     def runs(self, log):
         """How often a program ran that was told to write this down."""
@@ -154,6 +164,28 @@ class Offers(Site):
             if message["method"] == "elicitation/create":
                 ids.append(message["id"])
         return stream, ids
+
+    def finish(self, session, stream):
+        """The answer of a call, for whose rest a client comes back; what is asked meanwhile is answered."""
+        last, end = None, time.monotonic() + PATIENCE_S
+        if "event-stream" not in stream.headers["Content-Type"]:
+            return json.loads(stream.read())
+        while time.monotonic() < end:
+            line = stream.readline()
+            if not line:
+                leave(stream)
+                stream = self.open("GET", {**SSE, **session, "Last-Event-ID": last})
+                check(stream.status == 200, "to come back:", stream.status)
+            elif line.startswith(b"id:"):
+                last = line[3:].strip().decode()
+            elif line.startswith(b"data:") and line[5:].strip():
+                message = json.loads(line[5:])
+                if "method" not in message:
+                    leave(stream)
+                    return message
+                if "id" in message:
+                    self.answer(session, message["id"], {"action": "accept", "content": {"a": "x" * 100000}})
+        raise Wrong("no answer")
 
     def answer(self, session, number, result=YES, **more):
         message = {"jsonrpc": "2.0", "id": number, **(more or {"result": result})}
@@ -237,8 +269,7 @@ def _(site):
     refused(*site.call("other", asks(), **given))
     refused(*site.call("say_once", asks(), **given))
     refused(*site.call("say_wait", asks(), **given))
-    refused(*site.ask_modern("prompts/get", {"name": "greet", "arguments": {"name": "x"}, "requestState": state}, CAN)
-            if False else site.call("say", asks(), more=1, **given))
+    refused(*site.call("say", asks(), more=1, **given))
     site.key = KEYS["bert"]
     try:
         refused(*site.call("say", asks(), **given))
@@ -914,7 +945,282 @@ def _(site):
     site.ask_modern("tasks/cancel", {"taskId": task})
 
 
-@case("tasks: more than task_max: refused, and room again when they have ended", settings={"task_ttl_ms": 3000, "runner_jobs_max": 2})
+# ---- programs that wait, children of programs -----------------------------------------------------------------------
+
+
+@case("programs that wait: they read nothing, close their input, ask and go, ask wrongly, leave children")
+def _(site):
+    def run(arguments, wanted):
+        session = site.start()
+        began = time.monotonic()
+        stream = site.send(session, "tools/call", {"name": "say_wait", "arguments": arguments}, 1)
+        message = site.finish(session, stream)
+        check(is_tool_error(message) == (wanted == "fails"), str(message)[:300])
+        check(time.monotonic() - began < 15, "it took", round(time.monotonic() - began), "s")
+        site.request("DELETE", session)
+    each([
+        ("reads nothing", asks(sleep=0.5), "done"),
+        ("reads nothing of 200 KB", asks(sleep=0.5, x="y" * 200000), "done"),
+        ("closes its input", asks(close_stdin=1, sleep=1), "done"),
+        ("reads", asks(read=1), "done"),
+        ("asks four times at once", asks("a", "b", "c", "d", read=1), "done"),
+        ("asks and goes", asks(), "done"),
+        ("asks wrongly", {"lines": [ask("a b")], "read": 1}, "done"),
+        ("asks 10000 wrong things and reads none", {"lines": [ask("a b")], "times": 10000}, "done"),
+        ("leaves a child", asks(child=1000, read=1), "done"),
+    ], run)
+    check(not site.programs() or until("they have ended", lambda: not site.programs()), "programs")
+
+
+@case("programs that leave children: these end with them; cancelled, deleted, left by their client: all of them end")
+def _(site):
+    arguments = {"child": 1000, "sleep": 1000}
+    status, message = site.call("say", {"child": 1000})
+    check(not is_tool_error(message), status, message)
+    until("its child has ended", lambda: not site.programs())
+
+    def left(stream, _):
+        leave(stream)
+
+    def cancelled(stream, session):
+        site.post({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}, session)
+        leave(stream)
+
+    def deleted(stream, session):
+        site.request("DELETE", session)
+        leave(stream)
+
+    def run(how, tool):
+        session = site.start()
+        if how is left:
+            stream = site.modern_open({"name": tool, "arguments": arguments}, CAN)
+        else:
+            stream = site.send(session, "tools/call", {"name": tool, "arguments": arguments}, 1)
+        until("they run", lambda: len(site.programs()) >= 2)
+        how(stream, session)
+        until("all have ended", lambda: not site.programs())
+    each([(f"{tool} {how.__name__}", how, tool) for tool in ("say", "say_wait") for how in (left, cancelled, deleted)], run)
+    for tool in ("say_task", "say_wait_task"):
+        task = site.task(tool, **arguments)
+        until("they run", lambda: len(site.programs()) >= 2)
+        site.ask_modern("tasks/cancel", {"taskId": task})
+        until("all have ended", lambda: not site.programs())
+
+
+@case("a modern call of a program that waits: its state used ten times at once, by others, after the end; forgotten")
+def _(site):
+    arguments = asks(read=1, log="waits.log")
+    state = site.state("say_wait", arguments)
+    given = {"requestState": state, "inputResponses": {"q": YES}}
+    site.key = KEYS["bert"]
+    try:
+        check("error" in site.call("say_wait", arguments, **given)[1], "bert")
+    finally:
+        site.key = KEYS["anna"]
+    answers = all_at_once(10, lambda _: site.call("say_wait", arguments, **given))
+    check(all(isinstance(one, tuple) for one in answers) and any("result" in message for _, message in answers), answers)
+    check("error" in site.call("say_wait", arguments, **given)[1], "after its end")
+    check(site.runs("waits.log") == 1, "it ran", site.runs("waits.log"), "times")
+    until("it has ended", lambda: not site.programs())
+
+
+@case("more programs that wait than runner_jobs_max: the others have their turn, those who leave make room")
+def _(site):
+    streams = [site.modern_open({"name": "say_wait", "arguments": {"sleep": 1000}}, CAN) for _ in range(6)]
+    for stream in streams:
+        leave(stream)
+    states = [site.state("say_wait", asks(read=1, x=number)) for number in range(4)]
+    began = time.monotonic()
+    task = site.task("say_task", log="turn")
+    for number, state in enumerate(states):
+        status, message = site.call("say_wait", asks(read=1, x=number), requestState=state, inputResponses={"q": YES})
+        check("result" in message, status, message)
+    site.state_of(task, "completed")
+    check(time.monotonic() - began < 5, "it took", time.monotonic() - began)
+
+
+# ---- streams that are polled ----------------------------------------------------------------------------------------
+
+
+def event_ids(stream, count):
+    ids = []
+    while len(ids) < count:
+        line = stream.readline()
+        if not line:
+            break
+        if line.startswith(b"id:"):
+            ids.append(line[3:].strip().decode())
+    return ids
+
+
+@case("streams: resumed while their connection is open, 60 times at once, by others, with ids of others")
+def _(site):
+    mine, other, foreign = site.start(), site.start(), site.start(key=KEYS["bert"])
+    stream = site.send(mine, "tools/call", {"name": "say", "arguments": {"sleep": 2}}, 1)
+    priming, = event_ids(stream, 1)
+
+    def resume(session, last):
+        return site.open("GET", {**SSE, **session, "Last-Event-ID": last})
+    for session in (other, foreign, {**mine, "X-API-Key": KEYS["bert"]}):
+        answer = resume(session, priming)
+        check(answer.status in (400, 404), "another's:", answer.status)
+        leave(answer)
+    # the newest wins, so all but one are closed; together they are given the result at most once more than once
+    answers = all_at_once(60, lambda _: resume(mine, priming))
+    check(all(not isinstance(one, Exception) for one in answers), [one for one in answers if isinstance(one, Exception)][:1])
+    good = [one for one in answers if one.status == 200]
+    check(len(good) >= 1 and all(one.status in (200, 405, 503) for one in answers), [one.status for one in answers])
+    until_s = time.monotonic() + 6
+    results = 0
+    while not results and time.monotonic() < until_s:
+        for one in [*good, stream]:
+            with contextlib.suppress(OSError, ValueError):
+                results += "result" in (last_message(one) or {})
+        if not results:
+            good = [resume(mine, priming)]
+    check(results == 1, "results:", results)
+    for one in [stream, *answers, *good]:
+        leave(one)
+    late = resume(mine, priming)
+    check(late.status in (200, 405), late.status)
+    leave(late)
+    for forged in (priming + ".1", priming.rpartition(".")[0] + ".999999", "0.0.0", "x" * 5000):
+        answer = resume(mine, forged)
+        check(answer.status in (400, 404, 405), forged[:40], answer.status)
+        leave(answer)
+
+
+@case("streams: a call that asks, its client comes back again and again: one question, one run, one result")
+def _(site):
+    session = site.start()
+    stream = site.send(session, "tools/call", {"name": "say", "arguments": asks(log="polled")}, 1)
+    priming, = event_ids(stream, 1)
+    message = next_message(stream)
+    before = site.runs("polled")
+    for _ in range(30):
+        leave(stream)
+        stream = site.open("GET", {**SSE, **session, "Last-Event-ID": priming})
+        check(stream.status == 200 and next_message(stream) == message, stream.status)
+    check(site.answer(session, message["id"])[0] == 202, "answer")
+    check("result" in last_message(stream), "no result")
+    check(site.runs("polled") == before + 1, "it ran again")
+    leave(stream)
+
+
+# ---- processes that die or stand still ------------------------------------------------------------------------------
+
+
+@case("the runner stands still: tasks are made and asked about, those who wait get answers; then they are done")
+def _(site):
+    runner, = site.runners()
+    with stopped(runner):
+        began = time.monotonic()
+        tasks = [site.task("say_task", log="stopped") for _ in range(5)]
+        for task in tasks:
+            check(site.state_of(task)["status"] == "working", "state")
+        site.ask_modern("tasks/cancel", {"taskId": tasks[0]})
+        check(site.state_of(tasks[0])["status"] == "cancelled", "state")
+        stream = site.modern_open({"name": "say_wait", "arguments": {}}, CAN)
+        site.works()
+        check(time.monotonic() - began < 6, "it took", time.monotonic() - began)
+    for task in tasks[1:]:
+        site.state_of(task, "completed")
+    check("result" in last_message(stream), "no result")
+    leave(stream)
+
+
+@case("the runner is killed in the middle of everything, five times: what ran has failed, what comes next works")
+def _(site):
+    for _ in range(5):
+        session = site.start()
+        tasks = [site.task("say_task", sleep=1000, child=1000), site.task("say_task", **asks()), site.task("say_wait_task", **asks(read=1))]
+        stream = site.send(session, "tools/call", {"name": "say_wait", "arguments": {"sleep": 1000}}, 1)
+        follower = site.send(session, "tasks/result", {"taskId": tasks[0]}, 2)
+        until("they run", lambda: len(site.programs()) >= 3)
+        runner, = site.runners()
+        os.kill(runner, signal.SIGKILL)
+        for task in tasks:
+            site.state_of(task, "failed")
+        for one in (stream, follower):
+            check(is_tool_error(site.finish(session, one)), "a result")
+        until("programs have ended", lambda: not site.programs())
+        site.state_of(site.task("say_task"), "completed")
+        site.request("DELETE", session)
+
+
+@case("two runners: both work, either may die")
+def _(site):
+    first, = site.runners()
+    argv = [part.decode() for part in Path(f"/proc/{first}/cmdline").read_bytes().split(b"\0")[:-1]]
+    environ = dict(part.decode().split("=", 1) for part in Path(f"/proc/{first}/environ").read_bytes().split(b"\0") if b"=" in part)
+    owner = os.stat(f"/proc/{first}")
+    identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    second = subprocess.Popen([os.readlink(f"/proc/{first}/exe"), *argv[1:]], env=environ, cwd=f"/proc/{first}/cwd", stderr=subprocess.DEVNULL, **identity)
+    until("two runners", lambda: second.poll() is not None or len(site.runners()) == 2)
+    tasks = [site.task("say_task", sleep=0.2) for _ in range(8)]
+    for task in tasks:
+        site.state_of(task, "completed")
+    tasks = [site.task("say_task", sleep=2) for _ in range(4)]
+    if second.poll() is None:
+        second.kill()
+    second.wait()
+    states = [site.state_of(task, "completed", "failed")["status"] for task in tasks]
+    check("completed" in states, states)
+    site.state_of(site.task("say_task"), "completed")
+
+
+@case("workers are killed while they make tasks and park calls: what was told is kept, nothing is left", may_lose_workers=True)
+def _(site):
+    told = []
+
+    def run(number):
+        for _ in range(10):
+            with contextlib.suppress(Wrong, OSError, http.client.HTTPException, ValueError, KeyError):
+                told.append(site.task("say_task", sleep=0.05))
+                session = site.start()
+                stream, (question,) = site.asked(session, asks())
+                site.answer(session, question)
+                last_message(stream)
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(6):
+        time.sleep(0.3)
+        for pid in site.workers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                break
+    for thread in threads:
+        thread.join()
+    until("two workers", lambda: len(site.workers()) == 2)
+    check(told, "no task was made")
+    for task in told:
+        site.state_of(task, "completed")
+
+
+@case("the broker is killed while 30 listen, 8 wait and tasks run: workers and runner live, the next one serves", may_lose_broker=True)
+def _(site):
+    streams = [listen(site, {"resourceSubscriptions": ["docs:///note.md"]}) for _ in range(30)]
+    for _ in range(8):
+        streams.append(site.asked(site.start(), asks())[0])
+    site.task("say_task", sleep=1000, child=1000)
+    streams.append(site.send(site.start(), "tools/call", {"name": "say_wait", "arguments": {"sleep": 1000}}))
+    until("programs run", lambda: len(site.programs()) >= 3)
+    os.kill(site.broker, signal.SIGKILL)
+    for stream in streams:
+        with contextlib.suppress(http.client.HTTPException, ConnectionResetError):
+            last_message(stream)
+        leave(stream)
+
+    def again():
+        with contextlib.suppress(Wrong, OSError, http.client.HTTPException):
+            return site.task("say_task")
+    until("tasks again", again)
+    until("programs have ended", lambda: not site.programs())
+    site.find_broker()
+
+
+@case("tasks: more than task_max: refused, and room again when they have ended", settings={"task_max": 60, "task_ttl_ms": 3000, "runner_jobs_max": 2})
 def _(site):
     answers = all_at_once(10, lambda _: [site.call("say_task", {"sleep": 5}, CAN_TASKS) for _ in range(8)])
     good = [message["result"]["taskId"] for group in answers for _, message in group if "result" in message]
