@@ -1231,9 +1231,9 @@ def _(site):
 
 
 @case("more slow calls than worker_calls_max, of all kinds of clients: refused in words; pings, lists and cancels pass",
-      settings={"worker_calls_max": 6, "exec_timeout_s": 30})
+      settings={"worker_calls_max": 6})
 def _(site):
-    slow = {"name": "say", "arguments": {"sleep": 25}}
+    slow = {"name": "say", "arguments": {"sleep": 1000}}
     peers, sessions = [], [site.start() for _ in range(4)]
 
     def wire(headers, message):
