@@ -7,7 +7,6 @@
 #ifndef MCP_FCGI_ASK_LEGACY_H
 #define MCP_FCGI_ASK_LEGACY_H
 
-#include "fcgi/ask.h"
 #include "fcgi/legacy.h"
 
 /* Sends what call asks to the client of x, whose request is rpc. 0: x is over, the call is the broker's. -1: it is as

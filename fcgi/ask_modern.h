@@ -4,7 +4,7 @@
 #ifndef MCP_FCGI_ASK_MODERN_H
 #define MCP_FCGI_ASK_MODERN_H
 
-#include "fcgi/ask.h"
+#include "fcgi/ask_round.h"
 #include "fcgi/rpc.h"
 
 /* Reads requestState and inputResponses of a request into round, and lends it to call. ERR_PARAMS: they can't be;

@@ -256,7 +256,9 @@ int call_ask(struct call *call, const char *key, const char *method, json_object
 int call_ask_early(struct call *call, const char *key, const char *method, json_object *params, struct err *err)
 {
 	json_object *val = jx_get(call->priv->offered, key);
-	int ret = val && ask_check(method, params, err) == 0 ? ask_is_answer(method, params, val, err) : 0;
+	int ret = val && ask_check(method, params, err) == 0
+		      ? ask_is_answer(slice_str(method), jx_get(params, "requestedSchema"), val, err)
+		      : 0;
 
 	if (ret == 1) {
 		if (!call->priv->taken)

@@ -3,7 +3,7 @@
 #ifndef MCP_FCGI_LEGACY_H
 #define MCP_FCGI_LEGACY_H
 
-#include "fcgi/ask.h"
+#include "fcgi/ask_round.h"
 #include "fcgi/exchange.h"
 #include "fcgi/session.h"
 

@@ -6,6 +6,7 @@ libworker_a_SOURCES = \
 	%D%/ask.c %D%/ask.h \
 	%D%/ask_legacy.c %D%/ask_legacy.h \
 	%D%/ask_modern.c %D%/ask_modern.h \
+	%D%/ask_round.c %D%/ask_round.h \
 	%D%/call.c %D%/call.h %D%/call_priv.h \
 	%D%/call_http.c %D%/call_http.h \
 	%D%/capabilities.c %D%/capabilities.h \

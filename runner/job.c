@@ -9,7 +9,7 @@
 #include "common/jx.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "fcgi/ask.h"
+#include "fcgi/ask_round.h"
 #include "fcgi/call_priv.h"
 #include "fcgi/method_tools.h"
 #include "fcgi/result.h"

@@ -5,6 +5,7 @@
 
 #include "common/jx.h"
 #include "fcgi/ask.h"
+#include "fcgi/ask_round.h"
 #include "tests/lib/fake_call.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
@@ -266,7 +267,7 @@ static void test_answers(void **state)
 		json_object *params = parse(answers[i].params), *answer = parse(answers[i].answer);
 		struct err err = {0};
 
-		if (ask_is_answer(answers[i].method, params, answer, &err) != answers[i].is_one)
+		if (ask_is_answer(slice_str(answers[i].method), jx_get(params, "requestedSchema"), answer, &err) != answers[i].is_one)
 			fail_msg("%s %s: %s", answers[i].method, answers[i].answer, err.msg);
 		json_object_put(params);
 		json_object_put(answer);
