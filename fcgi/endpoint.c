@@ -1,6 +1,6 @@
 /* The order of checks for every request (differences.md 2.1): path, method, Host and Origin, OPTIONS, size, key, rate,
- * media type, Accept, JSON, era. Nothing here looks at Mcp-Method, Mcp-Name or Mcp-Param-*: they mean something only once
- * the body is known. */
+ * media type, Accept, JSON, era. Nothing here looks at Mcp-Method, Mcp-Name or Mcp-Param-*: they mean something only
+ * once the body is known. */
 #include "config.h"
 
 #include <stdio.h>
@@ -20,10 +20,21 @@
 /* Bytes of a refused body that are read so that the web server sees our answer. */
 #define DISCARD_MAX ((size_t)256 << 20)
 
+#define WHAT_THIS_IS                                                                                                   \
+	"This is the address of an MCP server (Model Context Protocol). Give it to an MCP client; a browser shows "    \
+	"nothing here.\n"
+
 static void refuse(struct exchange *x, int status, const char *extra)
 {
 	req_discard_body(x->req, DISCARD_MAX);
 	exchange_reply(x, status, NULL, extra, SLICE(""));
+}
+
+/* To a person who opened one of our addresses in a browser. */
+static void refuse_person(struct exchange *x, int status, const char *text)
+{
+	req_discard_body(x->req, DISCARD_MAX);
+	exchange_reply(x, status, "text/plain; charset=utf-8", NULL, slice_str(text));
 }
 
 static void refuse_error(struct exchange *x, int status, const char *extra, const struct err *err)
@@ -218,7 +229,7 @@ static void serve_mcp(struct exchange *x, const char *method)
 	req_discard_body(x->req, DISCARD_MAX);
 	x->accept = header_accept(req_env(x->req, "HTTP_ACCEPT"));
 	if (strcmp(method, "GET") == 0 && !x->accept.sse_named) { /* DT-80: no stream by a link in a browser */
-		refuse(x, 406, NULL);
+		refuse_person(x, 406, WHAT_THIS_IS);
 	} else if (is_modern_header(version)) {
 		refuse(x, 405, "Allow: POST\r\n");
 	} else if (strcmp(method, "GET") == 0) {
@@ -256,7 +267,7 @@ void endpoint_serve(struct exchange *x)
 	x->principal = "";
 	route_find(x->req, &x->route);
 	if (!method || x->route.kind == ROUTE_NONE) {
-		refuse(x, 404, NULL);
+		refuse_person(x, 404, "There is nothing here. The address of an MCP server ends in /mcp.\n");
 		return;
 	}
 	allow = allowed(x->route.kind, method);
@@ -298,7 +309,7 @@ void endpoint_serve(struct exchange *x)
 		if (x->accept.sse)
 			oldsse_get(x);
 		else
-			refuse(x, 406, NULL); /* DT-111 */
+			refuse_person(x, 406, WHAT_THIS_IS); /* DT-111 */
 		break;
 	case ROUTE_MESSAGES:
 		if (check_post_head(x) == 0)

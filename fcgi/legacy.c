@@ -18,7 +18,8 @@
 #include "fcgi/revision.h"
 #include "common/banned.h"
 
-#define INITIALIZE "initialize"
+#define INITIALIZE      "initialize"
+#define STORE_TRIES_MAX 10
 
 int legacy_check_version(const char *version, struct err *err)
 {
@@ -342,6 +343,21 @@ static bool park(struct exchange *x, const struct call *call, const struct rpc *
 	return true;
 }
 
+/* Another request may store its level at the same time; whoever comes later overwrites it. */
+static int store_level(struct exchange *x, const struct session *session, struct err *err)
+{
+	for (int tries = 1; legacy_store_session(x, session, err); tries++) {
+		struct link_call *now;
+
+		if (err->code != ERR_BUSY || tries == STORE_TRIES_MAX ||
+		    link_call_begin(x->w->link, slice_str(x->session), x->principal, 0, NULL, 0, &now, err))
+			return -1;
+		x->lcall->session_version = now->session_version;
+		link_call_end(x->w->link, &now);
+	}
+	return 0;
+}
+
 /* Runs one request: its answer goes to out. false: there is none, for it was cancelled, or asks its client. */
 static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *session, bool is_first, bool is_alone,
     const struct ask_round *round, struct buf *out)
@@ -377,7 +393,7 @@ static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *s
 		ask_round_lend(round, call);
 	ret = call_is_cancelled(call) ? -1 : method_run(m, call, rpc, session, out, &err);
 	is_answered = ret == 0 || (ret == 1 && !call_is_cancelled(call) && park(x, call, rpc, out));
-	if (is_answered && session->log_level != level && legacy_store_session(x, session, &err)) {
+	if (is_answered && session->log_level != level && store_level(x, session, &err)) {
 		buf_clear(out);
 		rpc_put_error(out, rpc->id, &err, NULL);
 	}

@@ -21,6 +21,16 @@
 #define LIVED_LONG_MS    1000 /* a child that dies sooner is not restarted at once */
 #define RESTART_AFTER_MS 500
 
+static void err_no_dir(const char *path, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+
+	err_set(err, ERR_CONFIG,
+	    "--socket %s: there is no directory %.*s; make it, for this user to write and the web server's group to "
+	    "enter",
+	    path, slash ? (int)(slash - path) : 1, slash ? path : ".");
+}
+
 static int listen_unix(const char *path, struct err *err)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -45,7 +55,10 @@ static int listen_unix(const char *path, struct err *err)
 	umask(old);
 	if (ok)
 		return fd;
-	err_sys(err, "--socket %s", path);
+	if (errno == ENOENT)
+		err_no_dir(path, err);
+	else
+		err_sys(err, "--socket %s", path);
 	if (fd >= 0)
 		close(fd);
 	return -1;

@@ -145,6 +145,10 @@ int link_session_put(struct link *l, struct slice session, const char *principal
 		s = find(l, session, principal, err);
 		if (!s)
 			return -1;
+		if (l->conflicts_count > 0) {
+			l->conflicts_count--;
+			s->version++;
+		}
 		if (s->version != version_expected)
 			return err_set(err, ERR_BUSY, "another version");
 	} else {

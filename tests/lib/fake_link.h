@@ -102,6 +102,7 @@ struct link {
 	size_t event_max;                 /* longer ones are ERR_TOO_BIG; 0: no limit */
 	enum err_code fail[FAKE__COUNT];  /* each operation fails with that, while it is not ERR_NONE */
 	unsigned asked[FAKE__COUNT];      /* how often */
+	unsigned conflicts_count;         /* so many times somebody else changes a session before we do */
 };
 
 struct fake_session *fake_link_session(struct link *l, struct slice id); /* NULL: no such session */

@@ -69,11 +69,13 @@ void site_check(struct site *s, const struct site_row *rows, size_t count);
 /* What rows are made of: what was asked, and the end of a row, what comes back. */
 #define POST_MCP                  "POST", "/mcp"
 #define REFUSED(status, code, id) status, JSON_TYPE, code, id, NULL, NULL
+#define TO_A_PERSON(status, says) status, TEXT_TYPE, 0, NULL, NULL, says
 #define EMPTY(status)             status, NULL, 0, NULL, NULL, NULL
 #define EMPTY_WITH(status, head)  status, NULL, 0, NULL, head, NULL
 
 #define JSON_TYPE "application/json"
 #define SSE_TYPE  "text/event-stream"
+#define TEXT_TYPE "text/plain; charset=utf-8"
 #define CONTENT   "Content-Type: application/json\n"
 #define ACCEPT    "Accept: application/json, text/event-stream\n"
 #define POSTED    CONTENT ACCEPT

@@ -24,10 +24,12 @@ static void test_before_the_era(void **state)
 {
 	static const struct site_row rows[] = {
 	    /* DT-133, and the path comes before everything else */
-	    {"DT-133 unknown path", "GET", "/other", "", NULL, EMPTY(404)},
-	    {"DT-133 unknown path before Host", "POST", "/other", "Host: evil.example\n", "{", EMPTY(404)},
-	    {"DT-130 no OAuth, no document", "GET", "/.well-known/oauth-protected-resource", "", NULL, EMPTY(404)},
-	    {"DT-132 default path of 2025-03-26", "GET", "/authorize", "", NULL, EMPTY(404)},
+	    {"DT-133 unknown path", "GET", "/other", "", NULL, TO_A_PERSON(404, "/mcp")},
+	    {"DT-133 unknown path before Host", "POST", "/other", "Host: evil.example\n", "{",
+		TO_A_PERSON(404, "/mcp")},
+	    {"DT-130 no OAuth, no document", "GET", "/.well-known/oauth-protected-resource", "", NULL,
+		TO_A_PERSON(404, "/mcp")},
+	    {"DT-132 default path of 2025-03-26", "GET", "/authorize", "", NULL, TO_A_PERSON(404, "/mcp")},
 	    /* methods */
 	    {"DT-107 PUT", "PUT", "/mcp", "", "x", EMPTY_WITH(405, "Allow: GET, POST, DELETE, OPTIONS\r")},
 	    {"DT-107 PATCH", "PATCH", "/mcp", "", NULL, EMPTY_WITH(405, "Allow: GET, POST, DELETE, OPTIONS\r")},

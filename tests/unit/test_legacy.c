@@ -191,10 +191,12 @@ static void test_post(void **state)
 static void test_get_and_delete(void **state)
 {
 	static const struct site_row rows[] = {
-	    {"DT-80 no Accept", "GET", "/mcp", "Mcp-Session-Id: S11\n", NULL, EMPTY(406)},
-	    {"DT-80 wildcard", "GET", "/mcp", "Accept: */*\nMcp-Session-Id: S11\n", NULL, EMPTY(406)},
-	    {"DT-80 a browser", "GET", "/mcp", "Accept: text/html,application/xhtml+xml,*/*;q=0.8\n", NULL, EMPTY(406)},
-	    {"DT-80 before DT-81", "GET", "/mcp", VERSION26, NULL, EMPTY(406)},
+	    {"DT-80 no Accept", "GET", "/mcp", "Mcp-Session-Id: S11\n", NULL, TO_A_PERSON(406, "MCP server")},
+	    {"DT-80 wildcard", "GET", "/mcp", "Accept: */*\nMcp-Session-Id: S11\n", NULL,
+		TO_A_PERSON(406, "MCP server")},
+	    {"DT-80 a browser", "GET", "/mcp", "Accept: text/html,application/xhtml+xml,*/*;q=0.8\n", NULL,
+		TO_A_PERSON(406, "MCP server")},
+	    {"DT-80 before DT-81", "GET", "/mcp", VERSION26, NULL, TO_A_PERSON(406, "MCP server")},
 	    {"DT-81 modern", "GET", "/mcp", GET_SSE VERSION26, NULL, EMPTY_WITH(405, "Allow: POST\r")},
 	    {"DT-81 modern, in a session", "GET", "/mcp", GET_SSE VERSION26 "Mcp-Session-Id: S11\n", NULL,
 		EMPTY_WITH(405, "Allow: POST\r")},
@@ -358,6 +360,30 @@ static void test_session(void **state)
 	site_answer_release(&a);
 	site_ask(&s, POST_MCP, POSTED, REQUEST("1", "initialize", ""), &a);
 	assert_false(site_answer_header(&a, "Mcp-Session-Id", second, sizeof(second)));
+	site_answer_release(&a);
+	site_release(&s);
+}
+
+/* Two that change a session at the same time both succeed, unless that never ends. */
+static void test_levels_at_once(void **state)
+{
+	struct site_answer a;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	s.w.link->conflicts_count = 3;
+	site_ask(&s, POST_MCP, IN11, REQUEST("1", "logging/setLevel", "\"level\":\"error\""), &a);
+	assert_true(jx_has(a.last, "result"));
+	assert_int_equal(s.w.link->conflicts_count, 0);
+	site_answer_release(&a);
+	site_ask(&s, POST_MCP, IN11, CALL("2", "progress", ""), &a);
+	assert_false(a.is_handed_over);
+	site_answer_release(&a);
+	s.w.link->conflicts_count = 1000;
+	site_ask(&s, POST_MCP, IN11, REQUEST("3", "logging/setLevel", "\"level\":\"debug\""), &a);
+	assert_int_equal(json_object_get_int(jx_get(jx_get_object(a.last, "error"), "code")), -32603);
+	assert_int_equal(s.w.link->conflicts_count, 990);
 	site_answer_release(&a);
 	site_release(&s);
 }
@@ -629,6 +655,7 @@ int main(void)
 	    cmocka_unit_test(test_broker_failures),
 	    cmocka_unit_test(test_duplicate),
 	    cmocka_unit_test(test_session),
+	    cmocka_unit_test(test_levels_at_once),
 	    cmocka_unit_test(test_level),
 	    cmocka_unit_test(test_cancel_in_batch),
 	    cmocka_unit_test(test_batch_stream),

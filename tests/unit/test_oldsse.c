@@ -29,7 +29,7 @@ static void test_http(void **state)
 		0, NULL, "data: /evil.example/messages?sessionId=", NULL},
 	    {"DT-110 with CORS", "GET", "/sse", "Origin: http://localhost\n", NULL, 200, SSE_TYPE, 0, NULL,
 		"Access-Control-Allow-Origin: http://localhost\r", NULL},
-	    {"DT-111 other Accept", "GET", "/sse", "Accept: application/json\n", NULL, EMPTY(406)},
+	    {"DT-111 other Accept", "GET", "/sse", "Accept: application/json\n", NULL, TO_A_PERSON(406, "MCP server")},
 	    {"DT-114 no query", "POST", "/messages", CONTENT, PING("1"), REFUSED(400, -32600, NULL)},
 	    {"DT-114 another name", "POST", "/messages?session=S24", CONTENT, PING("1"), REFUSED(400, -32600, NULL)},
 	    {"DT-114 empty", "POST", "/messages?sessionId=", CONTENT, PING("1"), REFUSED(400, -32600, NULL)},
