@@ -134,6 +134,7 @@ static int run(struct disk *d, enum statement which, struct err *err)
 
 int disk_begin(struct disk *d, struct err *err)
 {
+	sqlite3_reset(d->prepared[READ]); /* as long as it lends bytes nothing goes from the WAL into the file */
 	return run(d, BEGIN, err);
 }
 
@@ -265,7 +266,8 @@ static int open_db(struct disk *d, struct err *err)
 
 	snprintf(wal_pages, sizeof(wal_pages), "PRAGMA wal_autocheckpoint = %d", WAL_PAGES);
 	rc = sqlite3_open_v2(d->path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-	sqlite3_extended_result_codes(d->db, 1);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_extended_result_codes(d->db, 1);
 	if (rc == SQLITE_OK)
 		rc = exec(d, "PRAGMA user_version", &version);
 	if (rc == SQLITE_OK && version > FORMAT) {

@@ -652,6 +652,39 @@ static void a_full_disk_is_waited_for(void **state)
 	scratch_release(&dir);
 }
 
+/* However much is written and forgotten again, and read in between: what was given back is used again. */
+static void the_files_stay_small(void **state)
+{
+	enum { ROUNDS = 60, EVENT = 1 << 20, KEPT = 4, SMALL = 40 << 20 };
+	char *event = calloc(1, EVENT), path[128], wal[128];
+	uint64_t positions[KEPT] = {0};
+	struct scratch dir;
+	struct reader r;
+	struct store *s;
+	struct stat st;
+
+	(void)state;
+	assert_non_null(event);
+	scratch_init(&dir);
+	path_of(path, sizeof(path), &dir, "broker.db");
+	path_of(wal, sizeof(wal), &dir, "broker.db-wal");
+	s = must_open(dir.dir, NULL);
+	for (unsigned n = 0; n < ROUNDS; n++) {
+		if (n >= KEPT)
+			s->forget(s, positions[n % KEPT], EVENT);
+		positions[n % KEPT] = s->append(s, 1, n + 1, (struct slice){event, EVENT}, false);
+		settle(s);
+		assert_int_equal(read_one(s, positions[n % KEPT], &r), 0);
+	}
+	assert_int_equal(stat(path, &st), 0);
+	assert_in_range(st.st_size, 1, SMALL);
+	assert_int_equal(stat(wal, &st), 0);
+	assert_in_range(st.st_size, 1, SMALL);
+	s->close(&s);
+	free(event);
+	scratch_release(&dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -664,6 +697,7 @@ int main(void)
 	    cmocka_unit_test(a_torn_tail),
 	    cmocka_unit_test(two_processes_have_no_store),
 	    cmocka_unit_test(a_full_disk_is_waited_for),
+	    cmocka_unit_test(the_files_stay_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
