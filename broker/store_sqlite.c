@@ -678,10 +678,14 @@ static void end_batch(struct sqlite *m)
 	take_batch(m, b);
 }
 
+static void drop_node(struct table_node *n, void *m)
+{
+	drop(m, TABLE_OF(n, struct record, node));
+}
+
 static void sqlite_close(struct store **sp)
 {
 	struct sqlite *m = sqlite_of(*sp);
-	struct table_node *n;
 
 	*sp = NULL;
 	if (m->has_thread) {
@@ -697,8 +701,7 @@ static void sqlite_close(struct store **sp)
 		while (m->ready)
 			tell(m, take_ready(m));
 	}
-	while ((n = table_any(&m->records)) != NULL)
-		drop(m, TABLE_OF(n, struct record, node));
+	table_each(&m->records, drop_node, m);
 	table_release(&m->records);
 	disk_close(&m->disk);
 	pthread_cond_destroy(&m->cond);
