@@ -201,6 +201,8 @@ void park_keep(const struct park *park, struct buf *out)
 {
 	link_put_u64(out, park->until_ms);
 	link_put_bytes(out, park->too_late);
+	link_put_bytes(out, park->head);
+	link_put_bytes(out, park->tail);
 	link_put_bytes(out, park->blob);
 	link_put_u16(out, park->asks_count);
 	for (unsigned i = 0; i < park->asks_count; i++) {
@@ -234,6 +236,8 @@ void park_restore(struct call *c, struct slice value)
 	struct park *park;
 
 	order.too_late = link_get_bytes(&value, &bad);
+	order.head = link_get_bytes(&value, &bad);
+	order.tail = link_get_bytes(&value, &bad);
 	order.blob = link_get_bytes(&value, &bad);
 	order.asks_count = link_get_u16(&value, &bad);
 	order.asks = cut_asks(&value, order.asks_count, &bad);
