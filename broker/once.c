@@ -40,17 +40,13 @@ static void on_time(struct wheel_timer *t)
 	drop(TABLE_OF(t, struct mark, timer));
 }
 
-static unsigned set(struct broker *b, struct slice name, uint64_t keep_ms)
+/* One that there is not. -1: no memory. */
+static int set(struct broker *b, struct slice name, uint64_t keep_ms)
 {
-	struct mark *mark;
+	struct mark *mark = mem_alloc(1, sizeof(*mark) + name.len);
 
-	if (find(b, name))
-		return LINK_NACK_DUPLICATE_ID;
-	if (b->marks.count >= (size_t)b->cfg->once_max)
-		return LINK_NACK_LIMIT;
-	mark = mem_alloc(1, sizeof(*mark) + name.len);
 	if (!mark)
-		return LINK_NACK_BUSY;
+		return -1;
 	mark->broker = b;
 	mark->len = name.len;
 	memcpy(mark->name, name.p, name.len);
@@ -63,17 +59,23 @@ static unsigned set(struct broker *b, struct slice name, uint64_t keep_ms)
 unsigned once_mark(struct broker *b, struct slice name, uint32_t keep_s)
 {
 	uint64_t keep_ms = (uint64_t)keep_s * 1000;
-	unsigned nack = set(b, name, keep_ms);
 	struct buf value;
 
-	if (nack || !broker_keeps(b))
-		return nack;
+	if (find(b, name))
+		return LINK_NACK_DUPLICATE_ID;
+	if (b->marks.count >= (size_t)b->cfg->once_max)
+		return LINK_NACK_LIMIT;
+	if (set(b, name, keep_ms))
+		return LINK_NACK_BUSY;
+	if (!broker_keeps(b))
+		return 0;
 	buf_init(&value, sizeof(uint64_t));
 	link_put_u64(&value, clock_ms(CLOCK_REALTIME) + keep_ms);
 	broker_keep(b, STORE_MARK, name, &value);
 	return 0;
 }
 
+/* However few there may be by now: what was used must stay used. */
 bool once_restore(struct broker *b, struct slice name, struct slice value)
 {
 	bool bad = false;
@@ -90,10 +92,13 @@ void once_forget(struct broker *b, struct slice name)
 		drop(mark);
 }
 
+static void forget(struct table_node *n, void *arg)
+{
+	(void)arg;
+	drop(TABLE_OF(n, struct mark, node));
+}
+
 void once_forget_all(struct broker *b)
 {
-	struct table_node *n;
-
-	while ((n = table_any(&b->marks)) != NULL)
-		drop(TABLE_OF(n, struct mark, node));
+	table_each(&b->marks, forget, NULL);
 }

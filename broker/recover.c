@@ -13,8 +13,8 @@
 #include "common/log.h"
 #include "common/banned.h"
 
-/* Each makes the object anew. False: it can't be, and is not to be kept: what it belonged to is gone, or it is not to
- * be understood, or there is no memory. */
+/* Each makes the object anew. False: it can't be, and is not to be kept: its time is over, or what it belonged to is
+ * gone, or it is not to be understood, or there is no memory. */
 static bool (*const restore[STORE_KIND__END])(struct broker *b, struct slice key, struct slice value) = {
     [STORE_SESSION] = session_restore,
     [STORE_STREAM] = stream_restore,
@@ -24,19 +24,25 @@ static bool (*const restore[STORE_KIND__END])(struct broker *b, struct slice key
     [STORE_MARK] = once_restore,
 };
 
+struct recovery {
+	struct broker *broker;
+	size_t dropped;
+};
+
 static void on_object(void *arg, enum store_kind kind, struct slice key, struct slice value)
 {
-	struct broker *b = arg;
+	struct recovery *r = arg;
+	struct broker *b = r->broker;
 
 	if ((size_t)kind < COUNT_OF(restore) && restore[kind] && restore[kind](b, key, value))
 		return;
-	LOG(WARN, "store.object_dropped", "kind=%d bytes=%zu", (int)kind, value.len);
+	r->dropped++;
 	b->store->del(b->store, kind, key);
 }
 
 static void on_event(void *arg, const struct store_event *e)
 {
-	struct broker *b = arg;
+	struct broker *b = ((struct recovery *)arg)->broker;
 
 	if (!stream_restore_event(b, e) && !e->is_lost)
 		b->store->forget(b->store, e->position, e->len);
@@ -44,8 +50,12 @@ static void on_event(void *arg, const struct store_event *e)
 
 static void end_stream(struct table_node *n, void *arg)
 {
+	struct stream *s = TABLE_OF(n, struct stream, node);
+
 	(void)arg;
-	stream_restored(TABLE_OF(n, struct stream, node));
+	stream_restored(s);
+	if (!s->is_own && !s->call) /* which was dropped on the way: nobody will answer */
+		stream_finish(s, "its call did not come back");
 }
 
 static void end_session(struct table_node *n, void *arg)
@@ -66,7 +76,8 @@ static void end_call(struct table_node *n, void *arg)
 
 int recover(struct broker *b, struct err *err)
 {
-	const struct store_keeper keeper = {on_object, on_event, b};
+	struct recovery r = {b, 0};
+	const struct store_keeper keeper = {on_object, on_event, &r};
 	size_t lost = 0;
 
 	if (b->store->recover(b->store, &keeper, err))
@@ -76,8 +87,10 @@ int recover(struct broker *b, struct err *err)
 	if (lost)
 		return err_set(err, ERR_NOMEM, "%zu sessions", lost);
 	if (b->store->is_durable)
-		LOG(INFO, "broker.recovered", "sessions=%zu streams=%zu calls=%zu tasks=%zu event_bytes=%" PRIu64,
-		    b->sessions.count, b->streams.count, b->calls.count, b->tasks.count, b->store->bytes_used);
+		LOG(INFO, "broker.recovered",
+		    "sessions=%zu streams=%zu calls=%zu tasks=%zu marks=%zu event_bytes=%" PRIu64 " dropped=%zu",
+		    b->sessions.count, b->streams.count, b->calls.count, b->tasks.count, b->marks.count,
+		    b->store->bytes_used, r.dropped);
 	table_each(&b->calls, end_call, NULL);
 	task_runners_lost(b);
 	return 0;
