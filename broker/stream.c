@@ -65,6 +65,17 @@ static size_t events_count(const struct stream *s)
 	return (size_t)(s->last_seq + 1 - s->first_seq);
 }
 
+/* The start in which the event at this position was appended. */
+static uint64_t epoch_at(const struct stream *s, uint64_t position)
+{
+	const struct store *store = s->broker->store;
+	uint64_t epoch = store->epoch;
+
+	for (size_t i = store->epochs_count; i > 0 && position < store->epochs[i - 1].end; i--)
+		epoch = store->epochs[i - 1].epoch;
+	return epoch;
+}
+
 void stream_put_key(const struct stream *s, struct buf *key)
 {
 	link_put_u64(key, s->handle);
@@ -88,6 +99,7 @@ static void keep(const struct stream *s)
 		    &value, (uint8_t)((s->is_own ? KEPT_OWN : 0) | (s->state == STREAM_FINISHED ? KEPT_FINISHED : 0) |
 				      (s->is_void ? KEPT_VOID : 0)));
 		link_put_u64(&value, s->first_seq);
+		link_put_u64(&value, s->gone_epoch);
 		link_put_u64(&value, s->delivered_seq);
 		broker_keep(s->broker, STORE_STREAM, buf_slice(&key), &value);
 	} else {
@@ -101,7 +113,7 @@ static void on_mark(struct wheel_timer *t)
 	keep(TABLE_OF(t, struct stream, mark_timer));
 }
 
-/* Forgets the oldest event. */
+/* Forgets the oldest event. Who did so lets keep_first() follow, in the same callback. */
 static void drop_first(struct stream *s)
 {
 	struct stream_event *e = event_at(s, s->first_seq);
@@ -111,6 +123,7 @@ static void drop_first(struct stream *s)
 	s->log_bytes -= e->len;
 	if (s->first_seq > s->delivered_seq)
 		s->undelivered_bytes -= e->len;
+	s->gone_epoch = epoch_at(s, e->position);
 	s->events_start++;
 	s->first_seq++;
 	if (events_count(s) > 0)
@@ -119,8 +132,14 @@ static void drop_first(struct stream *s)
 	s->events = NULL;
 	s->events_start = 0;
 	s->events_cap = 0;
-	if (s->state != STREAM_CLOSED)
-		keep(s); /* now nothing else says how far its sequences are */
+}
+
+/* A later start tells what was forgotten from what is missing, and where the sequences of a stream without events are.
+ */
+static void keep_first(const struct stream *s, uint64_t first_seq_before)
+{
+	if (s->first_seq != first_seq_before)
+		keep(s);
 }
 
 static void free_stream(struct loop_doom *d)
@@ -146,7 +165,7 @@ static void on_reserve_over(struct wheel_timer *t)
 static void on_keep(struct wheel_timer *t)
 {
 	struct stream *s = TABLE_OF(t, struct stream, keep_timer);
-	uint64_t upto = s->delivered_seq, keep_s = (uint64_t)s->broker->cfg->stream_keep_s;
+	uint64_t upto = s->delivered_seq, keep_s = (uint64_t)s->broker->cfg->stream_keep_s, before = s->first_seq;
 
 	if (s->state == STREAM_FINISHED && !s->conn && s->reserved == 0) {
 		stream_close(s, "kept long enough");
@@ -156,6 +175,7 @@ static void on_keep(struct wheel_timer *t)
 		upto = conn_cursor(s->conn);
 	while (s->reserved == 0 && s->first_seq <= upto && event_at(s, s->first_seq)->written_s + keep_s <= now_s(s))
 		drop_first(s);
+	keep_first(s, before);
 	if (events_count(s) > 0 || s->state == STREAM_FINISHED)
 		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s) > 1000 ? keep_ms(s) : 1000);
 }
@@ -252,7 +272,8 @@ bool stream_restore(struct broker *b, struct slice key, struct slice value)
 	bool bad = key.len != sizeof(uint64_t);
 	struct slice id = link_get_bytes(&value, &bad);
 	unsigned flags = link_get_u8(&value, &bad);
-	uint64_t first_seq = link_get_u64(&value, &bad), delivered_seq = link_get_u64(&value, &bad);
+	uint64_t first_seq = link_get_u64(&value, &bad), gone_epoch = link_get_u64(&value, &bad);
+	uint64_t delivered_seq = link_get_u64(&value, &bad);
 	struct session *session = bad ? NULL : session_find(b, id, NULL);
 	struct stream *s;
 
@@ -265,6 +286,7 @@ bool stream_restore(struct broker *b, struct slice key, struct slice value)
 		session->own = s;
 	s->first_seq = first_seq;
 	s->last_seq = first_seq - 1;
+	s->gone_epoch = gone_epoch;
 	s->delivered_seq = delivered_seq;
 	s->is_void = flags & KEPT_VOID;
 	if (flags & KEPT_FINISHED)
@@ -272,8 +294,8 @@ bool stream_restore(struct broker *b, struct slice key, struct slice value)
 	return true;
 }
 
-/* What is missing there can't be told but by a gap: all before it goes too. */
-static void restart_at(struct stream *s, uint64_t first_seq)
+/* What is missing there, before this event, can't be told but by a gap: all before it goes too. */
+static void restart_at(struct stream *s, uint64_t first_seq, const struct store_event *event)
 {
 	LOG(ERROR, "stream.events_lost", "stream=%" PRIu64 " from=%" PRIu64 " to=%" PRIu64 " why=\"not in the store\"",
 	    s->handle, s->first_seq, first_seq - 1);
@@ -281,8 +303,10 @@ static void restart_at(struct stream *s, uint64_t first_seq)
 		drop_first(s);
 	s->first_seq = first_seq;
 	s->last_seq = first_seq - 1;
+	s->gone_epoch = epoch_at(s, event->position);
 	if (s->delivered_seq < s->last_seq)
 		s->delivered_seq = s->last_seq;
+	keep(s);
 }
 
 bool stream_restore_event(struct broker *b, const struct store_event *e)
@@ -292,9 +316,9 @@ bool stream_restore_event(struct broker *b, const struct store_event *e)
 	if (!s || e->seq <= s->last_seq)
 		return false;
 	if (e->seq != s->last_seq + 1)
-		restart_at(s, e->seq);
+		restart_at(s, e->seq, e);
 	if (e->is_lost || index_reserve(s, 1)) {
-		restart_at(s, e->seq + 1);
+		restart_at(s, e->seq + 1, e);
 		return false;
 	}
 	s->last_seq = e->seq;
@@ -322,13 +346,14 @@ void stream_restored(struct stream *s)
  * its connection ends: it would meet a gap. */
 static bool make_room(struct stream *s, uint64_t len)
 {
-	uint64_t max = (uint64_t)s->broker->cfg->stream_log_max_bytes;
+	uint64_t max = (uint64_t)s->broker->cfg->stream_log_max_bytes, before = s->first_seq;
 
 	while (s->log_bytes + len > max && s->first_seq <= s->delivered_seq) {
 		if (s->conn && conn_cursor(s->conn) < s->first_seq)
 			conn_end(s->conn, STAT_CLOSE_SLOW);
 		drop_first(s);
 	}
+	keep_first(s, before);
 	return s->log_bytes + len <= max;
 }
 
@@ -354,6 +379,8 @@ unsigned stream_append(
 	*last = s->last_seq;
 	if (stream_is_over(s))
 		return LINK_NACK_CLOSED;
+	if (b->store->is_stalled && !s->is_modern && !is_final) /* it would wait in memory, however long that takes */
+		return LINK_NACK_BUSY;
 	for (size_t i = 0; i < count; i++) {
 		if (!is_final && events[i].len > (size_t)b->cfg->stream_log_max_bytes)
 			return LINK_NACK_TOO_BIG;
@@ -573,7 +600,7 @@ void stream_detach(struct stream *s, struct conn *conn, const char *why)
 
 void stream_delivered(struct stream *s, uint64_t seq)
 {
-	uint64_t now;
+	uint64_t now, before = s->first_seq;
 
 	if (seq <= s->delivered_seq)
 		return;
@@ -593,6 +620,7 @@ void stream_delivered(struct stream *s, uint64_t seq)
 	if (s->is_modern || keep_ms(s) == 0) {
 		while (s->first_seq <= s->delivered_seq)
 			drop_first(s);
+		keep_first(s, before);
 	} else if (!wheel_is_running(&s->keep_timer)) {
 		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s));
 	}
@@ -617,12 +645,7 @@ void stream_fill_read(const struct stream *s, uint64_t *cursor, struct store_rea
 
 void stream_put_event_id(const struct stream *s, uint64_t position, uint64_t seq, char out[LINK_EVENT_ID_SIZE])
 {
-	const struct store *store = s->broker->store;
-	uint64_t epoch = store->epoch;
-
-	for (size_t i = store->epochs_count; i > 0 && position < store->epochs[i - 1].end; i--)
-		epoch = store->epochs[i - 1].epoch;
-	link_event_id(s->handle, epoch, seq, out);
+	link_event_id(s->handle, epoch_at(s, position), seq, out);
 }
 
 /* Takes "NUMBER" and, unless at the end, the dot after it. */
@@ -666,6 +689,8 @@ static int last_of_epoch(const struct stream *s, uint64_t epoch, uint64_t *last,
 		else
 			high = middle;
 	}
+	if (low == s->first_seq && s->gone_epoch > epoch) /* what a later one had was forgotten after it */
+		return -1;
 	*last = low - 1;
 	*is_whole = store->epochs[i].is_whole;
 	return 0;

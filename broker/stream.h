@@ -53,6 +53,7 @@ struct stream {
 	bool is_void; /* finished without an answer, for a call that was cancelled: nothing of it is replayed */
 	struct subscriber subscriber; /* topic.c's */
 	uint64_t first_seq, last_seq, ready_seq, delivered_seq, committed_seq;
+	uint64_t gone_epoch;         /* of the event before first_seq, which was forgotten; 0: there was none */
 	struct stream_event *events; /* owned; last_seq + 1 - first_seq of them, from events_start */
 	size_t events_start, events_cap;
 	uint64_t log_bytes, undelivered_bytes;
