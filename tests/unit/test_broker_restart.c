@@ -180,7 +180,7 @@ static void calls_on_a_session_stream_have_wills_too(void **state)
 	uint64_t call, own;
 	struct fake_server s;
 
-	make_session(f);
+	assert_int_equal(fake_session_put(&f->w, KEY, HIM, 0, LINK_SESSION_ENDS_WITH_CONN, "{}", NULL), 0);
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, LINK_CALL_ON_SESSION_STREAM, one_id, &call, &own), 0);
 	restart(f, SIGKILL);
 	attach_own(f, &own, &s);
