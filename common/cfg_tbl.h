@@ -73,7 +73,7 @@ CFG_INT(broker_park_max_bytes, 67108864, 65536, 17179869184, "bytes", "Kept in a
 CFG_INT(broker_fd_reserve, 64, 16, 4096, "descriptors", "Descriptors that the broker never gives to clients")
 CFG_INT(broker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets streams finish")
 
-CFG_STR(store_kind, "memory", "Where sessions and events are kept: sqlite (they outlive mcp-broker) or memory")
+CFG_STR(store_kind, "sqlite", "Where sessions and events are kept: sqlite (they outlive mcp-broker) or memory")
 CFG_PATH(store_dir, "/var/lib/mcp-fcgi", "Directory of the store, of one mcp-broker only")
 CFG_STR(store_sync, "write", "When an event counts as kept: write (the system has it) or group (it is on the disk)")
 CFG_INT(store_sync_ms, 200, 0, 60000, "ms", "With write: how soon it is on the disk; 0: when the system likes")

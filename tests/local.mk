@@ -8,6 +8,7 @@ TESTS += %D%/clients/examples.mjs
 TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
 TESTS += %D%/clients/listen.mjs
+TESTS += %D%/clients/restart.mjs
 TESTS += %D%/clients/resume.mjs
 TESTS += %D%/clients/offers.mjs
 TESTS += %D%/clients/sdk.mjs
@@ -27,6 +28,7 @@ EXTRA_DIST += \
 	%D%/clients/package.json \
 	%D%/clients/package-lock.json \
 	%D%/clients/listen.mjs \
+	%D%/clients/restart.mjs \
 	%D%/clients/resume.mjs \
 	%D%/clients/offers.mjs \
 	%D%/clients/sdk.mjs \

@@ -118,6 +118,12 @@ def key_of(value):
     return json.dumps(value)
 
 
+def place_of(event_id):
+    """Stream, and place in it: a later start of the broker counts on from what was kept."""
+    stream, epoch, seq = event_id.split(".")
+    return stream, (int(epoch), int(seq))
+
+
 def meta_of(message):
     params = message.get("params")
     meta = params.get("_meta") if isinstance(params, dict) else None
@@ -143,7 +149,7 @@ class Exchange:
     def __init__(self, wire, method, path, headers, body, wrong):
         self.wire, self.method, self.path = wire, method, path
         self.headers = {name.lower(): value for name, value in headers.items()}
-        self.status, self.body, self.reader, self.last_seq = None, b"", None, None
+        self.status, self.body, self.reader, self.last_id = None, b"", None, None
         self.resumed = self.headers.get("last-event-id")
         self.requests = {}  # like the session's, of this POST
         self.asks_initialize = False
@@ -278,15 +284,16 @@ class Exchange:
 
     def check_event_id(self, event):
         """Ids of a stream grow, and name it; what comes again is what it was. True: it came before."""
-        stream, _, seq = event.id.rpartition(".")
         known = self.session.events.setdefault(event.id, event.data)
         is_again = known is not event.data
         if known != event.data:
             self.complain(f"event id came twice, the first time with {known[:200]}", event)
-        before = self.last_seq or (self.resumed.rpartition(".") if self.resumed else None)
-        if before and (stream != before[0] or int(seq) <= int(before[2])):
-            self.complain(f"event id {event.id} after {''.join(before)}")
-        self.last_seq = event.id.rpartition(".")
+        before = self.last_id or self.resumed
+        if before:
+            (stream, place), (stream_before, place_before) = place_of(event.id), place_of(before)
+            if stream != stream_before or place <= place_before:
+                self.complain(f"event id {event.id} after {before}")
+        self.last_id = event.id
         return is_again
 
     def got(self, message):

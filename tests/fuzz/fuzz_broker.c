@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cfg.link_credit_bytes = 1000;
 	cfg.session_max = 2;
 	cfg.stream_max = 4;
-	if (broker_init(&b, &cfg, no_bus_turn, &b, NULL) || broker_open(&b, NULL))
+	if (no_bus_open(&b, &cfg))
 		abort();
 	b.fd_max = 4;
 	p = producer_new(&b, 42, (struct ctl *)(void *)&ctl, 1, rest.p[0] & 1 ? LINK_ROLE_RUNNER : LINK_ROLE_WORKER);

@@ -42,7 +42,7 @@ static void set_up(void)
 {
 	if (stream)
 		return;
-	if (cfg_init(&cfg, NULL) || broker_init(&b, &cfg, no_bus_turn, &b, NULL) || broker_open(&b, NULL))
+	if (cfg_init(&cfg, NULL) || no_bus_open(&b, &cfg))
 		abort();
 	foreign = add_stream("foreign");
 	stream = add_stream("mine");

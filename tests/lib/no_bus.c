@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "common/mem.h"
 #include "tests/lib/no_bus.h"
 #include "common/banned.h"
 
@@ -24,6 +25,13 @@ void ctl_close(struct ctl *c, const char *why)
 {
 	(void)c, (void)why;
 	no_bus_closed_count++;
+}
+
+int no_bus_open(struct broker *b, struct cfg *cfg)
+{
+	mem_free(cfg->store_kind);
+	cfg->store_kind = mem_dup("memory", strlen("memory"));
+	return broker_init(b, cfg, no_bus_turn, b, NULL) || broker_open(b, NULL) ? -1 : 0;
 }
 
 bool no_bus_turn(void *broker)

@@ -11,6 +11,7 @@ extern struct link_header no_bus_sent;
 extern unsigned no_bus_sent_count, no_bus_answers_count, no_bus_closed_count;
 extern uint64_t no_bus_seq;
 
+int no_bus_open(struct broker *b, struct cfg *cfg); /* with the store of memory */
 bool no_bus_turn(void *broker);    /* for broker_init(): lets the store answer */
 void no_bus_run(struct broker *b); /* until nothing is left to be done */
 

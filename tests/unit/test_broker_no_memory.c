@@ -13,6 +13,7 @@
 #include "broker/session.h"
 #include "broker/stream.h"
 #include "tests/lib/mem_fault.h"
+#include "common/mem.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
 
@@ -230,6 +231,8 @@ static void each_allocation_fails_in_turn(void **state)
 
 	(void)state;
 	assert_int_equal(cfg_init(&cfg, NULL), 0);
+	mem_free(cfg.store_kind);
+	cfg.store_kind = mem_dup("memory", 6);
 	cfg.link_window = 64;
 	for (size_t i = 0; i < COUNT_OF(counts); i++) {
 		reached = true;

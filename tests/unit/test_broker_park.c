@@ -246,6 +246,14 @@ static void its_sessions_end_ends_it(void **state)
 	fake_server_release(&s);
 }
 
+static int setup_memory(void **state)
+{
+	static const char *const sets[] = {"store_kind=memory"};
+
+	return fixture_start(state, sets, COUNT_OF(sets), 0);
+}
+
+/* With a store that outlives the broker it waits there: test_broker_restart.c. */
 static void a_drain_ends_it_with_its_will(void **state)
 {
 	struct fixture *f = *state;
@@ -380,7 +388,7 @@ int main(void)
 	    TEST(cancel_of_one_leaves_the_wills_of_its_batch),
 	    TEST(on_a_sessions_own_stream),
 	    TEST(its_sessions_end_ends_it),
-	    TEST(a_drain_ends_it_with_its_will),
+	    TEST_WITH(a_drain_ends_it_with_its_will, setup_memory),
 	    TEST(a_cancelled_call_is_not_parked),
 	    TEST_WITH(answers_fit_into_one_body, setup_small),
 	    TEST_WITH(what_is_refused_has_no_effect, setup_few),

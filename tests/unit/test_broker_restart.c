@@ -16,7 +16,7 @@
 #define LONG_MS 60000
 #define OTHER   "session-2"
 
-static const char *const sets[] = {"store_kind=sqlite", "broker_drain_ms=100"};
+static const char *const sets[] = {"broker_drain_ms=100"};
 static const int ways[] = {SIGKILL, SIGABRT, SIGTERM};
 
 static int setup(void **state)
@@ -442,7 +442,7 @@ static void one_store_has_one_broker(void **state)
 	struct fixture *f = *state;
 	struct scratch other;
 	char store_dir[128];
-	const char *const other_sets[] = {"store_kind=sqlite", store_dir};
+	const char *const other_sets[] = {store_dir};
 
 	scratch_init(&other);
 	scratch_write(&other, "mcp.json", SLICE("{}"));

@@ -15,6 +15,7 @@
 #include "broker/producer.h"
 #include "broker/session.h"
 #include "broker/stream.h"
+#include "common/mem.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
 
@@ -59,6 +60,8 @@ static int setup(void **state)
 
 	assert_non_null(f);
 	assert_int_equal(cfg_init(&f->cfg, NULL), 0);
+	mem_free(f->cfg.store_kind);
+	f->cfg.store_kind = mem_dup("memory", 6);
 	f->cfg.stream_log_max_bytes = 100;
 	f->cfg.broker_log_max_bytes = 1000;
 	f->cfg.link_window = 64;

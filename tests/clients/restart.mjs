@@ -1,0 +1,143 @@
+#!/usr/bin/env node
+// The broker dies, or is stopped, while clients have sessions, streams and questions open: they go on where they were.
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FIXTURE, answer, done, eachServer, messages, needModules, pidsOf, session, skipAll, test, textOf, until } from './lib.mjs';
+
+needModules();
+if (process.env.MCP_TEST_URL)
+  skipAll('needs processes that it may kill');
+const STEPS = 5;
+const ROUNDS = 3;
+const slow = (tag, ms) => ['test_slow', { ms, steps: STEPS, tag }, { progressToken: 'p' }];
+const cut = (text) => text.split('\n\n').filter((event) => event && !event.startsWith(':'));
+const idOf = (event) => /^id: (.+)$/m.exec(event)?.[1];
+const messageOf = (event) => JSON.parse(/^data: (.*)$/m.exec(event)[1]);
+
+async function end(up, signal) {
+  const [pid, ...more] = pidsOf(up, 'mcp-broker');
+  assert.ok(pid > 0);
+  assert.deepEqual(more, []);
+  process.kill(pid, signal);
+  await until('it is gone', () => !pidsOf(up, 'mcp-broker').includes(pid), 15000);
+}
+
+// What a request gives as soon as there is a broker again; before that it is told to come later, or fails.
+const again = (what, fn) => until(what, async () => {
+  const res = await fn().catch(() => null);
+  if (res?.status === 200 || res?.status === 202)
+    return res;
+  assert.ok(!res || res.status >= 500, `${what}: ${res?.status} ${await res?.text()}`);
+  return null;
+}, 15000);
+
+// Everything until the end, or until the connection breaks.
+async function readAll(res) {
+  const decoder = new TextDecoder();
+  let text = '';
+  try {
+    for await (const chunk of res.body)
+      text += decoder.decode(chunk, { stream: true });
+  } catch {
+    // cut off
+  }
+  return cut(text.slice(0, text.lastIndexOf('\n\n') + 2));
+}
+
+await eachServer(FIXTURE, ['--workers', '2', '--threads', '8'], async (up, server) => {
+  for (const signal of ['SIGKILL', 'SIGABRT', 'SIGTERM']) {
+    const is = (what, fn) => test(`${server}, ${signal}: ${what}`, fn, 60000);
+
+    await is('sessions go on', async () => {
+      const sessions = await Promise.all(Array.from({ length: 8 }, () => session(up.url)));
+      const gone = await session(up.url);
+      await gone.end();
+      await end(up, signal);
+      await Promise.all(sessions.map(async (s, n) => {
+        const res = await again('a call', () => s.call(n, 'test_echo', { n }));
+        assert.deepEqual(JSON.parse(textOf(await answer(res))), { n });
+      }));
+      assert.equal((await gone.call(1, 'test_echo', {})).status, 404, 'what was deleted stays deleted');
+      await Promise.all(sessions.map((s) => s.end()));
+    });
+
+    await is('a finished stream is read from each place, byte for byte, restart after restart', async () => {
+      const s = await session(up.url);
+      const whole = cut(await (await s.call(1, ...slow(`whole ${signal}`, 50))).text());
+      assert.equal(whole.length, 1 + STEPS + 1);
+      for (let round = 0; round < ROUNDS; round++) {
+        await end(up, signal);
+        for (let n = 0; n < whole.length - 1; n++) {
+          const res = await again('a resume', () => s.resume(idOf(whole[n])));
+          assert.deepEqual(cut(await res.text()), whole.slice(n + 1), `after event ${n}`);
+        }
+        const res = await s.resume(idOf(whole.at(-1)));
+        assert.equal(res.status, 405, 'it was delivered');
+      }
+      await s.end();
+    });
+
+    await is('calls under way: nothing twice, nothing out of order, an end for each', async () => {
+      const clients = await Promise.all(Array.from({ length: 6 }, async (_, n) => {
+        const s = await session(up.url);
+        const res = await s.call(n, ...slow(`cut ${signal} ${n}`, 3000));
+        return { s, n, read: readAll(res) };
+      }));
+      await sleep(1500);
+      await end(up, signal);
+      await Promise.all(clients.map(async ({ s, n, read }) => {
+        const seen = await read;
+        let last = seen.length > 1 ? messageOf(seen.at(-1)) : {};
+        if (!('id' in last)) { // SIGTERM: it may have had its end already
+          const res = await again('a resume', () => s.resume(idOf(seen.at(-1))));
+          const rest = await readAll(res);
+          assert.ok(rest.length > 0, 'nothing is left');
+          seen.push(...rest);
+          last = messageOf(seen.at(-1));
+        }
+        assert.equal(last.id, n);
+        assert.ok(last.result || typeof last.error.code === 'number');
+        assert.equal(new Set(seen.map(idOf)).size, seen.length, 'an id came twice');
+        const steps = seen.slice(1, -1).map((event) => messageOf(event).params.progress);
+        assert.deepEqual(steps, Array.from({ length: steps.length }, (_, i) => i + 1));
+        assert.ok(steps.length >= 1);
+        await s.end();
+      }));
+    });
+
+    await is('a question can be answered after it', async () => {
+      const s = await session(up.url, '2025-11-25', { elicitation: {} });
+      const res = await s.call(1, 'test_elicitation', { message: 'Who?' });
+      const reader = messages(res, true);
+      let asked;
+      let lastId;
+      while (!asked) {
+        const { value } = await reader.next();
+        lastId = value.id;
+        asked = value.message;
+      }
+      assert.equal(asked.method, 'elicitation/create');
+      await sleep(100);
+      await end(up, signal);
+      await again('the answer', () => s.send({ jsonrpc: '2.0', id: asked.id, result: { action: 'decline' } }));
+      const said = await answer(await again('a resume', () => s.resume(lastId)));
+      assert.equal(said.id, 1);
+      assert.equal(textOf(said), 'User response: action=decline, content={}');
+      await s.end();
+    });
+
+    await is('a session stream is held by who comes again', async () => {
+      const s = await session(up.url);
+      const first = await s.listen();
+      assert.equal(first.status, 200);
+      await end(up, signal);
+      await first.arrayBuffer().catch(() => {});
+      const second = await again('GET', () => s.listen());
+      const reader = second.body.getReader();
+      await s.end();
+      for (let part; !(part = await reader.read()).done;)
+        ;
+    });
+  }
+});
+done();
