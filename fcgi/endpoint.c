@@ -61,10 +61,20 @@ static void serve_options(struct exchange *x)
 
 static void serve_health(struct exchange *x)
 {
+	static struct log_rate rate;
+	struct err err = {0};
+	bool is_ok = link_check(x->w->link, &err) == 0;
+	unsigned dropped;
 	struct buf body;
 
+	if (!is_ok && log_rate_ok(&rate, 1, 10000, &dropped))
+		LOG(WARN, "health.unavailable", "why=\"%s\" not_logged=%u", err.msg, dropped);
 	buf_init(&body, 4096);
-	buf_adds(&body, "{\"status\":\"ok\",\"service\":");
+	buf_adds(&body, "{\"status\":");
+	buf_adds(&body, is_ok ? "\"ok\"" : "\"unavailable\",\"reason\":");
+	if (!is_ok)
+		jx_write_str(&body, slice_str(err_text(err.code)));
+	buf_adds(&body, ",\"service\":");
 	jx_write_str(&body, slice_str(x->w->cfg.server_name));
 	buf_adds(&body, ",\"version\":");
 	jx_write_str(&body, slice_str(x->w->cfg.server_version[0] ? x->w->cfg.server_version : PACKAGE_VERSION));
@@ -72,7 +82,9 @@ static void serve_health(struct exchange *x)
 	if (body.fault)
 		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
 	else
-		exchange_reply(x, 200, "application/json", "Cache-Control: no-store\r\n", buf_slice(&body));
+		exchange_reply(x, is_ok ? 200 : 503, "application/json",
+		    is_ok ? "Cache-Control: no-store\r\n" : "Cache-Control: no-store\r\nRetry-After: 1\r\n",
+		    buf_slice(&body));
 	buf_release(&body);
 }
 

@@ -161,6 +161,13 @@ int link_task_put(struct link *l, struct slice id, enum link_task_state state, s
  * nothing without runner_autostart. ERR_RUNNER: it could not be started. */
 int link_runner_ensure(struct link *l, struct err *err);
 
-bool link_is_up(struct link *l); /* for /health's log only: connected now */
+bool link_is_up(struct link *l); /* connected now */
+
+/* Whether this process could do now what needs a broker, as far as it knows. 0: nothing has needed one yet, or it is there
+ * and answers. ERR_BROKER: it can't be reached, which was tried just now, with a start if that is allowed, or nobody would
+ * ever try again where a load balancer believes us. ERR_BUSY: it has left a question without an answer, or said to the end
+ * that it is busy (LINK_STUCK_MS ago at most). */
+#define LINK_STUCK_MS 10000
+int link_check(struct link *l, struct err *err);
 
 #endif

@@ -373,3 +373,21 @@ bool link_is_up(struct link *l)
 	pthread_mutex_unlock(&l->mtx);
 	return is_up;
 }
+
+int link_check(struct link *l, struct err *err)
+{
+	uint64_t stuck_ms = atomic_load(&l->stuck_ms);
+	bool is_needed;
+
+	pthread_mutex_lock(&l->mtx);
+	is_needed = l->attempt > 0;
+	pthread_mutex_unlock(&l->mtx);
+	if (!is_needed)
+		return 0;
+	if (link_lock_up(l, true, link_deadline(l), err))
+		return -1;
+	pthread_mutex_unlock(&l->mtx);
+	if (stuck_ms && now_ms() < stuck_ms + LINK_STUCK_MS)
+		return err_set(err, ERR_BUSY, "the broker did not do what it was asked");
+	return 0;
+}

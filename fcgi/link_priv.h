@@ -74,6 +74,7 @@ enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_UP };
 struct link {
 	const struct cfg *cfg; /* borrowed */
 	atomic_int pid;        /* of the process that uses it; 0: not used yet */
+	_Atomic uint64_t stuck_ms; /* when the broker last did not do what it was asked; 0: never */
 	int wake_fd;           /* eventfd; made at the first connection, for a link may be made before fork */
 
 	pthread_mutex_t mtx;

@@ -142,6 +142,7 @@ static void timers_run(struct link *l, uint64_t now)
 		for (req = LIST_FIRST(&l->sent[i]); req; req = next) {
 			next = LIST_NEXT(req, hashed);
 			if (now >= req->header.deadline_ms) {
+				atomic_store(&l->stuck_ms, now);
 				request_fail(l, req, ERR_EXPIRED, "no answer in time");
 				continue;
 			}
@@ -203,6 +204,8 @@ static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *bo
 			timer_before(l, req->retry_at_ms);
 			return;
 		}
+		if (code == LINK_NACK_BUSY)
+			atomic_store(&l->stuck_ms, now_ms());
 		req->ret = err_set(req->err, link_nack_err(code), "%s: broker says %s: %s",
 		    link_type_name(req->header.type), link_nack_name(code), text);
 	} else {

@@ -30,6 +30,7 @@ enum fake_op {
 	FAKE_TASK_PUT,
 	FAKE_JOIN,
 	FAKE_RUNNER_ENSURE,
+	FAKE_CHECK,
 	FAKE__COUNT
 };
 

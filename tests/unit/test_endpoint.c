@@ -337,6 +337,29 @@ static void limit(struct site *s, int64_t per_address, int64_t completions)
 		unlink(file);
 }
 
+static void test_health(void **state)
+{
+	struct site_answer a;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	s.w.link->fail[FAKE_CHECK] = ERR_BROKER;
+	site_ask(&s, "GET", "/health", "", NULL, &a);
+	assert_int_equal(a.status, 503);
+	assert_true(slice_is(jx_get_str(a.last, "status"), "unavailable"));
+	assert_true(slice_is(jx_get_str(a.last, "reason"), "Broker is not reachable"));
+	assert_non_null(strstr(a.head, "Retry-After: 1\r"));
+	site_answer_release(&a);
+	site_renew(&s);
+	site_ask(&s, "GET", "/health", "", NULL, &a);
+	assert_int_equal(a.status, 200);
+	assert_true(slice_is(jx_get_str(a.last, "status"), "ok"));
+	assert_false(jx_has(a.last, "reason"));
+	site_answer_release(&a);
+	site_release(&s);
+}
+
 #define COMPLETE26 POSTED VERSION26 "Mcp-Method: completion/complete\n"
 #define REF(name)  "\"ref\":{\"type\":\"ref/prompt\",\"name\":\"" name "\"},\"argument\":{\"name\":\"a\",\"value\":\"\"}"
 
@@ -384,6 +407,7 @@ int main(void)
 	    cmocka_unit_test(test_body),
 	    cmocka_unit_test(test_head),
 	    cmocka_unit_test(test_key),
+	    cmocka_unit_test(test_health),
 	    cmocka_unit_test(test_rate),
 	};
 

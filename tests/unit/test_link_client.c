@@ -282,6 +282,63 @@ static void test_broker_gone(void **state)
 	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1); /* only of the young one */
 }
 
+/* /health: a broker that nobody has needed is not missed; one that is gone is, and is looked for. */
+static void test_check(void **state)
+{
+	struct linked *b = *state;
+	struct link_call *call;
+	struct err err;
+
+	linked_expect(link_check(b->link, &err), &err, ERR_NONE, "nobody has asked");
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_BROKER, "nobody is there");
+	linked_expect(link_check(b->link, &err), &err, ERR_BROKER, "it is missed");
+	linked_start(b, hang_up);
+	linked_expect(link_check(b->link, &err), &err, ERR_NONE, "it is back");
+	assert_true(link_is_up(b->link));
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_BROKER, "it goes");
+	linked_expect(link_check(b->link, &err), &err, ERR_NONE, "another connection");
+	fake_broker_stop(&b->broker);
+	linked_expect(link_check(b->link, &err), &err, ERR_BROKER, "it is gone");
+}
+
+static bool be_busy_without_end(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)arg;
+	if (msg->head.type != LINK_CALL_BEGIN)
+		return false;
+	fake_broker_nack(fb, msg->head.seq, LINK_NACK_BUSY, 0);
+	return true;
+}
+
+static bool stay_silent(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)fb, (void)arg;
+	return msg->head.type == LINK_CALL_BEGIN;
+}
+
+static void test_check_busy(void **state)
+{
+	struct linked *b = *state;
+	struct link_call *call;
+	struct err err;
+
+	linked_start(b, be_busy_without_end);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_BUSY, "busy");
+	linked_expect(link_check(b->link, &err), &err, ERR_BUSY, "it was busy");
+}
+
+static void test_check_silent(void **state)
+{
+	struct linked *b = *state;
+	struct link_call *call;
+	struct err err;
+
+	b->cfg.link_timeout_ms = 200;
+	linked_start(b, stay_silent);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_EXPIRED, "no answer");
+	linked_expect(link_check(b->link, &err), &err, ERR_BUSY, "it did not answer");
+}
+
 /* What would have been answered on a stream of the dead broker needs no work any more; the rest does. */
 static void test_broker_gone_with_streams(void **state)
 {
@@ -786,6 +843,9 @@ int main(void)
 	    TEST(test_nacks),
 	    TEST(test_busy),
 	    TEST(test_broker_gone),
+	    TEST(test_check),
+	    TEST(test_check_busy),
+	    TEST(test_check_silent),
 	    TEST(test_broker_gone_with_streams),
 	    TEST(test_broker_gone_under_load),
 	    TEST(test_handshakes),
