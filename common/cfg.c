@@ -438,6 +438,10 @@ static const char *check_value(size_t row, const char *value)
 
 	if (strcmp(rows[row].name, "log_level") == 0 && !log_parse_level(value, &level))
 		return "must be error, warn, info or debug";
+	if (strcmp(rows[row].name, "store_kind") == 0 && strcmp(value, "sqlite") != 0 && strcmp(value, "memory") != 0)
+		return "must be sqlite or memory";
+	if (strcmp(rows[row].name, "store_sync") == 0 && strcmp(value, "write") != 0 && strcmp(value, "group") != 0)
+		return "must be write or group";
 	if (strcmp(rows[row].name, "server_public_url") == 0 && *value && strncmp(value, "http://", 7) != 0 &&
 	    strncmp(value, "https://", 8) != 0)
 		return "must be a URL that begins with http:// or https://";
@@ -558,13 +562,34 @@ static void complain_setting(struct cfg *cfg, const char *pointer, const char *n
 		cfg_complain(cfg, pointer, "no such setting");
 }
 
+/* The setting that a member of the top was to be: "public_url" without its section, "exec_timeout_s" as --set has it,
+ * "exec.timeout_s" as texts do. NULL: none. */
+static const char *row_meant(const char *name)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		size_t len = strcspn(rows[i].name, "_");
+		const char *member = rows[i].name + len + 1;
+
+		if (strcmp(name, member) == 0)
+			return rows[i].name;
+		if (strncmp(name, rows[i].name, len) == 0 && (name[len] == '_' || name[len] == '.') &&
+		    strcmp(name + len + 1, member) == 0)
+			return rows[i].name;
+	}
+	return NULL;
+}
+
 static void complain_section(struct cfg *cfg, const char *pointer, const char *name)
 {
 	char sections[ROWS][NAME_MAX_LEN];
 	const char *names[ROWS + COUNT_OF(catalogs) + 2];
-	const char *near;
+	const char *near = row_meant(name);
 	size_t n = 0;
 
+	if (near) {
+		complain_setting(cfg, pointer, near);
+		return;
+	}
 	for (size_t i = 0; i < ROWS; i++) {
 		snprintf(sections[i], sizeof(sections[i]), "%.*s", (int)strcspn(rows[i].name, "_"), rows[i].name);
 		names[n++] = sections[i];
@@ -573,10 +598,6 @@ static void complain_section(struct cfg *cfg, const char *pointer, const char *n
 		names[n++] = catalogs[i].name;
 	names[n++] = "include";
 	names[n] = NULL;
-	if (find_row(name) >= 0) {
-		complain_setting(cfg, pointer, name);
-		return;
-	}
 	near = cfg_nearest(name, names);
 	cfg_complain(cfg, pointer, "no such section%s%s%s", near ? "; did you mean \"" : "", near ? near : "",
 	    near ? "\"?" : "");

@@ -124,6 +124,8 @@ const struct provider *definition_provider(
 			continue;
 		*bad = true;
 		near = cfg_nearest(name, known);
+		if (kind == DEFINITION_TOOL && strcmp(name, "inputSchema") == 0) /* the protocol's word */
+			near = "input";
 		if (near)
 			definition_complain(d, name, NULL, "unknown member \"%s\"; did you mean \"%s\"?", name, near);
 		else

@@ -31,6 +31,8 @@ static const struct {
 	"DIR/mcp.json:4: /tools/t/descripton: unknown member \"descripton\"; did you mean \"description\"?\n"},
     {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"output\": \"text\"}"),
 	"DIR/mcp.json:4: /tools/t/output: unknown member \"output\"; did you mean \"input\"?\n"},
+    {TOOLS("\"t\": {\"exec\": [\"/bin/true\"],\n\"inputSchema\": {}}"),
+	"DIR/mcp.json:4: /tools/t/inputSchema: unknown member \"inputSchema\"; did you mean \"input\"?\n"},
     {TOOLS("\"t\": {\"builtin\": \"echo\",\n\"title\": 1, \"icons\": {}}"),
 	"DIR/mcp.json:4: /tools/t/title: title must be a string\nDIR/mcp.json:4: /tools/t/icons: icons must be an "
 	"array\n"},
