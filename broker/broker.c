@@ -115,6 +115,7 @@ void broker_release(struct broker *b)
 	if (b->store)
 		b->store->close(&b->store);
 	loop_release(&b->loop);
+	stats_release(&b->stats);
 	table_release(&b->producers);
 	table_release(&b->sessions);
 	table_release(&b->calls);

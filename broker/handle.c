@@ -82,6 +82,7 @@ static const struct {
     [LINK_TASK_LIST] = {do_task_list, .is_answered = true, .is_question = true},
     [LINK_TASK_SEND] = {do_task_send, .is_answered = true},
     [LINK_ONCE] = {do_once, .is_answered = true},
+    [LINK_STATS] = {.handle = do_stats},
 };
 
 /* reply: the body of an ACK that the table makes none for; NULL: empty. */

@@ -40,6 +40,7 @@ unsigned do_task_get(struct message *m);
 unsigned do_task_list(struct message *m);
 unsigned do_task_send(struct message *m);
 unsigned do_once(struct message *m);
+unsigned do_stats(struct message *m); /* handle_stats.c */
 
 /* What waits for the store. It keeps names, not pointers: each of them may be gone by then. */
 struct commit {

@@ -1,14 +1,16 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "broker/broker.h"
 #include "broker/stats.h"
+#include "common/mem.h"
 #include "common/banned.h"
 
-#define PREFIX "mcp_broker_"
+#define PREFIX "mcp_"
 
-enum kind { COUNTER, GAUGE, HISTOGRAM };
+enum kind { COUNTER, GAUGE, HISTOGRAM, WORK };
 
 static const struct {
 	enum kind kind;
@@ -20,6 +22,56 @@ static const struct {
 #include "broker/stats_tbl.h"
 #undef STAT
 };
+
+void stats_release(struct stats *s)
+{
+	mem_free(s->work);
+	s->work = NULL;
+	s->work_count = s->work_cap = 0;
+}
+
+static struct work *find_work(struct stats *s, struct slice name, unsigned outcome)
+{
+	for (size_t i = 0; i < s->work_count; i++) {
+		if (s->work[i].outcome == outcome && slice_is(name, s->work[i].name))
+			return &s->work[i];
+	}
+	return NULL;
+}
+
+static struct work *new_work(struct stats *s, struct slice name, unsigned outcome)
+{
+	struct work *w;
+
+	DIE_UNLESS(name.len <= LINK_STATS_NAME_MAX);
+	if (s->work_count == STATS_WORK_MAX)
+		return NULL;
+	if (s->work_count == s->work_cap) {
+		size_t cap = s->work_cap ? 2 * s->work_cap : 16;
+		struct work *work = mem_realloc(s->work, cap * sizeof(*work));
+
+		if (!work)
+			return NULL;
+		s->work = work;
+		s->work_cap = cap;
+	}
+	w = &s->work[s->work_count++];
+	*w = (struct work){.outcome = outcome};
+	memcpy(w->name, name.p, name.len);
+	return w;
+}
+
+void stats_add_work(struct stats *s, struct slice name, unsigned outcome, const struct histogram *took)
+{
+	struct work *w = find_work(s, name, outcome);
+
+	if (!w)
+		w = new_work(s, name, outcome);
+	for (unsigned i = 0; w && i < HISTOGRAM_BUCKETS; i++)
+		w->took.buckets[i] += took->buckets[i];
+	if (w)
+		w->took.sum_us += took->sum_us;
+}
 
 /* The value of the row's label: left. Empty without one. */
 static struct slice label_of(enum stats_row row)
@@ -84,27 +136,53 @@ static void put_seconds(struct buf *out, uint64_t us)
 	buf_addf(out, "%" PRIu64 ".%06" PRIu64, us / 1000000, us % 1000000);
 }
 
-static void put_histogram(struct buf *out, const char *name, const struct histogram *h)
+/* labels: all but le, or empty. */
+static void put_histogram(struct buf *out, const char *name, const char *labels, const struct histogram *h)
 {
+	const char *comma = *labels ? "," : "", *open = *labels ? "{" : "", *close = *labels ? "}" : "";
 	uint64_t count = 0;
 
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		count += h->buckets[i];
-		buf_addf(out, PREFIX "%s_bucket{le=\"", name);
+		buf_addf(out, PREFIX "%s_bucket{%s%sle=\"", name, labels, comma);
 		if (i + 1 < HISTOGRAM_BUCKETS)
 			put_seconds(out, histogram_bound_us(i));
 		else
 			buf_adds(out, "+Inf");
 		buf_addf(out, "\"} %" PRIu64 "\n", count);
 	}
-	buf_addf(out, PREFIX "%s_sum ", name);
+	buf_addf(out, PREFIX "%s_sum%s%s%s ", name, open, labels, close);
 	put_seconds(out, h->sum_us);
-	buf_addf(out, "\n" PREFIX "%s_count %" PRIu64 "\n", name, count);
+	buf_addf(out, "\n" PREFIX "%s_count%s%s%s %" PRIu64 "\n", name, open, labels, close, count);
+}
+
+/* Jobs have a row of their own. */
+static bool is_of(const struct work *w, enum stats_row row)
+{
+	return (strcmp(w->name, LINK_STATS_JOB) == 0) == (row == STAT_JOB_SECONDS);
+}
+
+static void put_work(struct buf *out, const struct stats *s, enum stats_row row)
+{
+	for (size_t i = 0; i < s->work_count; i++) {
+		const struct work *w = &s->work[i];
+		const char *outcome = link_outcome_name(w->outcome);
+		char labels[128];
+
+		if (!is_of(w, row))
+			continue;
+		if (row == STAT_JOB_SECONDS)
+			snprintf(labels, sizeof(labels), "outcome=\"%s\"", outcome);
+		else
+			snprintf(labels, sizeof(labels), "method=\"%s\",outcome=\"%s\"", w->name, outcome);
+		put_histogram(out, rows[row].name, labels, &w->took);
+	}
 }
 
 void stats_put_metrics(const struct broker *b, struct buf *out)
 {
-	static const char *const types[] = {[COUNTER] = "counter", [GAUGE] = "gauge", [HISTOGRAM] = "histogram"};
+	static const char *const types[] = {
+	    [COUNTER] = "counter", [GAUGE] = "gauge", [HISTOGRAM] = "histogram", [WORK] = "histogram"};
 
 	for (enum stats_row i = 0; i < STAT__COUNT; i++) {
 		const char *name = rows[i].name, *labels = rows[i].labels.p;
@@ -113,7 +191,9 @@ void stats_put_metrics(const struct broker *b, struct buf *out)
 			buf_addf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, rows[i].help.p, name,
 			    types[rows[i].kind]);
 		if (rows[i].kind == HISTOGRAM)
-			put_histogram(out, name, histogram_of(b, i));
+			put_histogram(out, name, "", histogram_of(b, i));
+		else if (rows[i].kind == WORK)
+			put_work(out, &b->stats, i);
 		else
 			buf_addf(out, PREFIX "%s%s%s%s %" PRIu64 "\n", name, *labels ? "{" : "", labels,
 			    *labels ? "}" : "", value_of(b, i));
@@ -136,15 +216,36 @@ static uint64_t quantile_us(const struct histogram *h, uint64_t percent)
 	return histogram_bound_us(i);
 }
 
-static void put_histogram_json(struct buf *out, const struct histogram *h)
+/* An object, of these members and what the histogram says. */
+static void put_histogram_json(struct buf *out, const char *members, const struct histogram *h)
 {
-	buf_addf(out, "{\"count\":%" PRIu64 ",\"sum_s\":", histogram_count(h));
+	buf_addf(out, "{%s\"count\":%" PRIu64 ",\"sum_s\":", members, histogram_count(h));
 	put_seconds(out, h->sum_us);
 	buf_adds(out, ",\"p50_s\":");
 	put_seconds(out, quantile_us(h, 50));
 	buf_adds(out, ",\"p99_s\":");
 	put_seconds(out, quantile_us(h, 99));
 	buf_adds(out, "}");
+}
+
+static void put_work_json(struct buf *out, const struct stats *s, enum stats_row row)
+{
+	const char *comma = "";
+	char members[128];
+
+	buf_adds(out, "[");
+	for (size_t i = 0; i < s->work_count; i++) {
+		const struct work *w = &s->work[i];
+
+		if (!is_of(w, row))
+			continue;
+		buf_adds(out, comma);
+		snprintf(members, sizeof(members), "\"name\":\"%s\",\"outcome\":\"%s\",", w->name,
+		    link_outcome_name(w->outcome));
+		put_histogram_json(out, members, &w->took);
+		comma = ",";
+	}
+	buf_adds(out, "]");
 }
 
 void stats_put_json(const struct broker *b, struct buf *out)
@@ -157,7 +258,9 @@ void stats_put_json(const struct broker *b, struct buf *out)
 		else
 			buf_adds(out, ",");
 		if (rows[i].kind == HISTOGRAM)
-			put_histogram_json(out, histogram_of(b, i));
+			put_histogram_json(out, "", histogram_of(b, i));
+		else if (rows[i].kind == WORK)
+			put_work_json(out, &b->stats, i);
 		else if (label.len)
 			buf_addf(out, "\"%.*s\":%" PRIu64, (int)label.len, label.p, value_of(b, i));
 		else

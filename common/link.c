@@ -196,6 +196,19 @@ const char *link_nack_name(unsigned code)
 	return nacks[code < LINK_NACK__COUNT ? code : 0].name;
 }
 
+const char *link_outcome_name(unsigned outcome)
+{
+	static const char *const names[LINK_OUTCOME__COUNT] = {
+	    [LINK_OUTCOME_OK] = "ok",
+	    [LINK_OUTCOME_ERROR] = "error",
+	    [LINK_OUTCOME_CANCELLED] = "cancelled",
+	    [LINK_OUTCOME_ASKED] = "asked",
+	    [LINK_OUTCOME_REFUSED] = "refused",
+	};
+
+	return outcome < LINK_OUTCOME__COUNT ? names[outcome] : "?";
+}
+
 enum err_code link_nack_err(unsigned code)
 {
 	return nacks[code < LINK_NACK__COUNT ? code : 0].err;

@@ -112,6 +112,18 @@ enum link_answer_state {
 	LINK_ANSWER_TAKEN,   /* it was the last: the call is this producer's now */
 };
 
+/* What came of something that STATS counts: of a request, or of a task that a runner works on. */
+enum link_outcome {
+	LINK_OUTCOME_OK,
+	LINK_OUTCOME_ERROR,     /* a JSON-RPC error; a task that failed */
+	LINK_OUTCOME_CANCELLED, /* nobody wants the answer any more */
+	LINK_OUTCOME_ASKED,     /* its client is asked first; what follows is counted anew */
+	LINK_OUTCOME_REFUSED,   /* by an HTTP status of 400 or more */
+	LINK_OUTCOME__COUNT
+};
+#define LINK_STATS_NAME_MAX 48
+#define LINK_STATS_JOB	    "job" /* the name of what a runner does; the others are methods, and "none" */
+
 #define LINK_CURSOR_UNDELIVERED UINT64_MAX /* ADOPT: start at the first event that no connection has been sent */
 
 /* Bodies. ACK and NACK carry the seq of what they answer in corr.
@@ -181,6 +193,9 @@ enum link_answer_state {
  *               -> ACK
  *  ONCE         key = any mark of 1 to LINK_KEY_MAX bytes; u32 keep_s -> ACK the first time; NACK DUPLICATE_ID as long as
  *               it is kept. LIMIT past once_max.
+ *  STATS        u64 credit_waits, u16 n, n * (bytes name, u8 outcome, u64 sum_us, u8 k, k * (u8 bucket, u32 count)). What
+ *               the producer did since its last STATS: how often it waited for credit; and of each name how often, with
+ *               what outcome, how long in all, and in which buckets of histogram.h. Not answered.
  *  TASK_RUN     key = task id; bytes principal, u64 ttl_ms, bytes job
  *  TASK_INPUT   key = task id; u8 what, bytes body. Also sent, as CANCEL, when the task expires.
  *  TASK_CHANGED key = task id
@@ -222,6 +237,7 @@ void link_event_id(uint64_t stream, uint64_t epoch, uint64_t seq, char out[LINK_
 void link_routing_id(uint64_t producer, unsigned char out[LINK_ROUTING_LEN]);
 const char *link_type_name(unsigned type);	/* "CALL_BEGIN"; "?" for an unknown one */
 const char *link_nack_name(unsigned code);	/* "busy" */
+const char *link_outcome_name(unsigned outcome);	/* "ok" */
 enum err_code link_nack_err(unsigned code);	/* what a worker makes of it */
 
 #endif

@@ -202,6 +202,7 @@ static void run_again(struct exchange *x, struct session *session, struct link_t
 	    .lcall = item->call,
 	    .stream = item->stream,
 	    .started_ms = now_ms(),
+	    .started_us = now_us(),
 	};
 	struct ask_round round = {0};
 	struct legacy_batch batch = {0};

@@ -66,6 +66,8 @@ void exchange_reply(struct exchange *x, int status, const char *type, const char
 
 	DIE_UNLESS(x->phase == EXCHANGE_OPEN);
 	x->phase = EXCHANGE_ANSWERED;
+	if (status >= 400)
+		exchange_count(x, "none", LINK_OUTCOME_REFUSED);
 	buf_init(&head, HEAD_MAX);
 	put_head(x, status, type, extra, &head);
 	if (status != 204 && status < 500 && !type)
@@ -121,6 +123,11 @@ void exchange_stream_head(const struct exchange *x, struct buf *out)
 {
 	put_head(x, 200, "text/event-stream", NULL, out);
 	buf_adds(out, "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n");
+}
+
+void exchange_count(const struct exchange *x, const char *method, enum link_outcome outcome)
+{
+	link_count(x->w->link, method, outcome, now_us() - x->started_us);
 }
 
 void exchange_put_will(struct buf *out, const char *id)

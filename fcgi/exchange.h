@@ -36,7 +36,7 @@ struct exchange {
 	char session[LINK_KEY_MAX + 1]; /* legacy: id; "" otherwise */
 	struct link_call *lcall;        /* what the broker knows of this request; NULL: nothing */
 	uint64_t stream;                /* where its events go, once it is EXCHANGE_STREAM or EXCHANGE_ACCEPTED */
-	uint64_t started_ms;
+	uint64_t started_ms, started_us; /* the same moment */
 	bool stream_refused;    /* no stream could be had, or the client takes none: the answer stays one JSON object */
 	const char *const *ids; /* JSON texts of the requests it answers */
 	size_t ids_count;
@@ -85,6 +85,10 @@ void exchange_finish(struct exchange *x, const struct slice *messages, size_t me
 
 /* Gives the connection to the broker as reader of a stream that exists (GET): head is everything to write first. */
 int exchange_hand_over(struct exchange *x, uint64_t stream, uint64_t cursor, struct slice head, struct err *err);
+
+/* Counts a request by its method (a literal), with the time since it came. What a status of 400 or more refuses is
+ * counted as "none" already, whatever it asked for. */
+void exchange_count(const struct exchange *x, const char *method, enum link_outcome outcome);
 
 /* The will: what the client reads if this process dies before it answered id. */
 void exchange_put_will(struct buf *out, const char *id);

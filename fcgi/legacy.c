@@ -306,6 +306,7 @@ static void serve_initialize(struct exchange *x, const struct rpc *rpc)
 	char extra[64 + LINK_KEY_MAX];
 
 	if (legacy_read_initialize(rpc, &session, &err)) {
+		exchange_count(x, INITIALIZE, LINK_OUTCOME_ERROR);
 		exchange_reply_error(x, 200, NULL, rpc->id, &err, NULL);
 		return;
 	}
@@ -327,6 +328,7 @@ static void serve_initialize(struct exchange *x, const struct rpc *rpc)
 		else
 			exchange_reply_message(x, 200, extra, buf_slice(&answer));
 	}
+	exchange_count(x, INITIALIZE, err.code ? LINK_OUTCOME_ERROR : LINK_OUTCOME_OK);
 	buf_release(&answer);
 	session_release(&session);
 }
@@ -381,6 +383,7 @@ static bool run_one(struct exchange *x, const struct rpc *rpc, struct session *s
 	}
 	if (!m) {
 		err_set(&err, ERR_METHOD, "%.*s", rpc->method.len > 100 ? 100 : (int)rpc->method.len, rpc->method.p);
+		exchange_count(x, "none", LINK_OUTCOME_ERROR);
 		rpc_put_error(out, rpc->id, &err, NULL);
 		return true;
 	}

@@ -161,6 +161,10 @@ int link_task_put(struct link *l, struct slice id, enum link_task_state state, s
  * nothing without runner_autostart. ERR_RUNNER: it could not be started. */
 int link_runner_ensure(struct link *l, struct err *err);
 
+/* Counts something that was done, for STATS: a method, or LINK_STATS_JOB. name is a literal. Never waits, and never says
+ * anything to the broker by itself. */
+void link_count(struct link *l, const char *name, enum link_outcome outcome, uint64_t us);
+
 bool link_is_up(struct link *l); /* connected now */
 
 /* Whether this process could do now what needs a broker, as far as it knows. 0: nothing has needed one yet, or it is there

@@ -228,6 +228,7 @@ static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 	if (dealer_open(l, producer, err))
 		goto fail;
 	l->timer_ms = UINT64_MAX;
+	l->stats_at_ms = now_ms();
 
 	pthread_mutex_lock(&l->mtx);
 	l->ctl = ctl;
@@ -323,6 +324,7 @@ struct link *link_new(const struct cfg *cfg)
 	TAILQ_INIT(&l->inbox);
 	TAILQ_INIT(&l->sendq);
 	buf_init(&l->head, LINK_HEADER_LEN);
+	buf_init(&l->stats, STATS_MAX);
 	pthread_mutex_init(&l->mtx, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -361,6 +363,7 @@ void link_free(struct link **linkp)
 	if (l->wake_fd != -1)
 		close(l->wake_fd);
 	buf_release(&l->head);
+	buf_release(&l->stats);
 	mem_free(l);
 }
 

@@ -20,6 +20,7 @@
 
 #include <zmq.h>
 
+#include "common/histogram.h"
 #include "fcgi/link_client.h"
 
 #define TABLE_SIZE 256 /* chains of the tables of calls and sent requests; numbers are consecutive */
@@ -69,6 +70,17 @@ struct task_watch {
 };
 LIST_HEAD(task_watches, task_watch);
 
+/* link_stats.c's: what was counted since it was sent last. */
+#define COUNT_ROWS_MAX 32
+#define STATS_MAX      65536 /* bytes: all rows, with all buckets */
+struct count_row {
+	_Atomic(const char *) name; /* NULL: a free one, as are those that follow */
+	struct count_cell {
+		atomic_uint buckets[HISTOGRAM_BUCKETS];
+		atomic_uint_least64_t sum_us;
+	} cells[LINK_OUTCOME__COUNT];
+};
+
 enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_UP };
 
 struct link {
@@ -94,6 +106,10 @@ struct link {
 	uint64_t runner_at_ms; /* when the last start of a runner ended; 0: never */
 	struct err runner_err; /* how; code ERR_NONE: well */
 
+	/* Of any thread: */
+	struct count_row counts[COUNT_ROWS_MAX];
+	atomic_uint_least64_t credit_waits;
+
 	/* Set before the first connection: */
 	const struct link_runner *runner; /* borrowed; NULL: we are a worker */
 
@@ -109,7 +125,9 @@ struct link {
 	struct buf head;
 	struct request_fifo sendq; /* to send, first or again */
 	struct request_chain sent[TABLE_SIZE];
-	uint64_t timer_ms; /* nothing is due before */
+	uint64_t timer_ms; /* nothing is due before, but STATS: */
+	uint64_t stats_at_ms;
+	struct buf stats; /* a body that is to be sent */
 };
 
 /* link_conn.c: 0 with mtx held and the link up, or -1 without mtx. Waits for a change until deadline_ms, with mtx held;
@@ -120,6 +138,12 @@ bool link_wait_changed(struct link *l, uint64_t deadline_ms);
 /* link_thread.c: the link thread, whose argument is the link, started with the connection made. */
 void *link_thread(void *arg);
 void link_entry_cancel(struct call_entry *entry); /* with mtx held: nobody can receive the answer any more */
+
+/* For the link thread: false: there is no room now. */
+bool link_dealer_send(struct link *l, struct request *req);
+
+/* link_stats.c, for the link thread: sends what was counted, if anything was. */
+void link_stats_send(struct link *l, uint64_t now);
 
 /* link_task.c: wakes those who watch this task; NULL: any. With mtx held. */
 void link_watches_fire(struct link *l, const struct slice *id);

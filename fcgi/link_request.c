@@ -58,6 +58,8 @@ static int take_credit(struct link *l, struct request *req, uint64_t producer, s
 	int64_t len = (int64_t)req->body.len;
 	int64_t need = len < l->credit_full ? len : l->credit_full;
 
+	if (l->credit < need)
+		atomic_fetch_add(&l->credit_waits, 1);
 	while (l->credit < need) {
 		if (!link_wait_changed(l, req->header.deadline_ms))
 			return err_set(err, ERR_BUSY, "%s: no credit in time", link_type_name(req->header.type));

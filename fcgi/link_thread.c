@@ -52,7 +52,7 @@ static void timer_before(struct link *l, uint64_t at_ms)
 
 /* false: there is no room now. All parts are made before the first is sent, for a message that was begun must be ended.
  */
-static bool dealer_send(struct link *l, struct request *req)
+bool link_dealer_send(struct link *l, struct request *req)
 {
 	struct slice texts[3] = {{NULL, 0}, req->key, buf_slice(&req->body)};
 	zmq_msg_t parts[3];
@@ -88,7 +88,7 @@ static void sendq_flush(struct link *l, uint64_t now)
 	struct request *req;
 
 	while ((req = TAILQ_FIRST(&l->sendq))) {
-		if (!dealer_send(l, req))
+		if (!link_dealer_send(l, req))
 			return;
 		req->is_tried = true;
 		if (req->owner) {
@@ -135,6 +135,8 @@ static void timers_run(struct link *l, uint64_t now)
 {
 	struct request *req, *next;
 
+	if (now >= l->stats_at_ms)
+		link_stats_send(l, now);
 	if (now < l->timer_ms)
 		return;
 	l->timer_ms = UINT64_MAX;
@@ -413,22 +415,20 @@ static bool link_sleep(struct link *l)
 	bool is_idle = TAILQ_EMPTY(&l->sendq) || !dealer_has_room(l);
 	uint64_t now = now_ms(), count;
 	ssize_t ignored;
-	int timeout_ms = -1;
+	uint64_t due_ms = l->timer_ms < l->stats_at_ms ? l->timer_ms : l->stats_at_ms;
 
 	pthread_mutex_lock(&l->mtx);
 	if (l->is_stopping && TAILQ_EMPTY(&l->inbox)) {
 		pthread_mutex_unlock(&l->mtx);
 		return false;
 	}
-	l->is_asleep = is_idle && l->timer_ms > now && TAILQ_EMPTY(&l->inbox);
+	l->is_asleep = is_idle && due_ms > now && TAILQ_EMPTY(&l->inbox);
 	is_idle = l->is_asleep;
 	pthread_mutex_unlock(&l->mtx);
 	if (!is_idle)
 		return true;
 
-	if (l->timer_ms != UINT64_MAX)
-		timeout_ms = (int)(l->timer_ms - now); /* link_timeout_ms at most */
-	if (poll(fds, COUNT_OF(fds), timeout_ms) <= 0)
+	if (poll(fds, COUNT_OF(fds), ms_until(due_ms, now)) <= 0)
 		return true;
 	if (fds[0].revents) {
 		ignored = read(l->wake_fd, &count, sizeof(count));
@@ -458,8 +458,11 @@ static void link_end(struct link *l)
 	link_watches_fire(l, NULL);
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->mtx);
+	/* Who stops in good order (a CGI process after its one request) still says what it did, and that its call has
+	 * ended: the broker hears it for a moment longer than it sees the control socket. */
+	if (is_stopping)
+		link_stats_send(l, now_ms());
 	close(ctl);
-	/* Who stops in good order (a CGI process after its one request) still says that its call has ended. */
 	zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger));
 	zmq_close(l->dealer);
 	inbox_take(l); /* nobody adds to it any more */

@@ -265,4 +265,5 @@ void listen_serve(struct exchange *x, const struct rpc *rpc)
 			LOG(WARN, "listen.refused", "why=\"%s\"", err.msg);
 		exchange_reply_error(x, 200, NULL, rpc->id, &err, NULL);
 	}
+	exchange_count(x, LISTEN_METHOD, err.code ? LINK_OUTCOME_ERROR : LINK_OUTCOME_OK);
 }

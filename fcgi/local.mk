@@ -37,6 +37,7 @@ libworker_a_SOURCES = \
 	%D%/link_conn.c \
 	%D%/link_priv.h \
 	%D%/link_request.c \
+	%D%/link_stats.c \
 	%D%/link_task.c \
 	%D%/link_thread.c \
 	%D%/listen.c %D%/listen.h \

@@ -148,7 +148,7 @@ void method_put_error(const struct call *call, const struct rpc *rpc, const stru
 	buf_release(&data);
 }
 
-int method_run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session,
+static int run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session,
     struct buf *out, struct err *err)
 {
 	struct buf members;
@@ -182,4 +182,18 @@ int method_run(const struct method *m, struct call *call, const struct rpc *rpc,
 	buf_clear(out);
 	method_put_error(call, rpc, err, out);
 	return 0;
+}
+
+int method_run(const struct method *m, struct call *call, const struct rpc *rpc, struct session *session,
+    struct buf *out, struct err *err)
+{
+	uint64_t begun_us = now_us();
+	int ret = run(m, call, rpc, session, out, err);
+	enum link_outcome outcome = ret == 1    ? LINK_OUTCOME_ASKED
+				    : ret == -1 ? LINK_OUTCOME_CANCELLED
+				    : err->code ? LINK_OUTCOME_ERROR
+						: LINK_OUTCOME_OK;
+
+	link_count(call->w->link, m->name, outcome, now_us() - begun_us);
+	return ret;
 }

@@ -73,6 +73,7 @@ static void run_initialize(struct exchange *x, const struct rpc *rpc, struct ses
 		rpc_put_error(&answer, rpc->id, &err, NULL);
 	message = exchange_message(&answer);
 	exchange_finish(x, &message, 1);
+	exchange_count(x, "initialize", err.code ? LINK_OUTCOME_ERROR : LINK_OUTCOME_OK);
 	x->ids = NULL;
 	buf_release(&answer);
 	session_release(&session);

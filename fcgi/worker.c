@@ -151,13 +151,15 @@ void worker_watch(const struct worker *w, const struct resource *resource)
 
 void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), void *busy_arg)
 {
+	uint64_t started_us = now_us();
 	struct exchange x = {
 	    .w = w,
 	    .req = req,
 	    .phase = EXCHANGE_OPEN,
 	    .busy = busy,
 	    .busy_arg = busy_arg,
-	    .started_ms = now_ms(),
+	    .started_ms = started_us / 1000,
+	    .started_us = started_us,
 	};
 
 	endpoint_serve(&x);

@@ -31,6 +31,7 @@ struct job {
 	char id[LINK_KEY_MAX + 1];
 	char *principal;
 	struct buf text;
+	uint64_t begun_us;
 	int wake_fd; /* eventfd: there is news */
 	atomic_int end;
 
@@ -50,6 +51,7 @@ struct job {
 	uint64_t news_at_ms;       /* when it may be told */
 	struct link_call *session; /* NULL: not asked for yet, or none */
 	bool session_is_gone;
+	bool has_failed;
 };
 
 static struct job *job_of(struct call *call)
@@ -66,6 +68,7 @@ struct job *job_new(const struct worker *w, struct slice id, struct slice princi
 	DIE_UNLESS(id.len <= LINK_KEY_MAX);
 	memcpy(job->id, id.p, id.len);
 	job->w = w;
+	job->begun_us = now_us();
 	job->events_seq = 1;
 	buf_init(&job->text, text.len + 1);
 	buf_add_slice(&job->text, text);
@@ -232,6 +235,7 @@ static void tell_error(struct job *job, const struct err *why)
 	struct task_state state = {.error = *why, .error_data = job->priv.error_data};
 	struct err err;
 
+	job->has_failed = true;
 	if (why->code >= ERR_CONFIG)
 		LOG(WARN, "task.failed", "task=%.8s why=\"%s\"", job->id, why->msg);
 	put_state(job, LINK_TASK_FAILED, &state, &err);
@@ -552,7 +556,7 @@ static bool run_tool(struct job *job)
 	return has_ended;
 }
 
-bool job_work(struct job *job)
+static bool work(struct job *job)
 {
 	struct err err;
 
@@ -569,5 +573,19 @@ bool job_work(struct job *job)
 			return true;
 	}
 	tell_end(job);
+	return true;
+}
+
+bool job_work(struct job *job)
+{
+	enum link_outcome outcome = LINK_OUTCOME_OK;
+
+	if (!work(job))
+		return false;
+	if (job->end == JOB_CANCELLED || job->end == JOB_LOST || job->end == JOB_STOPPED)
+		outcome = LINK_OUTCOME_CANCELLED;
+	else if (job->end == JOB_FAILED || job->has_failed)
+		outcome = LINK_OUTCOME_ERROR;
+	link_count(job->w->link, LINK_STATS_JOB, outcome, now_us() - job->begun_us);
 	return true;
 }

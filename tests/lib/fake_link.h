@@ -104,6 +104,9 @@ struct link {
 	enum err_code fail[FAKE__COUNT];  /* each operation fails with that, while it is not ERR_NONE */
 	unsigned asked[FAKE__COUNT];      /* how often */
 	unsigned conflicts_count;         /* so many times somebody else changes a session before we do */
+	const char *counted;              /* by link_count(): the last one, and how many */
+	enum link_outcome counted_outcome;
+	unsigned counted_count;
 };
 
 struct fake_session *fake_link_session(struct link *l, struct slice id); /* NULL: no such session */

@@ -3,73 +3,17 @@
 #include "config.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/jx.h"
 #include "tests/lib/broker_fixture.h"
+#include "tests/lib/fake_admin.h"
 #include "tests/lib/prometheus.h"
 #include "common/banned.h"
-
-#define ANSWER_MAX (1 << 24)
-
-static int admin_connect(const struct fixture *f)
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/" LINK_ADMIN_NAME, f->broker.dir);
-	assert_int_not_equal(fd, -1);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	return fd;
-}
-
-/* Reads to the end. */
-static void read_all(int fd, struct buf *out)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	ssize_t n;
-
-	buf_init(out, ANSWER_MAX);
-	do {
-		char *room = buf_reserve(out, 65536);
-
-		if (poll(&p, 1, 2 * FAKE_WAIT_MS) != 1)
-			fail_msg("no answer");
-		n = recv(fd, room, 65535, 0);
-		assert_true(n >= 0);
-		out->len += (size_t)n;
-		out->data[out->len] = '\0';
-	} while (n > 0);
-	close(fd);
-}
-
-static void ask_raw(const struct fixture *f, struct slice request, struct buf *out)
-{
-	int fd = admin_connect(f);
-
-	assert_int_equal(send(fd, request.p, request.len, MSG_NOSIGNAL), request.len);
-	read_all(fd, out);
-}
-
-/* Returns the status; *body is what follows the head. */
-static int ask(const struct fixture *f, const char *method, const char *path, struct buf *out, const char **body)
-{
-	char request[256];
-
-	snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n", method, path);
-	ask_raw(f, slice_str(request), out);
-	assert_true(strncmp(out->data, "HTTP/1.0 ", 9) == 0);
-	*body = strstr(out->data, "\r\n\r\n");
-	assert_non_null(*body);
-	*body += 4;
-	return (int)strtol(out->data + 9, NULL, 10);
-}
 
 static json_object *get_json(const struct fixture *f, const char *path)
 {
@@ -78,7 +22,7 @@ static json_object *get_json(const struct fixture *f, const char *path)
 	json_object *json;
 	struct buf out;
 
-	assert_int_equal(ask(f, "GET", path, &out, &body), 200);
+	assert_int_equal(fake_admin_ask(f->broker.dir, "GET", path, &out, &body), 200);
 	assert_non_null(strstr(out.data, "\r\nContent-Type: application/json\r\n"));
 	json = jx_parse(slice_str(body), 16, &err);
 	if (!json)
@@ -97,7 +41,7 @@ static void expect_metrics(const struct fixture *f, const struct want *wants, si
 	const char *body, *why;
 	struct buf out;
 
-	assert_int_equal(ask(f, "GET", "/metrics", &out, &body), 200);
+	assert_int_equal(fake_admin_ask(f->broker.dir, "GET", "/metrics", &out, &body), 200);
 	assert_non_null(strstr(out.data, "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
 	why = prometheus_check(body);
 	if (why)
@@ -105,7 +49,7 @@ static void expect_metrics(const struct fixture *f, const struct want *wants, si
 	for (size_t i = 0; i < count; i++) {
 		char sample[128];
 
-		snprintf(sample, sizeof(sample), "mcp_broker_%s", wants[i].sample);
+		snprintf(sample, sizeof(sample), "mcp_%s", wants[i].sample);
 		if (prometheus_value(body, sample) != wants[i].value)
 			fail_msg("%s is %g instead of %g", sample, prometheus_value(body, sample), wants[i].value);
 	}
@@ -188,6 +132,66 @@ static void parked_calls_and_notifications_are_counted(void **state)
 	fake_server_release(&s);
 }
 
+/* Rows of STATS: name, outcome, sum, one bucket with count. */
+static void put_row(
+    struct buf *body, const char *name, unsigned outcome, uint64_t sum_us, unsigned bucket, uint32_t count)
+{
+	link_put_bytes(body, slice_str(name));
+	link_put_u8(body, (uint8_t)outcome);
+	link_put_u64(body, sum_us);
+	link_put_u8(body, 1);
+	link_put_u8(body, (uint8_t)bucket);
+	link_put_u32(body, count);
+}
+
+static void send_stats(struct fake_worker *w, const struct buf *rows, uint64_t credit_waits, unsigned n, unsigned nack)
+{
+	const struct link_header h = {.type = LINK_STATS, .flags = LINK_WANT_ACK};
+	struct buf body;
+
+	buf_init(&body, 65536);
+	link_put_u64(&body, credit_waits);
+	link_put_u16(&body, (uint16_t)n);
+	buf_add_slice(&body, buf_slice(rows));
+	assert_int_equal(fake_worker_ask(w, &h, SLICE(""), buf_slice(&body), NULL), nack);
+	buf_release(&body);
+}
+
+static void what_workers_report_outlives_them(void **state)
+{
+	static const struct {
+		const char *name;
+		unsigned outcome, bucket;
+	} bad[] = {
+	    {"a b", 0, 0}, {"a\"", 0, 0}, {"\xff", 0, 0}, {"", 0, 0}, {"a", LINK_OUTCOME__COUNT, 0}, {"a", 0, 25}};
+	struct fixture *f = *state;
+	struct fake_worker other;
+	struct buf rows;
+
+	buf_init(&rows, 65536);
+	put_row(&rows, "tools/call", LINK_OUTCOME_OK, 5000, 3, 7);
+	put_row(&rows, LINK_STATS_JOB, LINK_OUTCOME_ERROR, 1000000, 24, 1);
+	fake_worker_connect(&other, f->broker.dir);
+	send_stats(&other, &rows, 2, 2, 0);
+	fake_worker_die(&other);
+	send_stats(&f->w, &rows, 1, 2, 0);
+	for (size_t i = 0; i < COUNT_OF(bad); i++) { /* nothing of them counts, not even the rows before */
+		buf_clear(&rows);
+		put_row(&rows, "tools/call", LINK_OUTCOME_OK, 5000, 3, 7);
+		put_row(&rows, bad[i].name, bad[i].outcome, 1, bad[i].bucket, 1);
+		send_stats(&f->w, &rows, 1, 2, LINK_NACK_BAD);
+	}
+	send_stats(&f->w, &rows, 1, 1, LINK_NACK_BAD);
+	send_stats(&f->w, &rows, 1, 3, LINK_NACK_BAD);
+	buf_release(&rows);
+	EXPECT(f, {"request_seconds_count{method=\"tools/call\",outcome=\"ok\"}", 14},
+	    {"request_seconds_sum{method=\"tools/call\",outcome=\"ok\"}", 0.01},
+	    {"request_seconds_bucket{method=\"tools/call\",outcome=\"ok\",le=\"0.000064\"}", 0},
+	    {"request_seconds_bucket{method=\"tools/call\",outcome=\"ok\",le=\"0.000128\"}", 14},
+	    {"job_seconds_bucket{outcome=\"error\",le=\"134.217728\"}", 0}, {"job_seconds_count{outcome=\"error\"}", 2},
+	    {"credit_waits_total", 3}, {"nacks_total{code=\"bad\"}", 8});
+}
+
 static void ids_are_shown_in_part(void **state)
 {
 	struct fixture *f = *state;
@@ -201,7 +205,7 @@ static void ids_are_shown_in_part(void **state)
 	make_session(f);
 	make_stream(f, &call, &stream, &s);
 	expect_text(&s, FAKE_HEAD);
-	assert_int_equal(ask(f, "GET", "/sessions", &out, &body), 200);
+	assert_int_equal(fake_admin_ask(f->broker.dir, "GET", "/sessions", &out, &body), 200);
 	assert_null(strstr(body, "secret"));
 	assert_null(strstr(body, KEY));
 	buf_release(&out);
@@ -244,16 +248,16 @@ static void kill_needs_one_session_of_this_prefix(void **state)
 	make_session(f);
 	attach_own(f, &own, &s);
 	assert_int_equal(fake_session_put(&f->w, "session-2", HIM, 0, 0, "{}", NULL), 0);
-	assert_int_equal(ask(f, "DELETE", "/sessions/session-", &out, &body), 409);
+	assert_int_equal(fake_admin_ask(f->broker.dir, "DELETE", "/sessions/session-", &out, &body), 409);
 	buf_release(&out);
-	assert_int_equal(ask(f, "DELETE", "/sessions/session-3", &out, &body), 404);
+	assert_int_equal(fake_admin_ask(f->broker.dir, "DELETE", "/sessions/session-3", &out, &body), 404);
 	buf_release(&out);
-	assert_int_equal(ask(f, "GET", "/sessions/session-1", &out, &body), 405);
+	assert_int_equal(fake_admin_ask(f->broker.dir, "GET", "/sessions/session-1", &out, &body), 405);
 	assert_non_null(strstr(out.data, "\r\nAllow: DELETE\r\n"));
 	buf_release(&out);
 	EXPECT(f, {"sessions", 2}, {"sessions_killed_total", 0});
 
-	assert_int_equal(ask(f, "DELETE", "/sessions/session-1", &out, &body), 200);
+	assert_int_equal(fake_admin_ask(f->broker.dir, "DELETE", "/sessions/session-1", &out, &body), 200);
 	buf_release(&out);
 	expect_end(&s);
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, NULL), LINK_NACK_NO_SESSION);
@@ -267,7 +271,7 @@ static void long_lists_are_whole(void **state)
 {
 	enum { COUNT = 5000, OTHERS = 500 };
 	struct fixture *f = *state;
-	int fd = admin_connect(f), seen = 0;
+	int fd = fake_admin_connect(f->broker.dir), seen = 0;
 	static char found[COUNT];
 	struct err err = {0};
 	json_object *json, *list;
@@ -287,7 +291,7 @@ static void long_lists_are_whole(void **state)
 		if (i % 2)
 			assert_int_equal(fake_session_del(&f->w, key, HIM), 0);
 	}
-	read_all(fd, &out);
+	fake_admin_read(fd, &out);
 	body = strstr(out.data, "\r\n\r\n");
 	assert_non_null(body);
 	json = jx_parse(slice_str(body + 4), 16, &err);
@@ -316,21 +320,21 @@ static void bad_requests_are_refused(void **state)
 	struct buf out;
 	int fd;
 
-	ask_raw(f, SLICE("nonsense\r\n\r\n"), &out);
+	fake_admin_ask_raw(f->broker.dir, SLICE("nonsense\r\n\r\n"), &out);
 	assert_non_null(strstr(out.data, "HTTP/1.0 400 "));
 	buf_release(&out);
-	ask_raw(f, SLICE("POST /sessions HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"), &out);
+	fake_admin_ask_raw(f->broker.dir, SLICE("POST /sessions HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"), &out);
 	assert_non_null(strstr(out.data, "HTTP/1.0 405 "));
 	buf_release(&out);
 	memset(endless, 'a', sizeof(endless));
-	fd = admin_connect(f);
+	fd = fake_admin_connect(f->broker.dir);
 	(void)!send(fd, endless, sizeof(endless), MSG_NOSIGNAL | MSG_DONTWAIT);
 	buf_init(&out, 256);
 	assert_true(recv(fd, buf_reserve(&out, 255), 13, MSG_WAITALL) == 13);
 	assert_memory_equal(out.data, "HTTP/1.0 431 ", 13);
 	buf_release(&out);
 	close(fd);
-	fd = admin_connect(f); /* and who says nothing at all is no harm */
+	fd = fake_admin_connect(f->broker.dir); /* and who says nothing at all is no harm */
 	EXPECT(f, {"sessions", 0});
 	close(fd);
 }
@@ -347,7 +351,7 @@ static void silent_ones_make_the_others_wait_and_are_closed(void **state)
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0660);
 	for (size_t i = 0; i < COUNT_OF(fds); i++)
-		fds[i] = admin_connect(f);
+		fds[i] = fake_admin_connect(f->broker.dir);
 	make_session(f); /* the workers don't notice */
 	EXPECT(f, {"sessions", 1});
 	for (size_t i = 0; i < 8; i++)
@@ -362,6 +366,7 @@ int main(void)
 	    TEST(a_new_broker_has_done_nothing),
 	    TEST(counts_are_what_was_done),
 	    TEST(parked_calls_and_notifications_are_counted),
+	    TEST(what_workers_report_outlives_them),
 	    TEST(ids_are_shown_in_part),
 	    TEST(kill_needs_one_session_of_this_prefix),
 	    TEST(long_lists_are_whole),

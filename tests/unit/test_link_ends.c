@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "fcgi/link_client.h"
+#include "tests/lib/fake_admin.h"
 #include "tests/lib/fake_worker.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
@@ -416,6 +417,51 @@ static void a_broker_that_dies_is_noticed(void **state)
 	close(fd);
 }
 
+#define COUNTERS 4
+#define COUNTS   1000
+
+static void *count_calls(void *worker)
+{
+	for (int i = 0; i < COUNTS; i++)
+		link_count(worker, "tools/call", LINK_OUTCOME_OK, 100);
+	return NULL;
+}
+
+static void expect_metric(const struct ends *e, const char *sample, double want)
+{
+	const struct timespec step = {.tv_nsec = 50000000};
+	double value = fake_admin_metric(e->broker.dir, sample);
+
+	for (int i = 0; i < 100 && value != want; i++) {
+		nanosleep(&step, NULL);
+		value = fake_admin_metric(e->broker.dir, sample);
+	}
+	if (value != want)
+		fail_msg("%s: %g, want %g", sample, value, want);
+}
+
+/* What was counted before the link was up, while it is, and since the last STATS of a worker that ends. */
+static void what_was_counted_adds_up(void **state)
+{
+	struct ends *e = *state;
+	struct link_call *call = NULL;
+	pthread_t threads[COUNTERS];
+
+	for (int i = 0; i < COUNTERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, count_calls, e->worker), 0);
+	assert_int_equal(link_session_put(e->worker, SESSION, "me", 0, 0, SLICE("{}"), NULL, &e->err), 0);
+	assert_int_equal(link_call_begin(e->worker, SESSION, "me", 0, &will, 1, &call, &e->err), 0);
+	for (int i = 0; i < COUNTERS; i++)
+		pthread_join(threads[i], NULL);
+	expect_metric(e, "request_seconds_count{method=\"tools/call\",outcome=\"ok\"}", COUNTERS * COUNTS);
+	count_calls(e->worker);
+	link_count(e->worker, "prompts/get", LINK_OUTCOME_ERROR, 100);
+	link_call_end(e->worker, &call);
+	link_free(&e->worker);
+	expect_metric(e, "request_seconds_count{method=\"tools/call\",outcome=\"ok\"}", (COUNTERS + 1) * COUNTS);
+	expect_metric(e, "request_seconds_count{method=\"prompts/get\",outcome=\"error\"}", 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -430,6 +476,7 @@ int main(void)
 	    TEST(tasks_are_listed),
 	    TEST(a_runner_that_leaves_fails_its_tasks),
 	    TEST(a_broker_that_dies_is_noticed),
+	    TEST(what_was_counted_adds_up),
 	};
 
 	log_init("test_link_ends", LOG_LEVEL_ERROR);

@@ -16,7 +16,7 @@
 static const struct {
 	const char *name, *labels, *help, *kind;
 } rows[] = {
-#define STAT(id, kind, name, labels, help) {"mcp_broker_" name, labels, help, #kind},
+#define STAT(id, kind, name, labels, help) {"mcp_" name, labels, help, #kind},
 #include "broker/stats_tbl.h"
 #undef STAT
 };
@@ -83,6 +83,8 @@ static void the_rows_are_fit_to_be_shown(void **state)
 
 static void set_up(struct cfg *cfg, struct broker *b)
 {
+	struct histogram took = {0};
+
 	assert_int_equal(cfg_init(cfg, NULL), 0);
 	assert_int_equal(broker_init(b, cfg, no_bus_turn, b, NULL), 0);
 	assert_int_equal(broker_open(b, NULL), 0);
@@ -93,6 +95,11 @@ static void set_up(struct cfg *cfg, struct broker *b)
 	for (unsigned i = 0; i < 99; i++)
 		histogram_add(&b->stats.commit, 17);
 	histogram_add(&b->stats.commit, 3000000);
+	histogram_add(&took, 40);
+	for (unsigned i = 0; i < 3; i++)
+		stats_add_work(&b->stats, SLICE("tools/call"), LINK_OUTCOME_OK, &took);
+	stats_add_work(&b->stats, SLICE("tools/call"), LINK_OUTCOME_ERROR, &took);
+	stats_add_work(&b->stats, SLICE(LINK_STATS_JOB), LINK_OUTCOME_CANCELLED, &took);
 }
 
 static void tear_down(struct cfg *cfg, struct broker *b)
@@ -120,7 +127,7 @@ static void metrics_are_prometheus_text(void **state)
 		char sample[256];
 		double value;
 
-		if (strcmp(rows[i].kind, "HISTOGRAM") == 0)
+		if (strcmp(rows[i].kind, "HISTOGRAM") == 0 || strcmp(rows[i].kind, "WORK") == 0)
 			continue;
 		snprintf(sample, sizeof(sample), "%s%s%s%s", rows[i].name, rows[i].labels[0] ? "{" : "", rows[i].labels,
 		    rows[i].labels[0] ? "}" : "");
@@ -128,12 +135,19 @@ static void metrics_are_prometheus_text(void **state)
 		if (strcmp(rows[i].kind, "COUNTER") == 0 ? (size_t)value != 1000 + i : value < 0)
 			fail_msg("%s is %g", sample, value);
 	}
-	assert_true(prometheus_value(out.data, "mcp_broker_deliver_seconds_bucket{le=\"0.000064\"}") == 0);
-	assert_true(prometheus_value(out.data, "mcp_broker_deliver_seconds_bucket{le=\"0.000128\"}") == 1);
-	assert_true(prometheus_value(out.data, "mcp_broker_deliver_seconds_bucket{le=\"134.217728\"}") == 1);
-	assert_true(prometheus_value(out.data, "mcp_broker_deliver_seconds_bucket{le=\"+Inf\"}") == 2);
-	assert_true(prometheus_value(out.data, "mcp_broker_deliver_seconds_sum") == 1073.741924);
-	assert_true(prometheus_value(out.data, "mcp_broker_commit_seconds_count") == 100);
+	assert_true(prometheus_value(out.data, "mcp_deliver_seconds_bucket{le=\"0.000064\"}") == 0);
+	assert_true(prometheus_value(out.data, "mcp_deliver_seconds_bucket{le=\"0.000128\"}") == 1);
+	assert_true(prometheus_value(out.data, "mcp_deliver_seconds_bucket{le=\"134.217728\"}") == 1);
+	assert_true(prometheus_value(out.data, "mcp_deliver_seconds_bucket{le=\"+Inf\"}") == 2);
+	assert_true(prometheus_value(out.data, "mcp_deliver_seconds_sum") == 1073.741924);
+	assert_true(prometheus_value(out.data, "mcp_commit_seconds_count") == 100);
+	assert_true(prometheus_value(out.data,
+			"mcp_request_seconds_bucket{method=\"tools/call\",outcome=\"ok\",le=\"0.000064\"}") == 3);
+	assert_true(
+	    prometheus_value(out.data, "mcp_request_seconds_sum{method=\"tools/call\",outcome=\"ok\"}") == 0.00012);
+	assert_true(
+	    prometheus_value(out.data, "mcp_request_seconds_count{method=\"tools/call\",outcome=\"error\"}") == 1);
+	assert_true(prometheus_value(out.data, "mcp_job_seconds_count{outcome=\"cancelled\"}") == 1);
 	buf_release(&out);
 	tear_down(&cfg, &b);
 }
@@ -167,7 +181,7 @@ static void status_is_json(void **state)
 	struct broker b;
 	struct cfg cfg;
 	struct buf out;
-	json_object *json, *commit;
+	json_object *json, *commit, *work;
 	struct err err = {0};
 
 	(void)state;
@@ -186,9 +200,31 @@ static void status_is_json(void **state)
 	assert_true(json_object_get_double(jx_get(commit, "p50_s")) == 0.000032);
 	assert_true(json_object_get_double(jx_get(commit, "p99_s")) == 0.000032);
 	assert_true(json_object_get_double(jx_get(jx_get(json, "deliver_seconds"), "p99_s")) == 134.217728);
+	work = json_object_array_get_idx(jx_get(json, "request_seconds"), 1);
+	assert_true(slice_is(jx_get_str(work, "name"), "tools/call"));
+	assert_true(slice_is(jx_get_str(work, "outcome"), "error"));
+	assert_int_equal(json_object_get_int64(jx_get(work, "count")), 1);
+	assert_int_equal(json_object_array_length(jx_get(json, "job_seconds")), 1);
 	json_object_put(json);
 	buf_release(&out);
 	tear_down(&cfg, &b);
+}
+
+static void work_of_too_many_names_is_dropped(void **state)
+{
+	struct histogram took = {.sum_us = 1};
+	struct stats stats = {0};
+	char name[LINK_STATS_NAME_MAX + 1];
+
+	(void)state;
+	for (int i = 0; i < 2 * STATS_WORK_MAX; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		stats_add_work(&stats, slice_str(name), LINK_OUTCOME_OK, &took);
+		stats_add_work(&stats, SLICE("0"), LINK_OUTCOME_OK, &took);
+	}
+	assert_int_equal(stats.work_count, STATS_WORK_MAX);
+	assert_int_equal(stats.work[0].took.sum_us, 2 * STATS_WORK_MAX + 1);
+	stats_release(&stats);
 }
 
 #define END " HTTP/1.1\r\n\r\n"
@@ -271,6 +307,7 @@ int main(void)
 	    cmocka_unit_test(metrics_are_prometheus_text),
 	    cmocka_unit_test(the_parser_of_this_test_is_strict),
 	    cmocka_unit_test(status_is_json),
+	    cmocka_unit_test(work_of_too_many_names_is_dropped),
 	    cmocka_unit_test(requests_are_read_strictly),
 	    cmocka_unit_test(an_endless_head_is_refused),
 	};
