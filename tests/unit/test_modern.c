@@ -271,6 +271,31 @@ static void test_touches_no_broker(void **state)
 	site_release(&s);
 }
 
+static void test_counted(void **state)
+{
+	static const struct {
+		const char *headers, *body, *name;
+		enum link_outcome outcome;
+	} cases[] = {
+	    {LIST, REQUEST("1", "tools/list", META), "tools/list", LINK_OUTCOME_OK},
+	    {LIST, REQUEST("1", "tools/list", "\"cursor\":\"x\"," META), "tools/list", LINK_OUTCOME_ERROR},
+	    {TO("no/such"), REQUEST("1", "no/such", META), "none", LINK_OUTCOME_REFUSED},
+	};
+	struct site_answer a;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		site_ask(&s, POST_MCP, cases[i].headers, cases[i].body, &a);
+		site_answer_release(&a);
+		assert_int_equal(s.w.link->counted_count, i + 1);
+		assert_string_equal(s.w.link->counted, cases[i].name);
+		assert_int_equal(s.w.link->counted_outcome, cases[i].outcome);
+	}
+	site_release(&s);
+}
+
 /* DT-38: the messages of a stream, in order, the response last; the will was left. */
 static void test_stream(void **state)
 {
@@ -412,6 +437,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_rows),
 	    cmocka_unit_test(test_touches_no_broker),
+	    cmocka_unit_test(test_counted),
 	    cmocka_unit_test(test_stream),
 	    cmocka_unit_test(test_full),
 	    cmocka_unit_test(test_stream_refused),
