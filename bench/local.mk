@@ -1,5 +1,5 @@
 # bench/: programs that measure; built by "make bench" only. Then bench/run.
-bench_tools = %D%/load %D%/streams %D%/hello_fcgi %D%/link_ask
+bench_tools = %D%/load %D%/streams %D%/hello_fcgi %D%/link_ask %D%/store_append
 EXTRA_PROGRAMS += $(bench_tools)
 CLEANFILES += $(bench_tools)
 EXTRA_DIST += %D%/run
@@ -12,6 +12,9 @@ EXTRA_DIST += %D%/run
 %C%_hello_fcgi_LDADD = libcommon.a $(FCGI_LIBS)
 %C%_link_ask_SOURCES = %D%/link_ask.c
 %C%_link_ask_LDADD = libworker.a libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)
+
+%C%_store_append_SOURCES = %D%/store_append.c
+%C%_store_append_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS)
 
 bench: $(bench_tools)
 .PHONY: bench

@@ -28,6 +28,7 @@ libbroker_a_SOURCES = \
 	%D%/store.h %D%/store_memory.c \
 	%D%/store_disk.c %D%/store_disk.h \
 	%D%/store_sqlite.c \
+	%D%/store_wal.c %D%/store_wal.h \
 	%D%/stream.c %D%/stream.h %D%/stream_tbl.h \
 	%D%/table.c %D%/table.h \
 	%D%/task.c %D%/task.h %D%/task_tbl.h \

@@ -32,10 +32,11 @@ enum drain_step { DRAIN_NONE, DRAIN_CALLS, DRAIN_BYTES };
 
 struct server {
 	struct broker broker;
-	struct ctl_listener *listener; /* owned */
-	struct admin *admin;           /* owned */
-	char *ctl_path, *zmq_path, *admin_path; /* owned */
-	int lock_fd;                   /* owned: held as long as we live */
+	struct ctl_listener *listener;                         /* owned */
+	struct admin *admin;                                   /* owned */
+	char *ctl_path, *zmq_path, *admin_path, *stalled_path; /* owned */
+	int lock_fd;                                           /* owned: held as long as we live */
+	bool is_stalled;                                       /* as stalled_path says */
 	uv_signal_t sigterm, sigint;
 	bool has_signals;
 	enum drain_step step;
@@ -100,12 +101,32 @@ static enum server_start take_lock(struct server *s, struct err *err)
 	return SERVER_FAILED;
 }
 
+/* A file says it to the workers, plain CGI too: its health page must not need an answer of ours. */
+static void tell_stalled(struct server *s)
+{
+	int fd;
+
+	s->is_stalled = s->broker.store->is_stalled;
+	if (!s->is_stalled) {
+		unlink(s->stalled_path);
+		return;
+	}
+	fd = open(s->stalled_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660);
+	if (fd == -1)
+		LOG(WARN, "broker.stalled", "file=\"%s\" errno=%d", s->stalled_path, errno);
+	else
+		close(fd);
+}
+
 static bool turn(void *arg)
 {
 	struct server *s = arg;
 	bool more = bus_turn(&s->broker);
 
-	return s->broker.store->reap(s->broker.store) || more;
+	more = s->broker.store->reap(s->broker.store) || more;
+	if (s->is_stalled != s->broker.store->is_stalled)
+		tell_stalled(s);
+	return more;
 }
 
 static void send_drain(struct table_node *n, void *arg)
@@ -205,6 +226,7 @@ static int watch_signals(struct server *s, struct err *err)
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN); /* a plain CGI's pipe: EPIPE says it too */
+	signal(SIGXFSZ, SIG_IGN); /* a store that may not grow: EFBIG says it too */
 	uv_signal_init(uv, &s->sigterm);
 	uv_signal_init(uv, &s->sigint);
 	s->sigterm.data = s;
@@ -234,13 +256,15 @@ enum server_start server_start(const struct cfg *cfg, struct server **server, st
 	s->ctl_path = join(cfg->run_dir, LINK_CTL_NAME, err);
 	s->zmq_path = join(cfg->run_dir, LINK_ZMQ_NAME, err);
 	s->admin_path = join(cfg->run_dir, LINK_ADMIN_NAME, err);
-	if (!s->ctl_path || !s->zmq_path || !s->admin_path || cfg_make_run_dir(cfg, err))
+	s->stalled_path = join(cfg->run_dir, LINK_STALLED_NAME, err);
+	if (!s->ctl_path || !s->zmq_path || !s->admin_path || !s->stalled_path || cfg_make_run_dir(cfg, err))
 		goto fail;
 	umask(0007); /* sockets are for user and group */
 	start = take_lock(s, err);
 	if (start != SERVER_READY)
 		goto fail;
 	start = SERVER_FAILED;
+	unlink(s->stalled_path); /* of one that was killed */
 	if (broker_open(&s->broker, err) || watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
 		goto fail;
 	s->admin = admin_listen(&s->broker, s->admin_path, err);
@@ -292,10 +316,13 @@ void server_free(struct server **sp)
 		uv_close((uv_handle_t *)&s->sigint, NULL);
 	}
 	broker_release(&s->broker);
+	if (s->is_stalled)
+		unlink(s->stalled_path);
 	if (s->lock_fd != -1)
 		close(s->lock_fd);
 	mem_free(s->ctl_path);
 	mem_free(s->zmq_path);
 	mem_free(s->admin_path);
+	mem_free(s->stalled_path);
 	mem_free(s);
 }

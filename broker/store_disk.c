@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "broker/store_disk.h"
+#include "broker/store_wal.h"
 #include "common/cfg.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -17,8 +18,8 @@
 
 #define FILE_NAME      "broker.db"
 #define LOCK_NAME      "store.lock" /* not the one of run_dir, which may be the same directory */
-#define FORMAT         1    /* of the tables */
-#define WAL_PAGES      4096 /* 16 MB of new pages are written back at a time */
+#define FORMAT         1            /* of the tables */
+#define WAL_PAGES      4096         /* 16 MB of new pages are written back at a time */
 #define PROGRESS_MS    1000
 #define BOOT_ID_FILE   "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_SIZE   40
@@ -134,7 +135,6 @@ static int run(struct disk *d, enum statement which, struct err *err)
 
 int disk_begin(struct disk *d, struct err *err)
 {
-	sqlite3_reset(d->prepared[READ]); /* as long as it lends bytes nothing goes from the WAL into the file */
 	return run(d, BEGIN, err);
 }
 
@@ -202,7 +202,6 @@ int disk_read(struct disk *d, uint64_t position, struct slice *event, struct err
 	sqlite3_stmt *st = d->prepared[READ];
 	int rc;
 
-	sqlite3_reset(st); /* of the last time: what it lent is over */
 	sqlite3_bind_int64(st, 1, (int64_t)position);
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_DONE)
@@ -214,6 +213,11 @@ int disk_read(struct disk *d, uint64_t position, struct slice *event, struct err
 	    sum_event(position, (uint64_t)sqlite3_column_int64(st, 0), (uint64_t)sqlite3_column_int64(st, 1), *event))
 		return err_set(err, ERR_SYS, "read %s: event %" PRIu64 " has changed on the disk", d->path, position);
 	return 0;
+}
+
+void disk_read_end(struct disk *d)
+{
+	sqlite3_reset(d->prepared[READ]); /* as long as it lends bytes nothing goes from the WAL into the file */
 }
 
 /* SQL that gives nothing, or one row with a number. */
@@ -247,7 +251,6 @@ static int open_db(struct disk *d, struct err *err)
 {
 	char wal_pages[64];
 	const char *const how[] = {
-	    "PRAGMA locking_mode = EXCLUSIVE", /* no shared memory, and nobody else can open it */
 	    "PRAGMA journal_mode = WAL",
 	    d->sync_each ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
 	    wal_pages,
@@ -268,6 +271,8 @@ static int open_db(struct disk *d, struct err *err)
 	rc = sqlite3_open_v2(d->path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_extended_result_codes(d->db, 1);
+	if (rc == SQLITE_OK) /* first: there is no shared memory then, and nobody else can open it */
+		rc = exec(d, "PRAGMA locking_mode = EXCLUSIVE", NULL);
 	if (rc == SQLITE_OK)
 		rc = exec(d, "PRAGMA user_version", &version);
 	if (rc == SQLITE_OK && version > FORMAT) {
@@ -478,8 +483,30 @@ static void read_boot_id(char out[BOOT_ID_SIZE])
 	out[n > 0 ? strcspn(out, "\n") < (size_t)n ? strcspn(out, "\n") : (size_t)n : 0] = '\0';
 }
 
+/* What was committed and is not there any more, though no machine went down. */
+static bool has_lost_commits(struct disk *d)
+{
+	char *path = mem_alloc(1, strlen(d->path) + 8);
+	sqlite3_stmt *st = NULL;
+	int frames = 0, rc = sqlite3_prepare_v2(d->db, "PRAGMA wal_checkpoint(PASSIVE)", -1, &st, NULL);
+	bool has_lost;
+
+	if (rc == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+		frames = sqlite3_column_int(st, 1);
+	sqlite3_finalize(st);
+	if (!path)
+		return true; /* it can't be told */
+	snprintf(path, strlen(d->path) + 8, "%s-wal", d->path);
+	has_lost = wal_has_more(path, frames > 0 ? (uint64_t)frames : 0);
+	if (has_lost)
+		LOG(ERROR, "store.damaged", "file=\"%s\" lost=\"what was committed last\" do=\"look at the disk\"",
+		    path);
+	mem_free(path);
+	return has_lost;
+}
+
 /* Those of before, with where they end. The boot of each tells whether anything of it may have been lost since. */
-static int load_epochs(struct disk *d, const char *boot, struct disk_loaded *l)
+static int load_epochs(struct disk *d, const char *boot, bool has_lost, struct disk_loaded *l)
 {
 	sqlite3_stmt *st = NULL;
 	int rc = sqlite3_prepare_v2(d->db,
@@ -497,7 +524,8 @@ static int load_epochs(struct disk *d, const char *boot, struct disk_loaded *l)
 			l->epochs[l->epochs_count - 1].end = first;
 		l->epochs[l->epochs_count++] = (struct store_epoch){
 		    .epoch = (uint64_t)sqlite3_column_int64(st, 0),
-		    .is_whole = sqlite3_column_int(st, 3) || (boot[0] && then && strcmp(boot, then) == 0),
+		    .is_whole =
+			!has_lost && (sqlite3_column_int(st, 3) || (boot[0] && then && strcmp(boot, then) == 0)),
 		};
 		if (first > l->next_position)
 			l->next_position = first;
@@ -508,14 +536,14 @@ static int load_epochs(struct disk *d, const char *boot, struct disk_loaded *l)
 }
 
 /* On the disk before anybody hears of it. */
-static int begin_epoch(struct disk *d, struct disk_loaded *l, struct err *err)
+static int begin_epoch(struct disk *d, bool has_lost, struct disk_loaded *l, struct err *err)
 {
 	char boot[BOOT_ID_SIZE];
 	sqlite3_stmt *st = NULL;
 	int rc;
 
 	read_boot_id(boot);
-	rc = load_epochs(d, boot, l);
+	rc = load_epochs(d, boot, has_lost, l);
 	if (l->epochs_count > 0) {
 		l->epochs[l->epochs_count - 1].end = l->next_position;
 		if (l->epoch <= l->epochs[l->epochs_count - 1].epoch)
@@ -557,6 +585,7 @@ int disk_load(struct disk *d, const struct store_keeper *keeper, struct disk_loa
 	size_t lost_objects = 0;
 	struct index x = {0};
 	struct err why = {0};
+	bool has_lost = has_lost_commits(d); /* before anything is written */
 	int rc, ret = -1;
 
 	rc = load_events(d, &x, &why);
@@ -575,7 +604,7 @@ int disk_load(struct disk *d, const struct store_keeper *keeper, struct disk_loa
 	}
 	*l = (struct disk_loaded){.epoch = clock_ms(CLOCK_REALTIME), .bytes = x.bytes};
 	l->next_position = x.count ? x.events[x.count - 1].position + 1 : 1;
-	if (begin_epoch(d, l, err) || (x.lost && forget_lost(d, &x, err)))
+	if (begin_epoch(d, has_lost, l, err) || (x.lost && forget_lost(d, &x, err)))
 		goto out;
 	if (x.lost || lost_objects)
 		LOG(ERROR, "store.damaged",

@@ -40,7 +40,8 @@ void disk_undo(struct disk *d);
 /* What was committed is on the disk. */
 int disk_sync(struct disk *d, struct err *err);
 
-/* Lends the bytes of an event until the next call. */
+/* Lends the bytes of an event until disk_read_end(), which comes soon: meanwhile the WAL can't be begun anew. */
 int disk_read(struct disk *d, uint64_t position, struct slice *event, struct err *err);
+void disk_read_end(struct disk *d);
 
 #endif

@@ -128,27 +128,41 @@ static int write_batches(struct disk *d, const struct batch *first, struct err *
 	return rc;
 }
 
-static int fetch(struct sqlite *m, struct store_read *r, struct err *err)
+/* An event in a record of its own, for one read. NULL: *err. */
+static struct record *read_loose(struct disk *d, uint64_t position, struct err *err)
 {
-	for (size_t i = 0; i < r->count; i++) {
-		struct record *record;
-		struct slice event;
+	struct record *r = NULL;
+	struct slice event;
 
-		if (r->lent[i])
-			continue;
-		if (disk_read(m->disk, r->positions[i], &event, err))
-			return -1;
-		record = mem_alloc(1, sizeof(*record) + event.len);
-		if (!record)
-			return err_set(err, ERR_NOMEM, "event of %zu bytes", event.len);
-		record->is_loose = true;
-		record->is_forgotten = true;
-		record->pins = 1;
-		record->len = (uint32_t)event.len;
+	if (disk_read(d, position, &event, err))
+		return NULL;
+	r = mem_alloc(1, sizeof(*r) + event.len);
+	if (r) {
+		r->is_loose = true;
+		r->is_forgotten = true;
+		r->pins = 1;
+		r->len = (uint32_t)event.len;
 		if (event.len)
-			memcpy(record->bytes, event.p, event.len);
-		r->lent[i] = record;
-		r->events[i] = (struct slice){record->bytes, record->len};
+			memcpy(r->bytes, event.p, event.len);
+	} else {
+		err_set(err, ERR_NOMEM, "event of %zu bytes", event.len);
+	}
+	return r;
+}
+
+static int fetch(struct sqlite *m, struct store_read *read, struct err *err)
+{
+	for (size_t i = 0; i < read->count; i++) {
+		struct record *r = read->lent[i];
+
+		if (r)
+			continue;
+		r = read_loose(m->disk, read->positions[i], err);
+		disk_read_end(m->disk);
+		if (!r)
+			return -1;
+		read->lent[i] = r;
+		read->events[i] = (struct slice){r->bytes, r->len};
 	}
 	return 0;
 }

@@ -20,6 +20,7 @@
 #define LINK_CTL_NAME	  "broker.ctl"
 #define LINK_ZMQ_NAME	  "broker.zmq"
 #define LINK_LOCK_NAME	  "broker.lock"
+#define LINK_STALLED_NAME "broker.stalled" /* is there while the broker's store can't write */
 #define LINK_ADMIN_NAME	  "broker.admin" /* not of the link: where people look, see mcp-broker(8) */
 #define LINK_KEY_MAX	  128	      /* bytes of a session id */
 #define LINK_ADOPT_MAX	  16384	      /* bytes of an ADOPT packet */

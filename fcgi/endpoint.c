@@ -5,9 +5,12 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/jx.h"
+#include "common/link.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "fcgi/exchange.h"
 #include "fcgi/guard.h"
 #include "fcgi/legacy.h"
@@ -59,11 +62,21 @@ static void serve_options(struct exchange *x)
 	buf_release(&extra);
 }
 
+/* Its broker can't write into its store: no session can begin, and nothing that must outlive the broker. */
+static int check_store(const struct cfg *cfg, struct err *err)
+{
+	char *path = cfg_path_join(cfg->run_dir, LINK_STALLED_NAME);
+	bool is_stalled = path && access(path, F_OK) == 0;
+
+	mem_free(path);
+	return is_stalled ? err_set(err, ERR_BUSY, "the broker's store can't be written: its log says why") : 0;
+}
+
 static void serve_health(struct exchange *x)
 {
 	static struct log_rate rate;
 	struct err err = {0};
-	bool is_ok = link_check(x->w->link, &err) == 0;
+	bool is_ok = check_store(&x->w->cfg, &err) == 0 && link_check(x->w->link, &err) == 0;
 	unsigned dropped;
 	struct buf body;
 

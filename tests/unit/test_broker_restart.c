@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/lib/broker_fixture.h"
@@ -452,6 +452,54 @@ static void one_store_has_one_broker(void **state)
 	make_session(f); /* the first one goes on */
 }
 
+/* No file may grow any more: what is acknowledged is kept, what can't be is refused, and then all goes on. */
+static void a_full_disk_is_told_and_waited_for(void **state)
+{
+	const struct link_header h = {.type = LINK_APPEND, .flags = LINK_DURABLE | LINK_WANT_ACK};
+	struct fixture *f = *state;
+	struct link_header append = h;
+	struct rlimit was, none;
+	struct fake_answer a;
+	uint64_t own, call, modern;
+	struct fake_server s;
+	char stalled[128];
+	struct buf body;
+
+	make_session(f);
+	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, &own), 0);
+	assert_int_equal(prlimit(f->broker.pid, RLIMIT_FSIZE, NULL, &was), 0);
+	none = (struct rlimit){0, was.rlim_max};
+	assert_int_equal(prlimit(f->broker.pid, RLIMIT_FSIZE, &none, NULL), 0);
+	append.stream = own;
+	append.count = 1;
+	buf_init(&body, 100);
+	link_put_bytes(&body, SLICE("{\"n\":1}"));
+	fake_worker_send(&f->w, &append, SLICE(""), buf_slice(&body));
+	snprintf(stalled, sizeof(stalled), "%s/" LINK_STALLED_NAME, f->broker.dir);
+	for (int waited = 0; access(stalled, F_OK) && waited < FAKE_WAIT_MS; waited += 10)
+		usleep(10000);
+	assert_int_equal(access(stalled, F_OK), 0);
+	assert_int_equal(fake_append(&f->w, own, "{\"n\":2}"), LINK_NACK_BUSY);
+	assert_int_equal(fake_session_put(&f->w, OTHER, HIM, 0, 0, "{}", NULL), LINK_NACK_BUSY);
+	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, &own), 0); /* calls without streams go on */
+	assert_int_equal(fake_open(&f->w, "", LINK_STREAM_MODERN, 0, one_id, &call, &modern), 0); /* modern ones too */
+	assert_int_equal(fake_finish(&f->w, call, modern, "{}"), 0);
+	assert_int_equal(prlimit(f->broker.pid, RLIMIT_FSIZE, &was, NULL), 0);
+	expect_message(&f->w, LINK_ACK, &a); /* of the first one */
+	fake_answer_release(&a);
+	buf_release(&body);
+	for (int waited = 0; access(stalled, F_OK) == 0 && waited < FAKE_WAIT_MS; waited += 10)
+		usleep(10000);
+	assert_int_not_equal(access(stalled, F_OK), 0);
+	assert_int_equal(fake_append(&f->w, own, "{\"n\":3}"), 0);
+	restart(f, SIGKILL);
+	attach_own(f, &own, &s);
+	expect_text(&s, "{\"n\":3}");
+	assert_non_null(strstr(s.text.data, "{\"n\":1}"));
+	assert_null(strstr(s.text.data, "{\"n\":2}"));
+	fake_server_release(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -468,6 +516,7 @@ int main(void)
 	    TEST_WITH(modern_streams_are_of_one_broker, setup),
 	    TEST_WITH(sequences_of_each_epoch, setup),
 	    TEST_WITH(one_store_has_one_broker, setup),
+	    TEST_WITH(a_full_disk_is_told_and_waited_for, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

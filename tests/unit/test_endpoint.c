@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/jx.h"
+#include "common/link.h"
 #include "tests/lib/site.h"
 #include "common/banned.h"
 
@@ -321,6 +322,29 @@ static void test_key(void **state)
 }
 
 /* Fills no bucket again within a test. */
+/* A file of the broker says that its store can't write. */
+static void test_not_ready(void **state)
+{
+	static const struct site_row stalled[] = {
+	    {"stalled", "GET", "/health", "", NULL, 503, JSON_TYPE, 0, NULL, NULL, "\"status\":\"unavailable\""}};
+	static const struct site_row ready[] = {
+	    {"ready", "GET", "/health", "", NULL, 200, JSON_TYPE, 0, NULL, NULL, "\"status\":\"ok\""}};
+	struct site s;
+	char path[64];
+	FILE *file;
+
+	(void)state;
+	site_init(&s);
+	snprintf(path, sizeof(path), "%s/" LINK_STALLED_NAME, s.run_dir);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fclose(file);
+	site_check(&s, stalled, COUNT_OF(stalled));
+	unlink(path);
+	site_check(&s, ready, COUNT_OF(ready));
+	site_release(&s);
+}
+
 static void limit(struct site *s, int64_t per_address, int64_t completions)
 {
 	char file[64];
@@ -403,6 +427,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_before_the_era),
+	    cmocka_unit_test(test_not_ready),
 	    cmocka_unit_test(test_matrix),
 	    cmocka_unit_test(test_body),
 	    cmocka_unit_test(test_head),

@@ -2,12 +2,14 @@
  * died, and what a disk can do to a file is told. */
 #include "config.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <signal.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -590,6 +592,41 @@ static void a_torn_tail(void **state)
 	scratch_release(&dir);
 }
 
+/* In the middle of what was committed and not yet written back: all after it is gone, and that is told. */
+static void a_flipped_bit_in_the_wal(void **state)
+{
+	struct scratch dir;
+	struct found found;
+	struct store *s;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	for (int is_flipped = 0; is_flipped < 2; is_flipped++) {
+		scratch_init(&dir);
+		pid = fork();
+		assert_int_not_equal(pid, -1);
+		if (pid == 0) {
+			s = open_store(dir.dir, 0, NULL, NULL);
+			for (uint64_t seq = 1; s && seq <= 50; seq++) {
+				s->append(s, 1, seq, seq == 25 ? SLICE("a needle") : SLICE("an event"), false);
+				settle(s);
+			}
+			kill(getpid(), SIGKILL);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		if (is_flipped)
+			flip(&dir, "broker.db-wal", "a needle");
+		s = must_open(dir.dir, &found);
+		assert_int_equal(found.events, is_flipped ? 24 : 50);
+		assert_int_equal(found.lost, 0);
+		assert_int_equal(s->epochs_count, 1);
+		assert_int_equal(s->epochs[0].is_whole, !is_flipped);
+		s->close(&s);
+		scratch_release(&dir);
+	}
+}
+
 static void two_processes_have_no_store(void **state)
 {
 	struct scratch dir;
@@ -609,46 +646,102 @@ static void two_processes_have_no_store(void **state)
 	scratch_release(&dir);
 }
 
-/* No file may grow: every write fails. What was submitted waits, and then it is there. */
-static void a_full_disk_is_waited_for(void **state)
+/* ---- writes that fail, by SQLite's own way to replace a system call */
+
+static atomic_int write_errno; /* 0: it works */
+
+static ssize_t bad_pwrite(int fd, const void *p, size_t len, off_t at)
 {
-	struct probe p = {.op.done = on_done};
-	struct rlimit was, none = {0};
+	if (write_errno) {
+		errno = write_errno;
+		return -1;
+	}
+	return pwrite(fd, p, len, at);
+}
+
+static void replace_writes(bool is_bad)
+{
+	static const char *const names[] = {"pwrite", "pwrite64"};
+	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		vfs->xSetSystemCall(vfs, names[i], is_bad ? (sqlite3_syscall_ptr)bad_pwrite : NULL);
+}
+
+/* What was submitted waits, and then it is there. */
+static void a_bad_disk_is_waited_for(void **state)
+{
+	static const int numbers[] = {ENOSPC, EDQUOT, EIO, EROFS, EFBIG};
+
+	(void)state;
+	replace_writes(true);
+	for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+		struct probe first = {.op.done = on_done}, second = first;
+		struct scratch dir;
+		struct found found;
+		struct reader r;
+		struct store *s;
+		uint64_t position;
+
+		scratch_init(&dir);
+		s = must_open(dir.dir, NULL);
+		position = s->append(s, 1, 1, SLICE("before"), false);
+		settle(s);
+		write_errno = numbers[i];
+		s->append(s, 1, 2, SLICE("in need"), false);
+		s->sync(s, &first.op);
+		assert_false(waits(s, &first.is_done, 200));
+		assert_true(s->is_stalled);
+		s->append(s, 1, 3, SLICE("too"), false);
+		put(s, STORE_MARK, SLICE("m"), SLICE("v"));
+		s->sync(s, &second.op);
+		assert_false(waits(s, &second.is_done, 600)); /* it was tried again */
+		assert_int_equal(read_one(s, position, &r), 0);
+		assert_string_equal(r.text, "before");
+		write_errno = 0;
+		assert_true(waits(s, &second.is_done, WAIT_MS));
+		assert_true(first.is_done);
+		assert_int_equal(first.status, 0);
+		assert_int_equal(second.status, 0);
+		assert_false(s->is_stalled);
+		s->close(&s);
+		s = must_open(dir.dir, &found);
+		assert_int_equal(found.events, 3);
+		assert_int_equal(found.objects, 1);
+
+		first.is_done = false;
+		write_errno = numbers[i];
+		s->append(s, 1, 4, SLICE("in vain"), false);
+		s->sync(s, &first.op);
+		s->close(&s); /* gives up, and says so */
+		assert_true(first.is_done);
+		assert_int_equal(first.status, -1);
+		write_errno = 0;
+		s = must_open(dir.dir, &found);
+		assert_int_equal(found.events, 3);
+		s->close(&s);
+		scratch_release(&dir);
+	}
+	replace_writes(false);
+}
+
+/* Not even a start can be written: it says so, and later it works. */
+static void no_start_without_a_disk(void **state)
+{
+	struct err err = {0};
 	struct scratch dir;
-	struct found found;
 	struct store *s;
-	bool never = false;
 
 	(void)state;
 	scratch_init(&dir);
+	replace_writes(true);
+	write_errno = ENOSPC;
+	assert_null(open_store(dir.dir, 0, NULL, &err));
+	assert_non_null(strstr(err.msg, "make room"));
+	write_errno = 0;
 	s = must_open(dir.dir, NULL);
-	signal(SIGXFSZ, SIG_IGN);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
-	none.rlim_max = was.rlim_max;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
-	s->append(s, 1, 1, SLICE("in need"), false);
-	s->sync(s, &p.op);
-	assert_false(waits(s, &p.is_done, 300));
-	assert_true(s->is_stalled);
-	s->append(s, 1, 2, SLICE("too"), false);
-	waits(s, &never, 700); /* it is tried again */
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
-	assert_true(waits(s, &p.is_done, WAIT_MS));
-	assert_int_equal(p.status, 0);
-	assert_false(s->is_stalled);
 	s->close(&s);
-	s = must_open(dir.dir, &found);
-	assert_int_equal(found.events, 2);
-
-	p.is_done = false;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
-	s->append(s, 1, 3, SLICE("in vain"), false);
-	s->sync(s, &p.op);
-	s->close(&s); /* gives up, and says so */
-	assert_true(p.is_done);
-	assert_int_equal(p.status, -1);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
-	signal(SIGXFSZ, SIG_DFL);
+	replace_writes(false);
 	scratch_release(&dir);
 }
 
@@ -695,9 +788,11 @@ int main(void)
 	    cmocka_unit_test(a_file_that_is_none_is_set_aside),
 	    cmocka_unit_test(a_file_that_breaks_off_is_set_aside),
 	    cmocka_unit_test(a_torn_tail),
+	    cmocka_unit_test(a_flipped_bit_in_the_wal),
 	    cmocka_unit_test(two_processes_have_no_store),
-	    cmocka_unit_test(a_full_disk_is_waited_for),
 	    cmocka_unit_test(the_files_stay_small),
+	    cmocka_unit_test(a_bad_disk_is_waited_for),
+	    cmocka_unit_test(no_start_without_a_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,166 @@
+/* bench/store_append.c - how many events the durable store commits in a second, in both ways to sync, and how long it
+ * takes to find them again.
+ *
+ *     store_append DIR [SECONDS]
+ *
+ * In the way of the broker: events of 256 bytes of 1000 streams, each followed by the sync that its sender waits for,
+ * some of them under way at a time. */
+#include "config.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "broker/store.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+#define EVENT_LEN   256
+#define STREAMS     1000
+#define BYTES_MAX   (256u << 20)
+#define PENDING_MAX 4096
+
+struct pending {
+	struct store_op op;
+	struct run *run;
+	uint64_t from_us;
+};
+
+struct run {
+	struct store *store;
+	struct pending pending[PENDING_MAX], *idle[PENDING_MAX];
+	size_t idle_count;
+	uint64_t done, slowest_us, failed;
+};
+
+static void on_wake(void *arg)
+{
+	uint64_t one = 1;
+
+	if (write(*(int *)arg, &one, sizeof(one)) == -1)
+		abort();
+}
+
+static void on_done(struct store_op *op, int status)
+{
+	struct pending *p = (struct pending *)(void *)op;
+	uint64_t took_us = now_us() - p->from_us;
+
+	p->run->done++;
+	p->run->failed += status != 0;
+	if (took_us > p->run->slowest_us)
+		p->run->slowest_us = took_us;
+	p->run->idle[p->run->idle_count++] = p;
+}
+
+struct count {
+	size_t events;
+};
+
+static void on_object(void *arg, enum store_kind kind, struct slice key, struct slice value)
+{
+	(void)arg, (void)kind, (void)key, (void)value;
+}
+
+static void on_event(void *arg, const struct store_event *e)
+{
+	struct count *c = arg;
+
+	(void)e;
+	c->events++;
+}
+
+static struct store *open_store(const char *dir, bool sync_each, int *wake_fd, struct err *err)
+{
+	const struct store_sqlite_how how = {
+	    .dir = dir, .sync_each = sync_each, .sync_ms = 200, .cache_bytes = 32u << 20};
+	struct count count = {0};
+	const struct store_keeper keeper = {on_object, on_event, &count};
+	uint64_t from_us = now_us();
+	struct store *s = store_sqlite_open(&how, on_wake, wake_fd, err);
+
+	if (s && s->recover(s, &keeper, err))
+		s->close(&s);
+	if (s && count.events > 0)
+		printf("recovery      %zu events, %.0f MB: %.2f s\n", count.events, (double)s->bytes_used / (1 << 20),
+		    (double)(now_us() - from_us) / 1e6);
+	return s;
+}
+
+static int measure(const char *dir, bool sync_each, size_t window, uint64_t seconds, struct err *err)
+{
+	static const char bytes[EVENT_LEN];
+	int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct run *run = mem_alloc(1, sizeof(*run));
+	uint64_t from_us, until_us, seq = 0, ignored;
+	int rc = -1;
+
+	if (!run || wake_fd == -1) {
+		err_set(err, ERR_NOMEM, "a run");
+		goto out;
+	}
+	run->store = open_store(dir, sync_each, &wake_fd, err);
+	if (!run->store)
+		goto out;
+	for (size_t i = 0; i < window; i++) {
+		run->pending[i] = (struct pending){.op.done = on_done, .run = run};
+		run->idle[run->idle_count++] = &run->pending[i];
+	}
+	from_us = now_us();
+	until_us = from_us + seconds * 1000000;
+	while (now_us() < until_us && run->store->bytes_used < BYTES_MAX) {
+		struct pollfd p = {wake_fd, POLLIN, 0};
+
+		while (run->idle_count > 0) {
+			struct pending *next = run->idle[--run->idle_count];
+
+			seq++;
+			next->from_us = now_us();
+			if (!run->store->append(run->store, seq % STREAMS, seq / STREAMS + 1,
+				(struct slice){bytes, sizeof(bytes)}, false))
+				abort();
+			run->store->sync(run->store, &next->op);
+		}
+		if (run->store->reap(run->store))
+			continue;
+		poll(&p, 1, 100);
+		if (read(wake_fd, &ignored, sizeof(ignored)) == -1)
+			continue;
+	}
+	from_us = now_us() - from_us;
+	printf("sync %-5s  %4zu under way   %7.0f events/s   slowest %6.1f ms   failed %ju\n",
+	    sync_each ? "group" : "write", window, (double)run->done * 1e6 / (double)from_us,
+	    (double)run->slowest_us / 1000, (uintmax_t)run->failed);
+	run->store->close(&run->store);
+	rc = 0;
+out:
+	if (wake_fd != -1)
+		close(wake_fd);
+	mem_free(run);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	static const size_t windows[] = {1, 64, 1024};
+	uint64_t seconds = argc > 2 ? strtoull(argv[2], NULL, 10) : 2;
+	struct err err;
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: store_append DIR [SECONDS]\n");
+		return 2;
+	}
+	log_init("store_append", LOG_LEVEL_WARN);
+	for (int sync_each = 1; sync_each >= 0; sync_each--) {
+		for (size_t i = 0; i < COUNT_OF(windows); i++) {
+			if (measure(argv[1], sync_each, windows[i], seconds, &err)) {
+				fprintf(stderr, "store_append: %s\n", err.msg);
+				return 1;
+			}
+		}
+	}
+	return 0;
+}
