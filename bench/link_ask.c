@@ -24,14 +24,6 @@ struct asker {
 	uint64_t slowest_us;
 };
 
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static void *ask(void *arg)
 {
 	struct asker *a = arg;

@@ -46,14 +46,6 @@ struct load {
 	uint32_t *histogram; /* owned; HISTOGRAM_US + 1 counters */
 };
 
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static NORETURN void fail(const struct err *err)
 {
 	fprintf(stderr, "load: %s\n", err->msg);
