@@ -35,6 +35,7 @@ static void grow(struct table *t)
 		}
 	}
 	mem_free(t->buckets);
+	t->empty = 0;
 	t->buckets = buckets;
 	t->mask = count - 1;
 }
@@ -46,6 +47,8 @@ void table_add(struct table *t, struct table_node *n, uint64_t hash)
 	if (t->count > t->mask)
 		grow(t);
 	at = &t->buckets[hash & t->mask];
+	if (t->empty > (hash & t->mask))
+		t->empty = hash & t->mask;
 	n->hash = hash;
 	n->next = *at;
 	*at = n;
@@ -84,15 +87,13 @@ struct table_node *table_find_next(const struct table_node *n)
 	return (struct table_node *)n;
 }
 
-struct table_node *table_any(const struct table *t)
+struct table_node *table_any(struct table *t)
 {
 	if (t->count == 0)
 		return NULL;
-	for (size_t i = 0; i <= t->mask; i++) {
-		if (t->buckets[i])
-			return t->buckets[i];
-	}
-	return NULL;
+	while (!t->buckets[t->empty])
+		t->empty++;
+	return t->buckets[t->empty];
 }
 
 void table_each(const struct table *t, void (*visit)(struct table_node *n, void *arg), void *arg)

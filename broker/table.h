@@ -14,6 +14,7 @@ struct table_node {
 struct table {
 	struct table_node **buckets; /* owned; a power of two of them */
 	size_t mask, count;
+	size_t empty; /* so many buckets, from the first on, are known to be empty */
 	uint64_t seed; /* so that nobody who chooses keys chooses the buckets */
 };
 
@@ -25,7 +26,7 @@ void table_remove(struct table *t, struct table_node *n);
 struct table_node *table_find(const struct table *t, uint64_t hash);
 struct table_node *table_find_next(const struct table_node *n);
 /* Any node, or NULL when empty: for emptying it. */
-struct table_node *table_any(const struct table *t);
+struct table_node *table_any(struct table *t);
 /* Calls visit for each node; visit may remove that node, but no other, and add none. */
 void table_each(const struct table *t, void (*visit)(struct table_node *n, void *arg), void *arg);
 
