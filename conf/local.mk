@@ -7,7 +7,9 @@ dist_confexample_DATA = \
 	%D%/htaccess \
 	%D%/lighttpd-cgi.conf \
 	%D%/lighttpd-spawn.conf \
+	%D%/lighttpd-metrics.conf \
 	%D%/lighttpd.conf \
+	%D%/nginx-metrics.conf \
 	%D%/nginx.conf
 dist_confexample_SCRIPTS = %D%/mcp.fcgi
 confsystemddir = $(confexampledir)/systemd

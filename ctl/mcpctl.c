@@ -12,6 +12,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/opts.h"
+#include "ctl/mdoc.h"
+#include "ctl/status.h"
 #include "fcgi/capabilities.h"
 #include "fcgi/guard.h"
 #include "fcgi/keys.h"
@@ -20,19 +22,24 @@
 #include "fcgi/toolset.h"
 #include "common/banned.h"
 
-#define OUT_MAX	   (1 << 20)
-#define MDOC_WIDTH 79
+#define OUT_MAX (1 << 20)
 
-static const char purpose[] = "Checks and shows the configuration of mcp-fcgi. COMMAND is one of\n"
+static const char purpose[] = "Checks the configuration of mcp-fcgi, and shows what its broker does. COMMAND:\n"
 			      "  check [FILE]     name every mistake with its file and line\n"
 			      "  settings [FILE]  list all settings with their values (--json: as JSON)\n"
-			      "  schema           print a JSON Schema of the configuration, for editors";
+			      "  schema           print a JSON Schema of the configuration, for editors\n"
+			      "and of a broker that runs\n"
+			      "  status           show what it holds and what it did (--json: as JSON)\n"
+			      "  sessions         list the sessions of clients (--json: as JSON)\n"
+			      "  sessions kill ID end the session whose id begins with ID\n"
+			      "  streams          list the streams (--json: as JSON)\n"
+			      "  metrics          print its numbers as Prometheus reads them";
 
 static const char *as_json, *as_mdoc;
 
 static const struct opts_row option_rows[] = {
-    {"json", NULL, "settings: print JSON", &as_json},
-    {"mdoc", NULL, "settings: print the list of mcp.json(5); reads no configuration", &as_mdoc},
+    {"json", NULL, "settings, status, sessions, streams: print JSON", &as_json},
+    {"mdoc", NULL, "settings, metrics: print the list of the manual page; asks and reads nothing", &as_mdoc},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -245,29 +252,6 @@ static void add_settings_text(struct buf *out, const struct cfg *cfg)
 	}
 }
 
-/* Lines of text in mdoc: a backslash is an escape, and a line must not begin with a control character. */
-static void add_mdoc_text(struct buf *out, const char *text)
-{
-	size_t column = 0;
-
-	while (*text) {
-		size_t len = strcspn(text, " ");
-
-		if (column > 0) {
-			bool fits = column + 1 + len < MDOC_WIDTH;
-
-			buf_adds(out, fits ? " " : "\n");
-			column = fits ? column + 1 : 0;
-		}
-		if (column == 0 && (*text == '.' || *text == '\''))
-			buf_adds(out, "\\&");
-		for (size_t i = 0; i < len; i++)
-			buf_add(out, text[i] == '\\' ? "\\e" : &text[i], text[i] == '\\' ? 2 : 1);
-		column += len;
-		text += len + (text[len] == ' ');
-	}
-}
-
 static void add_settings_mdoc(struct buf *out)
 {
 	size_t count;
@@ -281,7 +265,7 @@ static void add_settings_mdoc(struct buf *out)
 		if (i == 0 || strncmp(rows[i - 1].name, row->name, section_len + 1) != 0)
 			buf_addf(out, ".It Ic %.*s\n.Bl -tag -width Ds -compact\n", (int)section_len, row->name);
 		buf_addf(out, ".It Va %s\n", row->name + section_len + 1);
-		add_mdoc_text(out, row->help);
+		mdoc_add_text(out, row->help);
 		buf_adds(out, ".\n");
 		if (is_int(row))
 			buf_addf(out, "From %" PRId64 " to %" PRId64 " %s; default %s.\n", row->min, row->max, row->unit, row->def);
@@ -395,15 +379,62 @@ static int schema(void)
 	return flush(&out);
 }
 
+static int list_metrics(void)
+{
+	struct buf out;
+
+	buf_init(&out, OUT_MAX);
+	status_put_mdoc(&out);
+	return flush(&out);
+}
+
+static int is_wrong(const char *arg, const char *why)
+{
+	fprintf(stderr, "mcpctl: %s%s; see mcpctl --help\n", arg, why);
+	return 2;
+}
+
+/* What is asked of a broker needs to know where it is, and no more. */
+static int run_status(struct cfg *cfg, struct opts *opts, const char *command)
+{
+	bool kills = strcmp(command, "sessions") == 0 && opts->rest_count > 1;
+	struct err err = {0};
+
+	if (kills && strcmp(opts->rest[1], "kill") != 0)
+		return is_wrong(opts->rest[1], ": sessions can only be listed, and killed");
+	if (kills && opts->rest_count != 3)
+		return is_wrong("sessions kill", ": which one? One id, or its beginning");
+	if (!kills && opts->rest_count > 1)
+		return is_wrong(opts->rest[1], ": unexpected argument");
+	if (as_mdoc && strcmp(command, "metrics") == 0)
+		return list_metrics();
+	if (cfg_load(cfg, opts->conf, opts->sets, opts->sets_count, &err)) {
+		fprintf(stderr, "mcpctl: %s\n", err.msg);
+		return EXIT_FAILURE;
+	}
+	if (kills)
+		return status_kill(cfg, opts->rest[2]);
+	if (strcmp(command, "status") == 0)
+		return status_show(cfg, as_json != NULL);
+	if (strcmp(command, "sessions") == 0)
+		return status_sessions(cfg, as_json != NULL);
+	if (strcmp(command, "streams") == 0)
+		return status_streams(cfg, as_json != NULL);
+	return status_metrics(cfg);
+}
+
 static int run(struct cfg *cfg, struct opts *opts)
 {
+	static const char *const of_broker[] = {"status", "sessions", "streams", "metrics"};
 	const char *command = opts->rest_count > 0 ? opts->rest[0] : "";
 	bool takes_file = strcmp(command, "check") == 0 || strcmp(command, "settings") == 0;
 
-	if (opts->rest_count > (takes_file ? 2 : 1)) {
-		fprintf(stderr, "mcpctl: %s: unexpected argument; see mcpctl --help\n", opts->rest[takes_file ? 2 : 1]);
-		return 2;
+	for (size_t i = 0; i < COUNT_OF(of_broker); i++) {
+		if (strcmp(command, of_broker[i]) == 0)
+			return run_status(cfg, opts, command);
 	}
+	if (opts->rest_count > (takes_file ? 2 : 1))
+		return is_wrong(opts->rest[takes_file ? 2 : 1], ": unexpected argument");
 	if (opts->rest_count == 2)
 		opts->conf = opts->rest[1];
 	if (strcmp(command, "check") == 0)
@@ -412,8 +443,7 @@ static int run(struct cfg *cfg, struct opts *opts)
 		return settings(cfg, opts);
 	if (strcmp(command, "schema") == 0)
 		return schema();
-	fprintf(stderr, "mcpctl: %s%s; see mcpctl --help\n", command, *command ? ": no such command" : "a command is needed");
-	return 2;
+	return is_wrong(command, *command ? ": no such command" : "a command is needed");
 }
 
 int main(int argc, char **argv)

@@ -429,12 +429,14 @@ EXTRA_DIST += %D%/fuzz/corpus
 
 # What a person types, and what the layout and the manual pages promise.
 TESTS += %D%/ctl/mcpctl.sh
+TESTS += %D%/ctl/status.py
 TESTS += %D%/lint/guide.py
 TESTS += %D%/lint/man.sh
 TESTS += %D%/lint/requirements.py
 TESTS += %D%/lint/source.sh
 EXTRA_DIST += \
 	%D%/ctl/mcpctl.sh \
+	%D%/ctl/status.py \
 	%D%/lint/guide.py \
 	%D%/lint/man.sh \
 	%D%/lint/requirements.py \

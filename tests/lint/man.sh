@@ -13,7 +13,7 @@ ok() { # ok STATUS NAME
 	[ "$1" -eq 0 ] && echo "ok $n - $2" || echo "not ok $n - $2"
 }
 
-for page in "$src"/man/*.[158] "$build"/man/mcp.json.5; do
+for page in "$src"/man/*.[158] "$build"/man/mcp.json.5 "$build"/man/mcp-broker.8; do
 	# Whether other pages are known depends on the machine, not on ours.
 	complaints=$(mandoc -Tlint -W style "$page" 2>&1 | grep -v -e 'referenced manual not found' -e 'outdated mandoc.db' \
 		-e 'operating system explicitly')
@@ -22,7 +22,7 @@ for page in "$src"/man/*.[158] "$build"/man/mcp.json.5; do
 	[ -z "$complaints" ] || echo "$complaints" | sed 's/^/# /'
 done
 for program in mcp-broker.8 mcp-launch.8 mcp-runner.8 mcp-worker.8 mcpctl.1; do
-	[ -f "$src/man/$program" ]
+	[ -f "$src/man/$program" ] || [ -f "$build/man/$program" ]
 	ok $? "there is a page $program"
 done
 
