@@ -2,7 +2,7 @@
 bench_tools = %D%/load %D%/streams %D%/hello_fcgi %D%/link_ask %D%/store_append
 EXTRA_PROGRAMS += $(bench_tools)
 CLEANFILES += $(bench_tools)
-EXTRA_DIST += %D%/run
+EXTRA_DIST += %D%/run %D%/thin
 
 %C%_load_SOURCES = %D%/load.c %D%/target.c %D%/target.h
 %C%_load_LDADD = libcommon.a

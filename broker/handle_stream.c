@@ -40,6 +40,8 @@ unsigned do_open_stream(struct message *m)
 			return commit ? commit_settle(m, commit, nack) : nack;
 	}
 	s = stream_new(b, session, false);
+	if (s)
+		s->is_listen = is_listen;
 	if (!s || stream_reserve(s)) {
 		nack = s ? LINK_NACK_LIMIT : LINK_NACK_BUSY;
 		if (s)
@@ -48,7 +50,6 @@ unsigned do_open_stream(struct message *m)
 			call_close(call);
 		return commit ? commit_settle(m, commit, nack) : nack;
 	}
-	s->is_listen = is_listen;
 	s->call = call;
 	call->stream = s;
 	m->outcome->stream = s->handle;
@@ -56,7 +57,8 @@ unsigned do_open_stream(struct message *m)
 	return commit ? commit_settle(m, commit, 0) : 0;
 }
 
-/* Where a client reads on: after the event id, or, without one, after what was delivered of its session's own stream. */
+/* Where a client reads on: after the event id, or, without one, after what was delivered of its session's own stream.
+ */
 static unsigned attach(struct broker *b, struct session *session, struct slice id, struct stream **s, uint64_t *cursor)
 {
 	unsigned nack;

@@ -150,12 +150,25 @@ static void free_stream(struct loop_doom *d)
 	mem_free(s);
 }
 
+/* To be called when it has got or lost a connection, or the promise of one. */
+static void count_waiting(struct stream *s)
+{
+	bool is_waiting = (s->is_own || s->is_listen) && s->state != STREAM_CLOSED && (s->conn || s->reserved);
+
+	if (is_waiting && !s->is_counted)
+		s->broker->waiting_count++;
+	if (!is_waiting && s->is_counted)
+		s->broker->waiting_count--;
+	s->is_counted = is_waiting;
+}
+
 static void on_reserve_over(struct wheel_timer *t)
 {
 	struct stream *s = TABLE_OF(t, struct stream, reserve_timer);
 
 	s->broker->fd_reserved -= s->reserved;
 	s->reserved = 0;
+	count_waiting(s);
 	if (s->is_modern && !s->conn)
 		stream_hangup(s, "no connection came");
 }
@@ -406,8 +419,7 @@ unsigned stream_append(
 		if (position == 0)
 			break;
 		s->last_seq++;
-		*event_at(s, s->last_seq) = (struct stream_event){
-		    .position = position,
+		*event_at(s, s->last_seq) = (struct stream_event){.position = position,
 		    .len = (uint32_t)events[done].len,
 		    .appended_us = appended_us & UINT64_MAX >> 2,
 		    .is_durable = is_durable};
@@ -519,6 +531,7 @@ void stream_close(struct stream *s, const char *why)
 		b->stream_count--;
 	b->fd_reserved -= s->reserved;
 	s->reserved = 0;
+	count_waiting(s);
 	loop_untimer(&b->loop, &s->reserve_timer);
 	loop_untimer(&b->loop, &s->keep_timer);
 	loop_untimer(&b->loop, &s->mark_timer);
@@ -539,13 +552,29 @@ void stream_hangup(struct stream *s, const char *why)
 		call_cancel(call, SLICE(""), why);
 }
 
+static bool may_wait(const struct stream *s)
+{
+	static struct log_rate rate;
+	const struct broker *b = s->broker;
+	unsigned dropped;
+
+	if (!(s->is_own || s->is_listen) || s->is_counted || b->cfg->stream_open_max == 0 ||
+	    b->waiting_count < (size_t)b->cfg->stream_open_max)
+		return true;
+	if (log_rate_ok(&rate, 1, 10000, &dropped))
+		LOG(WARN, "stream.refused", "open=%zu why=\"stream_open_max\" not_logged=%u", b->waiting_count,
+		    dropped);
+	return false;
+}
+
 int stream_reserve(struct stream *s)
 {
-	if (!broker_fd_take(s->broker, 1))
+	if (!may_wait(s) || !broker_fd_take(s->broker, 1))
 		return -1;
 	s->broker->fd_used--; /* as a promise it counts elsewhere */
 	s->broker->fd_reserved++;
 	s->reserved++;
+	count_waiting(s);
 	loop_timer(&s->broker->loop, &s->reserve_timer, STREAM_RESERVE_MS);
 	return 0;
 }
@@ -558,6 +587,7 @@ bool stream_spend_reserve(struct stream *s)
 	s->broker->fd_reserved--;
 	if (s->reserved == 0)
 		loop_untimer(&s->broker->loop, &s->reserve_timer);
+	count_waiting(s);
 	return true;
 }
 
@@ -566,6 +596,7 @@ void stream_attach(struct stream *s, struct conn *conn)
 	struct conn *older = s->conn;
 
 	s->conn = conn; /* first: a stream that is over goes with its last connection */
+	count_waiting(s);
 	if (older)
 		conn_end(older, STAT_CLOSE_NEWER);
 	if (s->state == STREAM_OPEN)
@@ -580,6 +611,7 @@ void stream_detach(struct stream *s, struct conn *conn, const char *why)
 	if (s->conn != conn)
 		return;
 	s->conn = NULL;
+	count_waiting(s);
 	if (s->state == STREAM_CLOSED)
 		return;
 	if (s->session)

@@ -50,6 +50,7 @@ struct stream {
 	struct conn *conn;         /* borrowed: the reader */
 	enum stream_state state;   /* assigned by stream_go() only */
 	bool is_modern, is_own, is_listen;
+	bool is_counted; /* in the broker's waiting_count */
 	bool is_void; /* finished without an answer, for a call that was cancelled: nothing of it is replayed */
 	struct subscriber subscriber; /* topic.c's */
 	uint64_t first_seq, last_seq, ready_seq, delivered_seq, committed_seq;
@@ -97,7 +98,7 @@ void stream_close(struct stream *s, const char *why);
 /* As when the client left before it ever came or after: modern streams end, and their producer is told. */
 void stream_hangup(struct stream *s, const char *why);
 
-/* Reserves a descriptor for a connection that is to come. -1: none is left. */
+/* Reserves a descriptor for a connection that is to come. -1: none is left, or too many connections wait for news. */
 int stream_reserve(struct stream *s);
 bool stream_spend_reserve(struct stream *s); /* false: there was none */
 

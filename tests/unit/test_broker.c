@@ -17,6 +17,8 @@
 #include "tests/lib/broker_fixture.h"
 #include "common/banned.h"
 
+#define RESERVE_MS 2000 /* how long a descriptor is kept for an ADOPT that does not come */
+
 static void a_session_lives_and_ends(void **state)
 {
 	struct fixture *f = *state;
@@ -789,6 +791,49 @@ static void descriptors_have_a_limit(void **state)
 		fake_server_release(&s[i]);
 }
 
+static int setup_few_open(void **state)
+{
+	static const char *const sets[] = {"stream_open_max=2"};
+
+	return fixture_start(state, sets, 1, 0);
+}
+
+/* Streams that wait for news meet the limit; calls don't, and who comes again for the same one doesn't either. */
+static void connections_that_wait_have_a_limit(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t own, cursor, listen, call, stream;
+	struct fake_server a, again, l, c;
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(fake_session_put(&f->w, (const char *[]){"a", "b", KEY}[i], HIM, 0, 0, "", NULL), 0);
+	assert_int_equal(fake_attach(&f->w, "a", HIM, "", &own, &cursor), 0);
+	fake_server_init(&a, fake_adopt(&f->w, own, LINK_KIND_FCGI, cursor, 15000));
+	expect_text(&a, FAKE_HEAD);
+	assert_int_equal(
+	    fake_open(&f->w, "", LINK_STREAM_MODERN | LINK_STREAM_LISTEN, 0, one_id, NULL, &listen), 0); /* reserves */
+	assert_int_equal(fake_attach(&f->w, "b", HIM, "", NULL, NULL), LINK_NACK_LIMIT);
+	assert_int_equal(
+	    fake_open(&f->w, "", LINK_STREAM_MODERN | LINK_STREAM_LISTEN, 0, one_id, NULL, NULL), LINK_NACK_LIMIT);
+	fake_server_init(&l, fake_adopt(&f->w, listen, LINK_KIND_FCGI, 0, 15000));
+	expect_text(&l, FAKE_HEAD);
+	make_stream(f, &call, &stream, &c); /* a call's own */
+	assert_int_equal(fake_attach(&f->w, "a", HIM, "", &own, &cursor), 0);
+	fake_server_init(&again, fake_adopt(&f->w, own, LINK_KIND_FCGI, cursor, 15000));
+	expect_text(&again, FAKE_HEAD);
+	expect_end(&a);
+	assert_int_equal(fake_attach(&f->w, "b", HIM, "", NULL, NULL), LINK_NACK_LIMIT);
+	fake_server_release(&l); /* leaves */
+	for (int i = 0; i < 100 && fake_attach(&f->w, "b", HIM, "", NULL, NULL) == LINK_NACK_LIMIT; i++)
+		usleep(20000);
+	assert_int_equal(fake_attach(&f->w, KEY, HIM, "", NULL, NULL), LINK_NACK_LIMIT); /* b has its place promised */
+	usleep((RESERVE_MS + 300) * 1000);                                               /* and did not come */
+	assert_int_equal(fake_attach(&f->w, KEY, HIM, "", NULL, NULL), 0);
+	fake_server_release(&a);
+	fake_server_release(&again);
+	fake_server_release(&c);
+}
+
 static void garbage_harms_nobody(void **state)
 {
 	struct fixture *f = *state;
@@ -1151,6 +1196,7 @@ int main(void)
 	    TEST_WITH(an_http_sse_session_ends_with_its_connection, setup_grace),
 	    TEST_WITH(an_idle_session_ends, setup_grace),
 	    TEST_WITH(descriptors_have_a_limit, setup_few_fds),
+	    TEST_WITH(connections_that_wait_have_a_limit, setup_few_open),
 	    TEST(garbage_harms_nobody),
 	    TEST(descriptors_that_nobody_asked_for_are_closed),
 	    TEST(a_session_is_of_one_transport),
