@@ -7,6 +7,7 @@ TESTS += %D%/clients/asks.mjs
 TESTS += %D%/clients/examples.mjs
 TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
+TESTS += %D%/clients/limits.mjs
 TESTS += %D%/clients/listen.mjs
 TESTS += %D%/clients/restart.mjs
 TESTS += %D%/clients/resume.mjs
@@ -27,6 +28,7 @@ EXTRA_DIST += \
 	%D%/clients/.npmrc \
 	%D%/clients/package.json \
 	%D%/clients/package-lock.json \
+	%D%/clients/limits.mjs \
 	%D%/clients/listen.mjs \
 	%D%/clients/restart.mjs \
 	%D%/clients/resume.mjs \
