@@ -354,13 +354,12 @@ static size_t named_len(const struct uri_template *tpl, const struct part *part,
 	size_t len = 0;
 
 	for (size_t n = 0; n < part->count && len < uri.len; n++) {
-		struct slice rest = slice_from(uri, len);
+		struct slice rest = slice_from(uri, len + 1);
 		struct slice value = {"", 0};
 		size_t name_len, i;
 
-		if (rest.p[0] != (n ? part->joiner : part->opener))
+		if (uri.p[len] != (n ? part->joiner : part->opener))
 			break;
-		rest = slice_from(rest, 1);
 		i = find_named(tpl, part, rest, &name_len);
 		if (i == part->count || seen & UINT64_C(1) << i)
 			break;
