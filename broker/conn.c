@@ -81,8 +81,7 @@ static void count_end(struct conn *c, enum stats_row why)
 	if (c->is_counted)
 		return;
 	c->is_counted = true;
-	if (c->broker->draining &&
-	    (why == STAT_CLOSE_FINISHED || why == STAT_CLOSE_POLLED || why == STAT_CLOSE_STREAM))
+	if (c->broker->draining && (why == STAT_CLOSE_FINISHED || why == STAT_CLOSE_POLLED || why == STAT_CLOSE_STREAM))
 		why = STAT_CLOSE_DRAINED;
 	stats_add(&c->broker->stats, why, 1);
 }

@@ -57,8 +57,7 @@ unsigned do_open_stream(struct message *m)
 	return commit ? commit_settle(m, commit, 0) : 0;
 }
 
-/* Where a client reads on: after the event id, or, without one, after what was delivered of its session's own stream.
- */
+/* Where a client reads on: after the event id, or, without one, after what its session's own stream has delivered. */
 static unsigned attach(struct broker *b, struct session *session, struct slice id, struct stream **s, uint64_t *cursor)
 {
 	unsigned nack;

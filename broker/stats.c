@@ -91,6 +91,8 @@ static uint64_t value_of(const struct broker *b, enum stats_row row)
 		return b->sessions.count;
 	case STAT_STREAMS:
 		return b->stream_count;
+	case STAT_WAITING:
+		return b->waiting_count;
 	case STAT_CONNECTIONS:
 		return b->conns_count;
 	case STAT_CALLS:

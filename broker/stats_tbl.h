@@ -4,6 +4,7 @@
  * The rows of CLOSES are why a connection ended (conn.h), the rows of NACKS follow enum link_nack. */
 STAT(SESSIONS, GAUGE, "sessions", "", "Sessions of legacy clients")
 STAT(STREAMS, GAUGE, "streams", "", "Streams, without the sessions' own")
+STAT(WAITING, GAUGE, "streams_waiting", "", "Connections of streams that only wait for news, as stream_open_max counts them")
 STAT(CONNECTIONS, GAUGE, "connections", "", "Connections of clients that the broker holds")
 STAT(CALLS, GAUGE, "calls", "state=\"running\"", "Requests that the broker knows of: a worker runs it, or it waits for its client's answers")
 STAT(PARKED, GAUGE, "calls", "state=\"parked\"", "")

@@ -32,9 +32,9 @@ enum stream_state {
 };
 
 struct stream_event {
-	uint64_t position;        /* in the store */
-	uint32_t len;             /* bytes */
-	uint32_t written_s;       /* second of CLOCK_MONOTONIC when a connection had been sent it; 0: not yet */
+	uint64_t position;         /* in the store */
+	uint32_t len;              /* bytes */
+	uint32_t written_s;        /* second of CLOCK_MONOTONIC when a connection had been sent it; 0: not yet */
 	uint64_t appended_us : 62; /* now_us(), if somebody read the stream then; else 0 */
 	uint64_t is_durable : 1;
 	uint64_t is_lost : 1; /* the store could not commit it; never shown to anybody */

@@ -33,9 +33,9 @@ struct exchange {
 	struct slice who;      /* whose requests are counted together: principal, or address, which is below */
 	enum rate_limit limit; /* by which */
 	struct address address;
-	char session[LINK_KEY_MAX + 1]; /* legacy: id; "" otherwise */
-	struct link_call *lcall;        /* what the broker knows of this request; NULL: nothing */
-	uint64_t stream;                /* where its events go, once it is EXCHANGE_STREAM or EXCHANGE_ACCEPTED */
+	char session[LINK_KEY_MAX + 1];  /* legacy: id; "" otherwise */
+	struct link_call *lcall;         /* what the broker knows of this request; NULL: nothing */
+	uint64_t stream;                 /* where its events go, once it is EXCHANGE_STREAM or EXCHANGE_ACCEPTED */
 	uint64_t started_ms, started_us; /* the same moment */
 	bool stream_refused;    /* no stream could be had, or the client takes none: the answer stays one JSON object */
 	const char *const *ids; /* JSON texts of the requests it answers */
