@@ -371,12 +371,12 @@ int main(void)
 		fprintf(stderr, "mcp-launch is started by mcp-worker, not by hand\n");
 		return 2;
 	}
+	/* The worker's: a client's connection that stayed open here would outlive both ends of it. */
+	close_range(LAUNCH_FD + 1, ~0u, 0);
 	do /* what is received must not land where a program's descriptors will be */
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	while (fd != -1 && fd < LAUNCH_FD_LAST);
-	close_range(LAUNCH_FD_LAST + 1, ~0u, 0);
 	fcntl(LAUNCH_FD, F_SETFD, FD_CLOEXEC);
-	fcntl(LAUNCH_FD_LAST, F_SETFD, FD_CLOEXEC);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	/* It ends when its worker does, which may have calls to finish: signals to a whole group of processes are not

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -465,6 +466,38 @@ static void test_launcher_killed(void **state)
 	fake_call_release(&call);
 }
 
+/* libfcgi accepts clients' connections without CLOEXEC: one that the launcher keeps is one that never ends. */
+static void test_launcher_keeps_nothing(void **state)
+{
+	const struct tool *tool = load(SLEEPER, TOOL "}");
+	struct pollfd end = {.events = POLLIN};
+	int fds[2], copies[16], status;
+	pid_t worker, launcher;
+
+	(void)state;
+	forget_pids();
+	assert_int_equal(pipe(fds), 0);
+	end.fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 100);
+	close(fds[0]);
+	for (size_t i = 0; i < COUNT_OF(copies); i++) { /* whatever numbers are free from 3 on */
+		copies[i] = fcntl(fds[1], F_DUPFD, 3);
+		assert_int_not_equal(copies[i], -1);
+	}
+	worker = start_worker(tool);
+	launcher = parent_of(read_pid("child"));
+	for (size_t i = 0; i < COUNT_OF(copies); i++)
+		close(copies[i]);
+	close(fds[1]);
+	assert_int_equal(poll(&end, 1, 0), 0);        /* the worker has it */
+	assert_int_equal(kill(launcher, SIGSTOP), 0); /* or it would end soon after its worker */
+	assert_int_equal(kill(worker, SIGKILL), 0);
+	assert_int_equal(waitpid(worker, &status, 0), worker);
+	assert_int_equal(poll(&end, 1, 0), 1);
+	assert_int_equal(kill(launcher, SIGCONT), 0);
+	close(end.fd);
+	assert_ends(read_pid("child"));
+}
+
 static void test_not_started(void **state)
 {
 	const struct tool *tool;
@@ -755,6 +788,7 @@ int main(void)
 	    cmocka_unit_test(test_worker_killed),
 	    cmocka_unit_test(test_worker_killed_grace),
 	    cmocka_unit_test(test_launcher_killed),
+	    cmocka_unit_test(test_launcher_keeps_nothing),
 	    cmocka_unit_test(test_not_started),
 	    cmocka_unit_test(test_many_at_once),
 	};
