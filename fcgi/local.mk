@@ -63,7 +63,14 @@ libworker_a_SOURCES = \
 	%D%/revision.c %D%/revision.h \
 	%D%/route.c %D%/route.h \
 	%D%/rpc.c %D%/rpc.h \
-	%D%/schema.c %D%/schema.h \
+	%D%/schema.c %D%/schema.h %D%/schema_priv.h \
+	%D%/schema_check.c \
+	%D%/schema_children.c \
+	%D%/schema_keywords.c \
+	%D%/schema_pattern.c \
+	%D%/schema_ref.c \
+	%D%/schema_run.c \
+	%D%/schema_value.c \
 	%D%/seal.c %D%/seal.h \
 	%D%/shape.c %D%/shape.h \
 	%D%/session.c %D%/session.h \

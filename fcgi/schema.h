@@ -6,8 +6,8 @@
  * itself (the metaschema too), is refused rather than passed in silence.
  * Patterns are those of ECMA-262 with its flag u, by PCRE2: \d and \w are ASCII, \s is all white space, "." is a
  * character and not a byte. What PCRE2 has beyond that (atomic groups, recursion) works too.
- * Bounds: SCHEMA_DEPTH_MAX levels of a schema, SCHEMA_STEPS_MAX checks and SCHEMA_FRAMES_MAX levels per validation; each
- * place where a part of a pattern is tried is a check too. */
+ * Bounds: SCHEMA_DEPTH_MAX levels of a schema, SCHEMA_STEPS_MAX checks and SCHEMA_FRAMES_MAX levels per validation;
+ * each place where a part of a pattern is tried is a check too. */
 #ifndef MCP_FCGI_SCHEMA_H
 #define MCP_FCGI_SCHEMA_H
 
