@@ -26,9 +26,15 @@ libbroker_a_SOURCES = \
 	%D%/session.c %D%/session.h \
 	%D%/stats.c %D%/stats.h %D%/stats_tbl.h \
 	%D%/store.h %D%/store_memory.c \
-	%D%/store_disk.c %D%/store_disk.h \
+	%D%/store_batch.c %D%/store_batch.h \
+	%D%/store_cache.c %D%/store_cache.h \
+	%D%/store_disk.c %D%/store_disk.h %D%/store_disk_priv.h \
+	%D%/store_file.c \
+	%D%/store_load.c \
 	%D%/store_sqlite.c \
+	%D%/store_sum.c %D%/store_sum.h \
 	%D%/store_wal.c %D%/store_wal.h \
+	%D%/store_writer.c %D%/store_writer.h \
 	%D%/stream.c %D%/stream.h %D%/stream_tbl.h \
 	%D%/table.c %D%/table.h \
 	%D%/task.c %D%/task.h %D%/task_tbl.h \

@@ -1,0 +1,43 @@
+/* broker/store_disk_priv.h - the database's connection: what store_disk.c (changes and reads), store_file.c (directory,
+ * lock, the file's making) and store_load.c (recovery) share. */
+#ifndef MCP_BROKER_STORE_DISK_PRIV_H
+#define MCP_BROKER_STORE_DISK_PRIV_H
+
+#include <sqlite3.h>
+
+#include "broker/store_disk.h"
+
+enum disk_statement {
+	DISK_BEGIN,
+	DISK_COMMIT,
+	DISK_ROLLBACK,
+	DISK_APPEND,
+	DISK_FORGET,
+	DISK_PUT,
+	DISK_DEL,
+	DISK_READ,
+	DISK_STATEMENTS
+};
+
+struct disk {
+	sqlite3 *db;
+	sqlite3_stmt *prepared[DISK_STATEMENTS];
+	int lock_fd;
+	bool sync_each;
+	char *path; /* owned */
+};
+
+/* -1, *err says what and what is to be done about it. rc is SQLite's. */
+int disk_fail(struct disk *d, int rc, const char *what, struct err *err);
+bool disk_is_corrupt(int rc);
+
+/* SQL that gives nothing, or one row with a number (may be NULL). These return SQLite's codes. */
+int disk_exec(struct disk *d, const char *sql, int64_t *number);
+int disk_prepare(struct disk *d);
+void disk_finalize(struct disk *d);
+struct slice disk_column(sqlite3_stmt *st, int i);
+
+/* Gives the file another name, which "sqlite3 NAME .recover" reads, and makes a new one. */
+int disk_set_aside(struct disk *d, const char *why, struct err *err);
+
+#endif

@@ -1,0 +1,172 @@
+/* broker/store_file.c - the directory of the store, its lock, and the database in it: made, opened, set aside. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/store_disk_priv.h"
+#include "common/cfg.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/banned.h"
+
+#define FILE_NAME "broker.db"
+#define LOCK_NAME "store.lock" /* not the one of run_dir, which may be the same directory */
+#define FORMAT    1            /* of the tables */
+#define WAL_PAGES 4096         /* 16 MB of new pages are written back at a time */
+
+static void close_db(struct disk *d)
+{
+	disk_finalize(d);
+	sqlite3_close(d->db);
+	d->db = NULL;
+}
+
+/* Beside what it tells, rc of SQLite: whether the file is the culprit. */
+static int open_db(struct disk *d, struct err *err)
+{
+	char wal_pages[64];
+	const char *const how[] = {
+	    "PRAGMA journal_mode = WAL",
+	    d->sync_each ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
+	    wal_pages,
+	    "BEGIN IMMEDIATE",
+	    "CREATE TABLE IF NOT EXISTS log(position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, seq INTEGER NOT "
+	    "NULL, "
+	    "sum INTEGER NOT NULL, bytes BLOB NOT NULL)",
+	    "CREATE TABLE IF NOT EXISTS object(kind INTEGER NOT NULL, key BLOB NOT NULL, sum INTEGER NOT NULL, "
+	    "value BLOB NOT NULL, PRIMARY KEY(kind, key)) WITHOUT ROWID",
+	    "CREATE TABLE IF NOT EXISTS epoch(epoch INTEGER PRIMARY KEY, first INTEGER NOT NULL, boot TEXT NOT NULL, "
+	    "is_synced INTEGER NOT NULL)",
+	    "COMMIT",
+	};
+	int64_t version = 0;
+	int rc;
+
+	snprintf(wal_pages, sizeof(wal_pages), "PRAGMA wal_autocheckpoint = %d", WAL_PAGES);
+	rc = sqlite3_open_v2(d->path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_extended_result_codes(d->db, 1);
+	if (rc == SQLITE_OK) /* first: there is no shared memory then, and nobody else can open it */
+		rc = disk_exec(d, "PRAGMA locking_mode = EXCLUSIVE", NULL);
+	if (rc == SQLITE_OK)
+		rc = disk_exec(d, "PRAGMA user_version", &version);
+	if (rc == SQLITE_OK && version > FORMAT) {
+		err_set(err, ERR_CONFIG, "%s is of a newer mcp-broker: use that, or another store_dir", d->path);
+		return SQLITE_MISMATCH;
+	}
+	for (size_t i = 0; rc == SQLITE_OK && i < COUNT_OF(how); i++)
+		rc = disk_exec(d, how[i], NULL);
+	if (rc == SQLITE_OK && version == 0)
+		rc = disk_exec(d, "PRAGMA user_version = 1", NULL);
+	if (rc == SQLITE_OK)
+		rc = disk_prepare(d);
+	if (rc != SQLITE_OK)
+		disk_fail(d, rc, "open", err);
+	return rc;
+}
+
+int disk_set_aside(struct disk *d, const char *why, struct err *err)
+{
+	char *from = mem_alloc(1, strlen(d->path) + 8), *to = mem_alloc(1, strlen(d->path) + 48);
+	static const char *const tails[] = {"", "-wal"};
+	uint64_t now = clock_ms(CLOCK_REALTIME);
+	int rc = -1;
+
+	close_db(d);
+	if (!from || !to) {
+		err_set(err, ERR_NOMEM, "name of a bad file");
+		goto out;
+	}
+	for (size_t i = 0; i < COUNT_OF(tails); i++) {
+		snprintf(from, strlen(d->path) + 8, "%s%s", d->path, tails[i]);
+		snprintf(to, strlen(d->path) + 48, "%s.bad-%" PRIu64 "%s", d->path, now, tails[i]);
+		if (rename(from, to) && errno != ENOENT) {
+			err_sys(err, "set %s aside", from);
+			goto out;
+		}
+	}
+	LOG(ERROR, "store.set_aside",
+	    "file=\"%s\" kept_as=\"%s.bad-%" PRIu64
+	    "\" why=\"%s\" lost=\"all sessions, streams and tasks: clients begin "
+	    "anew\" do=\"look at the disk; then delete the file\"",
+	    d->path, d->path, now, why);
+	rc = open_db(d, err) == SQLITE_OK ? 0 : -1;
+out:
+	mem_free(from);
+	mem_free(to);
+	return rc;
+}
+
+static int take_dir(struct disk *d, const char *dir, struct err *err)
+{
+	char *path;
+
+	if (mkdir(dir, 0700) && errno != EEXIST)
+		return err_sys(
+		    err, "make store_dir %s: make it for this user, or set another one, or store_kind to memory", dir);
+	path = cfg_path_join(dir, LOCK_NAME);
+	d->path = cfg_path_join(dir, FILE_NAME);
+	if (!path || !d->path) {
+		mem_free(path);
+		return err_set(err, ERR_NOMEM, "paths of store_dir");
+	}
+	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (d->lock_fd == -1) {
+		err_sys(err,
+		    "%s: store_dir must be writable for this user; or set another one, or store_kind to memory", path);
+		mem_free(path);
+		return -1;
+	}
+	mem_free(path);
+	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return errno == EWOULDBLOCK
+		   ? err_set(err, ERR_CONFIG, "another mcp-broker uses store_dir %s: give each one of its own", dir)
+		   : err_sys(err, "lock store_dir %s", dir);
+}
+
+struct disk *disk_open(const char *dir, bool sync_each, struct err *err)
+{
+	struct disk *d = mem_alloc(1, sizeof(*d));
+	struct err why = {0};
+	int rc;
+
+	if (!d) {
+		err_set(err, ERR_NOMEM, "store");
+		return NULL;
+	}
+	d->lock_fd = -1;
+	d->sync_each = sync_each;
+	if (take_dir(d, dir, err))
+		goto fail;
+	rc = open_db(d, &why);
+	if (disk_is_corrupt(rc) ? disk_set_aside(d, why.msg, err) : rc != SQLITE_OK) {
+		if (!disk_is_corrupt(rc) && err)
+			*err = why;
+		goto fail;
+	}
+	return d;
+fail:
+	disk_close(&d);
+	return NULL;
+}
+
+void disk_close(struct disk **dp)
+{
+	struct disk *d = *dp;
+
+	if (!d)
+		return;
+	*dp = NULL;
+	close_db(d);
+	if (d->lock_fd != -1)
+		close(d->lock_fd);
+	mem_free(d->path);
+	mem_free(d);
+}
