@@ -49,8 +49,6 @@ LINKED_SOURCES = %D%/lib/linked.c %D%/lib/linked.h %D%/lib/fake_broker.c %D%/lib
 # A worker with fake tools and a fake broker, under the real fcgi/*.c.
 SITE_SOURCES = %D%/lib/site.c %D%/lib/site.h %D%/lib/fake_link.c %D%/lib/fake_link_task.c %D%/lib/fake_link.h %D%/lib/fake_req.c %D%/lib/fake_req.h %D%/lib/unit.h
 if HAVE_CMOCKA
-check_PROGRAMS += %D%/fault/test_handoff
-check_PROGRAMS += %D%/fault/test_tools
 check_PROGRAMS += %D%/unit/test_broker
 check_PROGRAMS += %D%/unit/test_broker_admin
 check_PROGRAMS += %D%/unit/test_broker_no_memory
@@ -102,8 +100,6 @@ check_PROGRAMS += %D%/unit/test_task
 check_PROGRAMS += %D%/unit/test_toolset
 check_PROGRAMS += %D%/unit/test_uri_template
 check_PROGRAMS += %D%/unit/test_watch
-TESTS += %D%/fault/test_handoff
-TESTS += %D%/fault/test_tools
 TESTS += %D%/unit/test_broker
 TESTS += %D%/unit/test_broker_admin
 TESTS += %D%/unit/test_broker_no_memory
@@ -278,12 +274,10 @@ TESTS += %D%/proto/lighttpd.sh
 TESTS += %D%/proto/lighttpd-cgi.sh
 TESTS += %D%/proto/lighttpd-spawn.sh
 TESTS += %D%/proto/nginx.sh
-TESTS += %D%/fault/bad_input.py
-TESTS += %D%/fault/bad_offers.py
-TESTS += %D%/fault/tasks.py
 EXTRA_DIST += \
 	%D%/fault/bad_input.py \
 	%D%/fault/bad_offers.py \
+	%D%/fault/faults.py \
 	%D%/fault/offers \
 	%D%/fault/site \
 	%D%/fault/tasks.py \
@@ -291,9 +285,30 @@ EXTRA_DIST += \
 	%D%/packages \
 	%D%/proto \
 	%D%/requirements.tsv \
+	%D%/results \
 	%D%/schema \
 	%D%/serve \
 	%D%/wire.py
+
+# Faults: the same programs, and whatever kills, stops, fills or cuts something. make check-fault runs only these.
+fault_programs =
+fault_tests =
+if HAVE_CMOCKA
+fault_programs += %D%/fault/test_handoff
+fault_programs += %D%/fault/test_tools
+fault_tests += %D%/fault/test_handoff
+fault_tests += %D%/fault/test_tools
+endif
+fault_tests += %D%/fault/bad_input.py
+fault_tests += %D%/fault/bad_offers.py
+fault_tests += %D%/fault/tasks.py
+check_PROGRAMS += $(fault_programs)
+TESTS += $(fault_tests)
+# The last line says: N passed, N failed, N skipped.
+check-fault: all $(fault_programs)
+	-$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(fault_tests)'
+	@for test in $(fault_tests); do echo "$${test%.py}.trs"; done | xargs $(top_srcdir)/tests/results
+.PHONY: check-fault
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
 FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)

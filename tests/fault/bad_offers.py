@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plays the enemy of a running site that asks its clients, keeps tasks, is listened to and offers files: as bad_input.py,
+"""Plays the enemy of a running site that asks its clients, keeps tasks, is listened to and offers files: as faults.py,
 whose checks stand at the end of each case here too. Beside them: no program is left, memory is bounded.
 
     tests/fault/bad_offers.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
@@ -22,8 +22,9 @@ import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # the sources may be read-only
-from bad_input import HERE, ODD, PATIENCE_S, SSE, TYPES, Cases, Site, Wrong  # noqa: E402
-from bad_input import check, each, is_error, main, message_of, rss_kb, stopped, until  # noqa: E402
+from bad_input import ODD  # noqa: E402
+from faults import HERE, PATIENCE_S, SSE, TYPES, Cases, Site, Wrong  # noqa: E402
+from faults import check, each, is_error, main, message_of, rss_kb, stopped, until  # noqa: E402
 
 KEYS = {"anna": "key-of-anna-0123456789", "bert": "key-of-bert-0123456789"}
 CAN_ALL = {"elicitation": {"form": {}, "url": {}}, "sampling": {"tools": {}, "context": {}}, "roots": {}}

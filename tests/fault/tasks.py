@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # the sources may be read-only
-from bad_input import HERE, PATIENCE_S, Site, Wrong, check, until  # noqa: E402
+from faults import HERE, PATIENCE_S, Site, Wrong, check, until  # noqa: E402
 
 EXTENSION = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 CAN = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}, **EXTENSION}}

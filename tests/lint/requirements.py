@@ -87,7 +87,8 @@ def check_clients(automake):
 
 def main():
     rows = read_rows()
-    automake = "".join(line for line in (TESTS / "local.mk").read_text().splitlines(True) if line.startswith("TESTS +="))
+    lines = (TESTS / "local.mk").read_text().splitlines(True)
+    automake = "".join(line for line in lines if line.startswith(("TESTS +=", "fault_tests +=")))
     wanted = [f"{topic}-{n:02}" for topic, count in TOPICS.items() for n in range(1, count + 1)]
     ok("each line has five columns", [" ".join(row) for row in rows if len(row) != 5])
     rows = [row for row in rows if len(row) == 5]
