@@ -123,6 +123,7 @@ static struct slice frame_of(zmq_msg_t *m)
 static void take_message(struct bus *bus, zmq_msg_t *frames, int count)
 {
 	unsigned char routing[LINK_ROUTING_LEN];
+	const size_t who_len = LINK_ROUTING_LEN - sizeof(uint32_t);
 	struct slice id = frame_of(&frames[0]), body;
 	struct link_header h;
 	struct producer *p;
@@ -136,8 +137,9 @@ static void take_message(struct bus *bus, zmq_msg_t *frames, int count)
 		drop(bus, err.msg, 0);
 		return;
 	}
-	link_routing_id(h.producer, routing);
-	if (!slice_eq(id, (struct slice){(const char *)routing, sizeof(routing)})) {
+	link_routing_id(h.producer, 0, routing);
+	/* What it sent on an earlier connection is as good. */
+	if (id.len != sizeof(routing) || memcmp(id.p, routing, who_len) != 0) {
 		drop(bus, "the routing id is not the producer's", h.producer);
 		return;
 	}
@@ -188,11 +190,12 @@ static bool may_pass(int error)
 }
 
 /* 0, or -1 with errno. */
-static int send_frames(struct bus *bus, uint64_t producer, const void *header, struct slice key, struct slice body)
+static int send_frames(const struct producer *p, const void *header, struct slice key, struct slice body)
 {
+	struct bus *bus = p->broker->bus;
 	unsigned char routing[LINK_ROUTING_LEN];
 
-	link_routing_id(producer, routing);
+	link_routing_id(p->id, p->connection, routing);
 	if (zmq_send(bus->socket, routing, sizeof(routing), ZMQ_SNDMORE | ZMQ_DONTWAIT) == -1)
 		return -1;
 	/* The first frame chose the pipe and had room in it: the others can't fail. */
@@ -266,7 +269,7 @@ void bus_send(struct producer *p, const struct link_header *h, struct slice key,
 	}
 	if (p->waiting)
 		wait_in_line(p, header.data, key, body);
-	else if (send_frames(bus, p->id, header.data, key, body) == 0)
+	else if (send_frames(p, header.data, key, body) == 0)
 		;
 	else if (may_pass(errno))
 		wait_in_line(p, header.data, key, body);
@@ -278,13 +281,13 @@ void bus_send(struct producer *p, const struct link_header *h, struct slice key,
 static void send_waiting_of(struct table_node *n, void *arg)
 {
 	struct producer *p = TABLE_OF(n, struct producer, node);
-	struct bus *bus = arg;
 
+	(void)arg;
 	while (p->waiting) {
 		struct bus_message *m = p->waiting;
 		struct slice key = {m->bytes + LINK_HEADER_LEN, m->key_len};
 
-		if (send_frames(bus, p->id, m->bytes, key, (struct slice){key.p + key.len, m->body_len}) &&
+		if (send_frames(p, m->bytes, key, (struct slice){key.p + key.len, m->body_len}) &&
 		    may_pass(errno))
 			return;
 		take_first(p);
@@ -296,7 +299,7 @@ static bool send_waiting(struct broker *b, struct bus *bus)
 {
 	size_t before = bus->waiting_count;
 
-	table_each(&b->producers, send_waiting_of, bus);
+	table_each(&b->producers, send_waiting_of, NULL);
 	if (bus->waiting_count > 0)
 		loop_timer(&b->loop, &bus->again_timer, BUS_AGAIN_MS);
 	return bus->waiting_count < before;

@@ -79,7 +79,7 @@ static void send_packet(struct ctl *c, struct link_header *h, struct slice body)
 {
 	struct buf packet;
 
-	h->version = LINK_VERSION;
+	h->version = h->type == LINK_NACK ? LINK_VERSION_HELLO : LINK_VERSION;
 	h->body_len = (uint32_t)body.len;
 	buf_init(&packet, LINK_HEADER_LEN + body.len);
 	link_put_header(&packet, h);
@@ -116,20 +116,20 @@ static void take_hello(struct ctl *c, const struct link_header *h, struct slice 
 	char quoted[64];
 	struct buf body;
 
-	if (bad || in.len > 0 || h->producer == 0 || c->producer || role < LINK_ROLE_WORKER ||
-	    role >= LINK_ROLE__COUNT) {
-		send_nack(c, h->seq, LINK_NACK_BAD, "not a HELLO, or a second one");
-		ctl_close(c, "bad HELLO");
-		return;
-	}
-	if (version_min > LINK_VERSION || version_max < LINK_VERSION) {
+	if (!bad && (version_min > LINK_VERSION || version_max < LINK_VERSION)) {
 		LOG(WARN, "ctl.version", "pid=%d versions=%d-%d program=\"%s\"", (int)c->pid, version_min, version_max,
 		    log_quote(quoted, sizeof(quoted), program));
 		send_nack(c, h->seq, LINK_NACK_VERSION, "no common version of the link");
 		ctl_close(c, "no common version");
 		return;
 	}
-	c->producer = producer_new(b, h->producer, c, pid, role);
+	if (bad || in.len > 0 || h->producer == 0 || h->corr == 0 || h->corr > UINT32_MAX || c->producer ||
+	    role < LINK_ROLE_WORKER || role >= LINK_ROLE__COUNT) {
+		send_nack(c, h->seq, LINK_NACK_BAD, "not a HELLO, or a second one");
+		ctl_close(c, "bad HELLO");
+		return;
+	}
+	c->producer = producer_new(b, h->producer, (uint32_t)h->corr, c, pid, role);
 	if (!c->producer) {
 		ctl_close(c, "no memory");
 		return;

@@ -49,7 +49,8 @@ static void on_last_timer(struct wheel_timer *t)
 	producer_close(TABLE_OF(t, struct producer, last_timer));
 }
 
-struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, uint32_t pid, enum link_role role)
+struct producer *producer_new(
+    struct broker *b, uint64_t id, uint32_t connection, struct ctl *ctl, uint32_t pid, enum link_role role)
 {
 	struct producer *p = producer_find(b, id);
 
@@ -70,6 +71,7 @@ struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, ui
 	}
 	p->broker = b;
 	p->id = id;
+	p->connection = connection;
 	p->ctl = ctl;
 	p->pid = pid;
 	p->role = role;

@@ -32,6 +32,7 @@ struct producer {
 	struct table_node node;
 	struct broker *broker; /* borrowed */
 	uint64_t id;
+	uint32_t connection; /* its number, of the last one */
 	struct ctl *ctl; /* borrowed; NULL: it has died */
 	uint32_t pid;
 	enum link_role role;
@@ -50,7 +51,8 @@ struct producer {
 };
 
 /* NULL: no memory. An older producer of this id is closed first, with its wills. */
-struct producer *producer_new(struct broker *b, uint64_t id, struct ctl *ctl, uint32_t pid, enum link_role role);
+struct producer *producer_new(
+    struct broker *b, uint64_t id, uint32_t connection, struct ctl *ctl, uint32_t pid, enum link_role role);
 struct producer *producer_find(struct broker *b, uint64_t id);
 /* Its control connection is gone. */
 void producer_lost(struct producer *p);

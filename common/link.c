@@ -139,7 +139,8 @@ int link_get_header(struct slice in, struct link_header *h, struct err *err)
 		return err_set(err, ERR_LINK, "short header");
 	if (magic != LINK_MAGIC)
 		return err_set(err, ERR_LINK, "magic %08x", magic);
-	if (h->version != LINK_VERSION)
+	if (h->version != LINK_VERSION &&
+	    (h->version != LINK_VERSION_HELLO || (h->type != LINK_HELLO && h->type != LINK_NACK)))
 		return err_set(err, ERR_LINK, "link version %d, ours is %d", h->version, LINK_VERSION);
 	if (link_type_name(h->type)[0] == '?')
 		return err_set(err, ERR_LINK, "message type %d", h->type);
@@ -151,11 +152,13 @@ void link_event_id(uint64_t stream, uint64_t epoch, uint64_t seq, char out[LINK_
 	snprintf(out, LINK_EVENT_ID_SIZE, "%" PRIu64 ".%" PRIu64 ".%" PRIu64, stream, epoch, seq);
 }
 
-void link_routing_id(uint64_t producer, unsigned char out[LINK_ROUTING_LEN])
+void link_routing_id(uint64_t producer, uint32_t connection, unsigned char out[LINK_ROUTING_LEN])
 {
 	out[0] = 'P'; /* ZeroMQ keeps ids that begin with a zero byte for itself */
 	for (unsigned i = 0; i < 8; i++)
 		out[1 + i] = (unsigned char)(producer >> (8 * i));
+	for (unsigned i = 0; i < 4; i++)
+		out[9 + i] = (unsigned char)(connection >> (8 * i));
 }
 
 const char *link_type_name(unsigned type)

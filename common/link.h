@@ -4,8 +4,8 @@
  *   control  SOCK_SEQPACKET at run_dir/broker.ctl; one packet is header + body; carries descriptors. Its EOF tells the
  *            broker that a worker died, and a worker that the broker died.
  *   data     ZeroMQ DEALER (worker) to ROUTER (broker) at ipc://run_dir/broker.zmq; frames [header][key][body].
- *            The DEALER's routing id is 'P' and the 8 bytes of the producer id as in the header, so nobody speaks as
- *            another; data from a producer that has no control connection is dropped.
+ *            The DEALER's routing id is 'P', the 8 bytes of the producer id as in the header, and 4 of the number of
+ *            the connection, so nobody speaks as another; data of an unknown producer is dropped.
  *
  * All numbers are little-endian. Times are milliseconds of CLOCK_MONOTONIC, which every process of a host shares.
  * key is the session id, or empty. "bytes" in a body is u32 length + that many bytes. */
@@ -15,7 +15,8 @@
 #include "common/cfg.h"
 
 #define LINK_MAGIC	  0x4c50434du /* "MCPL" */
-#define LINK_VERSION	  1
+#define LINK_VERSION	  2
+#define LINK_VERSION_HELLO 1 /* of the headers of HELLO and of the NACK to it, for ever: any two versions understand them */
 #define LINK_HEADER_LEN	  56
 #define LINK_CTL_NAME	  "broker.ctl"
 #define LINK_ZMQ_NAME	  "broker.zmq"
@@ -25,7 +26,7 @@
 #define LINK_KEY_MAX	  128	      /* bytes of a session id */
 #define LINK_ADOPT_MAX	  16384	      /* bytes of an ADOPT packet */
 #define LINK_FRAME_SLACK  65536	      /* what stands around the large thing in a body, see link_body_max() */
-#define LINK_ROUTING_LEN  9
+#define LINK_ROUTING_LEN  13
 
 enum link_type {
 #define LINK(name, number, sender, channel) LINK_##name = number,
@@ -42,7 +43,7 @@ enum link_flag {
 struct link_header {
 	uint8_t version, type; /* LINK_VERSION, enum link_type */
 	uint16_t flags;	       /* enum link_flag */
-	uint64_t producer;     /* random per control connection; 0 from the broker */
+	uint64_t producer;     /* random per process, made after fork; 0 from the broker */
 	uint64_t seq;	       /* of this message, from 1, per producer; a retry has the seq of the first try */
 	uint64_t corr;	       /* what this is about: see each message */
 	uint64_t deadline_ms;  /* past it the broker answers NACK EXPIRED; 0: none */
@@ -129,7 +130,8 @@ enum link_outcome {
 
 /* Bodies. ACK and NACK carry the seq of what they answer in corr.
  *
- *  HELLO        u16 version_min, u16 version_max, u32 pid, bytes program_version, u8 role (without it: a worker)
+ *  HELLO        corr = number of the connection, from 1 per producer, rising; u16 version_min, u16 version_max, u32 pid,
+ *               bytes program_version, u8 role (without it: a worker)
  *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len)
  *               (or NACK VERSION on the control channel)
  *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, bytes head; descriptor in SCM_RIGHTS.
@@ -214,7 +216,8 @@ enum link_outcome {
 size_t link_body_max(const struct cfg *cfg);
 
 void link_put_header(struct buf *out, const struct link_header *h);
-/* ERR_LINK: shorter than a header, wrong magic, other version, unknown type. */
+/* ERR_LINK: shorter than a header, wrong magic, other version, unknown type. HELLO and NACK may have the version of
+ * HELLO. */
 int link_get_header(struct slice in, struct link_header *h, struct err *err);
 
 void link_put_u8(struct buf *out, uint8_t n);
@@ -235,7 +238,8 @@ struct slice link_get_bytes(struct slice *in, bool *bad);
 #define LINK_EVENT_ID_SIZE 64
 void link_event_id(uint64_t stream, uint64_t epoch, uint64_t seq, char out[LINK_EVENT_ID_SIZE]);
 
-void link_routing_id(uint64_t producer, unsigned char out[LINK_ROUTING_LEN]);
+/* A ROUTER ignores a second peer of a routing id that it still knows, so each connection has its own. */
+void link_routing_id(uint64_t producer, uint32_t connection, unsigned char out[LINK_ROUTING_LEN]);
 const char *link_type_name(unsigned type);	/* "CALL_BEGIN"; "?" for an unknown one */
 const char *link_nack_name(unsigned code);	/* "busy" */
 const char *link_outcome_name(unsigned outcome);	/* "ok" */

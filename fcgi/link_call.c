@@ -59,7 +59,7 @@ void link_call_end(struct link *l, struct link_call **callp)
 		request_init(&entry->end, l, LINK_CALL_END, 0);
 		entry->end.header.corr = entry->call.number;
 		entry->end.owner = entry;
-		if (request_submit(l, &entry->end, NEED_UP, entry->call.producer, NULL, NULL) == 0)
+		if (request_submit(l, &entry->end, NEED_UP, entry->call.connection, NULL, NULL) == 0)
 			return; /* the link thread frees it */
 		request_release(&entry->end);
 	}
@@ -161,7 +161,7 @@ static void entry_streams(struct link *l, struct call_entry *entry)
 {
 	pthread_mutex_lock(&l->mtx);
 	entry->has_stream = true;
-	if (l->state != LINK_UP || l->producer != entry->call.producer)
+	if (l->state != LINK_UP || l->connection != entry->call.connection)
 		link_entry_cancel(entry); /* it went down since the answer came */
 	pthread_mutex_unlock(&l->mtx);
 }
@@ -184,7 +184,7 @@ int link_open_stream(struct link *l, struct slice session, unsigned flags, const
 	req.key = session;
 	link_put_u8(&req.body, (uint8_t)flags);
 	put_wills(&req.body, wills, wills_count);
-	ret = request_ask(l, &req, call ? NEED_UP : NEED_ANY, call ? call->producer : 0, entry, err);
+	ret = request_ask(l, &req, call ? NEED_UP : NEED_ANY, call ? call->connection : 0, entry, err);
 	if (!ret) {
 		*stream = req.answer.stream;
 		if (entry)
@@ -224,7 +224,7 @@ int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_
 		link_put_bytes(&req.body, asks[i].id);
 		link_put_bytes(&req.body, asks[i].text);
 	}
-	if (request_ask_and_release(l, &req, NEED_UP, entry->call.producer, err))
+	if (request_ask_and_release(l, &req, NEED_UP, entry->call.connection, err))
 		return -1;
 	entry->is_finished = true; /* it is not ours to end any more */
 	link_call_end(l, callp);

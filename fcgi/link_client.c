@@ -176,7 +176,7 @@ int link_finish(struct link *l, struct link_call *call, uint64_t stream, const s
 	req.header.flags = LINK_DURABLE;
 	for (size_t i = 0; i < events_count; i++)
 		link_put_bytes(&req.body, events[i]);
-	ret = request_ask_and_release(l, &req, NEED_CREDIT, call->producer, err);
+	ret = request_ask_and_release(l, &req, NEED_CREDIT, call->connection, err);
 	entry->is_finished = ret == 0;
 	return ret;
 }

@@ -4,7 +4,7 @@
  * when there is none and broker_autostart allows it), shakes hands on the control socket, and starts the link thread,
  * which owns the DEALER, reads all that comes in, wakes who waits, repeats what was not acknowledged with the same
  * identity, and marks calls cancelled. After the broker's death every waiter gets ERR_BROKER, and the next need begins
- * anew, as another producer: calls and streams of before are gone. Made after fork; a child that inherits one in use
+ * anew: calls and streams of before are gone. Made after fork; a child that inherits one in use
  * gets ERR_BROKER (pid is checked) and may only link_free() it.
  *
  * Each function waits at most link_timeout_ms, in which a busy broker is asked again. Errors: ERR_BROKER (not
@@ -29,7 +29,8 @@ struct link_will {
 /* A call that the broker knows: begun by link_call_begin(), by link_open_stream() without one, or taken over by
  * link_answer(). Read-only for users. */
 struct link_call {
-	uint64_t producer, number; /* the broker's name for it; number is 0 when only the session was asked for */
+	uint64_t number;           /* the broker's name for it; 0 when only the session was asked for */
+	uint32_t connection;       /* of this process, on which it was begun */
 	uint64_t epoch;            /* of the broker's run: part of its event ids */
 	uint64_t session_version;
 	uint64_t session_stream; /* handle of the session's own stream */

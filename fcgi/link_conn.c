@@ -112,10 +112,10 @@ static int welcome_read(struct slice in, struct welcome *w, struct err *err)
 	return 0;
 }
 
-static int hello(
-    int ctl, uint64_t producer, enum link_role role, uint64_t deadline_ms, struct welcome *w, struct err *err)
+static int hello(int ctl, uint64_t producer, uint32_t connection, enum link_role role, uint64_t deadline_ms, struct welcome *w, struct err *err)
 {
-	struct link_header h = {.version = LINK_VERSION, .type = LINK_HELLO, .producer = producer};
+	struct link_header h = {
+	    .version = LINK_VERSION_HELLO, .type = LINK_HELLO, .producer = producer, .corr = connection};
 	struct pollfd fd = {.fd = ctl, .events = POLLIN};
 	struct buf packet;
 	char answer[1024];
@@ -152,7 +152,7 @@ static int hello(
 	return rc;
 }
 
-static int dealer_open(struct link *l, uint64_t producer, struct err *err)
+static int dealer_open(struct link *l, struct err *err)
 {
 	static const int linger = 0, immediate = 1, hwm = HWM, reconnect = RECONNECT_MS;
 	int64_t frame_max = (int64_t)link_body_max(l->cfg);
@@ -160,7 +160,7 @@ static int dealer_open(struct link *l, uint64_t producer, struct err *err)
 	char endpoint[sizeof(struct sockaddr_un) + 16];
 	size_t len = sizeof(l->dealer_fd);
 
-	link_routing_id(producer, id);
+	link_routing_id(l->producer, l->connection, id);
 	snprintf(endpoint, sizeof(endpoint), "ipc://%s/%s", l->cfg->run_dir, LINK_ZMQ_NAME);
 	if (!l->context)
 		l->context = zmq_ctx_new(); /* one I/O thread is its default */
@@ -203,7 +203,6 @@ static int thread_start(struct link *l, struct err *err)
 /* Only by the one thread that set state to LINK_CONNECTING. On success state is LINK_UP. */
 static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 {
-	uint64_t producer = rnd_u64();
 	struct welcome w = {0};
 	int ctl;
 
@@ -215,24 +214,26 @@ static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 		l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->wake_fd == -1)
 		return err_sys(err, "make an eventfd");
+	if (!l->producer) /* after fork, and never 0 */
+		l->producer = rnd_u64() | 1;
+	l->connection++;
 	buf_clear(&l->head);
 	if (!buf_reserve(&l->head, LINK_HEADER_LEN))
 		return buf_check(&l->head, err);
 	ctl = ctl_open(l, deadline_ms, err);
 	if (ctl == -1)
 		return -1;
-	if (hello(ctl, producer, l->runner ? LINK_ROLE_RUNNER : LINK_ROLE_WORKER, deadline_ms, &w, err)) {
+	if (hello(ctl, l->producer, l->connection, l->runner ? LINK_ROLE_RUNNER : LINK_ROLE_WORKER, deadline_ms, &w, err)) {
 		err_wrap(err, "handshake with the broker");
 		goto fail;
 	}
-	if (dealer_open(l, producer, err))
+	if (dealer_open(l, err))
 		goto fail;
 	l->timer_ms = UINT64_MAX;
 	l->stats_at_ms = now_ms();
 
 	pthread_mutex_lock(&l->mtx);
 	l->ctl = ctl;
-	l->producer = producer;
 	l->epoch = w.epoch;
 	l->credit = l->credit_full = (int64_t)w.credit_bytes;
 	l->body_max = w.body_max;
@@ -246,8 +247,8 @@ static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 	}
 	l->state = LINK_UP;
 	pthread_mutex_unlock(&l->mtx);
-	LOG(INFO, "link.up", "producer=%016" PRIx64 " epoch=%" PRIu64 " credit_bytes=%" PRIu64, producer, w.epoch,
-	    w.credit_bytes);
+	LOG(INFO, "link.up", "producer=%016" PRIx64 " connection=%" PRIu32 " epoch=%" PRIu64 " credit_bytes=%" PRIu64,
+	    l->producer, l->connection, w.epoch, w.credit_bytes);
 	return 0;
 fail:
 	close(ctl);

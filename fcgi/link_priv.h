@@ -8,9 +8,8 @@
  *   the first     thread that needs a connection makes it, the others wait for the outcome (state, changed).
  *
  * A connection ends at EOF of the control socket, and with it all that was under way: whether the broker executed what
- * it did not acknowledge can't be known, so nothing is repeated on another one. Each connection is a producer of its
- * own: a ROUTER ignores a second peer of the same routing id, and the broker may hear the end of the old control socket
- * after the HELLO of the new one. */
+ * it did not acknowledge can't be known, so nothing is repeated on another one. The process is the same producer on all of
+ * them, but each has a number, and the DEALER a routing id with it: a ROUTER ignores a second peer of the same one. */
 #ifndef MCP_FCGI_LINK_PRIV_H
 #define MCP_FCGI_LINK_PRIV_H
 
@@ -95,7 +94,8 @@ struct link {
 	unsigned attempt;       /* counts connection attempts that ended */
 	struct err attempt_err; /* what to say of the last one, if the link is not up */
 	bool is_draining, is_asleep, is_stopping;
-	uint64_t producer, seq, epoch;
+	uint64_t producer, seq, epoch; /* producer: 0 before the first connection */
+	uint32_t connection;           /* how many there were */
 	int64_t credit, credit_full; /* bytes */
 	size_t body_max;             /* bytes; of the broker that we are connected to */
 	int ctl;                     /* control socket; -1 when down */
@@ -166,15 +166,15 @@ void question_init(struct request *req, const struct link *l, enum link_type typ
     const char *principal, size_t body_len);
 /* For its waiter, once nothing lent out of the answer is needed any more. */
 void request_release(struct request *req);
-/* Hands req over, to the connection of producer if that isn't 0. entry, when given, is the call that it begins: it can
+/* Hands req over, on that connection of ours if it isn't 0. entry, when given, is the call that it begins: it can
  * be found from now on, for CANCELLED may be here before the acknowledgement. */
 int request_submit(
-    struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err);
+    struct link *l, struct request *req, enum need need, uint32_t connection, struct call_entry *entry, struct err *err);
 /* Submits and waits for the answer. */
 int request_ask(
-    struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err);
+    struct link *l, struct request *req, enum need need, uint32_t connection, struct call_entry *entry, struct err *err);
 struct slice request_answer(struct request *req); /* body of the answer */
 /* For what is answered by yes or no: asks and releases. */
-int request_ask_and_release(struct link *l, struct request *req, enum need need, uint64_t producer, struct err *err);
+int request_ask_and_release(struct link *l, struct request *req, enum need need, uint32_t connection, struct err *err);
 
 #endif

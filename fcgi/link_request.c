@@ -53,7 +53,7 @@ void link_wake(struct link *l)
 }
 
 /* An event larger than all credit there is goes when nothing else is under way. mtx is held. */
-static int take_credit(struct link *l, struct request *req, uint64_t producer, struct err *err)
+static int take_credit(struct link *l, struct request *req, uint32_t connection, struct err *err)
 {
 	int64_t len = (int64_t)req->body.len;
 	int64_t need = len < l->credit_full ? len : l->credit_full;
@@ -63,7 +63,7 @@ static int take_credit(struct link *l, struct request *req, uint64_t producer, s
 	while (l->credit < need) {
 		if (!link_wait_changed(l, req->header.deadline_ms))
 			return err_set(err, ERR_BUSY, "%s: no credit in time", link_type_name(req->header.type));
-		if (l->state != LINK_UP || l->producer != producer)
+		if (l->state != LINK_UP || l->connection != connection)
 			return err_set(err, ERR_BROKER, "the broker went away");
 	}
 	l->credit -= len;
@@ -72,13 +72,13 @@ static int take_credit(struct link *l, struct request *req, uint64_t producer, s
 }
 
 int request_submit(
-    struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err)
+    struct link *l, struct request *req, enum need need, uint32_t connection, struct call_entry *entry, struct err *err)
 {
 	bool wakes;
 
 	if (link_lock_up(l, need == NEED_ANY, req->header.deadline_ms, err))
 		return -1;
-	if (producer && producer != l->producer) {
+	if (connection && connection != l->connection) {
 		err_set(err, ERR_BROKER, "the broker of this call went away");
 		goto fail;
 	}
@@ -90,11 +90,11 @@ int request_submit(
 		err_set(err, ERR_BUSY, "the broker is going down");
 		goto fail;
 	}
-	if (need == NEED_CREDIT && take_credit(l, req, l->producer, err))
+	if (need == NEED_CREDIT && take_credit(l, req, l->connection, err))
 		goto fail;
 	wakes = inbox_add(l, req);
 	if (entry) {
-		entry->call.producer = req->header.producer;
+		entry->call.connection = l->connection;
 		entry->call.number = req->header.seq;
 		entry->call.epoch = l->epoch;
 		entry->next = l->calls[req->header.seq % TABLE_SIZE];
@@ -110,7 +110,7 @@ fail:
 }
 
 int request_ask(
-    struct link *l, struct request *req, enum need need, uint64_t producer, struct call_entry *entry, struct err *err)
+    struct link *l, struct request *req, enum need need, uint32_t connection, struct call_entry *entry, struct err *err)
 {
 	if (req->key.len > LINK_KEY_MAX)
 		return err_set(err, ERR_NO_SESSION, "id of %zu bytes", req->key.len);
@@ -119,7 +119,7 @@ int request_ask(
 	req->header.flags |= LINK_WANT_ACK;
 	req->err = err;
 	sem_init(&req->done, 0, 0);
-	if (request_submit(l, req, need, producer, entry, err))
+	if (request_submit(l, req, need, connection, entry, err))
 		req->ret = -1;
 	else
 		while (sem_wait(&req->done) == -1)
@@ -143,9 +143,9 @@ struct slice request_answer(struct request *req)
 	return (struct slice){zmq_msg_data(&req->answer_body), zmq_msg_size(&req->answer_body)};
 }
 
-int request_ask_and_release(struct link *l, struct request *req, enum need need, uint64_t producer, struct err *err)
+int request_ask_and_release(struct link *l, struct request *req, enum need need, uint32_t connection, struct err *err)
 {
-	int ret = request_ask(l, req, need, producer, NULL, err);
+	int ret = request_ask(l, req, need, connection, NULL, err);
 
 	request_release(req);
 	return ret;

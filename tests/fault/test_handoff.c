@@ -403,7 +403,8 @@ static int raw_connect(const struct fixture *f)
 /* An older one's, without a role. */
 static void put_hello(struct buf *out, unsigned version_min, unsigned version_max)
 {
-	struct link_header h = {.version = LINK_VERSION, .type = LINK_HELLO, .producer = 77, .body_len = 12};
+	struct link_header h = {
+	    .version = LINK_VERSION_HELLO, .type = LINK_HELLO, .producer = 77, .corr = 1, .body_len = 12};
 
 	buf_clear(out);
 	link_put_header(out, &h);

@@ -185,7 +185,6 @@ static void answer(struct fake_broker *fb, const struct fake_msg *msg)
 
 static void handle(struct fake_broker *fb, const struct fake_msg *msg)
 {
-	link_routing_id(msg->head.producer, fb->peer);
 	if (!fb->options->on_message || !fb->options->on_message(fb, msg, fb->options->arg))
 		if (msg->fd == -1)
 			answer(fb, msg);
@@ -236,6 +235,7 @@ static bool take_packet(struct fake_broker *fb, int fd)
 	if (cmsg)
 		memcpy(&msg.fd, CMSG_DATA(cmsg), sizeof(int));
 	if (msg.head.type == LINK_HELLO) {
+		link_routing_id(msg.head.producer, (uint32_t)msg.head.corr, fb->peer);
 		atomic_store(&fb->role, msg.body.p[msg.body.len - 1]);
 		atomic_fetch_add(&fb->counts[LINK_HELLO], 1);
 		if (fb->options->welcome.p && !fb->options->welcome.len)
@@ -262,7 +262,8 @@ static void take_message(struct fake_broker *fb)
 		MUST(zmq_msg_recv(&frames[count], fb->router, 0) != -1);
 		more = zmq_msg_more(&frames[count++]);
 	}
-	MUST(count == 4);
+	MUST(count == 4 && zmq_msg_size(&frames[0]) == sizeof(fb->peer));
+	memcpy(fb->peer, zmq_msg_data(&frames[0]), sizeof(fb->peer));
 	MUST(link_get_header((struct slice){zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1])}, &msg.head, NULL) == 0);
 	msg.key = (struct slice){zmq_msg_data(&frames[2]), zmq_msg_size(&frames[2])};
 	msg.body = (struct slice){zmq_msg_data(&frames[3]), zmq_msg_size(&frames[3])};

@@ -150,10 +150,14 @@ void fake_broker_stop(struct fake_broker_process *b)
 }
 
 void fake_worker_put_hello(
-    struct buf *packet, uint64_t producer, uint16_t version_min, uint16_t version_max, enum link_role role)
+    struct buf *packet, uint64_t producer, uint32_t connection, uint16_t version_min, uint16_t version_max, enum link_role role)
 {
-	struct link_header h = {
-	    .version = LINK_VERSION, .type = LINK_HELLO, .producer = producer, .seq = 1, .body_len = 13};
+	struct link_header h = {.version = LINK_VERSION_HELLO,
+	    .type = LINK_HELLO,
+	    .producer = producer,
+	    .corr = connection,
+	    .seq = 1,
+	    .body_len = 13};
 
 	link_put_header(packet, &h);
 	link_put_u16(packet, version_min);
@@ -174,11 +178,11 @@ static void connect_as(struct fake_worker *w, const char *dir, enum link_role ro
 	int zero = 0;
 	ssize_t len;
 
-	*w = (struct fake_worker){.producer = rnd_u64(), .seq = 1};
+	*w = (struct fake_worker){.producer = rnd_u64(), .connection = 1, .seq = 1};
 	w->ctl = fake_ctl_connect(dir);
 	assert_int_not_equal(w->ctl, -1);
 	buf_init(&hello, 512);
-	fake_worker_put_hello(&hello, w->producer, 1, 1, role);
+	fake_worker_put_hello(&hello, w->producer, w->connection, LINK_VERSION, LINK_VERSION, role);
 	assert_int_equal(send(w->ctl, hello.data, hello.len, 0), hello.len);
 	buf_release(&hello);
 	len = recv(w->ctl, packet, sizeof(packet), 0);
@@ -194,7 +198,7 @@ static void connect_as(struct fake_worker *w, const char *dir, enum link_role ro
 	assert_false(bad);
 	w->context = zmq_ctx_new();
 	w->dealer = zmq_socket(w->context, ZMQ_DEALER);
-	link_routing_id(w->producer, routing);
+	link_routing_id(w->producer, w->connection, routing);
 	assert_int_equal(zmq_setsockopt(w->dealer, ZMQ_ROUTING_ID, routing, sizeof(routing)), 0);
 	assert_int_equal(zmq_setsockopt(w->dealer, ZMQ_LINGER, &zero, sizeof(zero)), 0);
 	snprintf(address, sizeof(address), "ipc://%s/%s", dir, LINK_ZMQ_NAME);

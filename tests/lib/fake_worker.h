@@ -27,7 +27,7 @@ void fake_broker_stop(struct fake_broker_process *b); /* SIGTERM; the status mus
 
 struct fake_worker {
 	uint64_t producer, seq, epoch, credit;
-	uint32_t body_max;
+	uint32_t connection, body_max;
 	int ctl;
 	void *context, *dealer;
 };
@@ -44,7 +44,7 @@ void fake_worker_connect(struct fake_worker *w, const char *dir);
 void fake_runner_connect(struct fake_worker *w, const char *dir);
 void fake_worker_die(struct fake_worker *w); /* the control socket closes, as by kill -9 */
 void fake_worker_put_hello(
-    struct buf *packet, uint64_t producer, uint16_t version_min, uint16_t version_max, enum link_role role);
+    struct buf *packet, uint64_t producer, uint32_t connection, uint16_t version_min, uint16_t version_max, enum link_role role);
 
 /* Sends one message of the data channel; h needs type and what matters. h->seq 0: the next one. Returns the seq. */
 uint64_t fake_worker_send(struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body);

@@ -909,7 +909,7 @@ static void descriptors_that_nobody_asked_for_are_closed(void **state)
 	struct buf hello;
 
 	buf_init(&hello, 1024);
-	fake_worker_put_hello(&hello, 4711, 1, 1, LINK_ROLE_WORKER);
+	fake_worker_put_hello(&hello, 4711, 1, LINK_VERSION, LINK_VERSION, LINK_ROLE_WORKER);
 	for (int i = 0; i < 3; i++) {
 		int ctl = fake_ctl_connect(f->broker.dir);
 		int end = send_descriptors(ctl, i == 0 ? SLICE("") : i == 1 ? SLICE("garbage") : buf_slice(&hello));
@@ -999,12 +999,13 @@ static void hello_is_checked(void **state)
 		enum link_type want;
 		enum link_nack nack;
 	} cases[] = {
-	    {"a worker", 1, 1, LINK_ROLE_WORKER, LINK_WELCOME, 0},
-	    {"a runner", 1, 1, LINK_ROLE_RUNNER, LINK_WELCOME, 0},
-	    {"an older worker", 1, 1, -1, LINK_WELCOME, 0},
-	    {"nothing", 1, 1, 0, LINK_NACK, LINK_NACK_BAD},
-	    {"something newer", 1, 1, LINK_ROLE__COUNT, LINK_NACK, LINK_NACK_BAD},
-	    {"another version", 2, 9, LINK_ROLE_WORKER, LINK_NACK, LINK_NACK_VERSION},
+	    {"a worker", LINK_VERSION, LINK_VERSION, LINK_ROLE_WORKER, LINK_WELCOME, 0},
+	    {"a runner", 1, LINK_VERSION, LINK_ROLE_RUNNER, LINK_WELCOME, 0},
+	    {"one without a role", LINK_VERSION, 9, -1, LINK_WELCOME, 0},
+	    {"nothing", LINK_VERSION, LINK_VERSION, 0, LINK_NACK, LINK_NACK_BAD},
+	    {"something newer", LINK_VERSION, LINK_VERSION, LINK_ROLE__COUNT, LINK_NACK, LINK_NACK_BAD},
+	    {"an older worker", 1, LINK_VERSION - 1, LINK_ROLE_WORKER, LINK_NACK, LINK_NACK_VERSION},
+	    {"a newer worker", LINK_VERSION + 1, 9, LINK_ROLE_WORKER, LINK_NACK, LINK_NACK_VERSION},
 	};
 	struct fixture *f = *state;
 
@@ -1017,7 +1018,7 @@ static void hello_is_checked(void **state)
 
 		buf_init(&packet, 512);
 		fake_worker_put_hello(
-		    &packet, 77, cases[i].version_min, cases[i].version_max, (enum link_role)cases[i].role);
+		    &packet, 77, (uint32_t)i + 1, cases[i].version_min, cases[i].version_max, (enum link_role)cases[i].role);
 		if (cases[i].role == -1) {
 			packet.len--;
 			packet.data[48]--; /* body_len */
@@ -1028,6 +1029,7 @@ static void hello_is_checked(void **state)
 		if (len <= LINK_HEADER_LEN || link_get_header((struct slice){bytes, (size_t)len}, &h, NULL) ||
 		    h.type != cases[i].want)
 			fail_msg("%s: not a %s", cases[i].name, link_type_name(cases[i].want));
+		assert_int_equal(h.version, cases[i].nack ? LINK_VERSION_HELLO : LINK_VERSION);
 		if (cases[i].nack) {
 			assert_int_equal(bytes[LINK_HEADER_LEN], cases[i].nack);
 			assert_int_equal(recv(fd, bytes, sizeof(bytes), 0), 0);

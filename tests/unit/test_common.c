@@ -333,8 +333,8 @@ static void test_link_names(void **state)
 	}
 	assert_string_equal(link_nack_name(LINK_NACK__COUNT), "none");
 	assert_int_equal(link_nack_err(UINT32_MAX), ERR_LINK);
-	link_routing_id(0x0102030405060708, id);
-	assert_memory_equal(id, "P\x08\x07\x06\x05\x04\x03\x02\x01", LINK_ROUTING_LEN);
+	link_routing_id(0x0102030405060708, 0x11121314, id);
+	assert_memory_equal(id, "P\x08\x07\x06\x05\x04\x03\x02\x01\x14\x13\x12\x11", LINK_ROUTING_LEN);
 }
 
 static void test_rnd(void **state)

@@ -273,7 +273,7 @@ static void test_broker_gone(void **state)
 	linked_expect(linked_begin(b, &young, &err), &err, ERR_BROKER, "nobody is there");
 	b->broker = fake_broker_start(b->dir, &b->options);
 	linked_expect(linked_begin(b, &young, &err), &err, ERR_NONE, "the next broker");
-	assert_int_not_equal(old->producer, young->producer);
+	assert_int_not_equal(old->connection, young->connection);
 	linked_expect(link_finish(b->link, old, 101, NULL, 0, &err), &err, ERR_BROKER, "finish of the old call");
 	linked_expect(link_open_stream(b->link, LINKED_SESSION, 0, NULL, 0, &old, &stream, &err), &err, ERR_BROKER,
 	    "stream of the old call");
