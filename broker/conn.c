@@ -46,7 +46,7 @@ struct conn {
 	uint16_t request_id;
 	bool is_ending; /* the end is in out, or was written: then close */
 	bool is_closed, is_watching_write, is_counted;
-	uint32_t heartbeat_ms;
+	uint32_t heartbeat_ms, retry_ms;
 	uint64_t cursor;   /* taken from the log up to here, into the kernel or into out */
 	struct slice last; /* owned: to be written at last_seq, before the end; p NULL: it stays */
 	uint64_t last_seq;
@@ -340,6 +340,18 @@ int conn_end_after(struct conn *c, struct slice last)
 	return 0;
 }
 
+void conn_end_until(struct conn *c, uint64_t in_ms)
+{
+	struct buf last;
+
+	buf_init(&last, 64);
+	if (c->retry_ms > 0)
+		sse_add_retry(&last, (int64_t)(in_ms + c->retry_ms));
+	if (buf_check(&last, NULL) || conn_end_after(c, buf_slice(&last)))
+		conn_end(c, STAT_CLOSE_FAILED);
+	buf_release(&last);
+}
+
 static void on_task(struct loop_task *t)
 {
 	struct conn *c = TABLE_OF(t, struct conn, task);
@@ -450,6 +462,7 @@ static struct conn *make(struct broker *b, int fd, const struct conn_how *how, s
 	c->kind = how->kind;
 	c->request_id = how->request_id;
 	c->heartbeat_ms = how->heartbeat_ms;
+	c->retry_ms = how->retry_ms;
 	c->cursor = how->cursor;
 	c->progress_ms = loop_now(&b->loop);
 	c->task.run = on_task;

@@ -17,6 +17,7 @@ struct conn_how {
 	uint16_t request_id;
 	uint64_t cursor;
 	uint32_t heartbeat_ms; /* 0: none */
+	uint32_t retry_ms;     /* how late its client comes back; 0: the client must not be told */
 };
 
 /* Takes fd (a failure closes it), and one descriptor of the budget, which the caller has taken. head is copied. The
@@ -33,6 +34,8 @@ void conn_kick(struct conn *c);
 void conn_end(struct conn *c, enum stats_row why);
 /* When it has taken all that its stream has now: last (an SSE text), then as conn_end(). -1: no memory. */
 int conn_end_after(struct conn *c, struct slice last);
+/* The same, and tells the client to come back in_ms later than it would, for then there is a broker again. */
+void conn_end_until(struct conn *c, uint64_t in_ms);
 /* At once. Safe from any callback, any number of times. */
 void conn_close(struct conn *c, enum stats_row why);
 

@@ -158,6 +158,7 @@ static void take_adopt(struct ctl *c, const struct link_header *h, struct slice 
 	how.request_id = link_get_u16(&in, &bad);
 	how.cursor = link_get_u64(&in, &bad);
 	how.heartbeat_ms = link_get_u32(&in, &bad);
+	how.retry_ms = link_get_u32(&in, &bad);
 	head = link_get_bytes(&in, &bad);
 	if (bad || in.len > 0 || how.kind < LINK_KIND_FCGI || how.kind >= LINK_KIND__COUNT || !c->producer ||
 	    fd == -1) {

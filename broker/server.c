@@ -27,6 +27,7 @@
 #define OTHER_WAIT_MS 2000 /* for a broker that holds the lock and is about to listen */
 #define OTHER_STEP_MS 50
 #define LAST_BYTES_MS 1000 /* at the end of a drain: for the ends of connections to be written */
+#define DRAIN_MIN     64   /* waiting connections that a step of the drain ends, if there are as many */
 
 enum drain_step { DRAIN_NONE, DRAIN_CALLS, DRAIN_BYTES };
 
@@ -162,8 +163,44 @@ static void end_reading(struct table_node *n, void *arg)
 	struct stream *s = TABLE_OF(n, struct stream, node);
 
 	(void)arg;
-	if (s->conn && conn_end_after(s->conn, SLICE("")))
-		conn_end(s->conn, STAT_CLOSE_FAILED);
+	if (s->conn)
+		conn_end_until(s->conn, 0);
+}
+
+/* A step of the drain, for connections that wait for news. */
+struct share {
+	size_t left;    /* it may end so many more */
+	uint64_t in_ms; /* the drain takes so much longer, as far as one can tell */
+};
+
+static void end_waiting(struct table_node *n, void *arg)
+{
+	struct stream *s = TABLE_OF(n, struct stream, node);
+	struct share *share = arg;
+
+	if (share->left == 0 || !s->conn || !(s->is_own || (s->is_listen && s->call)))
+		return;
+	if (s->session && s->session->calls) /* their answers, or their questions, may come there */
+		return;
+	share->left--;
+	if (s->is_listen)
+		call_end(s->call, "the broker stops");
+	else
+		conn_end_until(s->conn, share->in_ms);
+}
+
+/* Ends some of the connections that wait for news, so that all are ended in time, spread over it: their clients, and
+ * the web server, shall not all move at once. Whether there were any. */
+static bool end_share(struct server *s, bool is_owed)
+{
+	struct broker *b = &s->broker;
+	uint64_t left_ms = s->step_until_ms - loop_now(&b->loop);
+	size_t count = b->waiting_count * WHEEL_TICK_MS / left_ms + 1, most = count > DRAIN_MIN ? count : DRAIN_MIN;
+	struct share share = {.left = most};
+
+	share.in_ms = is_owed ? left_ms : b->waiting_count / most * WHEEL_TICK_MS;
+	table_each(&b->streams, end_waiting, &share);
+	return share.left < most;
 }
 
 /* The workers had their time: who still waits for an answer gets the will, then every connection its end. */
@@ -191,7 +228,7 @@ static void on_step(struct wheel_timer *t)
 
 	if (s->step == DRAIN_CALLS) {
 		table_each(&b->calls, is_answer_owed, &owed);
-		if (!owed || late)
+		if (late || (!end_share(s, owed) && !owed))
 			end_all(s);
 	} else if (!b->conns || late) {
 		loop_stop(&b->loop);

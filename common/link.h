@@ -134,8 +134,9 @@ enum link_outcome {
  *               bytes program_version, u8 role (without it: a worker)
  *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len)
  *               (or NACK VERSION on the control channel)
- *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, bytes head; descriptor in SCM_RIGHTS.
- *               head is everything to write first: response head, and the first event of HTTP+SSE. Not answered.
+ *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, u32 retry_ms, bytes head; descriptor in
+ *               SCM_RIGHTS. retry_ms: how late the client comes back when it loses the connection, as far as it was told
+ *               (0: it was not, and must not be). head is everything to write first: response head, and the first event of HTTP+SSE. Not answered.
  *               Spends the descriptor that OPEN_STREAM or ATTACH reserved.
  *  SESSION_PUT  key; u64 version_expected (0: create), u32 idle_s, u8 session flags, bytes principal, bytes blob
  *               -> ACK u64 version

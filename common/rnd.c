@@ -32,6 +32,11 @@ uint64_t rnd_u64(void)
 	return n;
 }
 
+uint32_t rnd_spread(uint32_t base)
+{
+	return base + (uint32_t)(rnd_u64() % ((uint64_t)base + 1));
+}
+
 void rnd_token(char *out, size_t size)
 {
 	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";

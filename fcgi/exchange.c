@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/log.h"
+#include "common/rnd.h"
 #include "common/sse.h"
 #include "fcgi/exchange.h"
 #include "common/banned.h"
@@ -125,6 +126,18 @@ void exchange_stream_head(const struct exchange *x, struct buf *out)
 	buf_adds(out, "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n\r\n");
 }
 
+static uint32_t choose_retry(struct exchange *x)
+{
+	if (x->retry_ms == 0)
+		x->retry_ms = rnd_spread((uint32_t)x->w->cfg.stream_retry_ms);
+	return x->retry_ms;
+}
+
+void exchange_put_retry(struct exchange *x, struct buf *out)
+{
+	sse_add_retry(out, choose_retry(x));
+}
+
 void exchange_count(const struct exchange *x, const char *method, enum link_outcome outcome)
 {
 	link_count(x->w->link, method, outcome, now_us() - x->started_us);
@@ -146,7 +159,8 @@ int exchange_hand_over(struct exchange *x, uint64_t stream, uint64_t cursor, str
 	int64_t heartbeat_ms = x->era == ERA_MODERN ? cfg->stream_heartbeat_modern_ms : cfg->stream_heartbeat_ms;
 
 	DIE_UNLESS(x->phase == EXCHANGE_OPEN);
-	if (link_adopt(x->w->link, fd, kind, request_id, stream, cursor, (uint32_t)heartbeat_ms, head, err))
+	if (link_adopt(
+		x->w->link, fd, kind, request_id, stream, cursor, (uint32_t)heartbeat_ms, x->retry_ms, head, err))
 		return -1;
 	x->origin = NULL; /* died with the request's variables */
 	req_detach(x->req);
@@ -180,14 +194,14 @@ bool exchange_may_poll(const struct exchange *x)
 }
 
 /* Everything before the first event of the answer. */
-static void put_stream_begin(const struct exchange *x, uint64_t stream, struct buf *out)
+static void put_stream_begin(struct exchange *x, uint64_t stream, struct buf *out)
 {
 	char id[LINK_EVENT_ID_SIZE];
 
 	exchange_stream_head(x, out);
 	if (exchange_may_poll(x)) {
 		link_event_id(stream, x->lcall->epoch, 0, id);
-		sse_add_priming(out, slice_str(id), x->w->cfg.stream_retry_ms);
+		sse_add_priming(out, slice_str(id), choose_retry(x));
 	} else {
 		buf_adds(out, SSE_HEARTBEAT);
 	}
@@ -242,7 +256,7 @@ int exchange_let_go(struct exchange *x, struct err *err)
 
 	DIE_UNLESS(x->phase == EXCHANGE_STREAM);
 	buf_init(&last, HEAD_MAX);
-	sse_add_retry(&last, x->w->cfg.stream_retry_ms);
+	exchange_put_retry(x, &last);
 	ret = buf_check(&last, err);
 	if (ret == 0)
 		ret = link_close_conn(x->w->link, x->stream, buf_slice(&last), err);

@@ -36,6 +36,7 @@ struct exchange {
 	char session[LINK_KEY_MAX + 1];  /* legacy: id; "" otherwise */
 	struct link_call *lcall;         /* what the broker knows of this request; NULL: nothing */
 	uint64_t stream;                 /* where its events go, once it is EXCHANGE_STREAM or EXCHANGE_ACCEPTED */
+	uint32_t retry_ms;               /* its client was told to come back so late; 0: it was told nothing */
 	uint64_t started_ms, started_us; /* the same moment */
 	bool stream_refused;    /* no stream could be had, or the client takes none: the answer stays one JSON object */
 	const char *const *ids; /* JSON texts of the requests it answers */
@@ -58,6 +59,11 @@ void exchange_reply_message(struct exchange *x, int status, const char *extra, s
 /* Head of an event stream, with the empty line. Something must follow at once: Apache passes the head on with the first
  * byte behind it, which might be a heartbeat away. */
 void exchange_stream_head(const struct exchange *x, struct buf *out);
+
+/* Tells the client when to come back once it has lost the connection, and remembers it for exchange_hand_over(). Each
+ * client is told another time, from stream_retry_ms to twice as much: those that a restart cuts off together come back
+ * one by one. Not for clients of before 2025-11-25, of which some take a retry for an event without data. */
+void exchange_put_retry(struct exchange *x, struct buf *out);
 
 /* Turns an open exchange into a stream owned by the broker: opens it there, gives the connection away. 0: the phase is
  * EXCHANGE_STREAM. -1: the exchange is still open and stays so (stream_refused). */

@@ -524,7 +524,10 @@ void legacy_get(struct exchange *x, const char *version)
 			 link_attach(x->w->link, slice_str(x->session), x->principal, slice_str(last), &stream, &cursor,
 			     &err) == 0) {
 			exchange_stream_head(x, &head);
-			buf_adds(&head, SSE_HEARTBEAT);
+			if (version && strcmp(version, revision_name(REV_2025_11)) == 0)
+				exchange_put_retry(x, &head);
+			else
+				buf_adds(&head, SSE_HEARTBEAT);
 			if (buf_check(&head, &err) == 0 &&
 			    exchange_hand_over(x, stream, cursor, buf_slice(&head), &err) == 0)
 				worker_watch(x->w, NULL);

@@ -95,14 +95,14 @@ static int send_fd(int ctl, const struct buf *packet, int fd)
 }
 
 int link_adopt(struct link *l, int fd, enum link_kind kind, uint16_t request_id, uint64_t stream, uint64_t cursor,
-    uint32_t heartbeat_ms, struct slice head, struct err *err)
+    uint32_t heartbeat_ms, uint32_t retry_ms, struct slice head, struct err *err)
 {
 	struct link_header h = {.version = LINK_VERSION, .type = LINK_ADOPT, .stream = stream};
 	struct buf packet;
 	int ret;
 
 	buf_init(&packet, LINK_ADOPT_MAX);
-	h.body_len = (uint32_t)(1 + 2 + 8 + 4 + 4 + head.len);
+	h.body_len = (uint32_t)(1 + 2 + 8 + 4 + 4 + 4 + head.len);
 	if (link_lock_up(l, false, 0, err))
 		return -1;
 	h.producer = l->producer;
@@ -112,6 +112,7 @@ int link_adopt(struct link *l, int fd, enum link_kind kind, uint16_t request_id,
 	link_put_u16(&packet, request_id);
 	link_put_u64(&packet, cursor);
 	link_put_u32(&packet, heartbeat_ms);
+	link_put_u32(&packet, retry_ms);
 	link_put_bytes(&packet, head);
 	ret = buf_check(&packet, err);
 	if (!ret && send_fd(l->ctl, &packet, fd)) { /* under mtx, so that ctl is not closed meanwhile */

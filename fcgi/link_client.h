@@ -66,7 +66,7 @@ int link_attach(struct link *l, struct slice session, const char *principal, str
     uint64_t *stream, uint64_t *cursor, struct err *err);
 /* Passes fd; the caller still closes its own copy. Never blocks: a full socket is ERR_BUSY. */
 int link_adopt(struct link *l, int fd, enum link_kind kind, uint16_t request_id, uint64_t stream, uint64_t cursor,
-    uint32_t heartbeat_ms, struct slice head, struct err *err);
+    uint32_t heartbeat_ms, uint32_t retry_ms, struct slice head, struct err *err);
 /* durable: waits for the acknowledgement; otherwise returns when it is on its way. Waits for credit (ERR_BUSY when
  * none came). */
 int link_append(struct link *l, uint64_t stream, struct slice event, bool durable, struct err *err);

@@ -195,7 +195,7 @@ static int open_shape(
 
 static int adopt(struct link *l, int fd, uint64_t stream, uint64_t cursor, struct err *err)
 {
-	return link_adopt(l, fd, LINK_KIND_PIPE, 1, stream, cursor, 1000, SLICE(HEAD_TEXT), err);
+	return link_adopt(l, fd, LINK_KIND_PIPE, 1, stream, cursor, 1000, 0, SLICE(HEAD_TEXT), err);
 }
 
 /* Reads until text was there, or (NULL) until the end. What came is in *got. */

@@ -394,7 +394,7 @@ int link_attach(struct link *l, struct slice session, const char *principal, str
 }
 
 int link_adopt(struct link *l, int fd, enum link_kind kind, uint16_t request_id, uint64_t stream, uint64_t cursor,
-    uint32_t heartbeat_ms, struct slice head, struct err *err)
+    uint32_t heartbeat_ms, uint32_t retry_ms, struct slice head, struct err *err)
 {
 	struct fake_stream *s = &l->streams[stream];
 
@@ -405,6 +405,7 @@ int link_adopt(struct link *l, int fd, enum link_kind kind, uint16_t request_id,
 	s->is_adopted = true;
 	s->cursor = cursor;
 	s->heartbeat_ms = heartbeat_ms;
+	s->retry_ms = retry_ms;
 	buf_add_slice(&s->head, head);
 	return s->head.fault ? err_set(err, ERR_NOMEM, "fake head") : 0;
 }

@@ -52,7 +52,7 @@ struct fake_stream {
 	char session[LINK_KEY_MAX + 1];
 	bool is_modern, is_listen, is_finished, is_adopted;
 	uint64_t cursor;
-	uint32_t heartbeat_ms;
+	uint32_t heartbeat_ms, retry_ms;
 	struct buf head, events; /* events: one a line */
 	size_t events_count;
 	struct buf topics; /* one a line */

@@ -679,13 +679,14 @@ int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	h.body_len = 1 + 2 + 8 + 4 + 4 + sizeof(FAKE_HEAD) - 1;
+	h.body_len = 1 + 2 + 8 + 4 + 4 + 4 + sizeof(FAKE_HEAD) - 1;
 	buf_init(&packet, LINK_ADOPT_MAX);
 	link_put_header(&packet, &h);
 	link_put_u8(&packet, (uint8_t)kind);
 	link_put_u16(&packet, 1);
 	link_put_u64(&packet, cursor);
 	link_put_u32(&packet, heartbeat_ms);
+	link_put_u32(&packet, FAKE_RETRY_MS);
 	link_put_bytes(&packet, SLICE(FAKE_HEAD));
 	iov = (struct iovec){packet.data, packet.len};
 	cm->cmsg_level = SOL_SOCKET;

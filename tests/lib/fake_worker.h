@@ -102,7 +102,8 @@ unsigned fake_once(struct fake_worker *w, const char *mark, uint32_t keep_s);
 /* Passes one end of a new socket pair; the other one is returned. */
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms);
 
-#define FAKE_HEAD "Content-Type: text/event-stream\r\n\r\n"
+#define FAKE_HEAD     "Content-Type: text/event-stream\r\n\r\n"
+#define FAKE_RETRY_MS 1234
 
 /* A web server's end of a connection. */
 struct fake_server {

@@ -1118,6 +1118,58 @@ static void sigterm_lets_calls_finish(void **state)
 	fake_server_release(&o);
 }
 
+#define WAITING 200
+
+/* Connections that wait for news end spread over the drain, each with the time at which its client may come again. */
+static void a_drain_is_spread(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_server s[WAITING];
+	uint64_t own, cursor, first_ms, last_ms;
+	unsigned long most = 0;
+
+	for (int i = 0; i < WAITING; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "waiting-%d", i);
+		assert_int_equal(fake_session_put(&f->w, key, HIM, 0, 0, "{}", NULL), 0);
+		assert_int_equal(fake_attach(&f->w, key, HIM, "", &own, &cursor), 0);
+		fake_server_init(&s[i], fake_adopt(&f->w, own, LINK_KIND_FCGI, cursor, 15000));
+		expect_text(&s[i], FAKE_HEAD);
+	}
+	kill(f->broker.pid, SIGTERM);
+	first_ms = last_ms = 0;
+	for (size_t ended = 0; ended < WAITING;) {
+		struct pollfd fds[WAITING];
+
+		for (int i = 0; i < WAITING; i++)
+			fds[i] = (struct pollfd){.fd = s[i].ended ? -1 : s[i].fd, .events = POLLIN};
+		assert_true(poll(fds, WAITING, FAKE_WAIT_MS) > 0);
+		for (int i = 0; i < WAITING; i++) {
+			const char *retry;
+			unsigned long ms;
+
+			if (!fds[i].revents)
+				continue;
+			expect_end(&s[i]);
+			last_ms = now_ms();
+			first_ms = first_ms ? first_ms : last_ms;
+			ended++;
+			retry = strstr(s[i].text.data, "retry: ");
+			assert_non_null(retry);
+			ms = strtoul(retry + 7, NULL, 10);
+			assert_true(ms >= FAKE_RETRY_MS && ms <= FAKE_RETRY_MS + 5000);
+			most = ms > most ? ms : most;
+		}
+	}
+	assert_true(last_ms - first_ms >= 200); /* 64 in each step of 100 ms */
+	assert_true(last_ms - first_ms < 2000); /* and no longer than needed */
+	assert_true(most >= FAKE_RETRY_MS + 200);
+	assert_int_equal(fake_broker_wait(&f->broker), 0);
+	for (int i = 0; i < WAITING; i++)
+		fake_server_release(&s[i]);
+}
+
 static int setup_drain(void **state)
 {
 	static const char *const sets[] = {"broker_drain_ms=300"};
@@ -1209,6 +1261,7 @@ int main(void)
 	    TEST(a_wrong_user_is_turned_away),
 	    TEST(a_second_broker_leaves_quietly),
 	    TEST(sigterm_lets_calls_finish),
+	    TEST(a_drain_is_spread),
 	    TEST_WITH(a_drain_ends_with_wills, setup_drain),
 	    TEST(a_second_sigterm_is_obeyed_at_once),
 	};

@@ -122,7 +122,7 @@ static const struct slice event_body = TEXT(U32("\5") "event");
 static int adopt(struct broker *b, uint64_t handle)
 {
 	struct stream *s = stream_find(b, handle);
-	struct conn_how how = {LINK_KIND_FCGI, 1, 0, 100};
+	struct conn_how how = {.kind = LINK_KIND_FCGI, .request_id = 1, .heartbeat_ms = 100};
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);

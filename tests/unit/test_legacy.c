@@ -479,6 +479,61 @@ static void test_cancel_is_logged(void **state)
 	site_release(&s);
 }
 
+/* Each client is told another time, so that they don't come back all at once. */
+static bool is_retry(const char *text, const char *before, const char *after)
+{
+	size_t len = strlen(before);
+	unsigned long ms;
+	char *end;
+
+	if (!text || strncmp(text, before, len) != 0 || strncmp(text + len, "retry: ", 7) != 0)
+		return false;
+	ms = strtoul(text + len + 7, &end, 10);
+	return ms >= 1000 && ms <= 2000 && strncmp(end, after, strlen(after)) == 0;
+}
+
+static const struct fake_stream *adopted(const struct site *s)
+{
+	for (size_t i = 1; i <= s->w.link->streams_count; i++) {
+		if (s->w.link->streams[i].is_adopted)
+			return &s->w.link->streams[i];
+	}
+	fail_msg("no connection was handed over");
+	return NULL;
+}
+
+/* E-08: who listens is told too, by the header, and the broker what it was; an older client is not. */
+static void test_retry_of_listeners(void **state)
+{
+	uint32_t least = UINT32_MAX, most = 0;
+	struct site_answer a;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	for (int i = 0; i < 100; i++) {
+		uint32_t told;
+
+		site_renew(&s);
+		site_ask(&s, "GET", "/mcp",
+		    SESSION("S11") "Accept: text/event-stream\nMCP-Protocol-Version: 2025-11-25\n", "", &a);
+		told = adopted(&s)->retry_ms;
+		if (!is_retry(strstr(a.head, "\r\n\r\n"), "\r\n\r\n", "\n\n") || told < 1000 || told > 2000)
+			fail_msg("%u: %s", told, a.head);
+		least = told < least ? told : least;
+		most = told > most ? told : most;
+		site_answer_release(&a);
+	}
+	assert_true(most - least > 500);
+	site_renew(&s);
+	site_ask(
+	    &s, "GET", "/mcp", SESSION("S06") "Accept: text/event-stream\nMCP-Protocol-Version: 2025-06-18\n", "", &a);
+	assert_non_null(strstr(a.head, "\r\n\r\n: keepalive\n\n"));
+	assert_int_equal(adopted(&s)->retry_ms, 0);
+	site_answer_release(&a);
+	site_release(&s);
+}
+
 /* E-07: the negotiated revision decides, whatever the header says. */
 static void test_priming(void **state)
 {
@@ -502,7 +557,7 @@ static void test_priming(void **state)
 		site_renew(&s);
 		site_ask(&s, POST_MCP, cases[i].headers, CALL("1", "slow", ""), &a);
 		begin = strstr(a.head, cases[i].begin);
-		if (!begin || (strstr(begin, "id: ") && !strstr(begin, ".0\nretry: 1000\ndata: \n\n")))
+		if (!begin || (strstr(begin, "id: ") && !is_retry(strstr(begin, ".0\n"), ".0\n", "\ndata: \n\n")))
 			fail_msg("%s: %s", cases[i].session, a.head);
 		site_answer_release(&a);
 	}
@@ -543,8 +598,7 @@ static void test_polling(void **state)
 		if (stream->closings_count < cases[i].closings_min ||
 		    (stream->closings_count > 0) != (cases[i].closings_min > 0))
 			fail_msg("%s: closed %u times", cases[i].name, stream->closings_count);
-		if (stream->closings_count &&
-		    memcmp(stream->closings.data, "retry: 1000\n\n", sizeof("retry: 1000\n\n") - 1) != 0)
+		if (stream->closings_count && !is_retry(stream->closings.data, "", "\n\n"))
 			fail_msg("%s: %s", cases[i].name, stream->closings.data);
 		site_answer_release(&a);
 	}
@@ -661,6 +715,7 @@ int main(void)
 	    cmocka_unit_test(test_batch_stream),
 	    cmocka_unit_test(test_cancel_is_logged),
 	    cmocka_unit_test(test_priming),
+	    cmocka_unit_test(test_retry_of_listeners),
 	    cmocka_unit_test(test_polling),
 	};
 

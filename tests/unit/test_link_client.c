@@ -453,7 +453,7 @@ static void test_no_broker(void **state)
 	linked_expect(linked_begin(b, &call, &err), &err, ERR_BROKER, "nobody there, none may be started");
 	linked_expect(link_append(b->link, 1, SLICE("{}"), true, &err), &err, ERR_BROKER, "append");
 	linked_expect(
-	    link_adopt(b->link, 0, LINK_KIND_FCGI, 1, 1, 0, 1000, SLICE(""), &err), &err, ERR_BROKER, "adopt");
+	    link_adopt(b->link, 0, LINK_KIND_FCGI, 1, 1, 0, 1000, 500, SLICE(""), &err), &err, ERR_BROKER, "adopt");
 	memset(long_dir, 'x', sizeof(long_dir) - 1);
 	long_dir[sizeof(long_dir) - 1] = '\0';
 	b->cfg.run_dir = long_dir;
@@ -734,7 +734,8 @@ static bool echo_head(struct fake_broker *fb, const struct fake_msg *msg, void *
 	if (msg->head.type != LINK_ADOPT)
 		return false;
 	if (msg->fd == -1 || link_get_u8(&in, &bad) != LINK_KIND_PIPE || link_get_u16(&in, &bad) != 3 ||
-	    msg->head.stream != 101 || link_get_u64(&in, &bad) != 4 || link_get_u32(&in, &bad) != 1000)
+	    msg->head.stream != 101 || link_get_u64(&in, &bad) != 4 || link_get_u32(&in, &bad) != 1000 ||
+	    link_get_u32(&in, &bad) != 500)
 		return true;
 	in = link_get_bytes(&in, &bad);
 	(void)!write(msg->fd, in.p, in.len);
@@ -752,16 +753,17 @@ static void test_adopt(void **state)
 	linked_start(b, echo_head);
 	linked_expect(link_session_del(b->link, LINKED_SESSION, "me", &err), &err, ERR_NONE, "connect");
 	assert_int_equal(pipe(fds), 0);
-	linked_expect(
-	    link_adopt(b->link, fds[1], LINK_KIND_PIPE, 3, 101, 4, 1000, SLICE("head"), &err), &err, ERR_NONE, "adopt");
+	linked_expect(link_adopt(b->link, fds[1], LINK_KIND_PIPE, 3, 101, 4, 1000, 500, SLICE("head"), &err), &err,
+	    ERR_NONE, "adopt");
 	close(fds[1]);
 	assert_int_equal(read(fds[0], got, sizeof(got)), 4);
 	assert_string_equal(got, "head");
 	assert_int_equal(read(fds[0], got, sizeof(got)), 0); /* the only copy was the broker's */
 	close(fds[0]);
-	linked_expect(link_adopt(b->link, 0, LINK_KIND_PIPE, 3, 101, 4, 1000, (struct slice){much, sizeof(much)}, &err),
+	linked_expect(
+	    link_adopt(b->link, 0, LINK_KIND_PIPE, 3, 101, 4, 1000, 500, (struct slice){much, sizeof(much)}, &err),
 	    &err, ERR_TOO_BIG, "head too large");
-	linked_expect(link_adopt(b->link, 999, LINK_KIND_PIPE, 3, 101, 4, 1000, SLICE(""), &err), &err, ERR_BUSY,
+	linked_expect(link_adopt(b->link, 999, LINK_KIND_PIPE, 3, 101, 4, 1000, 500, SLICE(""), &err), &err, ERR_BUSY,
 	    "no descriptor");
 	linked_expect(
 	    link_session_del(b->link, LINKED_SESSION, "me", &err), &err, ERR_NONE, "the connection is in order");
@@ -793,7 +795,7 @@ static void test_adopt_full(void **state)
 	began_ms = now_ms();
 	for (int i = 0; i < 1000 && !rc; i++)
 		rc = link_adopt(
-		    b->link, fds[1], LINK_KIND_PIPE, 3, 101, 4, 1000, (struct slice){much, sizeof(much)}, &err);
+		    b->link, fds[1], LINK_KIND_PIPE, 3, 101, 4, 1000, 500, (struct slice){much, sizeof(much)}, &err);
 	linked_expect(rc, &err, ERR_BUSY, "full socket");
 	assert_in_range(now_ms() - began_ms, 0, 450);
 	close(fds[0]);
