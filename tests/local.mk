@@ -302,12 +302,21 @@ endif
 fault_tests += %D%/fault/bad_input.py
 fault_tests += %D%/fault/bad_offers.py
 fault_tests += %D%/fault/tasks.py
+# Preloaded into the programs of a site.
+fault_at = %D%/fault/fault_at.so
+%D%/fault/fault_at.so: %D%/fault/fault_at.c common/link.h common/link_tbl.h
+	@$(MKDIR_P) %D%/fault
+	$(AM_V_CCLD)$(CC) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) $(WARN) $(JSONC_CFLAGS) $(ZMQ_CFLAGS) $(CFLAGS) \
+		$(LDFLAGS) -fPIC -shared -o $@ $(srcdir)/%D%/fault/fault_at.c
+check_DATA += $(fault_at)
+CLEANFILES += $(fault_at)
+EXTRA_DIST += %D%/fault/fault_at.c
 check_PROGRAMS += $(fault_programs)
 TESTS += $(fault_tests)
 # The last line says: N passed, N failed, N skipped.
-check-fault: all $(fault_programs)
+check-fault: all $(fault_programs) $(fault_at)
 	-$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(fault_tests)'
-	@for test in $(fault_tests); do echo "$${test%.py}.trs"; done | xargs $(top_srcdir)/tests/results
+	@printf '%s.trs\n' $(fault_tests) | xargs $(top_srcdir)/tests/results
 .PHONY: check-fault
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.

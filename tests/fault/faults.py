@@ -10,9 +10,11 @@ import http.client
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -73,6 +75,8 @@ def until(what, done, limit_s=PATIENCE_S):
 
 
 class Site:
+    environment = {}  # what its programs find beside ours
+
     def __init__(self, args, fds=None, site=HERE / "site", **settings):
         command = [str(HERE.parent / "serve"), str(site), "--server", args.server, "--workers", "2", "--threads", "6"]
         for name, value in settings.items():
@@ -82,9 +86,10 @@ class Site:
             if fds:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (fds, fds))
 
-        # Freed memory shall not look like a leak to the case that measures, nor malloc() fail in another way than it does.
-        options = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1:allocator_may_return_null=1"
-        environment = {**os.environ, "ASAN_OPTIONS": options}
+        # Freed memory shall not look like a leak to the case that measures, nor malloc() fail in another way than it does,
+        # nor be something wrong with a library that is preloaded (Aimed).
+        options = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1:allocator_may_return_null=1:verify_asan_link_order=0"
+        environment = {**os.environ, "ASAN_OPTIONS": options, **self.environment}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=in_child, env=environment)
         self.url = self.broker = self.supervisor = self.worker_socket = None
         for line in self.process.stdout:
@@ -176,6 +181,33 @@ class Site:
     def is_clean(self, held):
         """Whether a case has left nothing behind."""
         return all(count <= held.get(pid, count) + FEW for pid, count in self.descriptors().items())
+
+
+class Aimed(Site):
+    """A site whose programs meet their fault at an exact point: fault_at.c."""
+
+    def __init__(self, args, **more):
+        library = Path(os.environ.get("abs_top_builddir", "."), "tests", "fault", "fault_at.so")
+        self.orders = Path(tempfile.mkdtemp(prefix="mcp-fault."))
+        self.orders.chmod(0o777)  # as root the site is www-data's
+        shutil.copy(library, self.orders)
+        self.environment = {"FAULT_DIR": str(self.orders), "LD_PRELOAD": str(self.orders / library.name)}
+        super().__init__(args, **more)
+
+    def order(self, what):
+        """As PROGRAM.ACTION.POINT.MESSAGE."""
+        (self.orders / what).touch()
+
+    def obeyed(self, what):
+        """Waits until a process has carried it out: its pid."""
+        taken = until(f"{what} to happen", lambda: list(self.orders.glob(f"{what}.*")))[0]
+        taken.unlink()
+        return int(taken.suffix[1:])
+
+    def end(self):
+        status = super().end()
+        shutil.rmtree(self.orders)
+        return status
 
 
 TYPES = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
