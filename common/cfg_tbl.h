@@ -106,6 +106,15 @@ CFG_INT(exec_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest output
 CFG_INT(exec_stderr_max_bytes, 16384, 256, 1048576, "bytes", "What is kept of a tool's stderr")
 CFG_LIST(exec_env, "Names of environment variables that tools inherit, beside PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
 
+CFG_INT(http_timeout_s, 30, 1, 86400, "s", "How long an HTTP API may take for one call, retries included, unless the definition says otherwise")
+CFG_INT(http_connect_ms, 5000, 10, 600000, "ms", "How long a connection to an HTTP API may take to be there")
+CFG_INT(http_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest answer of an HTTP API, decompressed")
+CFG_INT(http_redirects_max, 3, 0, 20, "redirects", "How often an HTTP API may redirect a GET")
+CFG_INT(http_retries, 2, 0, 10, "retries", "How often a request that can be repeated is repeated, unless the definition says otherwise")
+CFG_INT(http_connections_max, 16, 1, 1024, "connections", "Connections of one worker process to one host of an HTTP API")
+CFG_LIST(http_allow_addresses, "Addresses and networks that HTTP APIs may have though they are not public, as in 127.0.0.1 or 10.1.0.0/16")
+CFG_PATH(http_ca_file, "", "PEM file of the certificate authorities that HTTP APIs are trusted by, instead of the system's")
+
 CFG_INT(resource_max_bytes, 4194304, 1024, 67108864, "bytes", "Largest file that is read as a resource")
 CFG_INT(file_entries_max, 10000, 10, 1000000, "names", "Names of files that one list or completion reads from the disk")
 CFG_INT(file_watches_max, 1000, 0, 100000, "directories", "Directories of files that are watched for changes; 0: none")

@@ -590,3 +590,74 @@ void jx_add_pointer(struct buf *out, struct slice key)
 			buf_add(out, key.p + i, 1);
 	}
 }
+
+bool jx_is_pointer(struct slice text)
+{
+	if (text.len && text.p[0] != '/')
+		return false;
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.p[i] == '~' && (i + 1 == text.len || (text.p[i + 1] != '0' && text.p[i + 1] != '1')))
+			return false;
+	}
+	return true;
+}
+
+/* Whether a step, still escaped, means this name. */
+static bool step_is(struct slice step, const char *name)
+{
+	for (size_t i = 0; i < step.len; i++, name++) {
+		char c = step.p[i];
+
+		if (c == '~')
+			c = step.p[++i] == '1' ? '/' : '~';
+		if (*name != c || c == '\0')
+			return false;
+	}
+	return *name == '\0';
+}
+
+static bool find_member(json_object *obj, struct slice step, json_object **val)
+{
+	json_object_object_foreach(obj, name, member) {
+		if (step_is(step, name)) {
+			*val = member;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool find_item(json_object *array, struct slice step, json_object **val)
+{
+	size_t index = 0, count = json_object_array_length(array);
+
+	if (step.len == 0 || step.len > 9 || (step.len > 1 && step.p[0] == '0'))
+		return false;
+	for (size_t i = 0; i < step.len; i++) {
+		if (step.p[i] < '0' || step.p[i] > '9')
+			return false;
+		index = 10 * index + (size_t)(step.p[i] - '0');
+	}
+	*val = index < count ? json_object_array_get_idx(array, index) : NULL;
+	return index < count;
+}
+
+bool jx_find(json_object *root, struct slice pointer, json_object **val)
+{
+	*val = root;
+	while (pointer.len) {
+		const char *end = memchr(pointer.p + 1, '/', pointer.len - 1);
+		struct slice step = {pointer.p + 1, (end ? (size_t)(end - pointer.p) : pointer.len) - 1};
+		bool is_there = false;
+
+		if (json_object_is_type(*val, json_type_object))
+			is_there = find_member(*val, step, val);
+		else if (json_object_is_type(*val, json_type_array))
+			is_there = find_item(*val, step, val);
+		if (!is_there)
+			return false;
+		pointer.p += step.len + 1;
+		pointer.len -= step.len + 1;
+	}
+	return true;
+}

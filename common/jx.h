@@ -37,6 +37,11 @@ void jx_write(struct buf *out, json_object *val);
 /* Appends s as a JSON string with its quotes. A byte that is not UTF-8 (of a text that was cut, or of a program's) becomes U+FFFD. */
 void jx_write_str(struct buf *out, struct slice s);
 
+/* What a JSON pointer (RFC 6901; "" is all of it) means in root. False: nothing is there. *val is lent, NULL for a null. */
+bool jx_find(json_object *root, struct slice pointer, json_object **val);
+/* Whether text is a pointer at all: empty, or steps that begin with '/'; ~ only as ~0 and ~1. */
+bool jx_is_pointer(struct slice text);
+
 /* Appends a step of a JSON pointer: '/' and the key, escaped. */
 void jx_add_pointer(struct buf *out, struct slice key);
 

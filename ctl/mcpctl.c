@@ -322,6 +322,14 @@ static void add_schema_row(struct buf *out, const struct cfg_row *row)
 
 #define SCHEMA_NAMES "\"propertyNames\":{\"pattern\":\"^[A-Za-z0-9_.-]{1,128}$\"}"
 #define SCHEMA_EXEC  "\"exec\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\"}}"
+#define SCHEMA_HTTP                                                                                                    \
+	"\"http\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"object\",\"required\":[\"url\"],"                     \
+	"\"additionalProperties\":false,\"properties\":{\"url\":{\"type\":\"string\"},"                                   \
+	"\"method\":{\"enum\":[\"GET\",\"HEAD\",\"POST\",\"PUT\",\"PATCH\",\"DELETE\"]},"                             \
+	"\"query\":{\"type\":\"object\"},\"headers\":{\"type\":\"object\"},\"json\":true,"                              \
+	"\"form\":{\"type\":\"object\"},\"body\":{\"type\":\"string\"}}}]},"                                           \
+	"\"result\":{\"type\":\"string\"},\"template\":{\"type\":\"string\"},"                                         \
+	"\"retries\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10}"
 #define SCHEMA_COMMON                                                                                                  \
 	"\"title\":{\"type\":\"string\"},\"description\":{\"type\":\"string\"},\"icons\":{\"type\":\"array\"},"               \
 	"\"_meta\":{\"type\":\"object\"},\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400}"
@@ -333,7 +341,7 @@ static const char schema_definitions[] =
     "\"include\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"items\":{\"type\":\"string\"}}],"
     "\"description\":\"Files to read too, as glob patterns, relative to this file\"},\n"
     "\"tools\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
-    "\"builtin\":{\"type\":\"string\"}," SCHEMA_EXEC "," SCHEMA_COMMON ","
+    "\"builtin\":{\"type\":\"string\"}," SCHEMA_EXEC "," SCHEMA_HTTP "," SCHEMA_COMMON ","
     "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},\"annotations\":{\"type\":\"object\"},"
     "\"poll\":{\"type\":\"boolean\"},\"single_use\":{\"type\":\"boolean\"},"
     "\"ask\":{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":{\"type\":\"object\","
@@ -343,12 +351,12 @@ static const char schema_definitions[] =
     "\"task\":{\"enum\":[\"no\",\"optional\",\"required\"]}}}},\n"
     "\"resources\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
     "\"text\":{\"type\":\"string\"},\"base64\":{\"type\":\"string\"},\"file\":{\"type\":\"string\"}," SCHEMA_EXEC
-    "," SCHEMA_COMMON ","
+    "," SCHEMA_HTTP "," SCHEMA_COMMON ","
     "\"name\":{\"type\":\"string\"},\"mime_type\":{\"type\":\"string\"},\"size\":{\"type\":\"integer\",\"minimum\":0},"
     "\"annotations\":{\"type\":\"object\"},\"variables\":{\"type\":\"object\",\"additionalProperties\":"
     "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" SCHEMA_VALUES "}}}}}},\n"
     "\"prompts\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
-    "\"text\":{\"type\":\"string\"},\"messages\":{\"type\":\"array\"}," SCHEMA_EXEC "," SCHEMA_COMMON ","
+    "\"text\":{\"type\":\"string\"},\"messages\":{\"type\":\"array\"}," SCHEMA_EXEC "," SCHEMA_HTTP "," SCHEMA_COMMON ","
     "\"arguments\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":"
     "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"title\":{\"type\":\"string\"},"
     "\"description\":{\"type\":\"string\"},\"optional\":{\"type\":\"boolean\"}," SCHEMA_VALUES "}}}}}}";

@@ -81,7 +81,7 @@ int address_nets_read(struct address_nets *nets, const struct cfg_list *texts, s
 	return 0;
 }
 
-static bool is_in(const struct address *a, const struct address_nets *nets)
+bool address_is_in(const struct address *a, const struct address_nets *nets)
 {
 	for (size_t i = 0; i < nets->count; i++) {
 		const struct address_net *net = &nets->items[i];
@@ -123,7 +123,7 @@ struct slice address_of_client(const struct req *req, const struct address_nets 
 	if (!address_read(slice_str(req_env(req, "REMOTE_ADDR")), store))
 		return SLICE("");
 	list = slice_str(proxies->count ? req_env(req, "HTTP_X_FORWARDED_FOR") : NULL);
-	while (is_in(store, proxies) && cut_last(&list, &last) && address_read(last, &before))
+	while (address_is_in(store, proxies) && cut_last(&list, &last) && address_read(last, &before))
 		*store = before;
 	return (struct slice){(const char *)store->bytes, is_v4(store) ? sizeof(store->bytes) : 8};
 }

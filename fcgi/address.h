@@ -29,6 +29,8 @@ struct address_nets {
 int address_nets_read(struct address_nets *nets, const struct cfg_list *texts, struct err *err);
 void address_nets_release(struct address_nets *nets);
 
+bool address_is_in(const struct address *a, const struct address_nets *nets);
+
 /* An address as a header or REMOTE_ADDR has it, perhaps with a port or a zone. */
 bool address_read(struct slice text, struct address *out);
 

@@ -29,6 +29,16 @@ bool content_is_mime_type(struct slice text)
 	return subtype > 0 && (type + 1 + subtype == text.len || ascii_is_among(text.p[type + 1 + subtype], "; "));
 }
 
+bool content_is_json(struct slice mime_type)
+{
+	size_t len = 0;
+
+	while (len < mime_type.len && !ascii_is_among(mime_type.p[len], "; "))
+		len++;
+	mime_type.len = len;
+	return slice_is(mime_type, "application/json") || (len > 5 && memcmp(mime_type.p + len - 5, "+json", 5) == 0);
+}
+
 static bool is_base64(struct slice text)
 {
 	struct buf bytes;

@@ -22,5 +22,6 @@ int content_check_hints(json_object *annotations, const char *where, struct err 
 int content_check_icons(json_object *icons, const char *where, struct err *err);
 
 bool content_is_mime_type(struct slice text); /* "text/plain; charset=utf-8" */
+bool content_is_json(struct slice mime_type);  /* application/json, or +json */
 
 #endif

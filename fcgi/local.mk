@@ -17,6 +17,7 @@ libworker_a_SOURCES = \
 	%D%/definition.c %D%/definition.h \
 	%D%/endpoint.c %D%/post.h \
 	%D%/exchange.c %D%/exchange.h \
+	%D%/escape.c %D%/escape.h \
 	%D%/exec.c %D%/exec.h %D%/exec_priv.h \
 	%D%/exec_args.c \
 	%D%/exec_ask.c \
@@ -27,6 +28,11 @@ libworker_a_SOURCES = \
 	%D%/filetree.c %D%/filetree.h \
 	%D%/guard.c %D%/guard.h \
 	%D%/header.c %D%/header.h \
+	%D%/http_address.c %D%/http_address.h \
+	%D%/http_api.c %D%/http_api.h \
+	%D%/http_client.c %D%/http_client.h \
+	%D%/http_def.c %D%/http_def.h %D%/http_def_priv.h \
+	%D%/http_make.c \
 	%D%/keys.c %D%/keys.h \
 	%D%/launch.h \
 	%D%/launcher.c %D%/launcher.h \
@@ -53,7 +59,7 @@ libworker_a_SOURCES = \
 	%D%/pool.c %D%/pool.h \
 	%D%/placeholder.c %D%/placeholder.h \
 	%D%/promptset.c %D%/promptset.h \
-	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_template.c \
+	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_http.c %D%/provider_template.c \
 	%D%/rate.c %D%/rate.h \
 	%D%/req.c %D%/req.h %D%/req_ops.h \
 	%D%/req_cgi.c %D%/req_cgi.h \
@@ -85,7 +91,7 @@ libworker_a_SOURCES = \
 
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c
-mcp_worker_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)
+mcp_worker_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS)
 
 pkglibexec_PROGRAMS += mcp-launch
 mcp_launch_SOURCES = %D%/launch.c %D%/launch.h

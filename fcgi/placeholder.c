@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "common/jx.h"
+#include "fcgi/escape.h"
 #include "fcgi/placeholder.h"
 #include "common/banned.h"
 
@@ -35,19 +36,6 @@ static json_object *value_of(json_object *values, struct slice name)
 	return NULL;
 }
 
-static void put_quoted(struct buf *out, struct slice value)
-{
-	struct buf quoted;
-
-	buf_init(&quoted, out->max);
-	jx_write_str(&quoted, value);
-	if (quoted.fault)
-		out->fault = quoted.fault;
-	else
-		buf_add(out, quoted.data + 1, quoted.len - 2); /* less its quotes */
-	buf_release(&quoted);
-}
-
 void placeholder_expand(struct buf *out, const char *text, json_object *values, bool in_json)
 {
 	struct slice part;
@@ -62,7 +50,7 @@ void placeholder_expand(struct buf *out, const char *text, json_object *values, 
 		}
 		val = value_of(values, part);
 		if (in_json)
-			put_quoted(out, jx_str(val));
+			escape_put_json(out, jx_str(val));
 		else if (json_object_is_type(val, json_type_string))
 			buf_add_slice(out, jx_str(val));
 		else if (val)

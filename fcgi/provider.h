@@ -132,7 +132,7 @@ struct prompt {
 	void *priv; /* the provider's */
 };
 
-extern const struct provider provider_base64, provider_builtin, provider_exec, provider_file, provider_messages,
+extern const struct provider provider_base64, provider_builtin, provider_exec, provider_file, provider_http, provider_messages,
     provider_text;
 
 #endif

@@ -12,6 +12,7 @@
 #include "common/base64.h"
 #include "common/jx.h"
 #include "common/mem.h"
+#include "fcgi/content.h"
 #include "fcgi/placeholder.h"
 #include "fcgi/provider.h"
 #include "fcgi/result.h"
@@ -63,15 +64,6 @@ static size_t expanded_max(const char *text, const struct call *call)
 }
 
 /* Resources: priv is the text, borrowed from the configuration. */
-
-static bool is_json(const struct resource *resource)
-{
-	struct slice type = slice_str(resource->mime_type);
-
-	type.len = strcspn(type.p, "; ");
-	return slice_eq(type, SLICE("application/json")) ||
-	       (type.len > 5 && memcmp(type.p + type.len - 5, "+json", 5) == 0);
-}
 
 static bool is_variable(const void *arg, struct slice name)
 {
@@ -147,7 +139,7 @@ static int text_read(struct call *call, const struct resource *resource, struct 
 	if (!resource->template)
 		return add_contents(contents, "text", slice_str(text), err);
 	buf_init(&out, expanded_max(text, call));
-	placeholder_expand(&out, text, vars, is_json(resource));
+	placeholder_expand(&out, text, vars, content_is_json(slice_str(resource->mime_type)));
 	ret = buf_check(&out, err);
 	if (ret == 0)
 		ret = add_contents(contents, "text", buf_slice(&out), err);

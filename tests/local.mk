@@ -43,7 +43,7 @@ EXTRA_DIST += \
 
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
-UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
+UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS) $(CMOCKA_LIBS)
 # The worker's end of the link, with a fake broker at the other.
 LINKED_SOURCES = %D%/lib/linked.c %D%/lib/linked.h %D%/lib/fake_broker.c %D%/lib/fake_broker.h %D%/lib/unit.h
 # A worker with fake tools and a fake broker, under the real fcgi/*.c.
@@ -81,6 +81,7 @@ check_PROGRAMS += %D%/unit/test_address
 check_PROGRAMS += %D%/unit/test_ask
 check_PROGRAMS += %D%/unit/test_endpoint
 check_PROGRAMS += %D%/unit/test_exec
+check_PROGRAMS += %D%/unit/test_http
 check_PROGRAMS += %D%/unit/test_legacy
 check_PROGRAMS += %D%/unit/test_listen
 check_PROGRAMS += %D%/unit/test_modern
@@ -132,6 +133,7 @@ TESTS += %D%/unit/test_address
 TESTS += %D%/unit/test_ask
 TESTS += %D%/unit/test_endpoint
 TESTS += %D%/unit/test_exec
+TESTS += %D%/unit/test_http
 TESTS += %D%/unit/test_legacy
 TESTS += %D%/unit/test_listen
 TESTS += %D%/unit/test_modern
@@ -245,6 +247,9 @@ ADMIN_SOURCES = %D%/lib/fake_admin.c %D%/lib/fake_admin.h %D%/lib/prometheus.c %
 %C%_unit_test_schema_suite_LDADD = $(UNIT_LIBS)
 %C%_unit_test_exec_SOURCES = %D%/unit/test_exec.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/toolfile.c %D%/lib/toolfile.h
 %C%_unit_test_exec_LDADD = $(UNIT_LIBS)
+STANDIN_SOURCES = %D%/lib/standin.c %D%/lib/standin.h
+%C%_unit_test_http_SOURCES = %D%/unit/test_http.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/toolfile.c %D%/lib/toolfile.h $(STANDIN_SOURCES)
+%C%_unit_test_http_LDADD = $(UNIT_LIBS)
 %C%_unit_test_content_SOURCES = %D%/unit/test_content.c
 %C%_unit_test_content_LDADD = $(UNIT_LIBS)
 %C%_unit_test_offers_SOURCES = %D%/unit/test_offers.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/toolfile.c %D%/lib/toolfile.h
@@ -281,6 +286,7 @@ EXTRA_DIST += \
 	%D%/fault/offers \
 	%D%/fault/site \
 	%D%/fault/tasks.py \
+	%D%/lib/http_standin.py \
 	%D%/mct \
 	%D%/packages \
 	%D%/proto \
@@ -320,7 +326,7 @@ check-fault: all $(fault_programs) $(fault_at)
 .PHONY: check-fault
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
-FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS)
+FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS)
 FUZZ_BROKER_LIBS = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)
 REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
 # The broker's objects without its sockets.

@@ -55,7 +55,7 @@ ok "no blank at the end of a line" "$(grep -nE '[ 	]$' $(sources fcgi broker run
 
 # One run of the compiler for all headers: each in a file of its own.
 scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
-flags=$(pkg-config --cflags json-c libzmq libuv sqlite3 fcgi libpcre2-8 libcrypto 2>/dev/null)
+flags=$(pkg-config --cflags json-c libzmq libuv sqlite3 fcgi libpcre2-8 libcrypto libcurl 2>/dev/null)
 for file in $(sources fcgi broker runner common ctl); do
 	case $file in
 	*_tbl.h | *.c) continue ;;

@@ -1,0 +1,63 @@
+/* fcgi/http_client.h - requests to other servers, over connections that all threads of a process share.
+ *
+ * One thread per process, started with the first request, drives libcurl's multi interface: it owns all connections,
+ * so that they are kept, reused and (HTTP/2) shared. libcurl does not let several threads use one pool of connections
+ * in any other way. Whoever wants something begins a transfer, polls its descriptor together with whatever else ends
+ * its wait, and reads the response. Nobody ever waits inside of libcurl.
+ *
+ * Only http and https; no proxies, no cookies, no .netrc, nothing from the environment. Each address is checked
+ * (fcgi/http_address.h). Redirects of GET and HEAD are followed, http_redirects_max of them, never from https to http,
+ * and to another origin without the headers of the request: they may hold secrets. */
+#ifndef MCP_FCGI_HTTP_CLIENT_H
+#define MCP_FCGI_HTTP_CLIENT_H
+
+#include "common/cfg.h"
+
+#define HTTP_URL_MAX          8192
+#define HTTP_HEADERS_MAX      65536 /* bytes of a request's headers, and of a response's */
+#define HTTP_CONTENT_TYPE_MAX 128
+
+struct http_request {
+	const char *method; /* borrowed for ever: of a table */
+	struct buf url;
+	struct buf headers; /* "Name: value" and a NUL, each */
+	struct buf body;
+	bool has_body;
+};
+
+enum http_failure {
+	HTTP_DONE,    /* there is a response, of any status */
+	HTTP_REFUSED, /* its address, or a redirect, is not allowed */
+	HTTP_TIMEOUT,
+	HTTP_UNREACHABLE, /* no name, no connection: nothing was sent */
+	HTTP_UNTRUSTED,   /* its certificate */
+	HTTP_BROKEN,      /* it broke off, or is no HTTP */
+	HTTP_TOO_BIG,
+	HTTP_NO_MEMORY,
+};
+
+struct http_response {
+	enum http_failure failure;
+	char why[200]; /* of a failure, in words for the log and the client: hosts and addresses, no URL, no secret */
+	int status;
+	char content_type[HTTP_CONTENT_TYPE_MAX]; /* "" without */
+	struct buf body;                          /* decoded; of a response that is complete */
+	int64_t retry_after_s;                    /* 0: it did not say */
+};
+
+struct http_transfer;
+
+void http_request_init(struct http_request *request);
+void http_request_release(struct http_request *request);
+
+/* Takes request, also when it fails. The transfer ends at deadline_ms (now_ms()) at the latest. NULL: *err. */
+struct http_transfer *http_client_begin(
+    const struct cfg *cfg, struct http_request *request, uint64_t deadline_ms, size_t body_max_bytes, struct err *err);
+/* Readable once it is over, for as long as the transfer lives. */
+int http_transfer_fd(const struct http_transfer *t);
+/* Borrowed from t. To be asked only then. */
+const struct http_response *http_transfer_response(const struct http_transfer *t);
+/* Lets go of it: if it is not over, it is broken off at once. NULLs *tp; NULL is harmless. */
+void http_transfer_release(struct http_transfer **tp);
+
+#endif

@@ -1,0 +1,57 @@
+/* fcgi/http_def.h - what a definition says about a request to an HTTP API, and the requests made of it.
+ *
+ *   "http": {
+ *     "url": "https://api.example/v1/{city}/now",       or only this, as a string in the place of the object
+ *     "method": "GET",                                  else POST when there is something to send, or GET
+ *     "query": {"units": "{units}", "limit": 10},
+ *     "headers": {"Authorization": "Bearer {file:token}"},
+ *     "json": {...} | "form": {...} | "body": "..."     one of them: what is sent
+ *   }
+ *
+ * {name} is an argument, {file:PATH} the content of a file, less a newline at its end: a secret, read with the
+ * configuration, never logged, and blotted out of whatever an API says. A missing argument has its default. Each place
+ * has its own escaping (fcgi/escape.h):
+ *   url      percent-encoded; never in the scheme and host. Has to be there, and not to make a segment "." or ".."
+ *   query    percent-encoded; a parameter whose argument is missing is left out, one that is exactly "{name}" is
+ *            repeated for each item of an array. form is the same
+ *   headers  what holds a control character is refused; a header whose argument is missing is left out
+ *   json     any JSON: "{name}" alone is the value itself, whatever its type, and left out when missing; {name} within
+ *            a string is text
+ *   body     text as it is, in XML (by the header Content-Type) escaped for that */
+#ifndef MCP_FCGI_HTTP_DEF_H
+#define MCP_FCGI_HTTP_DEF_H
+
+#include <json-c/json.h>
+
+#include "fcgi/http_client.h"
+
+struct http_def; /* made when the configuration is read, then only read, by any thread */
+
+/* What can stand in a {placeholder}: whether it can ever, and whether it is there in every call. */
+struct http_names {
+	bool (*has)(const void *arg, struct slice name);
+	bool (*has_always)(const void *arg, struct slice name);
+	const void *arg;
+};
+
+/* Reads the member "http" of def, which stands at pointer. NULL: complained about, or *err is ERR_NOMEM. */
+struct http_def *http_def_new(
+    json_object *def, const struct http_names *names, struct cfg *cfg, const char *pointer, struct err *err);
+void http_def_free(struct http_def **defp);
+/* The value of an argument that is missing; val is borrowed for as long as the definition lives. */
+int http_def_add_default(struct http_def *def, const char *name, json_object *val, struct err *err);
+
+const char *http_def_host(const struct http_def *def); /* with its port, for logs and failures */
+bool http_def_is_repeatable(const struct http_def *def);
+
+/* The request of these arguments; request was initialised. 1: they can't be, why says in what way. */
+int http_def_make(
+    const struct http_def *def, json_object *args, struct http_request *request, struct buf *why, struct err *err);
+
+/* The value of an argument or its default; NULL: missing, or null. Borrowed. */
+json_object *http_def_value(const struct http_def *def, json_object *args, struct slice name);
+
+/* Appends text with every secret blotted out. */
+void http_def_put_clean(const struct http_def *def, struct buf *out, struct slice text);
+
+#endif

@@ -1,0 +1,26 @@
+/* fcgi/http_def_priv.h - what these share: http_def.c (a definition is read), http_make.c (requests are made of it). */
+#ifndef MCP_FCGI_HTTP_DEF_PRIV_H
+#define MCP_FCGI_HTTP_DEF_PRIV_H
+
+#include "fcgi/http_def.h"
+
+/* All that is no object of its own is borrowed from the configuration. */
+struct http_def {
+	const char *method;
+	const char *url;
+	char *host;                   /* owned */
+	json_object *query, *headers; /* objects; NULL: none */
+	json_object *json, *form;     /* at most one of these and body */
+	bool has_json;                /* json may be a null */
+	const char *body;
+	bool is_xml;             /* body */
+	json_object *properties; /* of the arguments, with their defaults; NULL: none */
+	json_object *secrets;    /* owned; "file:PATH" -> text */
+};
+
+#define HTTP_SECRET_PREFIX "file:"
+
+/* Whether text is one {placeholder} and nothing else: *name is that. */
+bool http_is_placeholder(const char *text, struct slice *name);
+
+#endif

@@ -1,0 +1,330 @@
+/* Requests, made of a definition and arguments. */
+#include "config.h"
+
+#include "common/jx.h"
+#include "fcgi/escape.h"
+#include "fcgi/http_def_priv.h"
+#include "fcgi/placeholder.h"
+#include "common/banned.h"
+
+#define BODY_MAX_BYTES 16777216
+
+enum place { PLACE_URL, PLACE_FIELD, PLACE_HEADER, PLACE_TEXT, PLACE_XML };
+
+struct maker {
+	const struct http_def *def;
+	json_object *args;
+	struct buf *why;
+};
+
+static json_object *find(json_object *obj, struct slice name)
+{
+	if (obj) {
+		json_object_object_foreach(obj, key, val) {
+			if (slice_is(name, key))
+				return val;
+		}
+	}
+	return NULL;
+}
+
+json_object *http_def_value(const struct http_def *def, json_object *args, struct slice name)
+{
+	json_object *val = find(def->secrets, name);
+
+	if (!val)
+		val = find(args, name);
+	return val ? val : jx_get(find(def->properties, name), "default");
+}
+
+/* The value cannot be where it is to go: 1. */
+static int refuse(const struct maker *m, struct slice name, const char *what)
+{
+	buf_add_slice(m->why, name);
+	buf_addf(m->why, " %s", what);
+	return 1;
+}
+
+/* Whether all that text names is there. */
+static bool is_complete(const struct maker *m, const char *text)
+{
+	struct slice part;
+	size_t at = 0;
+
+	while (text[at]) {
+		if (placeholder_next(text, &at, &part) == 1 && !http_def_value(m->def, m->args, part))
+			return false;
+	}
+	return true;
+}
+
+static int put_value(const struct maker *m, struct buf *out, enum place place, struct slice name, json_object *val)
+{
+	struct slice text = jx_str(val);
+	struct buf json;
+	int ret = 0;
+
+	buf_init(&json, BODY_MAX_BYTES);
+	if (!text.p) {
+		jx_write(&json, val);
+		text = buf_slice(&json);
+	}
+	if (json.fault)
+		out->fault = json.fault;
+	else if (place == PLACE_URL && text.len == 0)
+		ret = refuse(m, name, "must not be empty");
+	else if (place == PLACE_HEADER && !escape_fits_header(text))
+		ret = refuse(m, name, "must not hold control characters");
+	else if (place == PLACE_URL || place == PLACE_FIELD)
+		escape_put_percent(out, text);
+	else if (place == PLACE_XML)
+		escape_put_xml(out, text);
+	else
+		buf_add_slice(out, text);
+	buf_release(&json);
+	return ret;
+}
+
+/* A text with its values in place. One that is missing is empty, but in a URL. */
+static int put_text(const struct maker *m, struct buf *out, enum place place, const char *text)
+{
+	struct slice part;
+	size_t at = 0;
+
+	while (text[at]) {
+		json_object *val;
+
+		if (placeholder_next(text, &at, &part) == 0) {
+			buf_add_slice(out, part);
+			continue;
+		}
+		val = http_def_value(m->def, m->args, part);
+		if (!val && place == PLACE_URL)
+			return refuse(m, part, "is missing");
+		if (val && put_value(m, out, place, part, val))
+			return 1;
+	}
+	return 0;
+}
+
+/* ---- URL ---- */
+
+/* Segments that a server, or who stands before it, would take for a step up. */
+static bool has_dot_segment(struct slice url)
+{
+	const char *path = memchr(url.p + strlen("https://"), '/', url.len - strlen("https://"));
+	const char *end = path ? path + strcspn(path, "?") : NULL;
+
+	while (path && path < end) {
+		size_t len = strcspn(path + 1, "/?");
+
+		if ((len == 1 && path[1] == '.') || (len == 2 && path[1] == '.' && path[2] == '.'))
+			return true;
+		path += len + 1;
+	}
+	return false;
+}
+
+/* NAME=VALUE, with what stands before it. */
+static int put_field(const struct maker *m, struct buf *out, const char **separator, const char *name, struct slice arg,
+    json_object *val)
+{
+	buf_adds(out, *separator);
+	*separator = "&";
+	escape_put_percent(out, slice_str(name));
+	buf_adds(out, "=");
+	if (json_object_is_type(val, json_type_string) && !arg.p)
+		return put_text(m, out, PLACE_FIELD, jx_str(val).p);
+	return put_value(m, out, PLACE_FIELD, arg, val);
+}
+
+/* name=value&name=value */
+static int put_fields(const struct maker *m, struct buf *out, const char *separator, json_object *fields)
+{
+	json_object_object_foreach(fields, name, template) {
+		struct slice text = jx_str(template), arg = {NULL, 0};
+		json_object *val;
+		int ret = 0;
+
+		if (text.p && !is_complete(m, text.p))
+			continue;
+		val = text.p && http_is_placeholder(text.p, &arg) ? http_def_value(m->def, m->args, arg) : NULL;
+		if (!json_object_is_type(val, json_type_array)) {
+			ret = put_field(m, out, &separator, name, (struct slice){NULL, 0}, template);
+		} else {
+			for (size_t i = 0; i < json_object_array_length(val) && ret == 0; i++)
+				ret = put_field(m, out, &separator, name, arg, json_object_array_get_idx(val, i));
+		}
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int make_url(const struct maker *m, struct buf *url)
+{
+	const char *query = strchr(m->def->url, '?');
+
+	if (put_text(m, url, PLACE_URL, m->def->url))
+		return 1;
+	if (m->def->query && put_fields(m, url, !query ? "?" : query[1] ? "&" : "", m->def->query))
+		return 1;
+	if (!url->fault && has_dot_segment(buf_slice(url))) {
+		buf_adds(m->why, "an argument must not be \".\" or \"..\"");
+		return 1;
+	}
+	return 0;
+}
+
+/* ---- headers and body ---- */
+
+static int put_header(const struct maker *m, struct buf *out, const char *name, json_object *template)
+{
+	struct slice text = jx_str(template);
+
+	if (text.p && !is_complete(m, text.p))
+		return 0;
+	buf_addf(out, "%s:%s", name, text.p && text.len == 0 ? "" : " ");
+	if (!text.p)
+		jx_write(out, template);
+	else if (put_text(m, out, PLACE_HEADER, text.p))
+		return 1;
+	buf_add(out, "", 1);
+	return 0;
+}
+
+static int make_headers(const struct maker *m, struct buf *out)
+{
+	const char *type = m->def->has_json ? "application/json"
+			   : m->def->form   ? "application/x-www-form-urlencoded"
+			   : m->def->body   ? "text/plain; charset=utf-8"
+					    : NULL;
+
+	if (m->def->headers) {
+		json_object_object_foreach(m->def->headers, name, template) {
+			if (put_header(m, out, name, template))
+				return 1;
+			if (strcasecmp(name, "Content-Type") == 0)
+				type = NULL;
+		}
+	}
+	if (type) {
+		buf_addf(out, "Content-Type: %s", type);
+		buf_add(out, "", 1);
+	}
+	return 0;
+}
+
+/* False: val is a text that names what is missing; nothing was appended. */
+static bool put_json(const struct maker *m, struct buf *out, json_object *val)
+{
+	const char *comma = "";
+	struct slice text = jx_str(val), name;
+
+	if (text.p && !is_complete(m, text.p))
+		return false;
+	if (text.p && http_is_placeholder(text.p, &name)) {
+		jx_write(out, http_def_value(m->def, m->args, name));
+	} else if (text.p) {
+		struct buf plain;
+
+		buf_init(&plain, BODY_MAX_BYTES);
+		put_text(m, &plain, PLACE_TEXT, text.p);
+		if (plain.fault)
+			out->fault = plain.fault;
+		jx_write_str(out, buf_slice(&plain));
+		buf_release(&plain);
+	} else if (json_object_is_type(val, json_type_object)) {
+		buf_adds(out, "{");
+		json_object_object_foreach(val, key, member) {
+			size_t mark = out->len;
+
+			buf_adds(out, comma);
+			jx_write_str(out, slice_str(key));
+			buf_adds(out, ":");
+			if (put_json(m, out, member))
+				comma = ",";
+			else if (!out->fault)
+				out->len = mark;
+		}
+		buf_adds(out, "}");
+	} else if (json_object_is_type(val, json_type_array)) {
+		buf_adds(out, "[");
+		for (size_t i = 0; i < json_object_array_length(val); i++) {
+			size_t mark = out->len;
+
+			buf_adds(out, comma);
+			if (put_json(m, out, json_object_array_get_idx(val, i)))
+				comma = ",";
+			else if (!out->fault)
+				out->len = mark;
+		}
+		buf_adds(out, "]");
+	} else {
+		jx_write(out, val);
+	}
+	return true;
+}
+
+static int make_body(const struct maker *m, struct http_request *request)
+{
+	const struct http_def *def = m->def;
+
+	buf_init(&request->body, BODY_MAX_BYTES);
+	request->has_body = def->has_json || def->form || def->body;
+	if (def->form)
+		return put_fields(m, &request->body, "", def->form);
+	if (def->body)
+		return put_text(m, &request->body, def->is_xml ? PLACE_XML : PLACE_TEXT, def->body);
+	if (def->has_json && !put_json(m, &request->body, def->json)) {
+		buf_adds(m->why, "what is to be sent is missing");
+		return 1;
+	}
+	return 0;
+}
+
+int http_def_make(
+    const struct http_def *def, json_object *args, struct http_request *request, struct buf *why, struct err *err)
+{
+	const struct maker m = {def, args, why};
+	const struct buf *parts[] = {&request->url, &request->headers, &request->body};
+
+	request->method = def->method;
+	if (make_url(&m, &request->url) || make_headers(&m, &request->headers) || make_body(&m, request))
+		return buf_check(why, err) ? -1 : 1;
+	for (size_t i = 0; i < COUNT_OF(parts); i++) {
+		if (parts[i]->fault == ERR_TOO_BIG) {
+			buf_adds(why, "the arguments are too long");
+			return 1;
+		}
+		if (buf_check(parts[i], err))
+			return -1;
+	}
+	return 0;
+}
+
+void http_def_put_clean(const struct http_def *def, struct buf *out, struct slice text)
+{
+	while (text.len) {
+		const char *first = NULL;
+		size_t len = 0;
+
+		json_object_object_foreach(def->secrets, name, val) {
+			struct slice secret = jx_str(val);
+			const char *at = memmem(text.p, text.len, secret.p, secret.len);
+
+			(void)name;
+			if (at && (!first || at < first || (at == first && secret.len > len))) {
+				first = at;
+				len = secret.len;
+			}
+		}
+		buf_add(out, text.p, first ? (size_t)(first - text.p) : text.len);
+		if (!first)
+			return;
+		buf_adds(out, "[secret]");
+		len += (size_t)(first - text.p);
+		text.p += len;
+		text.len -= len;
+	}
+}
