@@ -86,6 +86,14 @@ static void count_end(struct conn *c, enum stats_row why)
 	stats_add(&c->broker->stats, why, 1);
 }
 
+/* Its bytes are not for us any more. */
+static void drop_read(struct conn *c)
+{
+	if (c->reading)
+		c->reading->conn = NULL;
+	c->reading = NULL;
+}
+
 void conn_close(struct conn *c, enum stats_row why)
 {
 	struct stream *s = c->stream;
@@ -99,9 +107,7 @@ void conn_close(struct conn *c, enum stats_row why)
 	*c->at = c->next;
 	if (c->next)
 		c->next->at = c->at;
-	if (c->reading)
-		c->reading->conn = NULL;
-	c->reading = NULL;
+	drop_read(c);
 	c->stream = NULL;
 	loop_unsoon(&c->broker->loop, &c->task);
 	loop_untimer(&c->broker->loop, &c->timer);
@@ -216,7 +222,7 @@ static void on_read(struct store_op *op, int status)
 {
 	struct conn_read *r = TABLE_OF(op, struct conn_read, read.op);
 	struct conn *c = r->conn;
-	size_t ends[STORE_READ_MAX], count = r->read.count, sent = 0;
+	size_t ends[STORE_READ_MAX], count = r->read.good, sent = 0;
 	struct buf *frame, *event;
 	ssize_t n;
 
@@ -239,12 +245,15 @@ static void on_read(struct store_op *op, int status)
 		record_put_stdout(frame, c->kind, c->request_id, buf_slice(event));
 		ends[i] = frame->len;
 	}
-	if (status || buf_check(frame, NULL)) {
+	if (status && r->read.is_damaged && c->stream) {
+		stream_lose(c->stream, r->seqs[0], "it can't be read");
+		conn_kick(c);
+	} else if (status || buf_check(frame, NULL)) {
 		conn_close(c, STAT_CLOSE_FAILED);
 	} else if (c->stream) {
 		for (size_t i = 0; i < count && r->seqs[i] <= c->stream->delivered_seq; i++)
 			stats_add(&c->broker->stats, STAT_REPLAYED, 1);
-		c->cursor = r->cursor_after;
+		c->cursor = count < r->read.count ? r->seqs[count - 1] : r->cursor_after;
 		n = write_bytes(c, buf_slice(frame));
 		if (n >= 0 && c->stream && !c->out)
 			stream_delivered(c->stream, c->cursor);
@@ -325,6 +334,13 @@ static void end_with(struct conn *c, struct slice last, enum stats_row why)
 void conn_end(struct conn *c, enum stats_row why)
 {
 	end_with(c, SLICE(""), why);
+}
+
+void conn_skip(struct conn *c, uint64_t seq)
+{
+	drop_read(c);
+	c->cursor = seq;
+	conn_kick(c);
 }
 
 int conn_end_after(struct conn *c, struct slice last)

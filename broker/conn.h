@@ -39,6 +39,8 @@ void conn_end_until(struct conn *c, uint64_t in_ms);
 /* At once. Safe from any callback, any number of times. */
 void conn_close(struct conn *c, enum stats_row why);
 
+/* Goes on after seq: what is before it is gone. */
+void conn_skip(struct conn *c, uint64_t seq);
 uint64_t conn_cursor(const struct conn *c); /* the last sequence that it took from the log */
 
 #endif

@@ -20,6 +20,7 @@ STAT(FDS_MAX, GAUGE, "descriptors_max", "", "Descriptors that may be given to cl
 
 STAT(APPENDED, COUNTER, "events_appended_total", "", "Events that workers and the broker itself added to streams")
 STAT(APPENDED_BYTES, COUNTER, "event_bytes_appended_total", "", "Bytes of these events")
+STAT(LOST, COUNTER, "events_lost_total", "", "Events that were given up: the disk lost them, or nobody came for them in time")
 STAT(DELIVERED, COUNTER, "events_delivered_total", "", "Events that were written to a client for the first time")
 STAT(REPLAYED, COUNTER, "events_replayed_total", "", "Events that were written again, to a client that came back")
 STAT(DELIVER_SECONDS, HISTOGRAM, "deliver_seconds", "", "From the addition of an event to a stream that somebody reads, to its write")

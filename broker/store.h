@@ -9,6 +9,7 @@
  *   sync    completes when all that was appended, put, deleted or forgotten before is committed: one sync serves a
  *           whole frame of events. Syncs complete in the order of submission.
  *   read    lends the bytes of several events. They stay valid until done() returns, forgotten in the meantime or not.
+ *           It ends before one that can't be read.
  *   forget  the event is not needed any more.
  *   put     keeps an object, in the place of an older one of its kind and key. Its module gets it back at a later
  * start. del     of one that was not put: harmless.
@@ -30,7 +31,8 @@ struct store_op {
 	struct store_op *next; /* the store's, as are is_read and status */
 	bool is_read;
 	int status;
-	/* status 0, or -1: could not be committed (sync) or read. Owns the operation again, may submit it anew. */
+	/* status 0, or -1: could not be committed (sync), or nothing of it read. Owns the operation again, may submit
+	 * it anew. */
 	void (*done)(struct store_op *op, int status);
 };
 
@@ -39,6 +41,8 @@ struct store_read {
 	uint64_t positions[STORE_READ_MAX];  /* in: from append, or from recovery */
 	struct slice events[STORE_READ_MAX]; /* out */
 	size_t count;
+	size_t good;                /* out: so many of them could be read */
+	bool is_damaged;            /* out: the one after these will never be; else another try may help */
 	void *lent[STORE_READ_MAX]; /* the store's */
 };
 

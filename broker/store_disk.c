@@ -170,22 +170,31 @@ int disk_sync(struct disk *d, struct err *err)
 	return rc == SQLITE_OK ? 0 : disk_fail(d, rc, "sync", err);
 }
 
-int disk_read(struct disk *d, uint64_t position, struct slice *event, struct err *err)
+enum disk_found disk_read(struct disk *d, uint64_t position, struct slice *event, struct err *err)
 {
 	sqlite3_stmt *st = d->prepared[DISK_READ];
 	int rc;
 
 	sqlite3_bind_int64(st, 1, (int64_t)position);
 	rc = sqlite3_step(st);
-	if (rc == SQLITE_DONE)
-		return err_set(err, ERR_SYS, "read %s: event %" PRIu64 " is not there", d->path, position);
-	if (rc != SQLITE_ROW)
-		return disk_fail(d, rc, "read", err);
+	if (rc == SQLITE_DONE) {
+		err_set(err, ERR_SYS, "read %s: event %" PRIu64 " is not there; look at the disk", d->path, position);
+		return DISK_DAMAGED;
+	}
+	if (rc != SQLITE_ROW) {
+		disk_fail(d, rc, "read", err);
+		return disk_is_corrupt(rc)           ? DISK_DAMAGED
+		       : (rc & 0xff) == SQLITE_NOMEM ? DISK_NOT_NOW
+						     : DISK_UNREADABLE;
+	}
 	*event = disk_column(st, 3);
 	if ((uint64_t)sqlite3_column_int64(st, 2) !=
-	    sum_event(position, (uint64_t)sqlite3_column_int64(st, 0), (uint64_t)sqlite3_column_int64(st, 1), *event))
-		return err_set(err, ERR_SYS, "read %s: event %" PRIu64 " has changed on the disk", d->path, position);
-	return 0;
+	    sum_event(position, (uint64_t)sqlite3_column_int64(st, 0), (uint64_t)sqlite3_column_int64(st, 1), *event)) {
+		err_set(
+		    err, ERR_SYS, "read %s: event %" PRIu64 " has changed on the disk; look at it", d->path, position);
+		return DISK_DAMAGED;
+	}
+	return DISK_FOUND;
 }
 
 void disk_read_end(struct disk *d)

@@ -41,7 +41,13 @@ void disk_undo(struct disk *d);
 int disk_sync(struct disk *d, struct err *err);
 
 /* Lends the bytes of an event until disk_read_end(), which comes soon: meanwhile the WAL can't be begun anew. */
-int disk_read(struct disk *d, uint64_t position, struct slice *event, struct err *err);
+enum disk_found {
+	DISK_FOUND,
+	DISK_DAMAGED,    /* it is not there as it was written */
+	DISK_UNREADABLE, /* the disk does not give it */
+	DISK_NOT_NOW     /* no memory */
+};
+enum disk_found disk_read(struct disk *d, uint64_t position, struct slice *event, struct err *err);
 void disk_read_end(struct disk *d);
 
 #endif

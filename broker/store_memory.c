@@ -89,6 +89,7 @@ static void memory_read(struct store *s, struct store_read *read)
 		read->events[i] = (struct slice){r->bytes, r->len};
 		read->lent[i] = r;
 	}
+	read->good = read->count;
 	complete(memory_of(s), &read->op, true);
 }
 

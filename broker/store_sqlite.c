@@ -162,6 +162,8 @@ static void sqlite_read(struct store *s, struct store_read *read)
 	}
 	read->op.is_read = true;
 	read->op.status = 0;
+	read->good = read->count;
+	read->is_damaged = false;
 	if (is_whole) {
 		make_ready(m, &read->op);
 		return;

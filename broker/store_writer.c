@@ -63,43 +63,49 @@ static int write_batches(struct disk *d, const struct batch *first, struct err *
 	return rc;
 }
 
-/* An event in a record of its own, for one read. NULL: *err. */
-static struct record *read_loose(struct disk *d, uint64_t position, struct err *err)
+/* An event in a record of its own, for one read. */
+static enum disk_found read_loose(struct disk *d, uint64_t position, struct record **record, struct err *err)
 {
-	struct record *r = NULL;
 	struct slice event;
+	enum disk_found found = disk_read(d, position, &event, err);
+	struct record *r;
 
-	if (disk_read(d, position, &event, err))
-		return NULL;
+	if (found != DISK_FOUND)
+		return found;
 	r = mem_alloc(1, sizeof(*r) + event.len);
-	if (r) {
-		r->is_loose = true;
-		r->is_forgotten = true;
-		r->pins = 1;
-		r->len = (uint32_t)event.len;
-		if (event.len)
-			memcpy(r->bytes, event.p, event.len);
-	} else {
+	if (!r) {
 		err_set(err, ERR_NOMEM, "event of %zu bytes", event.len);
+		return DISK_NOT_NOW;
 	}
-	return r;
+	r->is_loose = true;
+	r->is_forgotten = true;
+	r->pins = 1;
+	r->len = (uint32_t)event.len;
+	if (event.len)
+		memcpy(r->bytes, event.p, event.len);
+	*record = r;
+	return DISK_FOUND;
 }
 
-static int fetch(struct disk *d, struct store_read *read, struct err *err)
+/* What a disk that takes writes does not give, it will not give later: not the same as one that is away. */
+static void fetch(struct writer *w, struct store_read *read, struct err *err)
 {
-	for (size_t i = 0; i < read->count; i++) {
-		struct record *r = read->lent[i];
+	enum disk_found found = DISK_FOUND;
+
+	for (read->good = 0; read->good < read->count; read->good++) {
+		struct record *r = read->lent[read->good];
 
 		if (r)
 			continue;
-		r = read_loose(d, read->positions[i], err);
-		disk_read_end(d);
-		if (!r)
-			return -1;
-		read->lent[i] = r;
-		read->events[i] = (struct slice){r->bytes, r->len};
+		found = read_loose(w->disk, read->positions[read->good], &r, err);
+		disk_read_end(w->disk);
+		if (found != DISK_FOUND)
+			break;
+		read->lent[read->good] = r;
+		read->events[read->good] = (struct slice){r->bytes, r->len};
 	}
-	return 0;
+	read->is_damaged = found == DISK_DAMAGED || (found == DISK_UNREADABLE && !w->retry_at_ms);
+	read->op.status = read->good > 0 || read->count == 0 ? 0 : -1;
 }
 
 static void serve_reads(struct writer *w, struct store_op *reads)
@@ -110,9 +116,11 @@ static void serve_reads(struct writer *w, struct store_op *reads)
 	unsigned dropped;
 
 	for (struct store_op *op = reads; op; op = next) {
+		struct store_read *read = (struct store_read *)(void *)op;
+
 		next = op->next;
-		op->status = fetch(w->disk, (struct store_read *)(void *)op, &err);
-		if (op->status && log_rate_ok(&rate, 1, REMIND_MS, &dropped))
+		fetch(w, read, &err);
+		if (read->good < read->count && log_rate_ok(&rate, 1, REMIND_MS, &dropped))
 			LOG(ERROR, "store.unreadable", "why=\"%s\" not_logged=%u", err.msg, dropped);
 		pthread_mutex_lock(&w->mtx);
 		op->next = w->read;

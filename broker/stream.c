@@ -52,7 +52,17 @@ static uint64_t keep_ms(const struct stream *s)
 
 static uint32_t now_s(const struct stream *s)
 {
-	return (uint32_t)(loop_now(&s->broker->loop) / 1000) + 1; /* never 0 */
+	return (uint32_t)(loop_now(&s->broker->loop) / 1000);
+}
+
+/* When the oldest events are looked at again. */
+static void start_keep_timer(struct stream *s)
+{
+	uint64_t store_keep_ms = (uint64_t)s->broker->cfg->store_keep_s * 1000, ms = keep_ms(s);
+
+	if (ms > store_keep_ms)
+		ms = store_keep_ms;
+	loop_timer(&s->broker->loop, &s->keep_timer, ms > 1000 ? ms : 1000);
 }
 
 static struct stream_event *event_at(const struct stream *s, uint64_t seq)
@@ -173,6 +183,43 @@ static void on_reserve_over(struct wheel_timer *t)
 		stream_hangup(s, "no connection came");
 }
 
+void stream_lose(struct stream *s, uint64_t seq, const char *why)
+{
+	bool owes = s->call && !s->is_own;
+
+	if (seq < s->first_seq)
+		return;
+	LOG(ERROR, "stream.events_lost", "stream=%" PRIu64 " from=%" PRIu64 " to=%" PRIu64 " why=\"%s\"", s->handle,
+	    s->first_seq, seq, why);
+	stats_add(&s->broker->stats, STAT_LOST, seq + 1 - s->first_seq);
+	if (s->conn && conn_cursor(s->conn) < seq) {
+		if (owes)
+			conn_skip(s->conn, seq);
+		else
+			conn_end(s->conn, STAT_CLOSE_FAILED);
+	}
+	while (s->first_seq <= seq)
+		drop_first(s);
+	if (s->delivered_seq < seq)
+		s->delivered_seq = seq;
+	keep(s);
+	if (owes)
+		call_end(s->call, why);
+}
+
+/* What nobody came for. Not while somebody reads, or is about to. */
+static void trim_old(struct stream *s)
+{
+	uint64_t keep_s = (uint64_t)s->broker->cfg->store_keep_s, seq = s->delivered_seq;
+
+	if (s->conn || s->reserved > 0)
+		return;
+	while (seq < s->ready_seq && now_s(s) - event_at(s, seq + 1)->since_s >= keep_s)
+		seq++;
+	if (seq > s->delivered_seq)
+		stream_lose(s, seq, "nobody came for them");
+}
+
 /* The oldest events that were delivered long enough ago are not for resuming any more. Not while a client is on its way
  * (ATTACH told it a cursor), and not what the present connection replays. */
 static void on_keep(struct wheel_timer *t)
@@ -186,11 +233,12 @@ static void on_keep(struct wheel_timer *t)
 	}
 	if (s->conn && conn_cursor(s->conn) < upto)
 		upto = conn_cursor(s->conn);
-	while (s->reserved == 0 && s->first_seq <= upto && event_at(s, s->first_seq)->written_s + keep_s <= now_s(s))
+	while (s->reserved == 0 && s->first_seq <= upto && now_s(s) - event_at(s, s->first_seq)->since_s >= keep_s)
 		drop_first(s);
 	keep_first(s, before);
+	trim_old(s);
 	if (events_count(s) > 0 || s->state == STREAM_FINISHED)
-		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s) > 1000 ? keep_ms(s) : 1000);
+		start_keep_timer(s);
 }
 
 /* NULL: no memory. */
@@ -335,12 +383,11 @@ bool stream_restore_event(struct broker *b, const struct store_event *e)
 		return false;
 	}
 	s->last_seq = e->seq;
-	*event_at(s, e->seq) = (struct stream_event){.position = e->position, .len = e->len, .is_durable = true};
+	*event_at(s, e->seq) =
+	    (struct stream_event){.position = e->position, .len = e->len, .since_s = now_s(s), .is_durable = true};
 	s->log_bytes += e->len;
 	if (e->seq > s->delivered_seq)
 		s->undelivered_bytes += e->len;
-	else
-		event_at(s, e->seq)->written_s = now_s(s);
 	return true;
 }
 
@@ -352,7 +399,7 @@ void stream_restored(struct stream *s)
 	if (s->delivered_seq + 1 < s->first_seq)
 		s->delivered_seq = s->first_seq - 1;
 	if (events_count(s) > 0 || s->state == STREAM_FINISHED)
-		loop_timer(&s->broker->loop, &s->keep_timer, keep_ms(s) > 1000 ? keep_ms(s) : 1000);
+		start_keep_timer(s);
 }
 
 /* Makes room for len bytes by forgetting what was delivered, oldest first; what is being replayed goes last, and then
@@ -421,6 +468,7 @@ unsigned stream_append(
 		s->last_seq++;
 		*event_at(s, s->last_seq) = (struct stream_event){.position = position,
 		    .len = (uint32_t)events[done].len,
+		    .since_s = now_s(s),
 		    .appended_us = appended_us & UINT64_MAX >> 2,
 		    .is_durable = is_durable};
 	}
@@ -433,6 +481,8 @@ unsigned stream_append(
 	stats_add(&b->stats, STAT_APPENDED_BYTES, len);
 	s->log_bytes += len;
 	s->undelivered_bytes += len;
+	if (!s->is_modern && !wheel_is_running(&s->keep_timer))
+		start_keep_timer(s);
 	*last = s->last_seq;
 	make_ready(s);
 	return 0;
@@ -643,7 +693,7 @@ void stream_delivered(struct stream *s, uint64_t seq)
 		if (e->appended_us)
 			histogram_add(&s->broker->stats.deliver, now - e->appended_us);
 		stats_add(&s->broker->stats, STAT_DELIVERED, !e->is_lost);
-		e->written_s = now_s(s);
+		e->since_s = now_s(s);
 		s->undelivered_bytes -= e->len;
 	}
 	s->delivered_seq = seq;

@@ -6,7 +6,7 @@
  *   last_seq       the newest event
  *   ready_seq      may go to a client: all durable events up to here are committed
  *   delivered_seq  some connection has been sent all up to here
- *   first_seq      the oldest that is kept, for clients that resume: stream_keep_s after it was written
+ *   first_seq      the oldest that is kept: stream_keep_s after it was delivered, store_keep_s when nobody reads it
  *
  * The stream outlives its connections. A legacy stream without one waits for the client to come back; a modern one is
  * over with its connection, and its producer is told (CANCELLED). A finished stream delivers what is left, ends its
@@ -32,9 +32,9 @@ enum stream_state {
 };
 
 struct stream_event {
-	uint64_t position;         /* in the store */
-	uint32_t len;              /* bytes */
-	uint32_t written_s;        /* second of CLOCK_MONOTONIC when a connection had been sent it; 0: not yet */
+	uint64_t position; /* in the store */
+	uint32_t len;      /* bytes */
+	uint32_t since_s;  /* second of CLOCK_MONOTONIC when a connection had been sent it; not yet: when it came */
 	uint64_t appended_us : 62; /* now_us(), if somebody read the stream then; else 0 */
 	uint64_t is_durable : 1;
 	uint64_t is_lost : 1; /* the store could not commit it; never shown to anybody */
@@ -51,7 +51,7 @@ struct stream {
 	enum stream_state state;   /* assigned by stream_go() only */
 	bool is_modern, is_own, is_listen;
 	bool is_counted; /* in the broker's waiting_count */
-	bool is_void; /* finished without an answer, for a call that was cancelled: nothing of it is replayed */
+	bool is_void;    /* finished without an answer, for a call that was cancelled: nothing of it is replayed */
 	struct subscriber subscriber; /* topic.c's */
 	uint64_t first_seq, last_seq, ready_seq, delivered_seq, committed_seq;
 	uint64_t gone_epoch;         /* of the event before first_seq, which was forgotten; 0: there was none */
@@ -91,6 +91,9 @@ unsigned stream_append(
 void stream_say(struct stream *s, struct slice event);
 /* The store committed (status 0) or lost all events from first to last. */
 void stream_commit(struct stream *s, uint64_t first, uint64_t last, int status);
+/* All up to seq is lost to clients: who asks for it meets a gap. A call that owes its answer there ends with its will,
+ * which a connection is still sent; any other connection ends, for it would skip something. */
+void stream_lose(struct stream *s, uint64_t seq, const char *why);
 /* No more events will come. */
 void stream_finish(struct stream *s, const char *why);
 /* Out of the table, log forgotten, connection ended, producer not told. s is good until the end of the turn. */

@@ -76,6 +76,7 @@ CFG_INT(broker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets streams f
 
 CFG_STR(store_kind, "sqlite", "Where sessions and events are kept: sqlite (they outlive mcp-broker) or memory")
 CFG_PATH(store_dir, "/var/lib/mcp-fcgi", "Directory of the store, of one mcp-broker only")
+CFG_INT(store_keep_s, 86400, 1, 31536000, "s", "How long events are kept for which no client comes; then it meets a gap")
 CFG_STR(store_sync, "write", "When an event counts as kept: write (the system has it) or group (it is on the disk)")
 CFG_INT(store_sync_ms, 200, 0, 60000, "ms", "With write: how soon it is on the disk; 0: when the system likes")
 CFG_INT(store_cache_bytes, 33554432, 65536, 17179869184, "bytes", "Events that mcp-broker has in memory beside the disk")

@@ -162,6 +162,12 @@ endif
 # A real broker, driven by a fake worker.
 BROKER_SOURCES = %D%/lib/broker_fixture.c %D%/lib/broker_fixture.h %D%/lib/fake_worker.c %D%/lib/fake_worker.h %D%/lib/unit.h
 BROKER_LIBS = libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(CMOCKA_LIBS)
+# mcp-broker with system calls that fail or kill it when a test says so.
+%C%_fault_mcp_broker_SOURCES = broker/main.c %D%/lib/breaker.c %D%/lib/breaker.h
+%C%_fault_mcp_broker_LDADD = $(mcp_broker_LDADD)
+BREAKER_SOURCES = %D%/lib/breaker_ctl.c %D%/lib/breaker.h $(BROKER_SOURCES)
+%C%_fault_test_store_kill_SOURCES = %D%/fault/test_store_kill.c $(BREAKER_SOURCES)
+%C%_fault_test_store_kill_LDADD = $(BROKER_LIBS)
 %C%_unit_test_broker_SOURCES = %D%/unit/test_broker.c $(BROKER_SOURCES)
 %C%_unit_test_broker_LDADD = $(BROKER_LIBS)
 # Who asks its admin socket.
@@ -302,7 +308,10 @@ fault_tests =
 if HAVE_CMOCKA
 fault_programs += %D%/fault/test_handoff
 fault_programs += %D%/fault/test_tools
+fault_programs += %D%/fault/mcp-broker
+fault_programs += %D%/fault/test_store_kill
 fault_tests += %D%/fault/test_handoff
+fault_tests += %D%/fault/test_store_kill
 fault_tests += %D%/fault/test_tools
 endif
 fault_tests += %D%/fault/bad_input.py

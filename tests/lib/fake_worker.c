@@ -21,6 +21,8 @@
 
 #define SETS_MAX 16
 
+const char *fake_broker_program;
+
 static void path_of(char *out, size_t size, const char *dir, const char *name)
 {
 	snprintf(out, size, "%s/%s", dir, name);
@@ -48,7 +50,8 @@ static pid_t spawn(const char *dir, const char *const *sets, size_t sets_count, 
 	size_t n = 8;
 	pid_t pid;
 
-	snprintf(program, sizeof(program), "%s/mcp-broker", build ? build : ".");
+	snprintf(program, sizeof(program), "%s/%s", build ? build : ".",
+	    fake_broker_program ? fake_broker_program : "mcp-broker");
 	snprintf(run_dir, sizeof(run_dir), "run_dir=%s", dir);
 	snprintf(store_dir, sizeof(store_dir), "store_dir=%s", dir);
 	path_of(conf, sizeof(conf), dir, "mcp.json");
@@ -93,8 +96,9 @@ void fake_broker_start(struct fake_broker_process *b, const char *const *sets, s
 	fake_broker_again(b, sets, sets_count, fd_limit);
 }
 
-void fake_broker_again(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit)
+bool fake_broker_try(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit)
 {
+	siginfo_t ended = {0};
 	int fd;
 
 	b->pid = spawn(b->dir, sets, sets_count, fd_limit);
@@ -102,11 +106,20 @@ void fake_broker_again(struct fake_broker_process *b, const char *const *sets, s
 		fd = fake_ctl_connect(b->dir);
 		if (fd != -1) {
 			close(fd);
-			return;
+			return true;
 		}
+		if (waitid(P_PID, (id_t)b->pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == b->pid)
+			return false;
 		usleep(5000);
 	}
 	fail_msg("the broker does not listen");
+	return false;
+}
+
+void fake_broker_again(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit)
+{
+	if (!fake_broker_try(b, sets, sets_count, fd_limit))
+		fail_msg("the broker ended");
 }
 
 int fake_broker_run(const char *dir, const char *const *sets, size_t sets_count)
@@ -149,8 +162,8 @@ void fake_broker_stop(struct fake_broker_process *b)
 	assert_int_equal(fake_broker_wait(b), 0);
 }
 
-void fake_worker_put_hello(
-    struct buf *packet, uint64_t producer, uint32_t connection, uint16_t version_min, uint16_t version_max, enum link_role role)
+void fake_worker_put_hello(struct buf *packet, uint64_t producer, uint32_t connection, uint16_t version_min,
+    uint16_t version_max, enum link_role role)
 {
 	struct link_header h = {.version = LINK_VERSION_HELLO,
 	    .type = LINK_HELLO,

@@ -14,11 +14,15 @@ struct fake_broker_process {
 	pid_t pid;
 };
 
+extern const char *fake_broker_program; /* below abs_top_builddir; NULL: mcp-broker */
+
 /* Starts abs_top_builddir's mcp-broker --foreground in a new directory, its store_dir too, with these settings, and
  * waits until it listens. fd_limit 0: as it is. */
 void fake_broker_start(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit);
 /* Another one in the place of one that has ended: what is in the directory is there. */
 void fake_broker_again(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit);
+/* The same. False: it ended before it listened, and is to be waited for. */
+bool fake_broker_try(struct fake_broker_process *b, const char *const *sets, size_t sets_count, unsigned fd_limit);
 /* Runs one that is bound to end by itself, in a directory that has mcp.json. Its exit status. */
 int fake_broker_run(const char *dir, const char *const *sets, size_t sets_count);
 int fake_broker_end(struct fake_broker_process *b, int number); /* by that signal; the directory stays */
@@ -43,8 +47,8 @@ int fake_ctl_connect(const char *dir); /* the bare control socket, or -1 */
 void fake_worker_connect(struct fake_worker *w, const char *dir);
 void fake_runner_connect(struct fake_worker *w, const char *dir);
 void fake_worker_die(struct fake_worker *w); /* the control socket closes, as by kill -9 */
-void fake_worker_put_hello(
-    struct buf *packet, uint64_t producer, uint32_t connection, uint16_t version_min, uint16_t version_max, enum link_role role);
+void fake_worker_put_hello(struct buf *packet, uint64_t producer, uint32_t connection, uint16_t version_min,
+    uint16_t version_max, enum link_role role);
 
 /* Sends one message of the data channel; h needs type and what matters. h->seq 0: the next one. Returns the seq. */
 uint64_t fake_worker_send(struct fake_worker *w, const struct link_header *h, struct slice key, struct slice body);
