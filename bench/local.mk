@@ -11,7 +11,7 @@ EXTRA_DIST += %D%/run %D%/thin
 %C%_hello_fcgi_SOURCES = %D%/hello_fcgi.c %D%/target.c %D%/target.h
 %C%_hello_fcgi_LDADD = libcommon.a $(FCGI_LIBS)
 %C%_link_ask_SOURCES = %D%/link_ask.c
-%C%_link_ask_LDADD = libworker.a libcommon.a $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS)
+%C%_link_ask_LDADD = $(WORKER_LIBS)
 
 %C%_store_append_SOURCES = %D%/store_append.c
 %C%_store_append_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(JSONC_LIBS)

@@ -67,6 +67,7 @@ static const struct {
     {"tools", "another file has a tool of this name", offsetof(struct cfg, tools)},
     {"resources", "another file has a resource of this URI", offsetof(struct cfg, resources)},
     {"prompts", "another file has a prompt of this name", offsetof(struct cfg, prompts)},
+    {"databases", "another file has a database of this name", offsetof(struct cfg, databases)},
 };
 
 /* One file that was read. Kept whole, for the lines of later complaints. */

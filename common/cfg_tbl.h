@@ -116,6 +116,9 @@ CFG_INT(http_connections_max, 16, 1, 1024, "connections", "Connections of one wo
 CFG_LIST(http_allow_addresses, "Addresses and networks that HTTP APIs may have though they are not public, as in 127.0.0.1 or 10.1.0.0/16")
 CFG_PATH(http_ca_file, "", "PEM file of the certificate authorities that HTTP APIs are trusted by, instead of the system's")
 
+CFG_INT(sql_rows_max, 1000, 1, 1000000, "rows", "Rows that a query gives, unless its definition says otherwise")
+CFG_INT(sql_result_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest result of a query; further rows are left out")
+
 CFG_INT(resource_max_bytes, 4194304, 1024, 67108864, "bytes", "Largest file that is read as a resource")
 CFG_INT(file_entries_max, 10000, 10, 1000000, "names", "Names of files that one list or completion reads from the disk")
 CFG_INT(file_watches_max, 1000, 0, 100000, "directories", "Directories of files that are watched for changes; 0: none")

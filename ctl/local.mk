@@ -1,7 +1,7 @@
 # ctl/: mcpctl, what people type
 bin_PROGRAMS += mcpctl
 mcpctl_SOURCES = %D%/mcpctl.c %D%/mdoc.c %D%/mdoc.h %D%/status.c %D%/status.h
-mcpctl_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS)
+mcpctl_LDADD = $(WORKER_LIBS)
 
 # For editors: what may stand in mcp.json. Made of the same rows as everything else.
 schemadir = $(pkgdatadir)

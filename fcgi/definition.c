@@ -12,8 +12,8 @@
 
 #define MEMBERS_MAX 64 /* names that one definition may hold, all together */
 
-static const struct provider *const providers[] = {
-    &provider_builtin, &provider_exec, &provider_http, &provider_file, &provider_text, &provider_base64, &provider_messages};
+static const struct provider *const providers[] = {&provider_builtin, &provider_exec, &provider_http, &provider_sql,
+    &provider_file, &provider_text, &provider_base64, &provider_messages};
 
 static const char *const common_members[] = {"title", "description", "icons", "_meta", "timeout_s"};
 

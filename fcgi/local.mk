@@ -59,7 +59,7 @@ libworker_a_SOURCES = \
 	%D%/pool.c %D%/pool.h \
 	%D%/placeholder.c %D%/placeholder.h \
 	%D%/promptset.c %D%/promptset.h \
-	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_http.c %D%/provider_template.c \
+	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_http.c %D%/provider_sql.c %D%/provider_template.c \
 	%D%/rate.c %D%/rate.h \
 	%D%/req.c %D%/req.h %D%/req_ops.h \
 	%D%/req_cgi.c %D%/req_cgi.h \
@@ -80,6 +80,11 @@ libworker_a_SOURCES = \
 	%D%/seal.c %D%/seal.h \
 	%D%/shape.c %D%/shape.h \
 	%D%/session.c %D%/session.h \
+	%D%/sql.c %D%/sql.h %D%/sql_priv.h \
+	%D%/sql_database.c \
+	%D%/sql_offers.c %D%/sql_offers.h \
+	%D%/sql_query.c %D%/sql_query.h \
+	%D%/sql_sqlite.c \
 	%D%/supervisor.c %D%/supervisor.h \
 	%D%/task.c %D%/task.h \
 	%D%/task_call.c %D%/task_call.h \
@@ -89,9 +94,13 @@ libworker_a_SOURCES = \
 	%D%/uri_template.c %D%/uri_template.h \
 	%D%/worker.c %D%/worker.h
 
+# What whoever links the worker's parts needs.
+WORKER_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS) \
+	$(SQLITE_LIBS)
+
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c
-mcp_worker_LDADD = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS)
+mcp_worker_LDADD = $(WORKER_LIBS)
 
 pkglibexec_PROGRAMS += mcp-launch
 mcp_launch_SOURCES = %D%/launch.c %D%/launch.h

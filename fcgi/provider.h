@@ -25,6 +25,9 @@ struct provider {
 	/* Reads def (borrowed) into tool->priv. pointer is def's place in the configuration. Complains through
 	 * cfg_complain and returns -1. */
 	int (*tool_init)(struct tool *tool, json_object *def, struct cfg *cfg, const char *pointer, struct err *err);
+	/* NULL: none. Adds common members (output_schema, annotations) for when the definition leaves them out, once
+	 * the tool is known. */
+	int (*tool_defaults)(const struct tool *tool, json_object *defaults, struct err *err);
 	void (*tool_release)(struct tool *tool);
 	/* Runs the tool. args is an object, already checked against the schema. 0: *result is a CallToolResult object
 	 * (content, isError, structuredContent), owned by the caller. -1: ERR_CANCELLED, or what went wrong inside us;
@@ -133,6 +136,6 @@ struct prompt {
 };
 
 extern const struct provider provider_base64, provider_builtin, provider_exec, provider_file, provider_http, provider_messages,
-    provider_text;
+    provider_sql, provider_text;
 
 #endif

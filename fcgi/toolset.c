@@ -244,9 +244,9 @@ static int read_input(struct reader *r, struct err *err)
 
 static int read_output(struct reader *r, struct err *err)
 {
-	json_object *val = jx_get(r->d->def, "output_schema");
+	json_object *val = member_of(r, "output_schema");
 
-	if (!jx_has(r->d->def, "output_schema"))
+	if (r->tool->output || (!val && !jx_has(r->d->def, "output_schema")))
 		return 0;
 	r->tool->output = compile(r, "output_schema", val, err);
 	return r->tool->output ? 0 : -1;
@@ -469,6 +469,17 @@ static int read_headers(struct reader *r, struct err *err)
 	return bad;
 }
 
+/* What the provider knows of its tool by now, for what the definition leaves out. */
+static int read_late_defaults(struct reader *r, struct err *err)
+{
+	if (!r->tool->provider->tool_defaults)
+		return 0;
+	r->defaults = json_object_new_object();
+	if (!r->defaults)
+		return out_of_memory(err);
+	return r->tool->provider->tool_defaults(r->tool, r->defaults, err) ? -1 : read_output(r, err);
+}
+
 static int make_listing(struct reader *r, struct err *err)
 {
 	static const struct {
@@ -533,7 +544,7 @@ static int read_members(struct reader *r, struct err *err)
 		return -1;
 	bad |= read_asks(r, err) != 0;
 	bad |= r->tool->provider->tool_init(r->tool, d->def, d->cfg, d->pointer, err) != 0;
-	return bad ? -1 : make_listing(r, err);
+	return bad || read_late_defaults(r, err) ? -1 : make_listing(r, err);
 }
 
 static void tool_release(struct tool *tool)

@@ -7,4 +7,4 @@ librunner_a_SOURCES = \
 	%D%/watcher.c %D%/watcher.h
 bin_PROGRAMS += mcp-runner
 mcp_runner_SOURCES = %D%/main.c
-mcp_runner_LDADD = librunner.a libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS)
+mcp_runner_LDADD = librunner.a $(WORKER_LIBS)

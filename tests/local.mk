@@ -43,7 +43,7 @@ EXTRA_DIST += \
 
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
-UNIT_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS) $(CMOCKA_LIBS)
+UNIT_LIBS = $(WORKER_LIBS) $(CMOCKA_LIBS)
 # The worker's end of the link, with a fake broker at the other.
 LINKED_SOURCES = %D%/lib/linked.c %D%/lib/linked.h %D%/lib/fake_broker.c %D%/lib/fake_broker.h %D%/lib/unit.h
 # A worker with fake tools and a fake broker, under the real fcgi/*.c.
@@ -87,6 +87,7 @@ check_PROGRAMS += %D%/unit/test_listen
 check_PROGRAMS += %D%/unit/test_modern
 check_PROGRAMS += %D%/unit/test_no_memory
 check_PROGRAMS += %D%/unit/test_offers
+check_PROGRAMS += %D%/unit/test_sql
 check_PROGRAMS += %D%/unit/test_oldsse
 check_PROGRAMS += %D%/unit/test_rate
 check_PROGRAMS += %D%/unit/test_route
@@ -139,6 +140,7 @@ TESTS += %D%/unit/test_listen
 TESTS += %D%/unit/test_modern
 TESTS += %D%/unit/test_no_memory
 TESTS += %D%/unit/test_offers
+TESTS += %D%/unit/test_sql
 TESTS += %D%/unit/test_oldsse
 TESTS += %D%/unit/test_rate
 TESTS += %D%/unit/test_route
@@ -260,6 +262,8 @@ STANDIN_SOURCES = %D%/lib/standin.c %D%/lib/standin.h
 %C%_unit_test_content_LDADD = $(UNIT_LIBS)
 %C%_unit_test_offers_SOURCES = %D%/unit/test_offers.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/toolfile.c %D%/lib/toolfile.h
 %C%_unit_test_offers_LDADD = $(UNIT_LIBS)
+%C%_unit_test_sql_SOURCES = %D%/unit/test_sql.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/toolfile.c %D%/lib/toolfile.h
+%C%_unit_test_sql_LDADD = $(UNIT_LIBS)
 %C%_unit_test_toolset_SOURCES = %D%/unit/test_toolset.c %D%/lib/toolfile.c %D%/lib/toolfile.h
 %C%_unit_test_toolset_LDADD = $(UNIT_LIBS)
 %C%_unit_test_uri_template_SOURCES = %D%/unit/test_uri_template.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/unit.h
@@ -335,7 +339,7 @@ check-fault: all $(fault_programs) $(fault_at)
 .PHONY: check-fault
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
-FUZZ_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS)
+FUZZ_LIBS = $(WORKER_LIBS)
 FUZZ_BROKER_LIBS = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)
 REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
 # The broker's objects without its sockets.

@@ -20,7 +20,7 @@ static const struct {
     {"{\n\"resources\": []}", "DIR/mcp.json:2: /resources: must be an object: name -> definition\n"},
     {RESOURCE("a:b", "1"),
 	"DIR/mcp.json:3: /resources/a:b: a resource is described by an object, as in {\"text\": \"...\"}\n"},
-    {RESOURCE("a:b", "{}"), "DIR/mcp.json:3: /resources/a:b: a resource needs exactly one of \"exec\", \"http\", \"file\", "
+    {RESOURCE("a:b", "{}"), "DIR/mcp.json:3: /resources/a:b: a resource needs exactly one of \"exec\", \"http\", \"sql\", \"file\", "
 			    "\"text\" and \"base64\"\n"},
     {RESOURCE("a:b", "{\"text\": \"\",\n\"mime_typ\": \"\"}"),
 	"DIR/mcp.json:4: /resources/a:b/mime_typ: unknown member \"mime_typ\"; did you mean \"mime_type\"?\n"},
@@ -63,7 +63,7 @@ static const struct {
     {"{\n\"prompts\": {\n\"a b\": {\"text\": \"\"}}}",
 	"DIR/mcp.json:3: /prompts/a b: a prompt's name is 1 to 128 of A-Z a-z 0-9 _ - .\n"},
     {PROMPT("1"), "DIR/mcp.json:3: /prompts/p: a prompt is described by an object, as in {\"text\": \"Hello {name}\"}\n"},
-    {PROMPT("{}"), "DIR/mcp.json:3: /prompts/p: a prompt needs exactly one of \"exec\", \"http\", \"text\" and \"messages\"\n"},
+    {PROMPT("{}"), "DIR/mcp.json:3: /prompts/p: a prompt needs exactly one of \"exec\", \"http\", \"sql\", \"text\" and \"messages\"\n"},
     {PROMPT("{\"text\": \"\", \"annotations\": {}}"),
 	"DIR/mcp.json:3: /prompts/p/annotations: unknown member \"annotations\"\n"},
     {PROMPT("{\"text\": \"{a}\"}"), "DIR/mcp.json:3: /prompts/p/text: there is no {a} to put in here\n"},
