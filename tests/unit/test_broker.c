@@ -1129,7 +1129,7 @@ static void a_drain_is_spread(void **state)
 	unsigned long most = 0;
 
 	for (int i = 0; i < WAITING; i++) {
-		char key[16];
+		char key[24];
 
 		snprintf(key, sizeof(key), "waiting-%d", i);
 		assert_int_equal(fake_session_put(&f->w, key, HIM, 0, 0, "{}", NULL), 0);

@@ -60,11 +60,12 @@ static char *structured(const struct tool *tool, const char *args)
 {
 	struct err err = {0};
 	char *got = run(tool, args, &err), *at = got ? strstr(got, "\"structuredContent\":") : NULL;
+	size_t len = at ? strlen(at) : 0;
 
-	if (!at)
+	if (len < 21)
 		fail_msg("no structured content: %s %s", err.msg, got ? got : "");
-	memmove(got, at + 20, strlen(at + 20) + 1);
-	got[strlen(got) - 1] = '\0';
+	memmove(got, at + 20, len - 20);
+	got[len - 21] = '\0';
 	return got;
 }
 
