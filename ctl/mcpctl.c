@@ -1,5 +1,5 @@
-/* mcpctl: what people type. It reads the configuration as workers and broker do, and says what is wrong with it, what is
- * set, and what could be. */
+/* mcpctl: what people type. It reads the configuration as workers and broker do, and says what is wrong with it, what
+ * is set, and what could be. */
 #include "config.h"
 
 #include <inttypes.h>
@@ -220,7 +220,8 @@ static void add_settings_json(struct buf *out, const struct cfg *cfg)
 		buf_adds(out, ",\"default\":");
 		add_default(out, row);
 		if (is_int(row))
-			buf_addf(out, ",\"min\":%" PRId64 ",\"max\":%" PRId64 ",\"unit\":\"%s\"", row->min, row->max, row->unit);
+			buf_addf(out, ",\"min\":%" PRId64 ",\"max\":%" PRId64 ",\"unit\":\"%s\"", row->min, row->max,
+			    row->unit);
 		buf_adds(out, ",\"help\":");
 		jx_write_str(out, slice_str(row->help));
 		buf_adds(out, "}");
@@ -268,7 +269,8 @@ static void add_settings_mdoc(struct buf *out)
 		mdoc_add_text(out, row->help);
 		buf_adds(out, ".\n");
 		if (is_int(row))
-			buf_addf(out, "From %" PRId64 " to %" PRId64 " %s; default %s.\n", row->min, row->max, row->unit, row->def);
+			buf_addf(out, "From %" PRId64 " to %" PRId64 " %s; default %s.\n", row->min, row->max,
+			    row->unit, row->def);
 		else if (strcmp(row->type, "bool") == 0)
 			buf_addf(out, "True or false; default %s.\n", row->def);
 		else if (strcmp(row->type, "list") == 0)
@@ -323,15 +325,18 @@ static void add_schema_row(struct buf *out, const struct cfg_row *row)
 #define SCHEMA_NAMES "\"propertyNames\":{\"pattern\":\"^[A-Za-z0-9_.-]{1,128}$\"}"
 #define SCHEMA_EXEC  "\"exec\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\"}}"
 #define SCHEMA_HTTP                                                                                                    \
-	"\"http\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"object\",\"required\":[\"url\"],"                     \
-	"\"additionalProperties\":false,\"properties\":{\"url\":{\"type\":\"string\"},"                                   \
-	"\"method\":{\"enum\":[\"GET\",\"HEAD\",\"POST\",\"PUT\",\"PATCH\",\"DELETE\"]},"                             \
-	"\"query\":{\"type\":\"object\"},\"headers\":{\"type\":\"object\"},\"json\":true,"                              \
+	"\"http\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"object\",\"required\":[\"url\"],"                      \
+	"\"additionalProperties\":false,\"properties\":{\"url\":{\"type\":\"string\"},"                                \
+	"\"method\":{\"enum\":[\"GET\",\"HEAD\",\"POST\",\"PUT\",\"PATCH\",\"DELETE\"]},"                              \
+	"\"query\":{\"type\":\"object\"},\"headers\":{\"type\":\"object\"},\"json\":true,"                             \
 	"\"form\":{\"type\":\"object\"},\"body\":{\"type\":\"string\"}}}]},"                                           \
 	"\"result\":{\"type\":\"string\"},\"template\":{\"type\":\"string\"},"                                         \
 	"\"retries\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10}"
+#define SCHEMA_SQL                                                                                                     \
+	"\"sql\":{\"type\":\"string\"},\"database\":{\"type\":\"string\"},\"rows\":{\"enum\":[\"many\",\"one\"]},"     \
+	"\"rows_max\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000000}"
 #define SCHEMA_COMMON                                                                                                  \
-	"\"title\":{\"type\":\"string\"},\"description\":{\"type\":\"string\"},\"icons\":{\"type\":\"array\"},"               \
+	"\"title\":{\"type\":\"string\"},\"description\":{\"type\":\"string\"},\"icons\":{\"type\":\"array\"},"        \
 	"\"_meta\":{\"type\":\"object\"},\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400}"
 #define SCHEMA_VALUES "\"values\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"
 
@@ -340,8 +345,11 @@ static const char schema_definitions[] =
     "\"$schema\":{\"type\":\"string\"},\n"
     "\"include\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"items\":{\"type\":\"string\"}}],"
     "\"description\":\"Files to read too, as glob patterns, relative to this file\"},\n"
+    "\"databases\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"additionalProperties\":false,"
+    "\"properties\":{\"sqlite\":{\"type\":\"string\"},\"write\":{\"type\":\"boolean\"},"
+    "\"connections_max\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":256}}}},\n"
     "\"tools\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
-    "\"builtin\":{\"type\":\"string\"}," SCHEMA_EXEC "," SCHEMA_HTTP "," SCHEMA_COMMON ","
+    "\"builtin\":{\"type\":\"string\"}," SCHEMA_EXEC "," SCHEMA_HTTP "," SCHEMA_SQL "," SCHEMA_COMMON ","
     "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},\"annotations\":{\"type\":\"object\"},"
     "\"poll\":{\"type\":\"boolean\"},\"single_use\":{\"type\":\"boolean\"},"
     "\"ask\":{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":{\"type\":\"object\","
@@ -351,12 +359,13 @@ static const char schema_definitions[] =
     "\"task\":{\"enum\":[\"no\",\"optional\",\"required\"]}}}},\n"
     "\"resources\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
     "\"text\":{\"type\":\"string\"},\"base64\":{\"type\":\"string\"},\"file\":{\"type\":\"string\"}," SCHEMA_EXEC
-    "," SCHEMA_HTTP "," SCHEMA_COMMON ","
+    "," SCHEMA_HTTP "," SCHEMA_SQL "," SCHEMA_COMMON ","
     "\"name\":{\"type\":\"string\"},\"mime_type\":{\"type\":\"string\"},\"size\":{\"type\":\"integer\",\"minimum\":0},"
     "\"annotations\":{\"type\":\"object\"},\"variables\":{\"type\":\"object\",\"additionalProperties\":"
     "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" SCHEMA_VALUES "}}}}}},\n"
     "\"prompts\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
-    "\"text\":{\"type\":\"string\"},\"messages\":{\"type\":\"array\"}," SCHEMA_EXEC "," SCHEMA_HTTP "," SCHEMA_COMMON ","
+    "\"text\":{\"type\":\"string\"},\"messages\":{\"type\":\"array\"}," SCHEMA_EXEC "," SCHEMA_HTTP "," SCHEMA_SQL
+    "," SCHEMA_COMMON ","
     "\"arguments\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":"
     "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"title\":{\"type\":\"string\"},"
     "\"description\":{\"type\":\"string\"},\"optional\":{\"type\":\"boolean\"}," SCHEMA_VALUES "}}}}}}";
@@ -369,13 +378,15 @@ static int schema(void)
 
 	buf_init(&out, OUT_MAX);
 	buf_adds(&out, "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\n"
-	    "\"title\":\"Configuration of mcp-fcgi\",\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\n");
+		       "\"title\":\"Configuration of "
+		       "mcp-fcgi\",\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\n");
 	buf_adds(&out, schema_definitions);
 	for (size_t i = 0; i < count; i++) {
 		size_t section_len = strcspn(rows[i].name, "_");
 
 		if (i == 0 || strncmp(rows[i - 1].name, rows[i].name, section_len + 1) != 0)
-			buf_addf(&out, ",\n\"%.*s\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\n",
+			buf_addf(&out,
+			    ",\n\"%.*s\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\n",
 			    (int)section_len, rows[i].name);
 		else
 			buf_adds(&out, ",\n");
