@@ -294,7 +294,9 @@ EXTRA_DIST += \
 	%D%/fault/bad_offers.py \
 	%D%/fault/faults.py \
 	%D%/fault/offers \
+	%D%/fault/resume.py \
 	%D%/fault/site \
+	%D%/fault/streams.py \
 	%D%/fault/tasks.py \
 	%D%/lib/http_standin.py \
 	%D%/mct \
@@ -320,6 +322,7 @@ fault_tests += %D%/fault/test_tools
 endif
 fault_tests += %D%/fault/bad_input.py
 fault_tests += %D%/fault/bad_offers.py
+fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/tasks.py
 # Preloaded into the programs of a site.
 fault_at = %D%/fault/fault_at.so

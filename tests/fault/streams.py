@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bad_input import PATIENCE_S, SSE, TYPES, check, until
+from faults import PATIENCE_S, SSE, TYPES, check, until
 
 FIXTURE = Path(__file__).resolve().parent.parent / "conformance" / "site"
 REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25")
