@@ -51,7 +51,7 @@ class Reader:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         lines += [f"Content-Length: {len(body)}"] if body is not None else []
         self.raw = self.body = self.text = b""
-        self.events = []
+        self.events, self.retries = [], []
         self.status, self.headers, self.is_stream, self.is_chunked = None, None, False, False
         self.ended = self.broken = False  # properly; by the loss of the connection
         self.socket = socket.socket()
@@ -102,7 +102,11 @@ class Reader:
             self.ended = is_over if length is None else len(self.body) + len(fresh) == int(length)
         if self.is_stream:
             *whole, self.text = (self.text + fresh).split(b"\n\n")
-            self.events += [event for event in whole if event and not event.startswith(b":")]
+            for event in whole:
+                if event.startswith(b"retry:") and b"\n" not in event:
+                    self.retries.append(int(event[6:]))  # of no event: it belongs to the connection
+                elif event and not event.startswith(b":"):
+                    self.events.append(event)
         else:
             self.body += fresh
 
