@@ -8,6 +8,7 @@
 #include "broker/admin_request.h"
 #include "broker/gate.h"
 #include "broker/session.h"
+#include "broker/snapshot.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
@@ -35,6 +36,7 @@ struct admin {
 	uv_poll_t watch;
 	struct broker *broker; /* borrowed */
 	struct admin_conn *conns;
+	struct admin_conn *waiter; /* who asked for a restart, and is not answered yet */
 	unsigned conns_count;
 	struct gate gate;
 	int fd; /* owned */
@@ -68,6 +70,8 @@ static void close_conn(struct admin_conn *c)
 	    recv(c->fd, ignored, sizeof(ignored), MSG_DONTWAIT); /* what is unread would look like an error there */
 
 	(void)n;
+	if (a->waiter == c)
+		a->waiter = NULL;
 	*c->at = c->next;
 	if (c->next)
 		c->next->at = c->at;
@@ -94,6 +98,8 @@ static const char *reason(int status)
 		return "Content Too Large";
 	case 431:
 		return "Request Header Fields Too Large";
+	case 503:
+		return "Service Unavailable";
 	case 505:
 		return "HTTP Version Not Supported";
 	default:
@@ -106,9 +112,10 @@ static void put_head(struct admin_conn *c, int status, const char *type)
 	buf_addf(&c->out,
 	    "HTTP/1.0 %d %s\r\nContent-Type: %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s",
 	    status, reason(status), type,
-	    status != 405                   ? ""
-	    : c->request.page == ADMIN_KILL ? "Allow: DELETE\r\n"
-					    : "Allow: GET\r\n");
+	    status != 405                      ? ""
+	    : c->request.page == ADMIN_KILL    ? "Allow: DELETE\r\n"
+	    : c->request.page == ADMIN_RESTART ? "Allow: POST\r\n"
+					       : "Allow: GET\r\n");
 }
 
 static void put_page(struct admin_conn *c, int status, const char *type, const struct buf *page)
@@ -183,6 +190,22 @@ static void kill_session(struct admin_conn *c)
 	}
 }
 
+/* The answer comes with admin_tell_restart(). */
+static void ask_restart(struct admin_conn *c)
+{
+	struct admin *a = c->admin;
+	struct broker *b = a->broker;
+	struct err err;
+
+	if (b->restart(b->restart_arg, &err)) {
+		put_text(c, 503, err.msg);
+		return;
+	}
+	a->waiter = c;
+	uv_poll_stop(&c->watch);
+	loop_untimer(&b->loop, &c->timer);
+}
+
 /* The answer, or its next part. */
 static void produce(struct admin_conn *c)
 {
@@ -197,6 +220,9 @@ static void produce(struct admin_conn *c)
 		break;
 	case ADMIN_KILL:
 		kill_session(c);
+		break;
+	case ADMIN_RESTART:
+		ask_restart(c);
 		break;
 	}
 }
@@ -290,6 +316,29 @@ static void refuse(struct admin *a, int fd, const struct ucred *peer, const char
 	close(fd);
 }
 
+/* NULL: no memory. */
+static struct admin_conn *add_conn(struct admin *a, int fd)
+{
+	struct admin_conn *c = mem_alloc(1, sizeof(*c));
+
+	if (!c || uv_poll_init(&a->broker->loop.uv, &c->watch, fd)) {
+		mem_free(c);
+		return NULL;
+	}
+	c->admin = a;
+	c->fd = fd;
+	c->timer.fire = on_timer;
+	buf_init(&c->out, 2 * PAGE_MAX);
+	c->next = a->conns;
+	c->at = &a->conns;
+	if (c->next)
+		c->next->at = &c->next;
+	a->conns = c;
+	if (++a->conns_count == ADMIN_CONNS_MAX)
+		uv_poll_stop(&a->watch);
+	return c;
+}
+
 static void on_connect(uv_poll_t *watch, int status, int events)
 {
 	struct admin *a = TABLE_OF(watch, struct admin, watch);
@@ -308,25 +357,13 @@ static void on_connect(uv_poll_t *watch, int status, int events)
 		refuse(a, fd, &peer, "this user may not connect (broker_peer_uids)");
 		return;
 	}
-	c = mem_alloc(1, sizeof(*c));
-	if (!c || uv_poll_init(&b->loop.uv, &c->watch, fd)) {
-		mem_free(c);
+	c = add_conn(a, fd);
+	if (!c) {
 		refuse(a, fd, &peer, "no memory");
 		return;
 	}
-	c->admin = a;
-	c->fd = fd;
-	c->timer.fire = on_timer;
-	buf_init(&c->out, 2 * PAGE_MAX);
-	c->next = a->conns;
-	c->at = &a->conns;
-	if (c->next)
-		c->next->at = &c->next;
-	a->conns = c;
 	loop_timer(&b->loop, &c->timer, WAIT_MS);
 	uv_poll_start(&c->watch, UV_READABLE, on_io);
-	if (++a->conns_count == ADMIN_CONNS_MAX)
-		uv_poll_stop(&a->watch);
 }
 
 static void on_unwatched(uv_handle_t *watch)
@@ -350,30 +387,85 @@ void admin_close(struct admin **ap)
 	close(a->fd);
 }
 
-struct admin *admin_listen(struct broker *b, const char *path, struct err *err)
+/* fd is taken. NULL: *err. */
+static struct admin *make(struct broker *b, int fd, struct err *err)
 {
 	struct admin *a = mem_alloc(1, sizeof(*a));
 	int rc;
 
 	if (!a) {
 		err_set(err, ERR_NOMEM, "admin socket");
+		close(fd);
 		return NULL;
 	}
 	a->broker = b;
-	a->fd = gate_init(&a->gate, b->cfg, err) ? -1 : gate_listen(path, SOCK_STREAM, err);
-	if (a->fd == -1)
+	a->fd = fd;
+	if (gate_init(&a->gate, b->cfg, err))
 		goto fail;
-	rc = uv_poll_init(&b->loop.uv, &a->watch, a->fd);
+	rc = uv_poll_init(&b->loop.uv, &a->watch, fd);
 	if (rc) {
-		err_set(err, ERR_SYS, "watch %s: %s", path, uv_strerror(rc));
+		err_set(err, ERR_SYS, "watch the admin socket: %s", uv_strerror(rc));
 		goto fail;
 	}
 	uv_poll_start(&a->watch, UV_READABLE, on_connect);
 	return a;
 fail:
-	if (a->fd != -1)
-		close(a->fd);
+	close(fd);
 	gate_release(&a->gate);
 	mem_free(a);
 	return NULL;
+}
+
+struct admin *admin_listen(struct broker *b, const char *path, struct err *err)
+{
+	int fd = gate_listen(path, SOCK_STREAM, err);
+
+	return fd == -1 ? NULL : make(b, fd, err);
+}
+
+void admin_tell_restart(struct admin *a, int status, struct slice text)
+{
+	struct admin_conn *c = a->waiter;
+	struct buf page;
+
+	if (!c)
+		return;
+	a->waiter = NULL;
+	buf_init(&page, PAGE_MAX);
+	buf_add_slice(&page, text);
+	put_page(c, status, status == 200 ? "application/json" : "text/plain; charset=utf-8", &page);
+	buf_release(&page);
+	loop_timer(&a->broker->loop, &c->timer, WAIT_MS);
+	uv_poll_start(&c->watch, UV_WRITABLE, on_io);
+}
+
+void admin_save(const struct admin *a, struct buf *out)
+{
+	snapshot_put_fd(out, a->fd);
+	link_put_u8(out, a->waiter != NULL);
+	if (a->waiter)
+		snapshot_put_fd(out, a->waiter->fd);
+}
+
+struct admin *admin_load(struct broker *b, struct slice *in, struct err *err)
+{
+	bool bad = false, has_waiter;
+	int fd = snapshot_get_fd(in, false, &bad), waiter_fd = -1;
+	struct admin *a = bad ? NULL : make(b, fd, err);
+
+	has_waiter = link_get_u8(in, &bad);
+	if (has_waiter)
+		waiter_fd = snapshot_get_fd(in, false, &bad);
+	if (bad) {
+		err_set(err, ERR_LINK, "the admin socket is missing");
+		admin_close(&a);
+	}
+	if (!a || !has_waiter)
+		return a;
+	a->waiter = add_conn(a, waiter_fd);
+	if (a->waiter)
+		a->waiter->is_answering = true;
+	else
+		close(waiter_fd); /* it sees that */
+	return a;
 }

@@ -6,7 +6,8 @@
 #include "common/link.h"
 #include "common/banned.h"
 
-#define KILL_PATH "/sessions/"
+#define KILL_PATH    "/sessions/"
+#define RESTART_PATH "/restart"
 
 static const struct {
 	const char *path;
@@ -95,6 +96,10 @@ static int read_request_line(struct slice line, struct admin_request *r)
 			continue;
 		r->page = pages[i].page;
 		return is_get ? 200 : 405;
+	}
+	if (slice_is(path, RESTART_PATH)) {
+		r->page = ADMIN_RESTART;
+		return slice_is(method, "POST") ? 200 : 405;
 	}
 	if (!cut_start(&path, KILL_PATH))
 		return 404;

@@ -7,7 +7,7 @@
 #define ADMIN_HEAD_MAX   4096
 #define ADMIN_PREFIX_MIN 4 /* of a session's id, for who wants to end it */
 
-enum admin_page { ADMIN_METRICS, ADMIN_STATUS, ADMIN_SESSIONS, ADMIN_STREAMS, ADMIN_KILL };
+enum admin_page { ADMIN_METRICS, ADMIN_STATUS, ADMIN_SESSIONS, ADMIN_STREAMS, ADMIN_KILL, ADMIN_RESTART };
 
 struct admin_request {
 	enum admin_page page;

@@ -11,6 +11,7 @@
 #include "broker/producer.h"
 #include "broker/recover.h"
 #include "broker/session.h"
+#include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "broker/task.h"
 #include "common/link.h"
@@ -18,7 +19,6 @@
 #include "common/rnd.h"
 #include "common/banned.h"
 
-#define OWN_FDS_MAX   1024
 #define EXPANSION_MAX 8 /* an event of nothing but line breaks: seven bytes, "data: " and LF, for each */
 
 static void wake(void *arg)
@@ -55,7 +55,8 @@ fail:
 	return -1;
 }
 
-static struct store *open_store(struct broker *b, struct err *err)
+/* lock_fd: as in store_sqlite_how. */
+static struct store *open_store(struct broker *b, int lock_fd, struct err *err)
 {
 	const struct cfg *cfg = b->cfg;
 	const struct store_sqlite_how how = {
@@ -63,6 +64,7 @@ static struct store *open_store(struct broker *b, struct err *err)
 	    .sync_each = strcmp(cfg->store_sync, "group") == 0,
 	    .sync_ms = (uint64_t)cfg->store_sync_ms,
 	    .cache_bytes = (uint64_t)cfg->store_cache_bytes,
+	    .lock_fd = lock_fd,
 	};
 
 	if (strcmp(cfg->store_kind, "sqlite") == 0)
@@ -72,8 +74,19 @@ static struct store *open_store(struct broker *b, struct err *err)
 
 int broker_open(struct broker *b, struct err *err)
 {
-	b->store = open_store(b, err);
+	b->store = open_store(b, 0, err);
 	return b->store ? recover(b, err) : -1;
+}
+
+int broker_resume(struct broker *b, struct slice saved, struct err *err)
+{
+	bool bad = false, is_durable = strcmp(b->cfg->store_kind, "sqlite") == 0;
+	int lock_fd = is_durable ? snapshot_get_fd(&saved, true, &bad) : (int)link_get_u32(&saved, &bad);
+
+	if (bad || b->store)
+		return err_set(err, ERR_LINK, "not this store");
+	b->store = open_store(b, lock_fd, err);
+	return b->store ? b->store->resume(b->store, saved, err) : -1;
 }
 
 bool broker_keeps(const struct broker *b)
@@ -140,9 +153,12 @@ static size_t count_open_fds(void)
 
 int broker_budget_fds(struct broker *b, struct err *err)
 {
-	size_t kept = (size_t)b->cfg->broker_fd_reserve + ADMIN_CONNS_MAX + count_open_fds();
 	struct rlimit lim;
+	size_t kept;
 
+	if (b->own_fds == 0)
+		b->own_fds = count_open_fds();
+	kept = (size_t)b->cfg->broker_fd_reserve + ADMIN_CONNS_MAX + b->own_fds;
 	if (getrlimit(RLIMIT_NOFILE, &lim))
 		return err_sys(err, "descriptor limit");
 	if (lim.rlim_cur < lim.rlim_max) {

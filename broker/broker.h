@@ -21,6 +21,8 @@
 #include "common/buf.h"
 #include "common/cfg.h"
 
+#define OWN_FDS_MAX 1024 /* all that is our own has a number below this */
+
 struct broker {
 	const struct cfg *cfg; /* borrowed */
 	struct loop loop;
@@ -36,6 +38,7 @@ struct broker {
 	struct task *first_task, **last_task; /* list of all, in the order of creation */
 	struct producer *runners, **last_runner;
 	struct conn *conns; /* list of all */
+	size_t line_count;  /* messages that wait for the data channel, of all producers */
 	uint64_t next_handle;
 	uint64_t last_unowned; /* number of a call that nobody runs */
 	uint64_t park_bytes;   /* of all parks */
@@ -50,6 +53,10 @@ struct broker {
 	struct buf frame, event; /* scratch: one turn of one connection */
 	bool draining;           /* nothing new begins */
 	bool is_leaving;         /* what is closed now is kept for the next start */
+	size_t own_fds;          /* open, and not for clients; 0: not counted yet */
+	/* server.c's: another program is to take our place (handover.h). -1: *err says why it can't now. */
+	int (*restart)(void *arg, struct err *err);
+	void *restart_arg;
 	struct stats stats;
 };
 
@@ -57,6 +64,8 @@ struct broker {
 int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg), void *turn_arg, struct err *err);
 /* Opens the store, as the settings say, and takes back what an earlier broker left there. Blocks. */
 int broker_open(struct broker *b, struct err *err);
+/* In its place, for the program that takes another one's place: the store as that has saved it. */
+int broker_resume(struct broker *b, struct slice saved, struct err *err);
 /* Closes everything in the tables, without a word to anybody, then loop and store. */
 void broker_release(struct broker *b);
 

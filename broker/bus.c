@@ -7,6 +7,7 @@
 #include <zmq.h>
 
 #include "broker/bus.h"
+#include "broker/bus_line.h"
 #include "broker/ctl.h"
 #include "broker/handle.h"
 #include "common/log.h"
@@ -18,18 +19,11 @@
 #define BUS_AGAIN_MS   100
 #define BUS_FRAMES_MAX 4 /* routing id, header, key, body */
 
-struct bus_message {
-	struct bus_message *next;
-	size_t key_len, body_len;
-	char bytes[]; /* header, key, body */
-};
-
 struct bus {
 	struct broker *broker; /* borrowed */
 	void *context, *socket;
 	uv_poll_t watch;
 	bool is_watched;
-	size_t waiting_count;           /* of all producers */
 	struct wheel_timer again_timer; /* runs while some wait */
 	struct log_rate rate;
 };
@@ -81,6 +75,11 @@ int bus_open(struct broker *b, const char *path, struct err *err)
 	bus->is_watched = true;
 	uv_poll_start(&bus->watch, UV_READABLE, on_zmq_fd);
 	return 0;
+}
+
+void bus_linger(struct broker *b, int ms)
+{
+	set_int(b->bus->socket, ZMQ_LINGER, ms);
 }
 
 static void on_unwatched(uv_handle_t *watch)
@@ -148,6 +147,11 @@ static void take_message(struct bus *bus, zmq_msg_t *frames, int count)
 		drop(bus, "unknown producer", h.producer);
 		return;
 	}
+	if (h.type == LINK_HELD) {
+		if (p->hold == PRODUCER_QUIET) /* else nobody asked for it */
+			p->hold = PRODUCER_HELD;
+		return;
+	}
 	body = frame_of(&frames[3]);
 	if (h.body_len != body.len) {
 		drop(bus, "the body's length is not the header's", h.producer);
@@ -205,56 +209,30 @@ static int send_frames(const struct producer *p, const void *header, struct slic
 	return 0;
 }
 
-static void wait_in_line(struct producer *p, const void *header, struct slice key, struct slice body)
+static void wait_in_line(struct producer *p, const void *header, struct slice key, struct slice body, bool is_hold)
 {
-	struct bus_message *m = NULL;
+	unsigned dropped;
 
-	if (p->waiting_count < (size_t)p->broker->cfg->link_backlog_max)
-		m = mem_alloc(1, sizeof(*m) + LINK_HEADER_LEN + key.len + body.len);
-	if (!m) {
-		unsigned dropped;
-
-		if (log_rate_ok(&p->broker->bus->rate, 5, 10000, &dropped))
-			LOG(WARN, "bus.cut_off", "producer=%016" PRIx64 " pid=%u waiting=%zu not_logged=%u", p->id,
-			    p->pid, p->waiting_count, dropped);
-		ctl_close(p->ctl, "it does not read the data channel");
+	if (p->waiting_count < (size_t)p->broker->cfg->link_backlog_max &&
+	    line_add(p, header, key, body, is_hold) == 0)
 		return;
-	}
-	m->key_len = key.len;
-	m->body_len = body.len;
-	memcpy(m->bytes, header, LINK_HEADER_LEN);
-	if (key.len)
-		memcpy(m->bytes + LINK_HEADER_LEN, key.p, key.len);
-	if (body.len)
-		memcpy(m->bytes + LINK_HEADER_LEN + key.len, body.p, body.len);
-	*p->waiting_tail = m;
-	p->waiting_tail = &m->next;
-	p->waiting_count++;
-	p->broker->bus->waiting_count++;
-}
-
-static void take_first(struct producer *p)
-{
-	struct bus_message *m = p->waiting;
-
-	p->waiting = m->next;
-	if (!p->waiting)
-		p->waiting_tail = &p->waiting;
-	p->waiting_count--;
-	p->broker->bus->waiting_count--;
-	mem_free(m);
+	if (log_rate_ok(&p->broker->bus->rate, 5, 10000, &dropped))
+		LOG(WARN, "bus.cut_off", "producer=%016" PRIx64 " pid=%u waiting=%zu not_logged=%u", p->id, p->pid,
+		    p->waiting_count, dropped);
+	ctl_close(p->ctl, "it does not read the data channel");
 }
 
 void bus_forget(struct producer *p)
 {
 	while (p->waiting)
-		take_first(p);
+		line_take_first(p);
 }
 
 void bus_send(struct producer *p, const struct link_header *h, struct slice key, struct slice body)
 {
 	struct bus *bus = p->broker->bus;
 	struct link_header full = *h;
+	bool is_hold = h->type == LINK_HOLD;
 	struct buf header;
 
 	if (!p->ctl || !bus)
@@ -267,12 +245,12 @@ void bus_send(struct producer *p, const struct link_header *h, struct slice key,
 		ctl_close(p->ctl, "no memory for an answer");
 		return;
 	}
-	if (p->waiting)
-		wait_in_line(p, header.data, key, body);
+	if (p->waiting || p->hold >= PRODUCER_QUIET)
+		wait_in_line(p, header.data, key, body, is_hold);
 	else if (send_frames(p, header.data, key, body) == 0)
-		;
+		p->hold = is_hold ? PRODUCER_QUIET : p->hold;
 	else if (may_pass(errno))
-		wait_in_line(p, header.data, key, body);
+		wait_in_line(p, header.data, key, body, is_hold);
 	else
 		drop(bus, zmq_strerror(errno), p->id);
 	buf_release(&header);
@@ -283,26 +261,78 @@ static void send_waiting_of(struct table_node *n, void *arg)
 	struct producer *p = TABLE_OF(n, struct producer, node);
 
 	(void)arg;
-	while (p->waiting) {
+	while (p->waiting && p->hold < PRODUCER_QUIET) {
 		struct bus_message *m = p->waiting;
 		struct slice key = {m->bytes + LINK_HEADER_LEN, m->key_len};
 
 		if (send_frames(p, m->bytes, key, (struct slice){key.p + key.len, m->body_len}) &&
 		    may_pass(errno))
 			return;
-		take_first(p);
+		if (m->is_hold)
+			p->hold = PRODUCER_QUIET;
+		line_take_first(p);
 	}
 }
 
 /* True: some went. */
 static bool send_waiting(struct broker *b, struct bus *bus)
 {
-	size_t before = bus->waiting_count;
+	size_t before = b->line_count;
 
 	table_each(&b->producers, send_waiting_of, NULL);
-	if (bus->waiting_count > 0)
+	if (b->line_count > 0)
 		loop_timer(&b->loop, &bus->again_timer, BUS_AGAIN_MS);
-	return bus->waiting_count < before;
+	return b->line_count < before;
+}
+
+static void tell_hold(struct table_node *n, void *arg)
+{
+	struct producer *p = TABLE_OF(n, struct producer, node);
+	struct link_header h = {.type = LINK_HOLD};
+
+	(void)arg;
+	if (!p->ctl)
+		return;
+	p->hold = PRODUCER_TOLD;
+	bus_send(p, &h, SLICE(""), SLICE(""));
+}
+
+void bus_hold(struct broker *b)
+{
+	table_each(&b->producers, tell_hold, NULL);
+}
+
+static void count_unheld(struct table_node *n, void *arg)
+{
+	const struct producer *p = TABLE_OF(n, struct producer, node);
+	size_t *count = arg;
+
+	*count += p->ctl && p->hold != PRODUCER_HELD;
+}
+
+size_t bus_unheld(const struct broker *b)
+{
+	size_t count = 0;
+
+	table_each(&b->producers, count_unheld, &count);
+	return count;
+}
+
+static void tell_release(struct table_node *n, void *arg)
+{
+	struct producer *p = TABLE_OF(n, struct producer, node);
+	struct link_header h = {.type = LINK_RELEASE};
+
+	(void)arg;
+	if (p->hold == PRODUCER_FREE)
+		return;
+	p->hold = PRODUCER_FREE;
+	bus_send(p, &h, SLICE(""), SLICE(""));
+}
+
+void bus_release(struct broker *b)
+{
+	table_each(&b->producers, tell_release, NULL);
 }
 
 /* Whichever call looks into libzmq's mailbox takes the edge of ZMQ_FD with it, for all that is in there: messages that
@@ -322,7 +352,7 @@ bool bus_turn(struct broker *b)
 	}
 	if (zmq_getsockopt(bus->socket, ZMQ_EVENTS, &events, &len) == -1)
 		return true; /* EINTR: ask again */
-	if (bus->waiting_count > 0 && send_waiting(b, bus))
+	if (b->line_count > 0 && send_waiting(b, bus))
 		return true;
 	return events & ZMQ_POLLIN;
 }

@@ -20,4 +20,11 @@ bool bus_turn(struct broker *b);
 void bus_send(struct producer *p, const struct link_header *h, struct slice key, struct slice body);
 void bus_forget(struct producer *p); /* what waits for it */
 
+/* So that closing the socket loses nothing: asks the workers to send nothing more, and what is sent to them after that
+ * waits in line. How many have not answered yet; and they may go on. */
+void bus_hold(struct broker *b);
+size_t bus_unheld(const struct broker *b);
+void bus_release(struct broker *b);
+void bus_linger(struct broker *b, int ms); /* how long close may wait for what was sent */
+
 #endif

@@ -7,6 +7,7 @@
 #include "broker/park.h"
 #include "broker/producer.h"
 #include "broker/session.h"
+#include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -200,6 +201,53 @@ bool call_restore(struct broker *b, struct slice key, struct slice value)
 	if (value.len > 0)
 		park_restore(c, value);
 	return true;
+}
+
+enum saved_flag { SAVED_ON_SESSION_STREAM = 1, SAVED_CANCELLED = 2, SAVED_PARK = 4 };
+
+void call_save(const struct call *c, struct buf *out)
+{
+	link_put_u64(out, producer_id(c));
+	link_put_u64(out, c->number);
+	link_put_bytes(out, c->session ? c->session->id : SLICE(""));
+	link_put_u64(out, c->stream ? c->stream->handle : 0);
+	link_put_u64(out, c->kept_as);
+	link_put_u8(out, (uint8_t)((c->on_session_stream ? SAVED_ON_SESSION_STREAM : 0) |
+				   (c->is_cancelled ? SAVED_CANCELLED : 0) | (c->park ? SAVED_PARK : 0)));
+	link_put_u16(out, c->ids_count);
+	link_put_bytes(out, c->wills);
+	if (c->park)
+		park_keep(c->park, out);
+}
+
+int call_load(struct broker *b, struct slice in)
+{
+	bool bad = false;
+	uint64_t producer = link_get_u64(&in, &bad), number = link_get_u64(&in, &bad);
+	struct slice id = link_get_bytes(&in, &bad);
+	uint64_t handle = link_get_u64(&in, &bad), kept_as = link_get_u64(&in, &bad);
+	unsigned flags = link_get_u8(&in, &bad);
+	uint16_t n = link_get_u16(&in, &bad);
+	struct slice wills = link_get_bytes(&in, &bad);
+	struct producer *p = bad || !producer ? NULL : producer_find(b, producer);
+	struct session *session = bad || id.len == 0 ? NULL : session_find(b, id, NULL);
+	struct stream *s = bad || !handle ? NULL : stream_find(b, handle);
+	struct call *c;
+
+	if (bad || (producer && !p) || (id.len && !session) || (handle && !s) || (p && call_find(b, p, number)) ||
+	    (s && (s->is_own || s->call || stream_is_over(s))) || ((flags & SAVED_PARK) && !session) ||
+	    call_new(b, p, number, session, flags & SAVED_ON_SESSION_STREAM ? LINK_CALL_ON_SESSION_STREAM : 0, n, wills,
+		&c))
+		return -1;
+	c->kept_as = kept_as;
+	c->is_cancelled = flags & SAVED_CANCELLED;
+	c->stream = s;
+	if (s)
+		s->call = c;
+	if (!(flags & SAVED_PARK))
+		return in.len > 0 ? -1 : 0;
+	park_restore(c, in);
+	return c->park ? 0 : -1;
 }
 
 /* Those of all ids but this one, which may be empty. */

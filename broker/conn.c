@@ -7,6 +7,7 @@
 
 #include "broker/conn.h"
 #include "broker/record.h"
+#include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -456,7 +457,8 @@ static void on_timer(struct wheel_timer *t)
 	start_timer(c, silent_ms);
 }
 
-static struct conn *make(struct broker *b, int fd, const struct conn_how *how, struct slice head)
+/* Takes fd, and one descriptor of the budget. Is not watched yet. NULL: it can't be. */
+static struct conn *make(struct broker *b, int fd, const struct conn_how *how)
 {
 	struct conn *c = mem_alloc(1, sizeof(*c));
 	int sndbuf = (int)b->cfg->stream_sndbuf_bytes, rc;
@@ -489,6 +491,20 @@ static struct conn *make(struct broker *b, int fd, const struct conn_how *how, s
 		c->next->at = &c->next;
 	b->conns = c;
 	b->conns_count++;
+	return c;
+fail:
+	close(fd);
+	broker_fd_give(b, 1);
+	return NULL;
+}
+
+/* One that begins with head. NULL: it can't be. */
+static struct conn *begin(struct broker *b, int fd, const struct conn_how *how, struct slice head)
+{
+	struct conn *c = make(b, fd, how);
+
+	if (!c)
+		return NULL;
 	record_put_stdout(&b->frame, c->kind, c->request_id, head);
 	if (buf_check(&b->frame, NULL) == 0) {
 		c->out = mem_dup(b->frame.data, b->frame.len);
@@ -502,15 +518,11 @@ static struct conn *make(struct broker *b, int fd, const struct conn_how *how, s
 		return NULL;
 	}
 	return c;
-fail:
-	close(fd);
-	broker_fd_give(b, 1);
-	return NULL;
 }
 
 void conn_new(struct stream *s, int fd, const struct conn_how *how, struct slice head)
 {
-	struct conn *c = make(s->broker, fd, how, head);
+	struct conn *c = begin(s->broker, fd, how, head);
 
 	if (!c) {
 		stream_hangup(s, "its connection could not be taken");
@@ -527,11 +539,129 @@ void conn_refuse(struct broker *b, int fd, const struct conn_how *how, bool is_g
 	struct slice head =
 	    is_gone ? SLICE("Status: 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 		    : SLICE("Status: 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n");
-	struct conn *c = make(b, fd, how, head);
+	struct conn *c = begin(b, fd, how, head);
 
 	stats_add(&b->stats, is_gone ? STAT_REFUSED_GONE : STAT_REFUSED_BUSY, 1);
 	if (!c)
 		return;
 	c->is_counted = true;
 	conn_end(c, STAT_CLOSE_STREAM);
+}
+
+struct conn *conn_next(const struct conn *c)
+{
+	return c->next;
+}
+
+bool conn_is_reading(const struct broker *b)
+{
+	for (const struct conn *c = b->conns; c; c = c->next) {
+		if (c->reading)
+			return true;
+	}
+	return false;
+}
+
+enum saved_flag { SAVED_ENDING = 1, SAVED_COUNTED = 2, SAVED_LAST = 4 };
+
+/* What conn_end_saved() needs stands first. */
+void conn_save(const struct conn *c, struct buf *out)
+{
+	snapshot_put_fd(out, c->fd);
+	link_put_u8(out, (uint8_t)c->kind);
+	link_put_u16(out, c->request_id);
+	link_put_u8(out, (uint8_t)((c->is_ending ? SAVED_ENDING : 0) | (c->is_counted ? SAVED_COUNTED : 0) |
+				   (c->last.p ? SAVED_LAST : 0)));
+	link_put_bytes(out, c->out ? (struct slice){c->out + c->out_sent, c->out_len - c->out_sent} : SLICE(""));
+	link_put_u64(out, c->stream ? c->stream->handle : 0);
+	link_put_u64(out, c->cursor);
+	link_put_u32(out, c->heartbeat_ms);
+	link_put_u32(out, c->retry_ms);
+	link_put_bytes(out, c->last);
+	link_put_u64(out, c->last_seq);
+	link_put_u64(out, c->progress_ms);
+	snapshot_put_timer(out, &c->broker->loop, &c->timer);
+}
+
+static bool is_kind(enum link_kind kind)
+{
+	return kind >= LINK_KIND_FCGI && kind < LINK_KIND__COUNT;
+}
+
+/* The bytes that it owns, and its stream. */
+static int load_rest(struct conn *c, struct slice out, unsigned flags, struct stream *s, struct slice *in)
+{
+	bool bad = false;
+	struct slice last = link_get_bytes(in, &bad);
+
+	c->last_seq = link_get_u64(in, &bad);
+	c->progress_ms = link_get_u64(in, &bad);
+	snapshot_get_timer(in, &c->broker->loop, &c->timer, &bad);
+	c->is_ending = flags & SAVED_ENDING;
+	c->is_counted = flags & SAVED_COUNTED;
+	if (bad || in->len > 0 || c->progress_ms > loop_now(&c->broker->loop))
+		return -1;
+	c->out = out.len ? mem_dup(out.p, out.len) : NULL;
+	c->out_len = out.len;
+	c->last = (struct slice){flags & SAVED_LAST ? mem_dup(last.p, last.len) : NULL, last.len};
+	if ((out.len && !c->out) || ((flags & SAVED_LAST) && !c->last.p) || (s && stream_load_reader(s, c)))
+		return -1;
+	c->stream = s;
+	return 0;
+}
+
+int conn_load(struct broker *b, struct slice in)
+{
+	bool bad = false;
+	int fd = snapshot_get_fd(&in, false, &bad);
+	struct conn_how how = {.kind = (enum link_kind)link_get_u8(&in, &bad)};
+	unsigned flags;
+	struct slice out;
+	uint64_t handle;
+	struct stream *s;
+	struct conn *c;
+
+	how.request_id = link_get_u16(&in, &bad);
+	flags = link_get_u8(&in, &bad);
+	out = link_get_bytes(&in, &bad);
+	handle = link_get_u64(&in, &bad);
+	how.cursor = link_get_u64(&in, &bad);
+	how.heartbeat_ms = link_get_u32(&in, &bad);
+	how.retry_ms = link_get_u32(&in, &bad);
+	s = bad || !handle ? NULL : stream_find(b, handle);
+	if (bad || !is_kind(how.kind) || (handle && !s))
+		return -1;
+	b->fd_used++;
+	c = make(b, fd, &how);
+	if (!c)
+		return -1;
+	if (load_rest(c, out, flags, s, &in)) {
+		conn_close(c, STAT_CLOSE_FAILED);
+		return -1;
+	}
+	watch(c, c->out != NULL);
+	conn_kick(c);
+	return 0;
+}
+
+void conn_end_saved(struct slice in)
+{
+	bool bad = false;
+	int fd = snapshot_get_fd(&in, false, &bad);
+	enum link_kind kind = (enum link_kind)link_get_u8(&in, &bad);
+	uint16_t request_id = link_get_u16(&in, &bad);
+	unsigned flags = link_get_u8(&in, &bad);
+	struct slice out = link_get_bytes(&in, &bad);
+	struct buf all;
+	ssize_t n;
+
+	if (bad || !is_kind(kind))
+		return;
+	buf_init(&all, SIZE_MAX / 2);
+	buf_add_slice(&all, out);
+	if (!(flags & SAVED_ENDING))
+		record_put_end(&all, kind, request_id);
+	n = all.fault || all.len == 0 ? 0 : write(fd, all.data, all.len); /* what does not go now can't */
+	(void)n;
+	buf_release(&all);
 }

@@ -41,6 +41,15 @@ void conn_close(struct conn *c, enum stats_row why);
 
 /* Goes on after seq: what is before it is gone. */
 void conn_skip(struct conn *c, uint64_t seq);
+struct conn *conn_next(const struct conn *c); /* in the broker's list */
+bool conn_is_reading(const struct broker *b); /* one of them waits for the store */
+/* For the program that takes our place (snapshot.h), when none of them waits; and from the one before, its stream being
+ * there. */
+void conn_save(const struct conn *c, struct buf *out);
+int conn_load(struct broker *b, struct slice in);
+/* Of a snapshot that is of no use otherwise: writes the end. The descriptor stays open. */
+void conn_end_saved(struct slice in);
+
 uint64_t conn_cursor(const struct conn *c); /* the last sequence that it took from the log */
 
 #endif

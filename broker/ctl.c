@@ -9,6 +9,7 @@
 #include "broker/ctl.h"
 #include "broker/gate.h"
 #include "broker/producer.h"
+#include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -302,6 +303,28 @@ static void refuse(struct ctl_listener *l, int fd, const struct ucred *peer, con
 	close(fd);
 }
 
+/* Of the listener's, and watched. NULL: no memory. */
+static struct ctl *add_ctl(struct ctl_listener *l, int fd, pid_t pid)
+{
+	struct ctl *c = mem_alloc(1, sizeof(*c));
+
+	if (!c || uv_poll_init(&l->broker->loop.uv, &c->watch, fd)) {
+		mem_free(c);
+		return NULL;
+	}
+	c->broker = l->broker;
+	c->fd = fd;
+	c->pid = pid;
+	c->hello_timer.fire = on_hello_late;
+	c->next = l->ctls;
+	c->at = &l->ctls;
+	if (c->next)
+		c->next->at = &c->next;
+	l->ctls = c;
+	uv_poll_start(&c->watch, UV_READABLE, on_packet);
+	return c;
+}
+
 static void on_connect(uv_poll_t *watch, int status, int events)
 {
 	struct ctl_listener *l = TABLE_OF(watch, struct ctl_listener, watch);
@@ -324,24 +347,13 @@ static void on_connect(uv_poll_t *watch, int status, int events)
 		refuse(l, fd, &peer, "no descriptors left");
 		return;
 	}
-	c = mem_alloc(1, sizeof(*c));
-	if (!c || uv_poll_init(&b->loop.uv, &c->watch, fd)) {
-		mem_free(c);
+	c = add_ctl(l, fd, peer.pid);
+	if (!c) {
 		broker_fd_give(b, CTL_FDS_COUNTED);
 		refuse(l, fd, &peer, "no memory");
 		return;
 	}
-	c->broker = b;
-	c->fd = fd;
-	c->pid = peer.pid;
-	c->hello_timer.fire = on_hello_late;
-	c->next = l->ctls;
-	c->at = &l->ctls;
-	if (c->next)
-		c->next->at = &c->next;
-	l->ctls = c;
 	loop_timer(&b->loop, &c->hello_timer, (uint64_t)b->cfg->link_timeout_ms);
-	uv_poll_start(&c->watch, UV_READABLE, on_packet);
 }
 
 static void on_listener_unwatched(uv_handle_t *watch)
@@ -374,33 +386,89 @@ void ctl_listener_close(struct ctl_listener **lp)
 	uv_close((uv_handle_t *)&l->watch, on_listener_unwatched);
 }
 
-struct ctl_listener *ctl_listen(struct broker *b, const char *path, struct err *err)
+/* fd is taken. NULL: *err. */
+static struct ctl_listener *make_listener(struct broker *b, int fd, struct err *err)
 {
 	struct ctl_listener *l = mem_alloc(1, sizeof(*l));
 	int rc;
 
 	if (!l) {
 		err_set(err, ERR_NOMEM, "control channel");
+		close(fd);
 		return NULL;
 	}
 	l->broker = b;
-	l->fd = -1;
+	l->fd = fd;
 	if (gate_init(&l->gate, b->cfg, err))
 		goto fail;
-	l->fd = gate_listen(path, SOCK_SEQPACKET, err);
-	if (l->fd == -1)
-		goto fail;
-	rc = uv_poll_init(&b->loop.uv, &l->watch, l->fd);
+	rc = uv_poll_init(&b->loop.uv, &l->watch, fd);
 	if (rc) {
-		err_set(err, ERR_SYS, "watch %s: %s", path, uv_strerror(rc));
+		err_set(err, ERR_SYS, "watch the control channel: %s", uv_strerror(rc));
 		goto fail;
 	}
 	uv_poll_start(&l->watch, UV_READABLE, on_connect);
 	return l;
 fail:
-	if (l->fd != -1)
-		close(l->fd);
+	close(fd);
 	gate_release(&l->gate);
 	mem_free(l);
 	return NULL;
+}
+
+struct ctl_listener *ctl_listen(struct broker *b, const char *path, struct err *err)
+{
+	int fd = gate_listen(path, SOCK_SEQPACKET, err);
+
+	return fd == -1 ? NULL : make_listener(b, fd, err);
+}
+
+void ctl_save(const struct ctl_listener *l, struct buf *out)
+{
+	snapshot_put_fd(out, l->fd);
+	for (const struct ctl *c = l->ctls; c; c = c->next) {
+		snapshot_put_fd(out, c->fd);
+		link_put_u32(out, (uint32_t)c->pid);
+		link_put_u64(out, c->producer ? c->producer->id : 0);
+		snapshot_put_timer(out, &l->broker->loop, &c->hello_timer);
+	}
+}
+
+static int load_one(struct ctl_listener *l, struct slice *in)
+{
+	struct broker *b = l->broker;
+	bool bad = false;
+	int fd = snapshot_get_fd(in, false, &bad);
+	pid_t pid = (pid_t)link_get_u32(in, &bad);
+	uint64_t producer = link_get_u64(in, &bad);
+	struct producer *p = bad || !producer ? NULL : producer_find(b, producer);
+	struct ctl *c;
+
+	if (bad || (producer && (!p || p->ctl)))
+		return -1;
+	c = add_ctl(l, fd, pid);
+	if (!c)
+		return -1;
+	b->fd_used += CTL_FDS_COUNTED;
+	c->producer = p;
+	if (p)
+		p->ctl = c;
+	snapshot_get_timer(in, &b->loop, &c->hello_timer, &bad);
+	return bad ? -1 : 0;
+}
+
+struct ctl_listener *ctl_load(struct broker *b, struct slice in, struct err *err)
+{
+	bool bad = false;
+	int fd = snapshot_get_fd(&in, false, &bad);
+	struct ctl_listener *l = bad ? NULL : make_listener(b, fd, err);
+
+	if (bad)
+		err_set(err, ERR_LINK, "the control channel is missing");
+	while (l && in.len > 0) {
+		if (load_one(l, &in) == 0)
+			continue;
+		ctl_listener_close(&l);
+		err_set(err, ERR_LINK, "a control connection is not to be understood");
+	}
+	return l;
 }

@@ -45,7 +45,7 @@ static unsigned put_answered(struct producer *p, const struct outcome *o, struct
 	link_put_u8(body, (uint8_t)o->value);
 	if (o->value != LINK_ANSWER_TAKEN)
 		return 0;
-	if (!call)
+	if (!call || !call->park)
 		return LINK_NACK_NO_SESSION;
 	link_put_u8(body, call->on_session_stream ? LINK_CALL_ON_SESSION_STREAM : 0);
 	park_put(call->park, body);
@@ -84,6 +84,11 @@ static const struct {
     [LINK_ONCE] = {do_once, .is_answered = true},
     [LINK_STATS] = {.handle = do_stats},
 };
+
+bool handle_has(unsigned type)
+{
+	return type < COUNT_OF(handlers) && handlers[type].handle;
+}
 
 /* reply: the body of an ACK that the table makes none for; NULL: empty. */
 static void send_answer(struct producer *p, const struct outcome *o, struct slice key, const struct buf *reply)
@@ -198,7 +203,7 @@ void handle_message(struct producer *p, const struct link_header *h, struct slic
 	bool is_new;
 	unsigned nack, dropped;
 
-	if (h->type >= COUNT_OF(handlers) || !handlers[h->type].handle) {
+	if (!handle_has(h->type)) {
 		if (log_rate_ok(&rate, 5, 10000, &dropped))
 			LOG(WARN, "link.misplaced", "pid=%u type=%s not_logged=%u", p->pid, link_type_name(h->type),
 			    dropped);

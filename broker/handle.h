@@ -6,5 +6,6 @@
 
 /* A well-formed header from a producer that is known. body's length was checked against the header. */
 void handle_message(struct producer *p, const struct link_header *h, struct slice key, struct slice body);
+bool handle_has(unsigned type); /* whether it is a message of producers */
 
 #endif

@@ -6,6 +6,7 @@ libbroker_a_SOURCES = \
 	%D%/admin_request.c %D%/admin_request.h \
 	%D%/broker.c %D%/broker.h \
 	%D%/bus.c %D%/bus.h \
+	%D%/bus_line.c %D%/bus_line.h \
 	%D%/call.c %D%/call.h \
 	%D%/conn.c %D%/conn.h \
 	%D%/ctl.c %D%/ctl.h \
@@ -16,6 +17,8 @@ libbroker_a_SOURCES = \
 	%D%/handle_stream.c \
 	%D%/handle_task.c \
 	%D%/handle_topic.c \
+	%D%/handover.c %D%/handover.h \
+	%D%/handover_snapshot.c \
 	%D%/loop.c %D%/loop.h \
 	%D%/once.c %D%/once.h \
 	%D%/park.c %D%/park.h \
@@ -24,6 +27,7 @@ libbroker_a_SOURCES = \
 	%D%/recover.c %D%/recover.h \
 	%D%/server.c %D%/server.h \
 	%D%/session.c %D%/session.h \
+	%D%/snapshot.c %D%/snapshot.h \
 	%D%/stats.c %D%/stats.h %D%/stats_tbl.h \
 	%D%/store.h %D%/store_memory.c \
 	%D%/store_batch.c %D%/store_batch.h \

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "broker/once.h"
+#include "broker/snapshot.h"
 #include "common/link.h"
 #include "common/mem.h"
 #include "common/banned.h"
@@ -82,6 +83,34 @@ bool once_restore(struct broker *b, struct slice name, struct slice value)
 	uint64_t until_ms = link_get_u64(&value, &bad), now = clock_ms(CLOCK_REALTIME);
 
 	return !bad && until_ms > now && set(b, name, until_ms - now) == 0;
+}
+
+static void save(struct table_node *n, void *arg)
+{
+	const struct mark *mark = TABLE_OF(n, struct mark, node);
+	struct buf *out = arg;
+
+	link_put_bytes(out, (struct slice){mark->name, mark->len});
+	snapshot_put_timer(out, &mark->broker->loop, &mark->timer);
+}
+
+void once_save(const struct broker *b, struct buf *out)
+{
+	table_each(&b->marks, save, out);
+}
+
+int once_load(struct broker *b, struct slice in)
+{
+	bool bad = false;
+
+	while (in.len > 0 && !bad) {
+		struct slice name = link_get_bytes(&in, &bad);
+
+		if (bad || name.len == 0 || find(b, name) || set(b, name, 0))
+			return -1;
+		snapshot_get_timer(&in, &b->loop, &find(b, name)->timer, &bad);
+	}
+	return bad ? -1 : 0;
 }
 
 void once_forget(struct broker *b, struct slice name)

@@ -257,6 +257,8 @@ void park_restore(struct call *c, struct slice value)
 	}
 	if (park->missing > 0)
 		park_begin(c, park);
+	else if (c->producer) /* for a retry of the last ANSWER */
+		c->park = park;
 	else
 		park_free(park);
 }

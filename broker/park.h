@@ -33,7 +33,8 @@ struct call *park_find(struct session *session, struct slice ask_id);
  * TOO_BIG, BUSY. */
 unsigned park_answer(struct call *c, struct slice ask_id, struct slice answer, struct producer *p, uint64_t number,
     enum link_answer_state *state);
-/* For the store, and back from it: c waits again, or, if that was not to be understood, has no park. */
+/* For the store or a snapshot, and back from it: c waits again, or, if all was answered, has that; or, if it was not to be
+ * understood, has no park. */
 void park_keep(const struct park *park, struct buf *out);
 void park_restore(struct call *c, struct slice value);
 bool park_is_open(const struct park *park); /* answers are missing */

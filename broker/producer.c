@@ -3,9 +3,12 @@
 #include <inttypes.h>
 
 #include "broker/bus.h"
+#include "broker/bus_line.h"
 #include "broker/call.h"
 #include "broker/ctl.h"
+#include "broker/handle.h"
 #include "broker/producer.h"
+#include "broker/snapshot.h"
 #include "broker/task.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -148,6 +151,88 @@ void producer_close(struct producer *p)
 	loop_untimer(&p->broker->loop, &p->credit_timer);
 	loop_untimer(&p->broker->loop, &p->last_timer);
 	loop_doom(&p->broker->loop, &p->doom, free_producer);
+}
+
+#define SAVED_OUTCOME_LEN 29 /* bytes */
+
+static void save_outcome(const struct outcome *o, struct buf *out)
+{
+	link_put_u64(out, o->seq);
+	link_put_u64(out, o->stream);
+	link_put_u64(out, o->value);
+	link_put_u8(out, o->state);
+	link_put_u8(out, o->type);
+	link_put_u16(out, o->nack);
+	link_put_u8(out, o->want_answer);
+}
+
+void producer_save(const struct producer *p, struct buf *out)
+{
+	size_t window = (size_t)p->broker->cfg->link_window;
+	uint32_t count = 0;
+
+	link_put_u64(out, p->id);
+	link_put_u32(out, p->connection);
+	link_put_u32(out, p->pid);
+	link_put_u8(out, (uint8_t)p->role);
+	link_put_u8(out, (uint8_t)p->hold);
+	link_put_u64(out, p->seq_max);
+	link_put_u64(out, p->credit_spent);
+	link_put_u64(out, p->credit_owed);
+	snapshot_put_timer(out, &p->broker->loop, &p->credit_timer);
+	snapshot_put_timer(out, &p->broker->loop, &p->last_timer);
+	for (size_t i = 0; i < window; i++)
+		count += p->window[i].seq != 0;
+	link_put_u32(out, count);
+	for (size_t i = 0; i < window; i++) {
+		if (p->window[i].seq != 0)
+			save_outcome(&p->window[i], out);
+	}
+	line_save(p, out);
+}
+
+/* The window may be another one by now: of two for one place the newer stays. */
+static void load_outcome(struct producer *p, struct slice *in, bool *bad)
+{
+	struct outcome o = {.seq = link_get_u64(in, bad)}, *slot;
+
+	o.stream = link_get_u64(in, bad);
+	o.value = link_get_u64(in, bad);
+	o.state = link_get_u8(in, bad);
+	o.type = link_get_u8(in, bad);
+	o.nack = link_get_u16(in, bad);
+	o.want_answer = link_get_u8(in, bad);
+	*bad = *bad || o.seq == 0 || o.seq > p->seq_max || (o.state != OUTCOME_ACK && o.state != OUTCOME_NACK) ||
+	       !handle_has(o.type) || (o.state == OUTCOME_NACK && (o.nack == 0 || o.nack >= LINK_NACK__COUNT));
+	slot = &p->window[o.seq % (uint64_t)p->broker->cfg->link_window];
+	if (!*bad && slot->seq < o.seq)
+		*slot = o;
+}
+
+int producer_load(struct broker *b, struct slice in)
+{
+	bool bad = false;
+	uint64_t id = link_get_u64(&in, &bad);
+	uint32_t connection = link_get_u32(&in, &bad), pid = link_get_u32(&in, &bad), count;
+	unsigned role = link_get_u8(&in, &bad), hold = link_get_u8(&in, &bad);
+	struct producer *p;
+
+	if (bad || id == 0 || role < LINK_ROLE_WORKER || role >= LINK_ROLE__COUNT || hold > PRODUCER_HELD ||
+	    producer_find(b, id))
+		return -1;
+	p = producer_new(b, id, connection, NULL, pid, (enum link_role)role);
+	if (!p)
+		return -1;
+	p->hold = (enum producer_hold)hold;
+	p->seq_max = link_get_u64(&in, &bad);
+	p->credit_spent = link_get_u64(&in, &bad);
+	p->credit_owed = link_get_u64(&in, &bad);
+	snapshot_get_timer(&in, &b->loop, &p->credit_timer, &bad);
+	snapshot_get_timer(&in, &b->loop, &p->last_timer, &bad);
+	count = snapshot_get_count(&in, SAVED_OUTCOME_LEN, &bad);
+	for (uint32_t i = 0; i < count && !bad; i++)
+		load_outcome(p, &in, &bad);
+	return bad || line_load(p, &in) || in.len > 0 ? -1 : 0;
 }
 
 struct outcome *producer_find_seq(struct producer *p, uint64_t seq)

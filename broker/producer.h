@@ -18,6 +18,14 @@ struct task;
 
 enum outcome_state { OUTCOME_NONE, OUTCOME_PENDING, OUTCOME_ACK, OUTCOME_NACK };
 
+/* While the broker gives its place to another program (handover.h). */
+enum producer_hold {
+	PRODUCER_FREE,
+	PRODUCER_TOLD,  /* HOLD is in line, or was sent */
+	PRODUCER_QUIET, /* HOLD was sent, and nothing may follow it */
+	PRODUCER_HELD,  /* and nothing comes any more */
+};
+
 /* What a sequence came to. A retry gets the same again. */
 struct outcome {
 	uint64_t seq;
@@ -45,6 +53,7 @@ struct producer {
 	uint64_t credit_owed;                        /* of those: logged, to be given back */
 	struct bus_message *waiting, **waiting_tail; /* bus.c's: messages that the data channel didn't take yet */
 	size_t waiting_count;
+	enum producer_hold hold; /* bus.c's */
 	struct wheel_timer credit_timer, last_timer;
 	bool is_closed;
 	struct loop_doom doom;
@@ -54,6 +63,9 @@ struct producer {
 struct producer *producer_new(
     struct broker *b, uint64_t id, uint32_t connection, struct ctl *ctl, uint32_t pid, enum link_role role);
 struct producer *producer_find(struct broker *b, uint64_t id);
+/* For the program that takes our place (snapshot.h), and from the one before. */
+void producer_save(const struct producer *p, struct buf *out);
+int producer_load(struct broker *b, struct slice in);
 /* Its control connection is gone. */
 void producer_lost(struct producer *p);
 void producer_queue_runner(struct producer *p); /* (again) to the end of the runners' line */

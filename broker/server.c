@@ -38,7 +38,8 @@ struct server {
 	char *ctl_path, *zmq_path, *admin_path, *stalled_path; /* owned */
 	int lock_fd;                                           /* owned: held as long as we live */
 	bool is_stalled;                                       /* as stalled_path says */
-	uv_signal_t sigterm, sigint;
+	uv_signal_t sigterm, sigint, sigusr2;
+	struct handover handover;
 	bool has_signals;
 	enum drain_step step;
 	uint64_t step_until_ms;
@@ -125,6 +126,7 @@ static bool turn(void *arg)
 	bool more = bus_turn(&s->broker);
 
 	more = s->broker.store->reap(s->broker.store) || more;
+	handover_turn(&s->handover);
 	if (s->is_stalled != s->broker.store->is_stalled)
 		tell_stalled(s);
 	return more;
@@ -257,9 +259,26 @@ static void on_signal(uv_signal_t *handle, int number)
 	loop_timer(&b->loop, &s->step_timer, 0);
 }
 
+static int on_restart(void *arg, struct err *err)
+{
+	struct server *s = arg;
+
+	return handover_begin(&s->handover, err);
+}
+
+static void on_sigusr2(uv_signal_t *handle, int number)
+{
+	struct err err;
+
+	(void)number;
+	if (on_restart(handle->data, &err))
+		LOG(ERROR, "broker.handover_failed", "why=\"%s\" goes_on=\"the old program, as before\"", err.msg);
+}
+
 static int watch_signals(struct server *s, struct err *err)
 {
 	uv_loop_t *uv = &s->broker.loop.uv;
+	sigset_t none;
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN); /* a plain CGI's pipe: EPIPE says it too */
@@ -267,15 +286,92 @@ static int watch_signals(struct server *s, struct err *err)
 	uv_signal_init(uv, &s->sigterm);
 	uv_signal_init(uv, &s->sigint);
 	s->sigterm.data = s;
+	uv_signal_init(uv, &s->sigusr2);
 	s->sigint.data = s;
+	s->sigusr2.data = s;
 	s->has_signals = true;
 	rc = uv_signal_start(&s->sigterm, on_signal, SIGTERM);
 	if (rc == 0)
 		rc = uv_signal_start(&s->sigint, on_signal, SIGINT);
+	if (rc == 0)
+		rc = uv_signal_start(&s->sigusr2, on_sigusr2, SIGUSR2);
+	sigemptyset(&none); /* the program before us blocked them for the time between */
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	return rc ? err_set(err, ERR_SYS, "signals: %s", uv_strerror(rc)) : 0;
 }
 
-enum server_start server_start(const struct cfg *cfg, struct server **server, struct err *err)
+/* Locks, store, sockets, as nobody has them yet. The control channel last: who can connect there may rely on the data
+ * channel. */
+static enum server_start start_fresh(struct server *s, struct err *err)
+{
+	enum server_start start;
+
+	if (cfg_make_run_dir(s->broker.cfg, err))
+		return SERVER_FAILED;
+	start = take_lock(s, err);
+	if (start != SERVER_READY)
+		return start;
+	unlink(s->stalled_path); /* of one that was killed */
+	if (broker_open(&s->broker, err) || watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
+		return SERVER_FAILED;
+	s->admin = admin_listen(&s->broker, s->admin_path, err);
+	s->listener = s->admin ? ctl_listen(&s->broker, s->ctl_path, err) : NULL;
+	return s->listener && broker_budget_fds(&s->broker, err) == 0 ? SERVER_READY : SERVER_FAILED;
+}
+
+/* As the program before us had them. */
+static enum server_start start_taken(struct server *s, const char *fd, struct err *err)
+{
+	struct handover_taken taken;
+
+	if (handover_take(&s->broker, fd, &taken, err))
+		return SERVER_NO_SNAPSHOT;
+	s->lock_fd = taken.lock_fd;
+	s->admin = taken.admin;
+	s->listener = taken.listener;
+	s->handover.began_ms = taken.began_ms;
+	if (watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
+		return SERVER_NO_SNAPSHOT;
+	bus_release(&s->broker);
+	return SERVER_READY;
+}
+
+/* To the log, and to who asked for it. */
+static void tell_taken(struct server *s)
+{
+	struct broker *b = &s->broker;
+	uint64_t pause_ms = now_ms() - s->handover.began_ms;
+	struct buf text;
+
+	stats_add(&b->stats, STAT_HANDOVERS, 1);
+	LOG(INFO, "broker.taken_over", "version=%s pause_ms=%" PRIu64 " sessions=%zu streams=%zu connections=%zu calls=%zu",
+	    PACKAGE_VERSION, pause_ms, b->sessions.count, b->streams.count, b->conns_count, b->calls.count);
+	buf_init(&text, 1024);
+	buf_addf(&text,
+	    "{\"pid\":%d,\"version\":\"%s\",\"pause_ms\":%" PRIu64
+	    ",\"sessions\":%zu,\"streams\":%zu,\"connections\":%zu,\"calls\":%zu,\"tasks\":%zu}\n",
+	    (int)getpid(), PACKAGE_VERSION, pause_ms, b->sessions.count, b->streams.count, b->conns_count,
+	    b->calls.count, b->tasks.count);
+	admin_tell_restart(s->admin, 200, buf_slice(&text));
+	buf_release(&text);
+}
+
+static void init_handover(struct server *s, const struct handover_program *program)
+{
+	struct handover *h = &s->handover;
+
+	h->broker = &s->broker;
+	h->program = program;
+	h->listener = s->listener;
+	h->admin = s->admin;
+	h->zmq_path = s->zmq_path;
+	h->lock_fd = s->lock_fd;
+	s->broker.restart = on_restart;
+	s->broker.restart_arg = s;
+}
+
+enum server_start server_start(const struct cfg *cfg, const struct handover_program *program, const char *snapshot_fd,
+    struct server **server, struct err *err)
 {
 	struct server *s = mem_alloc(1, sizeof(*s));
 	enum server_start start = SERVER_FAILED;
@@ -286,6 +382,7 @@ enum server_start server_start(const struct cfg *cfg, struct server **server, st
 	}
 	s->lock_fd = -1;
 	s->step_timer.fire = on_step;
+	handover_init(&s->handover);
 	if (broker_init(&s->broker, cfg, turn, s, err)) {
 		mem_free(s);
 		return SERVER_FAILED;
@@ -294,32 +391,24 @@ enum server_start server_start(const struct cfg *cfg, struct server **server, st
 	s->zmq_path = join(cfg->run_dir, LINK_ZMQ_NAME, err);
 	s->admin_path = join(cfg->run_dir, LINK_ADMIN_NAME, err);
 	s->stalled_path = join(cfg->run_dir, LINK_STALLED_NAME, err);
-	if (!s->ctl_path || !s->zmq_path || !s->admin_path || !s->stalled_path || cfg_make_run_dir(cfg, err))
-		goto fail;
 	umask(0007); /* sockets are for user and group */
-	start = take_lock(s, err);
-	if (start != SERVER_READY)
-		goto fail;
-	start = SERVER_FAILED;
-	unlink(s->stalled_path); /* of one that was killed */
-	if (broker_open(&s->broker, err) || watch_signals(s, err) || bus_open(&s->broker, s->zmq_path, err))
-		goto fail;
-	s->admin = admin_listen(&s->broker, s->admin_path, err);
-	if (!s->admin)
-		goto fail;
-	/* Last: who can connect to the control channel may rely on the data channel. */
-	s->listener = ctl_listen(&s->broker, s->ctl_path, err);
-	if (!s->listener || broker_budget_fds(&s->broker, err))
-		goto fail;
+	if (s->ctl_path && s->zmq_path && s->admin_path && s->stalled_path)
+		start = snapshot_fd ? start_taken(s, snapshot_fd, err) : start_fresh(s, err);
+	if (start == SERVER_NO_SNAPSHOT)
+		return start; /* as it is: the process is begun anew */
+	if (start != SERVER_READY) {
+		server_free(&s);
+		return start;
+	}
+	init_handover(s, program);
 	LOG(INFO, "broker.listening",
 	    "run_dir=\"%s\" store=%s epoch=%" PRIu64 " descriptors=%zu sessions=%jd streams=%jd", cfg->run_dir,
 	    s->broker.store->name, s->broker.store->epoch, s->broker.fd_max, (intmax_t)cfg->session_max,
 	    (intmax_t)cfg->stream_max);
+	if (snapshot_fd)
+		tell_taken(s);
 	*server = s;
 	return SERVER_READY;
-fail:
-	server_free(&s);
-	return start;
 }
 
 void server_run(struct server *s)
@@ -336,6 +425,7 @@ void server_free(struct server **sp)
 	if (!s)
 		return;
 	*sp = NULL;
+	handover_release(&s->handover);
 	if (s->listener) { /* only what is ours: an older broker's sockets are not */
 		unlink(s->ctl_path);
 		ctl_listener_close(&s->listener);
@@ -351,6 +441,7 @@ void server_free(struct server **sp)
 	if (s->has_signals) {
 		uv_close((uv_handle_t *)&s->sigterm, NULL);
 		uv_close((uv_handle_t *)&s->sigint, NULL);
+		uv_close((uv_handle_t *)&s->sigusr2, NULL);
 	}
 	broker_release(&s->broker);
 	if (s->is_stalled)

@@ -2,6 +2,7 @@
 
 #include "broker/call.h"
 #include "broker/session.h"
+#include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -85,19 +86,24 @@ static struct session *make(
 	return s;
 }
 
+static void put_value(const struct session *s, struct buf *value)
+{
+	buf_init(value, SIZE_MAX / 2);
+	link_put_bytes(value, s->principal);
+	link_put_u8(value, (uint8_t)((s->hears_lists ? LINK_SESSION_HEARS_LISTS : 0) |
+				     (s->ends_with_conn ? LINK_SESSION_ENDS_WITH_CONN : 0)));
+	link_put_u32(value, s->idle_s);
+	link_put_u64(value, s->version);
+	link_put_bytes(value, s->blob);
+}
+
 static void keep(const struct session *s)
 {
 	struct buf value;
 
 	if (!broker_keeps(s->broker))
 		return;
-	buf_init(&value, SIZE_MAX / 2);
-	link_put_bytes(&value, s->principal);
-	link_put_u8(&value, (uint8_t)((s->hears_lists ? LINK_SESSION_HEARS_LISTS : 0) |
-				      (s->ends_with_conn ? LINK_SESSION_ENDS_WITH_CONN : 0)));
-	link_put_u32(&value, s->idle_s);
-	link_put_u64(&value, s->version);
-	link_put_bytes(&value, s->blob);
+	put_value(s, &value);
 	broker_keep(s->broker, STORE_SESSION, s->id, &value);
 }
 
@@ -141,6 +147,32 @@ bool session_restore(struct broker *b, struct slice id, struct slice value)
 	start_timer(s);
 	table_add(&b->sessions, &s->node, table_hash_bytes(&b->sessions, s->id));
 	return true;
+}
+
+void session_save(const struct session *s, struct buf *out)
+{
+	struct buf value;
+
+	put_value(s, &value);
+	link_put_bytes(out, s->id);
+	snapshot_put_value(out, &value);
+	link_put_u64(out, s->active_ms);
+	snapshot_put_timer(out, &s->broker->loop, &s->timer);
+}
+
+int session_load(struct broker *b, struct slice in)
+{
+	bool bad = false;
+	struct slice id = link_get_bytes(&in, &bad), value = link_get_bytes(&in, &bad);
+	struct session *s;
+
+	if (bad || session_find(b, id, NULL) || !session_restore(b, id, value))
+		return -1;
+	s = session_find(b, id, NULL);
+	s->active_ms = link_get_u64(&in, &bad);
+	loop_untimer(&b->loop, &s->timer);
+	snapshot_get_timer(&in, &b->loop, &s->timer, &bad);
+	return bad || in.len > 0 ? -1 : 0;
 }
 
 int session_restored(struct session *s)

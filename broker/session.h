@@ -36,6 +36,9 @@ unsigned session_update(
 /* As the store has it; its streams come after it, then it is made whole. -1: no memory. */
 bool session_restore(struct broker *b, struct slice id, struct slice value);
 int session_restored(struct session *s);
+/* For the program that takes our place (snapshot.h), and from the one before; made whole as above. */
+void session_save(const struct session *s, struct buf *out);
+int session_load(struct broker *b, struct slice in);
 /* NULL: unknown, or of another principal (any principal if that is NULL). */
 struct session *session_find(struct broker *b, struct slice id, const struct slice *principal);
 void session_touch(struct session *s); /* a request came: the idle time begins anew */

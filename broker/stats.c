@@ -73,6 +73,56 @@ void stats_add_work(struct stats *s, struct slice name, unsigned outcome, const 
 		w->took.sum_us += took->sum_us;
 }
 
+static void save_histogram(const struct histogram *h, struct buf *out)
+{
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+		link_put_u64(out, h->buckets[i]);
+	link_put_u64(out, h->sum_us);
+}
+
+static void load_histogram(struct histogram *h, struct slice *in, bool *bad)
+{
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+		h->buckets[i] = link_get_u64(in, bad);
+	h->sum_us = link_get_u64(in, bad);
+}
+
+void stats_save(const struct stats *s, struct buf *out)
+{
+	link_put_u64(out, s->started_ms);
+	for (size_t i = 0; i < STAT__COUNT; i++)
+		link_put_u64(out, s->counts[i]);
+	save_histogram(&s->deliver, out);
+	save_histogram(&s->commit, out);
+	for (size_t i = 0; i < s->work_count; i++) {
+		link_put_bytes(out, slice_str(s->work[i].name));
+		link_put_u8(out, (uint8_t)s->work[i].outcome);
+		save_histogram(&s->work[i].took, out);
+	}
+}
+
+int stats_load(struct stats *s, struct slice in)
+{
+	bool bad = false;
+
+	s->started_ms = link_get_u64(&in, &bad);
+	for (size_t i = 0; i < STAT__COUNT; i++)
+		s->counts[i] = link_get_u64(&in, &bad);
+	load_histogram(&s->deliver, &in, &bad);
+	load_histogram(&s->commit, &in, &bad);
+	while (in.len > 0 && !bad) {
+		struct slice name = link_get_bytes(&in, &bad);
+		unsigned outcome = link_get_u8(&in, &bad);
+		struct histogram took;
+
+		load_histogram(&took, &in, &bad);
+		if (bad || name.len == 0 || name.len > LINK_STATS_NAME_MAX || outcome >= LINK_OUTCOME__COUNT)
+			return -1;
+		stats_add_work(s, name, outcome, &took);
+	}
+	return bad ? -1 : 0;
+}
+
 /* The value of the row's label: left. Empty without one. */
 static struct slice label_of(enum stats_row row)
 {

@@ -44,6 +44,9 @@ static inline void stats_add(struct stats *s, enum stats_row row, uint64_t n)
  * them, or without memory, it is dropped: no program of ours has as many. */
 void stats_add_work(struct stats *s, struct slice name, unsigned outcome, const struct histogram *took);
 void stats_release(struct stats *s);
+/* For the program that takes our place (snapshot.h), and from the one before, which counted the same. */
+void stats_save(const struct stats *s, struct buf *out);
+int stats_load(struct stats *s, struct slice in);
 
 void stats_put_metrics(const struct broker *b, struct buf *out);
 /* One JSON object: {"name": number, "name": {"label": number, ...}, "name": {"count": .., "sum_s": .., "p50_s": ..,

@@ -20,13 +20,18 @@ struct disk_loaded {
 	size_t epochs_count;
 };
 
-/* Makes dir and file, locks them. sync_each: a commit is on the disk, else in the system until disk_sync(). NULL: *err.
+/* Makes dir and file, locks them; lock_fd, which is taken, if it isn't 0, has the lock of dir. sync_each: a commit is on the disk, else in the system until disk_sync(). NULL: *err.
  */
-struct disk *disk_open(const char *dir, bool sync_each, struct err *err);
+struct disk *disk_open(const char *dir, bool sync_each, int lock_fd, struct err *err);
+int disk_lock_fd(const struct disk *d);
 void disk_close(struct disk **dp);
 
 /* Reads all that is there, begins a new epoch, then hands it to the keeper. */
 int disk_load(struct disk *d, const struct store_keeper *keeper, struct disk_loaded *loaded, struct err *err);
+
+/* In the place of disk_load(), for who goes on in the epoch that was begun last: what was committed in it may not be on
+ * the disk yet, and from now on need not be. */
+int disk_resume(struct disk *d, struct err *err);
 
 /* One transaction: begin, any number of changes, commit. Each says -1 and *err when it failed; then disk_undo(). */
 int disk_begin(struct disk *d, struct err *err);

@@ -112,6 +112,10 @@ static int take_dir(struct disk *d, const char *dir, struct err *err)
 		    err, "make store_dir %s: make it for this user, or set another one, or store_kind to memory", dir);
 	path = cfg_path_join(dir, LOCK_NAME);
 	d->path = cfg_path_join(dir, FILE_NAME);
+	if (path && d->path && d->lock_fd != -1) {
+		mem_free(path);
+		return 0;
+	}
 	if (!path || !d->path) {
 		mem_free(path);
 		return err_set(err, ERR_NOMEM, "paths of store_dir");
@@ -131,7 +135,7 @@ static int take_dir(struct disk *d, const char *dir, struct err *err)
 		   : err_sys(err, "lock store_dir %s", dir);
 }
 
-struct disk *disk_open(const char *dir, bool sync_each, struct err *err)
+struct disk *disk_open(const char *dir, bool sync_each, int lock_fd, struct err *err)
 {
 	struct disk *d = mem_alloc(1, sizeof(*d));
 	struct err why = {0};
@@ -141,7 +145,7 @@ struct disk *disk_open(const char *dir, bool sync_each, struct err *err)
 		err_set(err, ERR_NOMEM, "store");
 		return NULL;
 	}
-	d->lock_fd = -1;
+	d->lock_fd = lock_fd ? lock_fd : -1;
 	d->sync_each = sync_each;
 	if (take_dir(d, dir, err))
 		goto fail;
@@ -155,6 +159,11 @@ struct disk *disk_open(const char *dir, bool sync_each, struct err *err)
 fail:
 	disk_close(&d);
 	return NULL;
+}
+
+int disk_lock_fd(const struct disk *d)
+{
+	return d->lock_fd;
 }
 
 void disk_close(struct disk **dp)

@@ -250,3 +250,14 @@ out:
 	mem_free(x.events);
 	return ret;
 }
+
+int disk_resume(struct disk *d, struct err *err)
+{
+	int rc;
+
+	if (d->sync_each)
+		return disk_sync(d, err);
+	rc = disk_exec(
+	    d, "UPDATE epoch SET is_synced = 0 WHERE is_synced AND epoch = (SELECT max(epoch) FROM epoch)", NULL);
+	return rc == SQLITE_OK ? 0 : disk_fail(d, rc, "go on in", err);
+}

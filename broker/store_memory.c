@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include "broker/store.h"
+#include "common/link.h"
 #include "common/mem.h"
 #include "common/banned.h"
 
@@ -36,6 +37,34 @@ static int memory_recover(struct store *s, const struct store_keeper *keeper, st
 {
 	(void)s, (void)keeper, (void)err;
 	return 0;
+}
+
+static bool memory_is_busy(const struct store *s)
+{
+	return ((const struct memory *)(const void *)s)->head;
+}
+
+static void memory_save(struct store *s, struct buf *out)
+{
+	link_put_u32(out, 0);
+	link_put_u64(out, s->epoch);
+}
+
+static int memory_resume(struct store *s, struct slice saved, struct err *err)
+{
+	bool bad = false;
+
+	s->epoch = link_get_u64(&saved, &bad);
+	return bad || saved.len > 0 ? err_set(err, ERR_LINK, "not of a store in memory") : 0;
+}
+
+static bool memory_peek(struct store *s, uint64_t position, struct slice *event)
+{
+	const struct record *r = record_at(position);
+
+	(void)s;
+	*event = (struct slice){r->bytes, r->len};
+	return true;
 }
 
 static uint64_t memory_append(struct store *s, uint64_t stream, uint64_t seq, struct slice event, bool is_fleeting)
@@ -175,6 +204,10 @@ struct store *store_memory_open(void (*wake)(void *arg), void *arg, struct err *
 	    .name = "memory",
 	    .epoch = clock_ms(CLOCK_REALTIME), /* nothing is kept that could say which epoch was the last */
 	    .recover = memory_recover,
+	    .is_busy = memory_is_busy,
+	    .save = memory_save,
+	    .resume = memory_resume,
+	    .peek = memory_peek,
 	    .append = memory_append,
 	    .sync = memory_sync,
 	    .read = memory_read,

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 
+#include "broker/snapshot.h"
 #include "broker/store_writer.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -21,6 +22,7 @@ struct sqlite {
 	uint64_t next_position;
 	struct batch *batch;                  /* is being filled; NULL: nothing was changed */
 	struct store_op *reads;               /* to be handed over */
+	size_t away_count;                    /* batches and reads that the writer has */
 	struct store_op *ready, **last_ready; /* completed, not yet told */
 	bool is_short;                        /* of memory: a change was not noted */
 	struct disk_loaded loaded;
@@ -211,6 +213,9 @@ static void hand_over(struct sqlite *m)
 {
 	if (!m->batch && !m->reads)
 		return;
+	m->away_count += m->batch != NULL;
+	for (const struct store_op *op = m->reads; op; op = op->next)
+		m->away_count++;
 	writer_give(m->writer, m->batch, m->reads);
 	m->batch = NULL;
 	m->reads = NULL;
@@ -224,10 +229,12 @@ static void take_back(struct sqlite *m, const struct writer_news *news)
 	m->store.is_stalled = news->is_failing;
 	for (struct batch *b = news->done; b; b = after) {
 		after = b->next;
+		m->away_count--;
 		take_batch(m, b);
 	}
 	for (struct store_op *op = news->reads; op; op = next) {
 		next = op->next;
+		m->away_count--;
 		make_ready(m, op);
 	}
 }
@@ -272,6 +279,61 @@ static int sqlite_recover(struct store *s, const struct store_keeper *keeper, st
 	    now_ms() - began_ms);
 	m->writer = writer_start(m->disk, m->sync_ms, m->wake, m->wake_arg, err);
 	return m->writer ? 0 : -1;
+}
+
+static bool sqlite_is_busy(const struct store *s)
+{
+	const struct sqlite *m = (const struct sqlite *)(const void *)s;
+
+	return m->batch || m->reads || m->away_count > 0 || m->ready;
+}
+
+static void sqlite_save(struct store *s, struct buf *out)
+{
+	const struct sqlite *m = sqlite_of(s);
+
+	snapshot_put_fd(out, disk_lock_fd(m->disk));
+	link_put_u64(out, s->epoch);
+	link_put_u64(out, m->next_position);
+	for (size_t i = 0; i < s->epochs_count; i++) {
+		link_put_u64(out, s->epochs[i].epoch);
+		link_put_u64(out, s->epochs[i].end);
+		link_put_u8(out, s->epochs[i].is_whole);
+	}
+}
+
+static int sqlite_resume(struct store *s, struct slice saved, struct err *err)
+{
+	struct sqlite *m = sqlite_of(s);
+	struct disk_loaded *l = &m->loaded;
+	bool bad = false;
+
+	s->epoch = link_get_u64(&saved, &bad);
+	m->next_position = link_get_u64(&saved, &bad);
+	while (saved.len > 0 && l->epochs_count < DISK_EPOCHS_MAX && !bad) {
+		struct store_epoch *e = &l->epochs[l->epochs_count++];
+
+		e->epoch = link_get_u64(&saved, &bad);
+		e->end = link_get_u64(&saved, &bad);
+		e->is_whole = link_get_u8(&saved, &bad);
+	}
+	if (bad || saved.len > 0 || m->next_position == 0)
+		return err_set(err, ERR_LINK, "not of a store on disk");
+	s->epochs = l->epochs;
+	s->epochs_count = l->epochs_count;
+	if (disk_resume(m->disk, err))
+		return -1;
+	m->writer = writer_start(m->disk, m->sync_ms, m->wake, m->wake_arg, err);
+	return m->writer ? 0 : -1;
+}
+
+static bool sqlite_peek(struct store *s, uint64_t position, struct slice *event)
+{
+	const struct record *r = cache_find(&sqlite_of(s)->cache, position);
+
+	if (r)
+		*event = (struct slice){r->bytes, r->len};
+	return r;
 }
 
 /* What is submitted by those that close() tells comes too late. */
@@ -320,7 +382,7 @@ struct store *store_sqlite_open(const struct store_sqlite_how *how, void (*wake)
 		err_set(err, ERR_NOMEM, "store");
 		return NULL;
 	}
-	m->disk = disk_open(how->dir, how->sync_each, err);
+	m->disk = disk_open(how->dir, how->sync_each, how->lock_fd, err);
 	if (!m->disk) {
 		cache_release(&m->cache);
 		mem_free(m);
@@ -335,6 +397,10 @@ struct store *store_sqlite_open(const struct store_sqlite_how *how, void (*wake)
 	    .name = "sqlite",
 	    .is_durable = true,
 	    .recover = sqlite_recover,
+	    .is_busy = sqlite_is_busy,
+	    .save = sqlite_save,
+	    .resume = sqlite_resume,
+	    .peek = sqlite_peek,
 	    .append = sqlite_append,
 	    .sync = sqlite_sync,
 	    .read = sqlite_read,

@@ -252,6 +252,7 @@ struct writer *writer_start(
 		return NULL;
 	}
 	*w = (struct writer){.disk = disk, .sync_ms = sync_ms, .wake = wake, .wake_arg = wake_arg};
+	w->sync_at_ms = sync_ms ? now_ms() + sync_ms : 0; /* what the program before us committed last */
 	w->last_todo = &w->todo;
 	w->last_in = &w->inbox;
 	w->last_out = &w->outbox;

@@ -82,6 +82,11 @@ bool stream_restore_event(struct broker *b, const struct store_event *e);
 void stream_restored(struct stream *s);
 void stream_put_key(const struct stream *s, struct buf *key);
 
+/* For the program that takes our place (snapshot.h), and from the one before; then the connection that reads it. */
+void stream_save(const struct stream *s, struct buf *out);
+int stream_load(struct broker *b, struct slice in);
+int stream_load_reader(struct stream *s, struct conn *conn);
+
 /* Appends all or nothing. 0, or an enum link_nack: TOO_BIG, BUSY (log full), CLOSED. is_final: this is a call's answer,
  * accepted over stream_log_max_bytes too. Events that are not durable may be dropped when the log is full. What was
  * appended becomes ready with stream_commit(), events that are not durable earlier. *last is the last sequence. */

@@ -2,6 +2,7 @@
 
 #include "broker/bus.h"
 #include "broker/producer.h"
+#include "broker/snapshot.h"
 #include "broker/task.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -57,6 +58,16 @@ static void drop_bytes(struct broker *b, struct slice *bytes)
 	b->tasks_bytes -= bytes->len;
 	mem_free((char *)(uintptr_t)bytes->p);
 	*bytes = (struct slice){0};
+}
+
+static void join_runner(struct task *t, struct producer *runner)
+{
+	t->runner = runner;
+	t->next_of_runner = runner->tasks;
+	t->at_runner = &runner->tasks;
+	if (t->next_of_runner)
+		t->next_of_runner->at_runner = &t->next_of_runner;
+	runner->tasks = t;
 }
 
 static void leave_runner(struct task *t)
@@ -166,6 +177,20 @@ static void put_key(const struct task *t, struct buf *key)
 }
 
 /* Not its job: that is its runner's, which does not outlive us. */
+static void put_value(const struct task *t, struct buf *value)
+{
+	buf_init(value, SIZE_MAX / 2);
+	link_put_bytes(value, t->id);
+	link_put_bytes(value, t->principal);
+	link_put_u64(value, t->version);
+	link_put_u8(value, (uint8_t)t->state);
+	link_put_u64(value, t->created_ms);
+	link_put_u64(value, t->updated_ms);
+	link_put_u64(value, t->ttl_ms);
+	link_put_u8(value, t->is_hidden ? LINK_TASK_HIDDEN : 0);
+	link_put_bytes(value, t->blob);
+}
+
 static void keep(const struct task *t)
 {
 	struct buf key, value;
@@ -173,16 +198,7 @@ static void keep(const struct task *t)
 	if (!broker_keeps(t->broker))
 		return;
 	put_key(t, &key);
-	buf_init(&value, SIZE_MAX / 2);
-	link_put_bytes(&value, t->id);
-	link_put_bytes(&value, t->principal);
-	link_put_u64(&value, t->version);
-	link_put_u8(&value, (uint8_t)t->state);
-	link_put_u64(&value, t->created_ms);
-	link_put_u64(&value, t->updated_ms);
-	link_put_u64(&value, t->ttl_ms);
-	link_put_u8(&value, t->is_hidden ? LINK_TASK_HIDDEN : 0);
-	link_put_bytes(&value, t->blob);
+	put_value(t, &value);
 	if (buf_check(&key, NULL))
 		value.fault = ERR_NOMEM;
 	broker_keep(t->broker, STORE_TASK, buf_slice(&key), &value);
@@ -250,12 +266,7 @@ unsigned task_new(struct broker *b, const struct task_order *order, struct task 
 	t = make(b, order);
 	if (!t)
 		return LINK_NACK_BUSY;
-	t->runner = runner;
-	t->next_of_runner = runner->tasks;
-	t->at_runner = &runner->tasks;
-	if (t->next_of_runner)
-		t->next_of_runner->at_runner = &t->next_of_runner;
-	runner->tasks = t;
+	join_runner(t, runner);
 	loop_timer(&b->loop, &t->timer, t->ttl_ms);
 	keep(t);
 	log_task(t, "task.new", states[t->state].name, "asked for");
@@ -292,6 +303,63 @@ bool task_restore(struct broker *b, struct slice key, struct slice value)
 	task_go(t, state, "as it was before");
 	loop_timer(&b->loop, &t->timer, order.ttl_ms - age_ms);
 	return true;
+}
+
+void task_save(const struct task *t, struct buf *out)
+{
+	struct buf value;
+
+	put_value(t, &value);
+	snapshot_put_value(out, &value);
+	link_put_u64(out, t->runner ? t->runner->id : 0);
+	link_put_u8(out, t->job.p != NULL);
+	link_put_bytes(out, t->job);
+	link_put_u32(out, (uint32_t)t->watchers_count);
+	for (size_t i = 0; i < t->watchers_count; i++)
+		link_put_u64(out, t->watchers[i]);
+}
+
+static int load_job(struct task *t, struct slice *in, bool *bad)
+{
+	bool is_there = link_get_u8(in, bad);
+	struct slice job = link_get_bytes(in, bad);
+	char *copy = is_there && !*bad ? mem_dup(job.p, job.len) : NULL;
+
+	drop_bytes(t->broker, &t->job);
+	if (!is_there || !copy)
+		return is_there ? -1 : 0;
+	t->job = (struct slice){copy, job.len};
+	t->broker->tasks_bytes += job.len;
+	return 0;
+}
+
+int task_load(struct broker *b, struct slice in)
+{
+	bool bad = false;
+	struct slice value = link_get_bytes(&in, &bad), id_in = value, id = link_get_bytes(&id_in, &bad);
+	uint64_t runner = link_get_u64(&in, &bad);
+	struct producer *p = bad || !runner ? NULL : producer_find(b, runner);
+	struct task *t;
+	uint32_t count;
+
+	if (bad || (runner && (!p || p->role != LINK_ROLE_RUNNER)))
+		return -1;
+	if (!task_restore(b, SLICE("unused.."), value)) /* its time is over, since a moment ago */
+		return task_find(b, id, NULL) ? -1 : 0;
+	t = task_find(b, id, NULL);
+	if (task_is_over(t) ? p != NULL : !p)
+		return -1;
+	if (p)
+		join_runner(t, p);
+	if (load_job(t, &in, &bad))
+		return -1;
+	count = snapshot_get_count(&in, sizeof(uint64_t), &bad);
+	for (uint32_t i = 0; i < count && !bad; i++) {
+		const struct producer *watcher = producer_find(b, link_get_u64(&in, &bad));
+
+		bad = bad || (watcher && task_watch(t, watcher));
+	}
+	return bad || in.len > 0 ? -1 : 0;
 }
 
 void task_runners_lost(struct broker *b)

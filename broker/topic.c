@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "broker/session.h"
+#include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "broker/topic.h"
 #include "common/mem.h"
@@ -263,6 +264,47 @@ bool topic_restore(struct broker *b, struct slice key, struct slice value)
 	struct stream *s = stream_find(b, link_get_u64(&key, &bad));
 
 	return !bad && value.len == 0 && s && s->is_own && !find(s, key) && add(s, key, 0, false) == 0;
+}
+
+void topic_save(const struct stream *s, struct buf *out)
+{
+	const struct subscriber *me = &s->subscriber;
+
+	link_put_u64(out, s->handle);
+	link_put_bytes(out, me->insert);
+	link_put_u32(out, (uint32_t)(me->asked + me->heard));
+	for (const struct subscription *sub = me->subscriptions; sub; sub = sub->next_of_stream) {
+		link_put_bytes(out, name_of(sub->topic));
+		link_put_u64(out, sub->last_seq);
+		link_put_u8(out, sub->is_heard);
+	}
+}
+
+int topic_load(struct broker *b, struct slice in)
+{
+	bool bad = false;
+	struct stream *s = stream_find(b, link_get_u64(&in, &bad));
+	struct slice insert = link_get_bytes(&in, &bad);
+	uint32_t count = snapshot_get_count(&in, 13, &bad); /* bytes of a nameless one */
+	char *copy;
+
+	if (bad || !s || stream_is_over(s) || s->subscriber.subscriptions || s->subscriber.insert.p)
+		return -1;
+	for (uint32_t i = 0; i < count && !bad; i++) {
+		struct slice name = link_get_bytes(&in, &bad);
+		uint64_t last_seq = link_get_u64(&in, &bad);
+		bool is_heard = link_get_u8(&in, &bad);
+
+		if (bad || find(s, name) || add(s, name, 0, is_heard))
+			return -1;
+		s->subscriber.subscriptions->last_seq = last_seq;
+	}
+	copy = mem_dup(insert.p, insert.len);
+	if (!copy)
+		return -1;
+	s->subscriber.insert = (struct slice){copy, insert.len};
+	b->topics_bytes += insert.len;
+	return bad || in.len > 0 ? -1 : 0;
 }
 
 unsigned topic_unsubscribe(struct stream *s, uint16_t n, struct slice topics)

@@ -28,6 +28,9 @@ unsigned topic_subscribe(struct stream *s, bool reset, struct slice insert, uint
 unsigned topic_unsubscribe(struct stream *s, uint16_t n, struct slice topics);
 /* As the store has it, its stream being there. */
 bool topic_restore(struct broker *b, struct slice key, struct slice value);
+/* All that a stream subscribed to, for the program that takes our place (snapshot.h), and from the one before. */
+void topic_save(const struct stream *s, struct buf *out);
+int topic_load(struct broker *b, struct slice in);
 void topic_forget(struct stream *s); /* all of them: the stream ends */
 
 struct topic_news {

@@ -207,6 +207,10 @@ enum link_outcome {
  *  NACK         u16 code, u32 retry_ms, bytes text (for the log)
  *  CREDIT       u64 bytes: event bytes that this producer may send in addition
  *  DRAIN        the broker is going: open no stream, expect the control connection's EOF
+ *  HOLD         send nothing more on the data channel but HELD, once: all that was sent before, either way, has arrived
+ *               then. The broker gives its place to another program, the control connection stays.
+ *  HELD         not answered; no seq
+ *  RELEASE      the end of HOLD
  *
  * A task that its runner leaves (EOF of the control socket) becomes FAILED with an empty blob. A task is forgotten ttl_ms
  * after its creation; one that still runs is cancelled then.

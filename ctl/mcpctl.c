@@ -33,12 +33,13 @@ static const char purpose[] = "Checks the configuration of mcp-fcgi, and shows w
 			      "  sessions         list the sessions of clients (--json: as JSON)\n"
 			      "  sessions kill ID end the session whose id begins with ID\n"
 			      "  streams          list the streams (--json: as JSON)\n"
+			      "  restart          let the program on disk take its place: no stream drops (--json)\n"
 			      "  metrics          print its numbers as Prometheus reads them";
 
 static const char *as_json, *as_mdoc;
 
 static const struct opts_row option_rows[] = {
-    {"json", NULL, "settings, status, sessions, streams: print JSON", &as_json},
+    {"json", NULL, "settings, status, sessions, streams, restart: print JSON", &as_json},
     {"mdoc", NULL, "settings, metrics: print the list of the manual page; asks and reads nothing", &as_mdoc},
     {NULL, NULL, NULL, NULL},
 };
@@ -439,12 +440,14 @@ static int run_status(struct cfg *cfg, struct opts *opts, const char *command)
 		return status_sessions(cfg, as_json != NULL);
 	if (strcmp(command, "streams") == 0)
 		return status_streams(cfg, as_json != NULL);
+	if (strcmp(command, "restart") == 0)
+		return status_restart(cfg, as_json != NULL);
 	return status_metrics(cfg);
 }
 
 static int run(struct cfg *cfg, struct opts *opts)
 {
-	static const char *const of_broker[] = {"status", "sessions", "streams", "metrics"};
+	static const char *const of_broker[] = {"status", "sessions", "streams", "metrics", "restart"};
 	const char *command = opts->rest_count > 0 ? opts->rest[0] : "";
 	bool takes_file = strcmp(command, "check") == 0 || strcmp(command, "settings") == 0;
 

@@ -180,13 +180,13 @@ static int finish_output(void)
 }
 
 /* Asks for a page, and shows it as it came, or by show(). */
-static int get(const struct cfg *cfg, const char *what, void (*show)(json_object *json))
+static int get(const struct cfg *cfg, const char *method, const char *what, void (*show)(json_object *json))
 {
 	struct err err = {0};
 	struct slice body;
 	struct buf answer;
 	json_object *json;
-	int ret = EXIT_FAILURE, status = ask(cfg, "GET", what, &answer, &body);
+	int ret = EXIT_FAILURE, status = ask(cfg, method, what, &answer, &body);
 
 	if (status != 0 && status != 200) {
 		fprintf(stderr, "mcpctl: the broker says %d: %.*s", status, (int)body.len, body.p);
@@ -470,22 +470,22 @@ void status_put_mdoc(struct buf *out)
 
 int status_show(const struct cfg *cfg, bool as_json)
 {
-	return get(cfg, "/status", as_json ? NULL : show_status);
+	return get(cfg, "GET", "/status", as_json ? NULL : show_status);
 }
 
 int status_sessions(const struct cfg *cfg, bool as_json)
 {
-	return get(cfg, "/sessions", as_json ? NULL : show_sessions);
+	return get(cfg, "GET", "/sessions", as_json ? NULL : show_sessions);
 }
 
 int status_streams(const struct cfg *cfg, bool as_json)
 {
-	return get(cfg, "/streams", as_json ? NULL : show_streams);
+	return get(cfg, "GET", "/streams", as_json ? NULL : show_streams);
 }
 
 int status_metrics(const struct cfg *cfg)
 {
-	return get(cfg, "/metrics", NULL);
+	return get(cfg, "GET", "/metrics", NULL);
 }
 
 int status_kill(const struct cfg *cfg, const char *prefix)
@@ -506,4 +506,18 @@ int status_kill(const struct cfg *cfg, const char *prefix)
 		fprintf(stderr, "mcpctl: %s: %.*s", prefix, (int)body.len, body.p);
 	buf_release(&answer);
 	return status == 200 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static void show_restart(json_object *json)
+{
+	printf("mcp-broker %s, pid %jd, serves after a pause of %jd ms; ", json_object_get_string(jx_get(json, "version")),
+	    (intmax_t)get_int(json, "pid"), (intmax_t)get_int(json, "pause_ms"));
+	printf("taken over: %jd sessions, %jd streams, %jd connections, %jd calls, %jd tasks\n",
+	    (intmax_t)get_int(json, "sessions"), (intmax_t)get_int(json, "streams"),
+	    (intmax_t)get_int(json, "connections"), (intmax_t)get_int(json, "calls"), (intmax_t)get_int(json, "tasks"));
+}
+
+int status_restart(const struct cfg *cfg, bool as_json)
+{
+	return get(cfg, "POST", "/restart", as_json ? NULL : show_restart);
 }

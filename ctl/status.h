@@ -11,6 +11,8 @@ int status_sessions(const struct cfg *cfg, bool as_json);
 int status_streams(const struct cfg *cfg, bool as_json);
 int status_metrics(const struct cfg *cfg);
 int status_kill(const struct cfg *cfg, const char *prefix);
+/* The program that is on disk by now takes the place of the one that runs; waits until it serves. */
+int status_restart(const struct cfg *cfg, bool as_json);
 
 /* The list of mcp-broker(8): what is counted. */
 void status_put_mdoc(struct buf *out);

@@ -231,6 +231,7 @@ static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 		goto fail;
 	l->timer_ms = UINT64_MAX;
 	l->stats_at_ms = now_ms();
+	l->hold = LINK_HOLD_NONE;
 
 	pthread_mutex_lock(&l->mtx);
 	l->ctl = ctl;

@@ -82,6 +82,9 @@ struct count_row {
 
 enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_UP };
 
+/* Whether the broker has asked us to send nothing: HELD is to be sent, or was. */
+enum link_hold { LINK_HOLD_NONE, LINK_HOLD_ASKED, LINK_HOLD_TOLD };
+
 struct link {
 	const struct cfg *cfg; /* borrowed */
 	atomic_int pid;        /* of the process that uses it; 0: not used yet */
@@ -122,6 +125,7 @@ struct link {
 	/* Of the link thread, while it runs: */
 	void *dealer;
 	int dealer_fd;
+	enum link_hold hold;
 	struct buf head;
 	struct request_fifo sendq; /* to send, first or again */
 	struct request_chain sent[TABLE_SIZE];

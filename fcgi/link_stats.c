@@ -86,6 +86,8 @@ void link_stats_send(struct link *l, uint64_t now)
 	struct request req = {.header = {.version = LINK_VERSION, .type = LINK_STATS}};
 
 	l->stats_at_ms = now + STATS_PAUSE_MS;
+	if (l->hold != LINK_HOLD_NONE)
+		return;
 	if (l->stats.len == 0) /* else they could not be sent, and others add up meanwhile */
 		take_counts(l, &l->stats);
 	if (l->stats.len == 0)

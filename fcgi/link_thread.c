@@ -83,11 +83,27 @@ bool link_dealer_send(struct link *l, struct request *req)
 	return true;
 }
 
+/* As the last message before RELEASE. */
+static void send_held(struct link *l)
+{
+	struct request held = {.header = {.version = LINK_VERSION, .type = LINK_HELD, .producer = l->producer}};
+
+	if (link_dealer_send(l, &held))
+		l->hold = LINK_HOLD_TOLD;
+}
+
+static bool wants_to_send(const struct link *l)
+{
+	return l->hold == LINK_HOLD_NONE ? !TAILQ_EMPTY(&l->sendq) : l->hold == LINK_HOLD_ASKED;
+}
+
 static void sendq_flush(struct link *l, uint64_t now)
 {
 	struct request *req;
 
-	while ((req = TAILQ_FIRST(&l->sendq))) {
+	if (l->hold == LINK_HOLD_ASKED)
+		send_held(l);
+	while (l->hold == LINK_HOLD_NONE && (req = TAILQ_FIRST(&l->sendq))) {
 		if (!link_dealer_send(l, req))
 			return;
 		req->is_tried = true;
@@ -341,6 +357,12 @@ static void on_message(struct link *l, zmq_msg_t *parts)
 		l->is_draining = true;
 		pthread_mutex_unlock(&l->mtx);
 		break;
+	case LINK_HOLD:
+		l->hold = LINK_HOLD_ASKED;
+		break;
+	case LINK_RELEASE:
+		l->hold = LINK_HOLD_NONE;
+		break;
 	case LINK_TASK_CHANGED:
 		pthread_mutex_lock(&l->mtx);
 		link_watches_fire(l, &key);
@@ -412,7 +434,7 @@ static bool link_sleep(struct link *l)
 {
 	struct pollfd fds[3] = {{.fd = l->wake_fd, .events = POLLIN}, {.fd = l->dealer_fd, .events = POLLIN},
 	    {.fd = l->ctl, .events = POLLIN}};
-	bool is_idle = TAILQ_EMPTY(&l->sendq) || !dealer_has_room(l);
+	bool is_idle = !wants_to_send(l) || !dealer_has_room(l);
 	uint64_t now = now_ms(), count;
 	ssize_t ignored;
 	uint64_t due_ms = l->timer_ms < l->stats_at_ms ? l->timer_ms : l->stats_at_ms;
