@@ -293,6 +293,7 @@ EXTRA_DIST += \
 	%D%/fault/bad_input.py \
 	%D%/fault/bad_offers.py \
 	%D%/fault/faults.py \
+	%D%/fault/links.py \
 	%D%/fault/offers \
 	%D%/fault/resume.py \
 	%D%/fault/site \
@@ -323,6 +324,7 @@ endif
 fault_tests += %D%/fault/bad_input.py
 fault_tests += %D%/fault/bad_offers.py
 fault_tests += %D%/fault/resume.py
+fault_tests += %D%/fault/links.py
 fault_tests += %D%/fault/tasks.py
 # Preloaded into the programs of a site.
 fault_at = %D%/fault/fault_at.so

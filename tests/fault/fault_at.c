@@ -3,9 +3,9 @@
  *
  * $FAULT_DIR is a directory of orders, empty files that are named PROGRAM.ACTION.POINT.MESSAGE:
  *
- *   ACTION   kill, stop (SIGKILL, SIGSTOP to itself), lose (the message is dropped)
- *   POINT    send (before it), sent (after it; too late to lose it), recv (before it is read; lost only by workers)
- *   MESSAGE  a name of common/link_tbl.h
+ *   ACTION   kill, stop (SIGKILL, SIGSTOP to itself), lose (the message is dropped), full (there is no descriptor for
+ * the one that comes with it; recv only) POINT    send (before it), sent (after it; too late to lose it), recv (before
+ * it is read; lost only by workers) MESSAGE  a name of common/link_tbl.h
  *
  * as mcp-worker.kill.sent.OPEN_STREAM. The first process that gets there carries it out, once, and adds its pid to the
  * name, so who gave the order knows when, and whom it met. */
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -35,6 +36,7 @@ static const char *const names[256] = {
 };
 
 static ssize_t (*real_sendmsg)(int fd, const struct msghdr *msg, int flags);
+static ssize_t (*real_recvmsg)(int fd, struct msghdr *msg, int flags);
 static int (*real_zmq_send)(void *socket, const void *data, size_t len, int flags);
 static int (*real_zmq_msg_send)(zmq_msg_t *msg, void *socket, int flags);
 static int (*real_zmq_msg_recv)(zmq_msg_t *msg, void *socket, int flags);
@@ -46,6 +48,7 @@ static _Thread_local bool is_losing;
 __attribute__((constructor)) static void find_real(void)
 {
 	real_sendmsg = dlsym(RTLD_NEXT, "sendmsg");
+	real_recvmsg = dlsym(RTLD_NEXT, "recvmsg");
 	real_zmq_send = dlsym(RTLD_NEXT, "zmq_send");
 	real_zmq_msg_send = dlsym(RTLD_NEXT, "zmq_msg_send");
 	real_zmq_msg_recv = dlsym(RTLD_NEXT, "zmq_msg_recv");
@@ -121,6 +124,24 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	if (type)
 		at("sent", type);
 	return sent;
+}
+
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	char header[LINK_HEADER_LEN];
+	ssize_t len = recv(fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
+	struct rlimit before, none;
+	ssize_t got;
+
+	if (len < 0 || !take_order("full", "recv", type_of(header, (size_t)len)))
+		return real_recvmsg(fd, msg, flags);
+	getrlimit(RLIMIT_NOFILE, &before);
+	none = before;
+	none.rlim_cur = 0;
+	setrlimit(RLIMIT_NOFILE, &none);
+	got = real_recvmsg(fd, msg, flags);
+	setrlimit(RLIMIT_NOFILE, &before);
+	return got;
 }
 
 int zmq_send(void *socket, const void *data, size_t len, int flags)
