@@ -345,6 +345,28 @@ int cfg_complain_at(struct cfg *cfg, const char *pointer, const char *member, co
 	return -1;
 }
 
+int cfg_complain_unknown(struct cfg *cfg, const char *pointer, json_object *obj, const char *const *known)
+{
+	int bad = 0;
+
+	json_object_object_foreach(obj, name, val) {
+		const char *near = cfg_nearest(name, known);
+		size_t i = 0;
+
+		(void)val;
+		while (known[i] && strcmp(known[i], name) != 0)
+			i++;
+		if (known[i])
+			continue;
+		if (near)
+			bad = cfg_complain_at(
+			    cfg, pointer, name, "unknown member \"%s\"; did you mean \"%s\"?", name, near);
+		else
+			bad = cfg_complain_at(cfg, pointer, name, "unknown member \"%s\"", name);
+	}
+	return bad;
+}
+
 const char *cfg_dir_of(const struct cfg *cfg, const char *pointer)
 {
 	unsigned line;

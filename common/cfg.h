@@ -59,6 +59,10 @@ void cfg_complain(struct cfg *cfg, const char *pointer, const char *fmt, ...) PR
 /* The same at a member of the object there; member may be a path ("exec/0"). Returns -1. */
 int cfg_complain_at(struct cfg *cfg, const char *pointer, const char *member, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* Complains about each member of obj, which stands there, that is not among known (NULL-terminated), with the nearest
+ * that is. -1: there was one. */
+int cfg_complain_unknown(struct cfg *cfg, const char *pointer, json_object *obj, const char *const *known);
+
 /* Directory of the file that holds this pointer, for relative paths in it. Borrowed. */
 const char *cfg_dir_of(const struct cfg *cfg, const char *pointer);
 

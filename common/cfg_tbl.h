@@ -113,6 +113,9 @@ CFG_INT(http_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest answer
 CFG_INT(http_redirects_max, 3, 0, 20, "redirects", "How often an HTTP API may redirect a GET")
 CFG_INT(http_retries, 2, 0, 10, "retries", "How often a request that can be repeated is repeated, unless the definition says otherwise")
 CFG_INT(http_connections_max, 16, 1, 1024, "connections", "Connections of one worker process to one host of an HTTP API")
+CFG_INT(http_cache_max_bytes, 67108864, 1048576, 17179869184, "bytes", "Answers of HTTP APIs that are kept in run_dir, of all workers together; one takes at most a sixteenth")
+CFG_INT(http_breaker_failures, 5, 0, 1000, "failures", "Failures of an HTTP API in a row after which a worker process doesn't ask its host for a while; 0: it always does")
+CFG_INT(http_breaker_open_s, 30, 1, 86400, "s", "How long that is, until one request tries it again")
 CFG_LIST(http_allow_addresses, "Addresses and networks that HTTP APIs may have though they are not public, as in 127.0.0.1 or 10.1.0.0/16")
 CFG_PATH(http_ca_file, "", "PEM file of the certificate authorities that HTTP APIs are trusted by, instead of the system's")
 

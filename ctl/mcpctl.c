@@ -332,7 +332,11 @@ static void add_schema_row(struct buf *out, const struct cfg_row *row)
 	"\"query\":{\"type\":\"object\"},\"headers\":{\"type\":\"object\"},\"json\":true,"                             \
 	"\"form\":{\"type\":\"object\"},\"body\":{\"type\":\"string\"}}}]},"                                           \
 	"\"result\":{\"type\":\"string\"},\"template\":{\"type\":\"string\"},"                                         \
-	"\"retries\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10}"
+	"\"retries\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10},"                                              \
+	"\"cache\":{\"anyOf\":[{\"type\":\"integer\",\"minimum\":1},{\"type\":\"object\",\"required\":[\"ttl_s\"],"      \
+	"\"additionalProperties\":false,\"properties\":{\"ttl_s\":{\"type\":\"integer\",\"minimum\":1},"                \
+	"\"stale_while_revalidate_s\":{\"type\":\"integer\",\"minimum\":0},"                                        \
+	"\"stale_if_error_s\":{\"type\":\"integer\",\"minimum\":0}}}]}"
 #define SCHEMA_SQL                                                                                                     \
 	"\"sql\":{\"type\":\"string\"},\"database\":{\"type\":\"string\"},\"rows\":{\"enum\":[\"many\",\"one\"]},"     \
 	"\"rows_max\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000000}"

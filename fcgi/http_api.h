@@ -6,23 +6,34 @@
  *   "output_max_bytes"  of the answer, decompressed
  *   "retries"           how often a request that can be repeated (GET, HEAD, PUT, DELETE) is repeated: after 429, 502,
  *                       503 and 504, and when the connection breaks. One that could not be sent may be of any method
- * Both of the first need an answer that is JSON. */
+ *   "cache"             seconds for which an answer is kept, for all workers of this host; or an object:
+ *       "ttl_s"                     these seconds
+ *       "stale_while_revalidate_s"  so much longer it is given at once, while a new one is asked for
+ *       "stale_if_error_s"          so much longer it is given when no new one comes
+ *     Requests for the same are joined meanwhile. What counts is the complete request, and not what the answer's
+ *     headers say about caches
+ * The first two need an answer that is JSON. Which answers come out of the cache is told to clients: in _meta,
+ * "mcp-fcgi/cache": {"age_s": N, "stale": true}. */
 #ifndef MCP_FCGI_HTTP_API_H
 #define MCP_FCGI_HTTP_API_H
 
 #include "fcgi/call.h"
 #include "fcgi/http_def.h"
 
-#define HTTP_API_MEMBERS "result", "template", "output_max_bytes", "retries"
+#define HTTP_API_MEMBERS "result", "template", "output_max_bytes", "retries", "cache"
 
 struct http_api; /* made when the configuration is read, then only read, by any thread */
 
 /* What an API answered, from http_api_call() to http_answer_release(). */
 struct http_answer {
 	struct buf why;  /* empty: the answer is there. Else how it failed, in words for the client */
-	bool is_missing; /* it failed with 404 or 410 */
+	bool is_refusal; /* it was a status below 500, but 408 and 429: what was asked for is not to be had */
+	bool is_missing; /* it was 404 or 410 */
 	char content_type[HTTP_CONTENT_TYPE_MAX];
 	struct buf body;
+	int64_t age_ms; /* -1: it is new. Else it was kept */
+	bool is_stale;
+	bool has_failed; /* it is stale, for no new one came */
 };
 
 /* Reads def, which stands at pointer. NULL: complained about, or *err is ERR_NOMEM. */
@@ -45,6 +56,8 @@ void http_answer_release(struct http_answer *answer);
  * not, answer->why says why. */
 int http_api_parse(const struct http_api *api, struct call *call, struct http_answer *answer, json_object **root,
     json_object **result, struct err *err);
+/* Says in the _meta of obj, which has none, where the answer is from; nothing if it is new. */
+int http_answer_add_meta(const struct http_answer *answer, json_object *obj, struct err *err);
 /* Appends what clients read: the template, filled in; without one a string as it is, else JSON. */
 void http_api_put_text(const struct http_api *api, json_object *args, json_object *result, struct buf *out);
 

@@ -1,8 +1,8 @@
-/* A transfer has two owners: who began it, and the thread while it works on it. It is freed when neither is left.
+/* A transfer belongs to those who wait for it, and to the thread while it works on it. It is freed when nobody is left.
  *
  *   begin    -> client.incoming (by mtx) -> the thread adds it to the multi handle
- *   release  -> is_abandoned (by mtx)    -> the thread takes it off and lets go
- *   its end  -> the thread fills response, writes done_fd, lets go; from then on response only changes owner
+ *   release  -> nobody waits (by mtx)    -> the thread takes it off and lets go
+ *   its end  -> the thread fills response, writes done_fd, lets go; from then on response is only read
  *
  * Nothing of libcurl but curl_multi_wakeup() is called for a transfer outside of the thread once it is incoming. */
 #include "config.h"
@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "fcgi/http_address.h"
+#include "fcgi/http_cache.h"
 #include "fcgi/http_client.h"
 #include "common/banned.h"
 
@@ -33,8 +34,13 @@ struct http_transfer {
 	uint64_t deadline_ms;
 	int done_fd;
 	bool is_refused;     /* an address was; the thread's */
-	bool is_abandoned;   /* by mtx */
+	unsigned waiters;    /* by mtx */
+	bool goes_on;        /* by mtx: to its end, even if nobody waits */
 	bool is_with_thread; /* by mtx */
+	bool is_shared;      /* what follows is there */
+	struct http_cache_key key;
+	int lock_fd;                       /* -1: none */
+	struct http_transfer *next_shared; /* by mtx: of those under way */
 	int redirects_left;
 	size_t header_bytes;
 };
@@ -47,7 +53,9 @@ static struct client {
 	struct address_nets allowed;
 	char *ca_file;
 	int64_t connect_ms, redirects_max;
-	struct http_transfer *incoming, *active;
+	struct http_transfer *incoming, *active, *shared;
+	char *cache_dir;
+	int64_t cache_max_bytes;
 } client = {.mtx = PTHREAD_MUTEX_INITIALIZER};
 
 void http_request_init(struct http_request *request)
@@ -73,6 +81,8 @@ static void transfer_free(struct http_transfer *t)
 	buf_release(&t->response.body);
 	if (t->done_fd != -1)
 		close(t->done_fd);
+	if (t->lock_fd != -1)
+		close(t->lock_fd);
 	mem_free(t);
 }
 
@@ -298,20 +308,28 @@ static int redirect(struct http_transfer *t)
 
 /* ---- the thread ---- */
 
-/* Its owner sees the end; who has none is freed. t is off every list. */
+/* Those who wait see the end; without them it is freed. t is off every list of the thread. */
 static void let_go(struct http_transfer *t)
 {
-	bool is_abandoned;
+	struct http_transfer **at = &client.shared;
+	bool is_waited_for;
 
 	curl_easy_cleanup(t->easy); /* here, where nobody else waits for it */
 	t->easy = NULL;
 	pthread_mutex_lock(&client.mtx);
+	while (t->is_shared && *at != t)
+		at = &(*at)->next_shared;
+	if (t->is_shared)
+		*at = t->next_shared;
+	if (t->lock_fd != -1)
+		close(t->lock_fd);
+	t->lock_fd = -1;
 	t->is_with_thread = false;
-	is_abandoned = t->is_abandoned;
-	if (!is_abandoned)
-		eventfd_write(t->done_fd, 1);
+	is_waited_for = t->waiters > 0;
+	if (is_waited_for)
+		eventfd_write(t->done_fd, 1); /* which nobody reads: it tells all of them */
 	pthread_mutex_unlock(&client.mtx);
-	if (is_abandoned)
+	if (!is_waited_for)
 		transfer_free(t);
 }
 
@@ -346,6 +364,8 @@ static void end(struct http_transfer *t, CURLcode code)
 	if (t->response.failure != HTTP_DONE && !t->response.why[0])
 		explain(&t->response, code);
 	take_off(t);
+	if (t->is_shared && t->response.failure == HTTP_DONE && t->response.status >= 200 && t->response.status < 300)
+		http_cache_write(client.cache_dir, client.cache_max_bytes, &t->key, &t->response);
 	let_go(t);
 }
 
@@ -373,7 +393,7 @@ static void drop_abandoned(void)
 	pthread_mutex_lock(&client.mtx);
 	for (t = client.active; t; t = next) {
 		next = t->next;
-		if (!t->is_abandoned) {
+		if (t->waiters || t->goes_on) {
 			at = &t->next;
 			continue;
 		}
@@ -385,6 +405,8 @@ static void drop_abandoned(void)
 	for (t = dropped; t; t = next) {
 		next = t->next;
 		curl_multi_remove_handle(client.multi, t->easy);
+		t->response.failure = HTTP_BROKEN; /* for who joins now */
+		explain(&t->response, CURLE_ABORTED_BY_CALLBACK);
 		let_go(t);
 	}
 }
@@ -447,6 +469,12 @@ static int start(const struct cfg *cfg, struct err *err)
 			goto fail;
 		}
 	}
+	client.cache_dir = http_cache_dir(cfg);
+	client.cache_max_bytes = cfg->http_cache_max_bytes;
+	if (!client.cache_dir) {
+		err_set(err, ERR_NOMEM, "http");
+		goto fail;
+	}
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
 		client.multi = curl_multi_init();
 	if (!client.multi) {
@@ -465,11 +493,14 @@ fail:
 	client.multi = NULL;
 	mem_free(client.ca_file);
 	client.ca_file = NULL;
+	mem_free(client.cache_dir);
+	client.cache_dir = NULL;
 	address_nets_release(&client.allowed);
 	return -1;
 }
 
-struct http_transfer *http_client_begin(
+/* Takes request. NULL: *err. */
+static struct http_transfer *transfer_new(
     const struct cfg *cfg, struct http_request *request, uint64_t deadline_ms, size_t body_max_bytes, struct err *err)
 {
 	struct http_transfer *t = mem_alloc(1, sizeof(*t));
@@ -483,6 +514,8 @@ struct http_transfer *http_client_begin(
 	t->request = *request;
 	http_request_init(request);
 	t->deadline_ms = deadline_ms;
+	t->waiters = 1;
+	t->lock_fd = -1;
 	buf_init(&t->response.body, body_max_bytes);
 	t->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_lock(&client.mtx);
@@ -496,16 +529,63 @@ struct http_transfer *http_client_begin(
 		if (!t->easy || set_options(t))
 			ret = err_set(err, ERR_NOMEM, "http");
 	}
-	if (ret) {
-		transfer_free(t);
-		return NULL;
-	}
+	if (ret == 0)
+		return t;
+	transfer_free(t);
+	return NULL;
+}
+
+static void hand_over(struct http_transfer *t)
+{
 	pthread_mutex_lock(&client.mtx);
 	t->is_with_thread = true;
 	t->next = client.incoming;
 	client.incoming = t;
+	if (t->is_shared) {
+		t->next_shared = client.shared;
+		client.shared = t;
+	}
 	pthread_mutex_unlock(&client.mtx);
 	curl_multi_wakeup(client.multi);
+}
+
+struct http_transfer *http_client_begin(
+    const struct cfg *cfg, struct http_request *request, uint64_t deadline_ms, size_t body_max_bytes, struct err *err)
+{
+	struct http_transfer *t = transfer_new(cfg, request, deadline_ms, body_max_bytes, err);
+
+	if (t)
+		hand_over(t);
+	return t;
+}
+
+struct http_transfer *http_client_begin_shared(const struct cfg *cfg, struct http_request *request,
+    uint64_t deadline_ms, size_t body_max_bytes, const struct http_cache_key *key, int lock_fd, struct err *err)
+{
+	struct http_transfer *t = transfer_new(cfg, request, deadline_ms, body_max_bytes, err);
+
+	if (!t) {
+		close(lock_fd);
+		return NULL;
+	}
+	t->is_shared = true;
+	t->key = *key;
+	t->lock_fd = lock_fd;
+	hand_over(t);
+	return t;
+}
+
+struct http_transfer *http_client_join(const struct http_cache_key *key)
+{
+	struct http_transfer *t;
+
+	pthread_mutex_lock(&client.mtx);
+	t = client.shared;
+	while (t && memcmp(t->key.bytes, key->bytes, sizeof(key->bytes)) != 0)
+		t = t->next_shared;
+	if (t)
+		t->waiters++;
+	pthread_mutex_unlock(&client.mtx);
 	return t;
 }
 
@@ -521,20 +601,35 @@ const struct http_response *http_transfer_response(const struct http_transfer *t
 	return &t->response;
 }
 
+static void give_back(struct http_transfer *t, bool goes_on)
+{
+	bool is_last, is_with_thread;
+
+	pthread_mutex_lock(&client.mtx);
+	is_last = --t->waiters == 0;
+	is_with_thread = t->is_with_thread;
+	t->goes_on = t->goes_on || goes_on;
+	pthread_mutex_unlock(&client.mtx);
+	if (is_last && is_with_thread)
+		curl_multi_wakeup(client.multi);
+	else if (is_last)
+		transfer_free(t);
+}
+
 void http_transfer_release(struct http_transfer **tp)
 {
 	struct http_transfer *t = *tp;
-	bool is_with_thread;
 
-	if (!t)
-		return;
 	*tp = NULL;
-	pthread_mutex_lock(&client.mtx);
-	is_with_thread = t->is_with_thread;
-	t->is_abandoned = true;
-	pthread_mutex_unlock(&client.mtx);
-	if (is_with_thread)
-		curl_multi_wakeup(client.multi);
-	else
-		transfer_free(t);
+	if (t)
+		give_back(t, false);
+}
+
+void http_transfer_detach(struct http_transfer **tp)
+{
+	struct http_transfer *t = *tp;
+
+	*tp = NULL;
+	if (t)
+		give_back(t, true);
 }

@@ -46,6 +46,7 @@ struct http_response {
 };
 
 struct http_transfer;
+struct http_cache_key; /* fcgi/http_cache.h */
 
 void http_request_init(struct http_request *request);
 void http_request_release(struct http_request *request);
@@ -53,11 +54,19 @@ void http_request_release(struct http_request *request);
 /* Takes request, also when it fails. The transfer ends at deadline_ms (now_ms()) at the latest. NULL: *err. */
 struct http_transfer *http_client_begin(
     const struct cfg *cfg, struct http_request *request, uint64_t deadline_ms, size_t body_max_bytes, struct err *err);
+/* The same for an answer that is kept under key: if it is good, the thread writes it into the cache. lock_fd, from
+ * http_cache_lock(), is taken too, and closed at the end. */
+struct http_transfer *http_client_begin_shared(const struct cfg *cfg, struct http_request *request,
+    uint64_t deadline_ms, size_t body_max_bytes, const struct http_cache_key *key, int lock_fd, struct err *err);
+/* A share in the transfer that this process has under way for key; NULL: there is none. */
+struct http_transfer *http_client_join(const struct http_cache_key *key);
 /* Readable once it is over, for as long as the transfer lives. */
 int http_transfer_fd(const struct http_transfer *t);
 /* Borrowed from t. To be asked only then. */
 const struct http_response *http_transfer_response(const struct http_transfer *t);
-/* Lets go of it: if it is not over, it is broken off at once. NULLs *tp; NULL is harmless. */
+/* Gives back a share: if nobody has one and it is not over, it is broken off at once. NULLs *tp; NULL is harmless. */
 void http_transfer_release(struct http_transfer **tp);
+/* The same, but it goes on to its end, for the cache. */
+void http_transfer_detach(struct http_transfer **tp);
 
 #endif

@@ -292,28 +292,10 @@ static int read_body(const struct reader *r, json_object *http)
 	return bad;
 }
 
-static int check_members(const struct reader *r, json_object *http)
-{
-	int bad = 0;
-
-	json_object_object_foreach(http, name, val) {
-		const char *near = cfg_nearest(name, members);
-		size_t i = 0;
-
-		(void)val;
-		while (members[i] && strcmp(members[i], name) != 0)
-			i++;
-		if (!members[i])
-			bad = cfg_complain_at(r->cfg, r->pointer, name,
-			    near ? "unknown member \"%s\"; did you mean \"%s\"?" : "unknown member \"%s\"", name, near);
-	}
-	return bad;
-}
-
 static int read_object(const struct reader *r, json_object *http)
 {
 	bool has_body = jx_has(http, "json") || jx_has(http, "form") || jx_has(http, "body");
-	int bad = check_members(r, http);
+	int bad = cfg_complain_unknown(r->cfg, r->pointer, http, members);
 
 	bad |= read_url(r, jx_get_str(http, "url"));
 	bad |= read_fields(r, http, "query", &r->def->query);
@@ -370,6 +352,11 @@ void http_def_free(struct http_def **defp)
 const char *http_def_host(const struct http_def *def)
 {
 	return def->host;
+}
+
+bool http_def_may_be_cached(const struct http_def *def)
+{
+	return strcmp(def->method, "GET") == 0 || strcmp(def->method, "HEAD") == 0 || strcmp(def->method, "POST") == 0;
 }
 
 bool http_def_is_repeatable(const struct http_def *def)

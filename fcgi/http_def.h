@@ -38,11 +38,10 @@ struct http_names {
 struct http_def *http_def_new(
     json_object *def, const struct http_names *names, struct cfg *cfg, const char *pointer, struct err *err);
 void http_def_free(struct http_def **defp);
-/* The value of an argument that is missing; val is borrowed for as long as the definition lives. */
-int http_def_add_default(struct http_def *def, const char *name, json_object *val, struct err *err);
 
 const char *http_def_host(const struct http_def *def); /* with its port, for logs and failures */
 bool http_def_is_repeatable(const struct http_def *def);
+bool http_def_may_be_cached(const struct http_def *def);
 
 /* The request of these arguments; request was initialised. 1: they can't be, why says in what way. */
 int http_def_make(

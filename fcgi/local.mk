@@ -29,7 +29,10 @@ libworker_a_SOURCES = \
 	%D%/guard.c %D%/guard.h \
 	%D%/header.c %D%/header.h \
 	%D%/http_address.c %D%/http_address.h \
-	%D%/http_api.c %D%/http_api.h \
+	%D%/http_api.c %D%/http_api.h %D%/http_api_priv.h \
+	%D%/http_ask.c \
+	%D%/http_breaker.c %D%/http_breaker.h \
+	%D%/http_cache.c %D%/http_cache.h \
 	%D%/http_client.c %D%/http_client.h \
 	%D%/http_def.c %D%/http_def.h %D%/http_def_priv.h \
 	%D%/http_make.c \

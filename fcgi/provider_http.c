@@ -12,6 +12,8 @@
  *   prompts    what comes is what the user says */
 #include "config.h"
 
+#include <stdio.h>
+
 #include "common/base64.h"
 #include "common/jx.h"
 #include "common/mem.h"
@@ -215,6 +217,23 @@ static int good_result(struct run *run, json_object **result, struct err *err)
 	return text_result(run, result, err);
 }
 
+/* Says where the answer is from; and if nothing newer is to be had, in words that a model reads. */
+static int mark_result(const struct run *run, json_object *result, struct err *err)
+{
+	json_object *block;
+	char words[128];
+	int bad = http_answer_add_meta(&run->answer, result, err);
+
+	if (bad || !run->answer.has_failed)
+		return bad;
+	block = json_object_new_object();
+	snprintf(words, sizeof(words), "This is %lld s old: no newer answer can be had at the moment.",
+	    (long long)run->answer.age_ms / 1000);
+	bad = jx_add_str(block, "type", "text", err);
+	bad |= jx_add_str(block, "text", words, err);
+	return jx_append(jx_get_array(result, "content"), block, err) | bad;
+}
+
 static int call_tool(
     struct call *call, const struct tool *tool, json_object *args, json_object **result, struct err *err)
 {
@@ -224,6 +243,8 @@ static int call_tool(
 	*result = NULL;
 	if (ret == 0 && run.answer.why.len == 0)
 		ret = good_result(&run, result, err);
+	if (ret == 0 && run.answer.why.len == 0)
+		ret = mark_result(&run, *result, err);
 	if (ret != -1 && run.answer.why.len)
 		ret = fail_result(&run, result, err);
 	http_answer_release(&run.answer);
@@ -311,6 +332,8 @@ static int resource_read(struct call *call, const struct resource *resource, str
 	if (ret == 0 && !resource->mime_type && !http_api_needs_json(api) &&
 	    content_is_mime_type(mime_type_of(&answer)))
 		ret = jx_add(object, "mimeType", jx_new_str(mime_type_of(&answer)), err);
+	if (ret == 0)
+		ret = http_answer_add_meta(&answer, object, err);
 	buf_release(&text);
 	http_answer_release(&answer);
 	if (ret == 0)

@@ -126,6 +126,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         n = count(key)
         self.answer(str(n), int(status) if n <= int(times) else 200)
 
+    def do_wanes(self, key, times, status="503", *_):
+        """Works so many times, then never again."""
+        n = count(key)
+        self.answer(str(n), 200 if n <= int(times) else int(status))
+
     def do_later(self, key, seconds, *_):
         n = count(key)
         if n == 1:

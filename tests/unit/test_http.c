@@ -1,10 +1,17 @@
 /* http tools against a server that is told by the path how to behave (tests/lib/http_standin.py). */
 #include "config.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/jx.h"
+#include "common/mem.h"
+#include "fcgi/http_cache.h"
 #include "tests/lib/fake_call.h"
 #include "tests/lib/standin.h"
 #include "tests/lib/toolfile.h"
@@ -23,7 +30,7 @@ static const struct tool *load_with(const char *settings, const char *def)
 	struct err err;
 
 	buf_init(&text, 65536);
-	buf_addf(&text, "{\"http\":{%s},\"tools\":{\"t\":%s}}", settings, def);
+	buf_addf(&text, "{\"run\":{\"dir\":\".\"},\"http\":{%s},\"tools\":{\"t\":%s}}", settings, def);
 	if (toolfile_load(&file, text.data, &err))
 		fail_msg("%s: %s %s", def, err.msg, file.complaints.data ? file.complaints.data : "");
 	buf_release(&text);
@@ -215,8 +222,7 @@ static const struct {
 	ERROR(AT ": it broke off: Unrecognized or bad HTTP Content or Transfer-Encoding")},
     {"more than it says", "{\"http\":\"${API}/long\",\"output\":\"text\"}", "{}", GOOD("ok")},
     {"and then", "{\"http\":\"${API}/count/after\"}", "{}", GOOD("1")},
-    {"no HTTP", "{\"http\":\"${API}/garbage\",\"retries\":0}", "{}",
-	ERROR(AT ": it broke off: this is no HTTP")},
+    {"no HTTP", "{\"http\":\"${API}/garbage\",\"retries\":0}", "{}", ERROR(AT ": it broke off: this is no HTTP")},
     {"redirects in a circle", "{\"http\":\"${API}/loop\"}", "{}", ERROR(AT ": it redirects too often")},
     {"redirected elsewhere", "{\"http\":{\"url\":\"${API}/redirect\",\"query\":{\"to\":\"http://127.0.0.2:1/\"}}}",
 	"{}", ERROR(AT ": its address is not a public one (setting http.allow_addresses)")},
@@ -268,6 +274,284 @@ static void test_results(void **state)
 	assert_int_equal(bad, 0);
 }
 
+/* ---- cache ---- */
+
+#define KEPT(text, age, stale)                                                                                         \
+	"{\"content\":[{\"type\":\"text\",\"text\":\"" text "\"}],\"_meta\":{\"mcp-fcgi/cache\":{\"age_s\":" age       \
+	",\"stale\":" stale "}}}"
+#define STALE(text, age)                                                                                               \
+	"{\"content\":[{\"type\":\"text\",\"text\":\"" text "\"},{\"type\":\"text\",\"text\":\"This is " age           \
+	" s old: "                                                                                                     \
+	"no newer answer can be had at the moment.\"}],\"_meta\":{\"mcp-fcgi/cache\":{\"age_s\":" age                  \
+	",\"stale\":true}}}"
+
+static void expect(const struct tool *tool, const char *args, const char *want)
+{
+	struct err err = {0};
+	char *got = run(tool, args, &err);
+
+	if (got)
+		hide_ports(got);
+	assert_string_equal(got ? got : err.msg, want);
+	free(got);
+}
+
+/* Calls change for each file of the cache; returns their number. */
+static int each_file(void (*change)(const char *path))
+{
+	char dir[128], path[400];
+	struct dirent *entry;
+	int count = 0;
+	DIR *d;
+
+	snprintf(dir, sizeof(dir), "%s/cache", file.dir);
+	d = opendir(dir);
+	while (d && (entry = readdir(d))) {
+		if (entry->d_name[0] == '.' || strcmp(entry->d_name, "lock") == 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+		change(path);
+		count++;
+	}
+	if (d)
+		closedir(d);
+	return count;
+}
+
+static int64_t older_ms;
+
+/* The time stands behind a mark of eight bytes. */
+static void make_older(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int64_t at_ms;
+
+	assert_int_equal(pread(fd, &at_ms, sizeof(at_ms), 8), sizeof(at_ms));
+	at_ms -= older_ms;
+	assert_int_equal(pwrite(fd, &at_ms, sizeof(at_ms), 8), sizeof(at_ms));
+	close(fd);
+}
+
+static void grow_older(int64_t s)
+{
+	older_ms = 1000 * s;
+	each_file(make_older);
+}
+
+static void tear(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(truncate(path, st.st_size - 1), 0);
+}
+
+static void drop(const char *path)
+{
+	assert_int_equal(unlink(path), 0);
+}
+
+static const struct tool *load_kept(const char *def)
+{
+	each_file(drop);
+	return load_with(
+	    "\"allow_addresses\":[\"127.0.0.1\"],\"timeout_s\":10,\"retries\":0,\"breaker_failures\":0", def);
+}
+
+static void test_cache(void **state)
+{
+	const struct tool *tool = load_kept("{\"http\":{\"url\":\"${API}/count/{k}\",\"headers\":{\"X-A\":\"{a}\"}},"
+					    "\"cache\":10,\"input\":{\"k\":{},\"a\":{\"optional\":true}}}");
+
+	(void)state;
+	expect(tool, "{\"k\":\"c1\"}", GOOD("1"));
+	expect(tool, "{\"k\":\"c1\"}", KEPT("1", "0", "false"));
+	expect(tool, "{\"k\":\"c1\",\"a\":1}", GOOD("2")); /* another request */
+	grow_older(9);
+	expect(tool, "{\"k\":\"c1\"}", KEPT("1", "9", "false"));
+	grow_older(2);
+	expect(tool, "{\"k\":\"c1\"}", GOOD("3"));
+	assert_int_equal(each_file(tear), 2);
+	expect(tool, "{\"k\":\"c1\"}", GOOD("4"));
+	grow_older(-10); /* the clock was set back */
+	expect(tool, "{\"k\":\"c1\"}", GOOD("5"));
+}
+
+static void test_stale_if_error(void **state)
+{
+	const struct tool *tool =
+	    load_kept("{\"http\":\"${API}/wanes/{k}/1/{s}\",\"cache\":{\"ttl_s\":10,\"stale_if_error_s\":"
+		      "20},\"input\":{\"k\":{},\"s\":{}}}");
+
+	(void)state;
+	expect(tool, "{\"k\":\"e1\",\"s\":503}", GOOD("1"));
+	grow_older(11);
+	expect(tool, "{\"k\":\"e1\",\"s\":503}", STALE("1", "11"));
+	grow_older(20);
+	expect(tool, "{\"k\":\"e1\",\"s\":503}",
+	    ERROR(AT " answered with status 503: it has a problem of its own; try again later\\n3"));
+	/* What is gone is no failure of the API. */
+	expect(tool, "{\"k\":\"e2\",\"s\":404}", GOOD("1"));
+	grow_older(11);
+	expect(tool, "{\"k\":\"e2\",\"s\":404}", ERROR(AT " answered with status 404: there is no such thing\\n2"));
+}
+
+static void test_stale_while_revalidate(void **state)
+{
+	const struct tool *tool =
+	    load_kept("{\"http\":\"${API}/count/w1\",\"cache\":{\"ttl_s\":10,\"stale_while_revalidate_s\":20}}");
+	const struct timespec nap = {.tv_nsec = 5000000};
+	struct err err;
+	char *got = NULL;
+
+	(void)state;
+	expect(tool, "{}", GOOD("1"));
+	grow_older(11);
+	expect(tool, "{}", KEPT("1", "11", "true"));
+	for (int n = 0; n < 1000 && !(got && strstr(got, "false")); n++) { /* until the new one is there */
+		free(got);
+		nanosleep(&nap, NULL);
+		got = run(tool, "{}", &err);
+	}
+	assert_string_equal(got, KEPT("2", "0", "false"));
+	free(got);
+}
+
+static void *ask_slowly(void *tool)
+{
+	struct err err;
+
+	return run(tool, "{}", &err);
+}
+
+static void test_joined(void **state)
+{
+	const struct tool *tool = load_kept("{\"http\":\"${API}/slow/0.3/j1\",\"cache\":10}");
+	pthread_t threads[6];
+	void *got;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, ask_slowly, (void *)(uintptr_t)tool), 0);
+	for (size_t i = 0; i < COUNT_OF(threads); i++) {
+		pthread_join(threads[i], &got);
+		assert_non_null(strstr(got, "\"text\":\"1\"")); /* all of them from one request */
+		free(got);
+	}
+}
+
+/* Somebody else, another process for what we know, asks for the same. */
+static void test_locked(void **state)
+{
+	const struct tool *tool = load_kept("{\"http\":\"${API}/count/l1\",\"cache\":10,\"timeout_s\":1}");
+	struct http_response response = {.status = 200, .content_type = "application/json"};
+	struct http_request request;
+	struct http_cache_key key;
+	pthread_t thread;
+	char url[100], *dir = http_cache_dir(&file.cfg);
+	struct err err;
+	void *got;
+	int fd;
+
+	(void)state;
+	http_request_init(&request);
+	snprintf(url, sizeof(url), "%s/count/l1", getenv("API"));
+	buf_adds(&request.url, url);
+	assert_true(http_cache_make_key(&key, &request));
+	http_request_release(&request);
+	fd = http_cache_lock(&file.cfg, &key, &err);
+	assert_true(fd != -1);
+	expect(tool, "{}", ERROR(AT ": it did not answer in time"));
+	assert_int_equal(pthread_create(&thread, NULL, ask_slowly, (void *)(uintptr_t)tool), 0);
+	buf_init(&response.body, 100);
+	buf_adds(&response.body, "7");
+	http_cache_write(dir, 1 << 24, &key, &response);
+	pthread_join(thread, &got);
+	assert_non_null(strstr(got, "\"text\":\"7\""));
+	free(got);
+	close(fd);
+	buf_release(&response.body);
+	mem_free(dir);
+}
+
+static void test_cache_bound(void **state)
+{
+	struct http_response response = {.status = 200, .content_type = "text/plain"};
+	char *dir = http_cache_dir(&file.cfg);
+	struct http_cache_key key = {{0}};
+	int64_t max_bytes = 1 << 20;
+
+	(void)state;
+	each_file(drop);
+	buf_init(&response.body, 1 << 20);
+	for (int i = 0; i < 1000; i++)
+		buf_adds(&response.body, "0123456789");
+	for (int i = 0; i < 500; i++) { /* five times too much */
+		memcpy(key.bytes, &i, sizeof(i));
+		http_cache_write(dir, max_bytes, &key, &response);
+	}
+	assert_in_range(each_file(drop), max_bytes / 2 / 10000, (max_bytes + max_bytes / 16) / 10000);
+	for (int i = 0; i < 10; i++)
+		buf_add_slice(&response.body, (struct slice){response.body.data, 10000});
+	http_cache_write(dir, max_bytes, &key, &response); /* more than a sixteenth */
+	assert_int_equal(each_file(drop), 0);
+	buf_release(&response.body);
+	mem_free(dir);
+}
+
+/* ---- breaker ---- */
+
+static void test_breaker(void **state)
+{
+	const struct timespec second = {.tv_sec = 1, .tv_nsec = 50000000};
+	const struct tool *tool = load_with("\"allow_addresses\":[\"127.0.0.1\"],\"retries\":0,\"breaker_failures\":2,"
+					    "\"breaker_open_s\":1",
+	    "{\"http\":\"${API}/status/{s}\",\"output\":\"text\",\"input\":{\"s\":{}}}");
+
+	(void)state;
+	for (int i = 0; i < 3; i++) /* refusals are answers */
+		expect(tool, "{\"s\":409}",
+		    ERROR(AT
+			" answered with status 409: it contradicts what is there\\n{\\\"error\\\":\\\"because\\\"}"));
+	for (int i = 0; i < 2; i++)
+		expect(tool, "{\"s\":500}",
+		    ERROR(AT " answered with status 500: it has a problem of its own; try again "
+			     "later\\n{\\\"error\\\":\\\"because\\\"}"));
+	expect(tool, "{\"s\":200}", ERROR(AT ": it failed too often just now; it is not asked for 1 s"));
+	nanosleep(&second, NULL);
+	expect(tool, "{\"s\":500}",
+	    ERROR(AT " answered with status 500: it has a problem of its own; try again "
+		     "later\\n{\\\"error\\\":\\\"because\\\"}"));
+	expect(tool, "{\"s\":200}", ERROR(AT ": it failed too often just now; it is not asked for 1 s"));
+	nanosleep(&second, NULL);
+	expect(tool, "{\"s\":200}", GOOD("{\\\"error\\\":\\\"because\\\"}"));
+	expect(tool, "{\"s\":500}",
+	    ERROR(AT " answered with status 500: it has a problem of its own; try again "
+		     "later\\n{\\\"error\\\":\\\"because\\\"}"));
+	expect(tool, "{\"s\":200}", GOOD("{\\\"error\\\":\\\"because\\\"}"));
+}
+
+/* ---- cancelled ---- */
+
+static void test_cancelled(void **state)
+{
+	const struct tool *tool = load("{\"http\":\"${API}/slow/5\"}");
+	json_object *args = json_object_new_object(), *result;
+	uint64_t begun_ms = now_ms();
+	struct fake_call call;
+	struct err err;
+
+	(void)state;
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	fake_call_cancel(&call);
+	assert_int_equal(tool->provider->call(&call.call, tool, args, &result, &err), -1);
+	assert_int_equal(err.code, ERR_CANCELLED);
+	assert_null(result);
+	assert_in_range(now_ms() - begun_ms, 0, 2000);
+	fake_call_release(&call);
+	json_object_put(args);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -290,6 +574,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_sent),
 	    cmocka_unit_test(test_results),
+	    cmocka_unit_test(test_cache),
+	    cmocka_unit_test(test_stale_if_error),
+	    cmocka_unit_test(test_stale_while_revalidate),
+	    cmocka_unit_test(test_joined),
+	    cmocka_unit_test(test_locked),
+	    cmocka_unit_test(test_cache_bound),
+	    cmocka_unit_test(test_breaker),
+	    cmocka_unit_test(test_cancelled),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
