@@ -85,15 +85,15 @@ static enum server_start take_lock(struct server *s, struct err *err)
 		return SERVER_FAILED;
 	}
 	mem_free(path);
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return SERVER_READY;
-	if (errno != EWOULDBLOCK) {
-		err_sys(err, "lock " LINK_LOCK_NAME);
-		return SERVER_FAILED;
-	}
 	for (int waited = 0; waited < OTHER_WAIT_MS; waited += OTHER_STEP_MS) {
 		struct timespec step = {0, OTHER_STEP_MS * 1000000L};
 
+		if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0) /* perhaps after one that was about to go */
+			return SERVER_READY;
+		if (errno != EWOULDBLOCK) {
+			err_sys(err, "lock " LINK_LOCK_NAME);
+			return SERVER_FAILED;
+		}
 		if (answers(s->ctl_path))
 			return SERVER_OTHER_RUNS;
 		nanosleep(&step, NULL);

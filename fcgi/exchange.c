@@ -8,7 +8,8 @@
 #include "fcgi/exchange.h"
 #include "common/banned.h"
 
-#define HEAD_MAX 16384
+#define HEAD_MAX      16384
+#define RETRY_AFTER_S 1 /* to twice as much */
 
 static const char *reason(int status)
 {
@@ -87,6 +88,14 @@ void exchange_reply(struct exchange *x, int status, const char *type, const char
 	buf_release(&head);
 }
 
+void exchange_reply_later(struct exchange *x)
+{
+	char extra[64];
+
+	snprintf(extra, sizeof(extra), "Retry-After: %u\r\n", (unsigned)rnd_spread(RETRY_AFTER_S));
+	exchange_reply(x, 503, NULL, extra, SLICE(""));
+}
+
 void exchange_reply_error(
     struct exchange *x, int status, const char *extra, const char *id, const struct err *err, const char *data)
 {
@@ -95,7 +104,7 @@ void exchange_reply_error(
 	buf_init(&body, 65536);
 	rpc_put_error(&body, id, err, data);
 	if (body.fault)
-		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+		exchange_reply_later(x);
 	else if (status == 200)
 		exchange_reply_message(x, status, extra, buf_slice(&body));
 	else
@@ -114,7 +123,7 @@ void exchange_reply_message(struct exchange *x, int status, const char *extra, s
 	buf_init(&event, message.len + 4096);
 	sse_add_event(&event, SLICE(""), "message", message);
 	if (event.fault)
-		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+		exchange_reply_later(x);
 	else
 		exchange_reply(x, 200, "text/event-stream", extra, buf_slice(&event));
 	buf_release(&event);
@@ -214,6 +223,16 @@ void exchange_set_aside(struct exchange *x)
 	x->busy = NULL;
 }
 
+static void step_aside(void *arg)
+{
+	exchange_set_aside(arg);
+}
+
+int exchange_await_broker(struct exchange *x, bool begins, struct err *err)
+{
+	return link_await(x->w->link, begins, step_aside, x, err);
+}
+
 int exchange_stream(struct exchange *x, struct err *err)
 {
 	struct buf head;
@@ -293,7 +312,7 @@ static void finish_as_json(struct exchange *x, const struct slice *messages, siz
 	struct buf array;
 
 	if (is_any_lost(messages, count)) {
-		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+		exchange_reply_later(x);
 		return;
 	}
 	if (count == 0) {
@@ -316,7 +335,7 @@ static void finish_as_json(struct exchange *x, const struct slice *messages, siz
 	if (x->accept.json)
 		buf_adds(&array, "]");
 	if (array.fault)
-		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+		exchange_reply_later(x);
 	else
 		exchange_reply(
 		    x, 200, x->accept.json ? "application/json" : "text/event-stream", NULL, buf_slice(&array));

@@ -56,6 +56,9 @@ void exchange_reply_error(
 /* A finished answer of any content: JSON, or an event stream of its one message when the client admits only that. */
 void exchange_reply_message(struct exchange *x, int status, const char *extra, struct slice message);
 
+/* 503, to be tried again in a moment, which is another one for each client. */
+void exchange_reply_later(struct exchange *x);
+
 /* Head of an event stream, with the empty line. Something must follow at once: Apache passes the head on with the first
  * byte behind it, which might be a heartbeat away. */
 void exchange_stream_head(const struct exchange *x, struct buf *out);
@@ -81,6 +84,9 @@ static inline struct slice exchange_message(const struct buf *b)
 {
 	return b->fault ? SLICE("") : buf_slice(b);
 }
+
+/* Before what needs the broker: waits for one that restarts, out of the way of others (link_await). */
+int exchange_await_broker(struct exchange *x, bool begins, struct err *err);
 
 /* The thread no longer counts as one that waits for requests. Twice is no harm. */
 void exchange_set_aside(struct exchange *x);

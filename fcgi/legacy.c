@@ -205,7 +205,7 @@ void legacy_refuse(struct exchange *x, const char *id, const struct err *err)
 		FALLTHROUGH;
 	default:
 		LOG(WARN, "request.failed", "status=503 why=\"%s\"", err->msg);
-		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+		exchange_reply_later(x);
 		break;
 	}
 }
@@ -312,7 +312,7 @@ static void serve_initialize(struct exchange *x, const struct rpc *rpc)
 	}
 	buf_init(&answer, METHOD_ANSWER_MAX);
 	rnd_token(x->session, SESSION_ID_LEN + 1);
-	if (legacy_store_session(x, &session, &err)) {
+	if (exchange_await_broker(x, true, &err) || legacy_store_session(x, &session, &err)) {
 		if (err.code == ERR_TOO_BIG) {
 			err_set(&err, ERR_PARAMS,
 			    "capabilities are larger than this server keeps (session_blob_max_bytes)");
@@ -435,7 +435,8 @@ static void serve_in_session(struct exchange *x, struct legacy_batch *batch, con
 	struct session session = {0};
 	struct err err = {0};
 
-	if (legacy_begin(x, only_check ? &none : batch, 0, &session, &err)) {
+	if (exchange_await_broker(x, batch->requests > 0, &err) ||
+	    legacy_begin(x, only_check ? &none : batch, 0, &session, &err)) {
 		legacy_refuse(x, id, &err);
 		return;
 	}
@@ -520,7 +521,7 @@ void legacy_get(struct exchange *x, const char *version)
 		if (!header)
 			err_set(&err, ERR_LEGACY,
 			    "session required: send initialize first, and its Mcp-Session-Id from then on");
-		else if (read_session_header(x, header, &err) == 0 &&
+		else if (read_session_header(x, header, &err) == 0 && exchange_await_broker(x, true, &err) == 0 &&
 			 link_attach(x->w->link, slice_str(x->session), x->principal, slice_str(last), &stream, &cursor,
 			     &err) == 0) {
 			exchange_stream_head(x, &head);
@@ -547,7 +548,7 @@ void legacy_delete(struct exchange *x, const char *version)
 	if (legacy_check_version(version, &err) == 0) {
 		if (!header)
 			err_set(&err, ERR_LEGACY, "session required: which one is to end?");
-		else if (read_session_header(x, header, &err) == 0 &&
+		else if (read_session_header(x, header, &err) == 0 && exchange_await_broker(x, false, &err) == 0 &&
 			 link_session_del(x->w->link, slice_str(x->session), x->principal, &err) == 0) {
 			exchange_reply(x, 200, NULL, NULL, SLICE(""));
 			return;

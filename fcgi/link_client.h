@@ -168,6 +168,12 @@ void link_count(struct link *l, const char *name, enum link_outcome outcome, uin
 
 bool link_is_up(struct link *l); /* connected now */
 
+/* Waits, link_timeout_ms at most, for a broker that can be asked: one that is about to restart, or is away for the moment
+ * its restart takes. begins: for something new, which a broker that goes down does not begin. Calls aside(arg) once before
+ * it waits. ERR_BROKER, ERR_BUSY: it did not come, or half of worker_calls_max threads wait for it already, so that others
+ * are served. */
+int link_await(struct link *l, bool begins, void (*aside)(void *arg), void *arg, struct err *err);
+
 /* Whether this process could do now what needs a broker, as far as it knows. 0: nothing has needed one yet, or it is there
  * and answers. ERR_BROKER: it can't be reached, which was tried just now, with a start if that is allowed, or nobody would
  * ever try again where a load balancer believes us. ERR_BUSY: it has left a question without an answer, or said to the end

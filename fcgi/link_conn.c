@@ -19,6 +19,7 @@
 
 #define START_PAUSE_MS  1000 /* between two starts of a broker by this process */
 #define CONNECT_STEP_MS 10
+#define AWAIT_STEP_MS   50 /* between two looks for a broker that is away */
 #define HWM             128
 #define RECONNECT_MS    50
 
@@ -112,7 +113,8 @@ static int welcome_read(struct slice in, struct welcome *w, struct err *err)
 	return 0;
 }
 
-static int hello(int ctl, uint64_t producer, uint32_t connection, enum link_role role, uint64_t deadline_ms, struct welcome *w, struct err *err)
+static int hello(int ctl, uint64_t producer, uint32_t connection, enum link_role role, uint64_t deadline_ms,
+    struct welcome *w, struct err *err)
 {
 	struct link_header h = {
 	    .version = LINK_VERSION_HELLO, .type = LINK_HELLO, .producer = producer, .corr = connection};
@@ -223,7 +225,8 @@ static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
 	ctl = ctl_open(l, deadline_ms, err);
 	if (ctl == -1)
 		return -1;
-	if (hello(ctl, l->producer, l->connection, l->runner ? LINK_ROLE_RUNNER : LINK_ROLE_WORKER, deadline_ms, &w, err)) {
+	if (hello(ctl, l->producer, l->connection, l->runner ? LINK_ROLE_RUNNER : LINK_ROLE_WORKER, deadline_ms, &w,
+		err)) {
 		err_wrap(err, "handshake with the broker");
 		goto fail;
 	}
@@ -309,6 +312,67 @@ int link_lock_up(struct link *l, bool connects, uint64_t deadline_ms, struct err
 		return 0;
 	pthread_mutex_unlock(&l->mtx);
 	return err_set(err, ERR_BROKER, "the broker went away");
+}
+
+/* One look. 0: there is a broker. -1: not yet, or one that begins nothing new: then its end was waited for. */
+static int look_for_broker(struct link *l, bool begins, uint64_t deadline_ms, struct err *err)
+{
+	bool is_ready;
+
+	if (link_lock_up(l, true, deadline_ms, err))
+		return -1;
+	while (begins && l->state == LINK_UP && l->is_draining && link_wait_changed(l, deadline_ms))
+		;
+	is_ready = l->state == LINK_UP && !(begins && l->is_draining);
+	pthread_mutex_unlock(&l->mtx);
+	return is_ready ? 0 : err_set(err, ERR_BUSY, "the broker is going down");
+}
+
+static bool is_ready_now(struct link *l, bool begins)
+{
+	bool is_ready;
+
+	if (link_lock_up(l, false, 0, NULL))
+		return false;
+	is_ready = !(begins && l->is_draining);
+	pthread_mutex_unlock(&l->mtx);
+	return is_ready;
+}
+
+/* False: enough of us wait. */
+static bool awaiting_begin(struct link *l)
+{
+	bool may;
+
+	pthread_mutex_lock(&l->mtx);
+	may = l->awaiting < ((unsigned)l->cfg->worker_calls_max + 1) / 2;
+	l->awaiting += may;
+	pthread_mutex_unlock(&l->mtx);
+	return may;
+}
+
+static void awaiting_end(struct link *l)
+{
+	pthread_mutex_lock(&l->mtx);
+	l->awaiting--;
+	pthread_mutex_unlock(&l->mtx);
+}
+
+int link_await(struct link *l, bool begins, void (*aside)(void *arg), void *arg, struct err *err)
+{
+	const struct timespec step = {.tv_nsec = AWAIT_STEP_MS * 1000000L};
+	uint64_t deadline_ms = link_deadline(l);
+	int ret;
+
+	if (is_ready_now(l, begins))
+		return 0;
+	if (!awaiting_begin(l))
+		return err_set(err, ERR_BUSY, "enough requests wait for the broker");
+	aside(arg);
+	while ((ret = look_for_broker(l, begins, deadline_ms, err)) != 0 && now_ms() < deadline_ms)
+		nanosleep(&step, NULL);
+	awaiting_end(l);
+	return ret;
 }
 
 /* --- the whole --- */

@@ -95,6 +95,7 @@ struct link {
 	pthread_cond_t changed; /* state, attempt, credit */
 	enum link_state state;  /* by mtx, and so is all of this part */
 	unsigned attempt;       /* counts connection attempts that ended */
+	unsigned awaiting;      /* threads in link_await() */
 	struct err attempt_err; /* what to say of the last one, if the link is not up */
 	bool is_draining, is_asleep, is_stopping;
 	uint64_t producer, seq, epoch; /* producer: 0 before the first connection */

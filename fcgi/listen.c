@@ -185,7 +185,8 @@ static int open_stream(struct exchange *x, const struct rpc *rpc, const struct f
 	struct buf head;
 	int ret;
 
-	if (link_open_stream(l, SLICE(""), LINK_STREAM_MODERN | LINK_STREAM_LISTEN, &will, 1, &x->lcall, &stream, err))
+	if (exchange_await_broker(x, true, err) ||
+	    link_open_stream(l, SLICE(""), LINK_STREAM_MODERN | LINK_STREAM_LISTEN, &will, 1, &x->lcall, &stream, err))
 		return -1;
 	buf_init(&head, HEAD_MAX);
 	exchange_stream_head(x, &head);
@@ -212,7 +213,7 @@ static void reply_at_once(struct exchange *x, struct slice first, struct slice l
 	sse_add_event(&events, SLICE(""), "message", first);
 	sse_add_event(&events, SLICE(""), "message", last);
 	if (events.fault)
-		exchange_reply(x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+		exchange_reply_later(x);
 	else
 		exchange_reply(
 		    x, 200, "text/event-stream", "Cache-Control: no-cache, no-transform\r\n", buf_slice(&events));

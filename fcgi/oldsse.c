@@ -33,7 +33,7 @@ void oldsse_get(struct exchange *x)
 	buf_addf(&where, "/messages?" QUERY_NAME "=%s", x->session);
 	exchange_stream_head(x, &head);
 	sse_add_event(&head, SLICE(""), "endpoint", buf_slice(&where));
-	if (buf_check(&where, &err) == 0 && buf_check(&head, &err) == 0 &&
+	if (buf_check(&where, &err) == 0 && buf_check(&head, &err) == 0 && exchange_await_broker(x, true, &err) == 0 &&
 	    link_session_put(x->w->link, slice_str(x->session), x->principal, 0, LINK_SESSION_ENDS_WITH_CONN,
 		SLICE("{}"), NULL, &err) == 0) {
 		if (link_attach(x->w->link, slice_str(x->session), x->principal, SLICE(""), &stream, &cursor, &err) ||
@@ -85,7 +85,8 @@ static void run(struct exchange *x, struct legacy_batch *batch)
 	struct session session = {0};
 	struct err err = {0};
 
-	if (legacy_begin(x, batch, LINK_CALL_ON_SESSION_STREAM, &session, &err)) {
+	if (exchange_await_broker(x, batch->requests > 0, &err) ||
+	    legacy_begin(x, batch, LINK_CALL_ON_SESSION_STREAM, &session, &err)) {
 		legacy_refuse(x, "", &err);
 		return;
 	}

@@ -164,5 +164,5 @@ void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), vo
 
 	endpoint_serve(&x);
 	if (x.phase == EXCHANGE_OPEN) /* no path leads here; a client must not wait for the proof */
-		exchange_reply(&x, 503, NULL, "Retry-After: 1\r\n", SLICE(""));
+		exchange_reply_later(&x);
 }

@@ -13,6 +13,7 @@ TESTS += %D%/clients/restart.mjs
 TESTS += %D%/clients/resume.mjs
 TESTS += %D%/clients/offers.mjs
 TESTS += %D%/clients/sdk.mjs
+TESTS += %D%/clients/storm.mjs
 TESTS += %D%/clients/streams.mjs
 TESTS += %D%/clients/tasks.mjs
 TESTS += %D%/conformance/run.mjs
@@ -34,6 +35,7 @@ EXTRA_DIST += \
 	%D%/clients/resume.mjs \
 	%D%/clients/offers.mjs \
 	%D%/clients/sdk.mjs \
+	%D%/clients/storm.mjs \
 	%D%/clients/streams.mjs \
 	%D%/clients/tasks.mjs \
 	%D%/conformance/not-yet \
