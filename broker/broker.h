@@ -14,6 +14,7 @@
 #ifndef MCP_BROKER_BROKER_H
 #define MCP_BROKER_BROKER_H
 
+#include "broker/bucket.h"
 #include "broker/loop.h"
 #include "broker/stats.h"
 #include "broker/store.h"
@@ -47,6 +48,7 @@ struct broker {
 	uint64_t last_round;   /* of SUBSCRIBE */
 	size_t stream_count;   /* without the sessions' own */
 	size_t conns_count;
+	struct bucket adoptions; /* of connections that wait for news */
 	size_t waiting_count; /* of streams that only wait for news and have a connection, or soon will */
 	size_t parked_count;  /* of calls */
 	size_t fd_max, fd_used, fd_reserved;

@@ -9,9 +9,10 @@
 #include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/rnd.h"
 #include "common/banned.h"
 
-#define RETRY_MS          100  /* after NACK BUSY */
+#define RETRY_MS          100  /* to twice as much: after NACK BUSY */
 #define RETRY_DRAINING_MS 1000 /* by then there is another broker */
 
 _Static_assert(STAT_NACK_NO_RUNNER - STAT_NACK_BUSY == LINK_NACK__COUNT - 1 - LINK_NACK_BUSY, "a row for each code");
@@ -109,7 +110,9 @@ static void send_answer(struct producer *p, const struct outcome *o, struct slic
 		h.stream = 0;
 		buf_clear(&body);
 		link_put_u16(&body, (uint16_t)nack);
-		link_put_u32(&body, nack != LINK_NACK_BUSY ? 0 : p->broker->draining ? RETRY_DRAINING_MS : RETRY_MS);
+		link_put_u32(&body, nack != LINK_NACK_BUSY ? 0
+				    : p->broker->draining  ? RETRY_DRAINING_MS
+							   : rnd_spread(RETRY_MS));
 		link_put_bytes(&body, slice_str(link_nack_name(nack)));
 	}
 	if (buf_check(&body, NULL) == 0) /* else the worker asks again */

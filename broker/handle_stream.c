@@ -8,6 +8,13 @@
 #include "common/mem.h"
 #include "common/banned.h"
 
+/* So many come back at once after a restart that the others would wait. */
+static bool may_come(struct broker *b)
+{
+	return bucket_take(&b->adoptions, loop_now(&b->loop) * 1000, (uint64_t)b->cfg->stream_adopt_rate,
+	    (uint64_t)b->cfg->stream_adopt_burst);
+}
+
 unsigned do_open_stream(struct message *m)
 {
 	struct broker *b = m->broker;
@@ -28,7 +35,7 @@ unsigned do_open_stream(struct message *m)
 		return LINK_NACK_CLOSED;
 	if (call && (call->stream || call->session != session))
 		return LINK_NACK_BAD;
-	if (b->draining)
+	if (b->draining || (is_listen && !may_come(b)))
 		return LINK_NACK_BUSY;
 	if (b->stream_count >= (size_t)b->cfg->stream_max)
 		return LINK_NACK_LIMIT;
@@ -65,7 +72,7 @@ static unsigned attach(struct broker *b, struct session *session, struct slice i
 	if (!session)
 		return LINK_NACK_NO_SESSION;
 	session_touch(session);
-	if (b->draining)
+	if (b->draining || !may_come(b))
 		return LINK_NACK_BUSY;
 	if (id.len == 0) {
 		*s = session->own;

@@ -138,7 +138,7 @@ void exchange_stream_head(const struct exchange *x, struct buf *out)
 static uint32_t choose_retry(struct exchange *x)
 {
 	if (x->retry_ms == 0)
-		x->retry_ms = rnd_spread((uint32_t)x->w->cfg.stream_retry_ms);
+		x->retry_ms = rnd_spread((uint32_t)x->w->cfg.stream_retry_lost_ms);
 	return x->retry_ms;
 }
 
@@ -275,7 +275,7 @@ int exchange_let_go(struct exchange *x, struct err *err)
 
 	DIE_UNLESS(x->phase == EXCHANGE_STREAM);
 	buf_init(&last, HEAD_MAX);
-	exchange_put_retry(x, &last);
+	sse_add_retry(&last, rnd_spread((uint32_t)x->w->cfg.stream_retry_ms));
 	ret = buf_check(&last, err);
 	if (ret == 0)
 		ret = link_close_conn(x->w->link, x->stream, buf_slice(&last), err);

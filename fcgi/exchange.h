@@ -64,7 +64,7 @@ void exchange_reply_later(struct exchange *x);
 void exchange_stream_head(const struct exchange *x, struct buf *out);
 
 /* Tells the client when to come back once it has lost the connection, and remembers it for exchange_hand_over(). Each
- * client is told another time, from stream_retry_ms to twice as much: those that a restart cuts off together come back
+ * client is told another time, from stream_retry_lost_ms to twice as much: those that a restart cuts off together come back
  * one by one. Not for clients of before 2025-11-25, of which some take a retry for an event without data. */
 void exchange_put_retry(struct exchange *x, struct buf *out);
 

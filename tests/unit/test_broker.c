@@ -1017,8 +1017,8 @@ static void hello_is_checked(void **state)
 		ssize_t len;
 
 		buf_init(&packet, 512);
-		fake_worker_put_hello(
-		    &packet, 77, (uint32_t)i + 1, cases[i].version_min, cases[i].version_max, (enum link_role)cases[i].role);
+		fake_worker_put_hello(&packet, 77, (uint32_t)i + 1, cases[i].version_min, cases[i].version_max,
+		    (enum link_role)cases[i].role);
 		if (cases[i].role == -1) {
 			packet.len--;
 			packet.data[48]--; /* body_len */
@@ -1116,6 +1116,36 @@ static void sigterm_lets_calls_finish(void **state)
 	assert_int_equal(fake_broker_wait(&f->broker), 0);
 	fake_server_release(&s);
 	fake_server_release(&o);
+}
+
+/* More come than may: those are told to wait, for that had no effect, and are taken when they ask again. */
+static void who_comes_too_fast_waits(void **state)
+{
+	struct fixture *f = *state;
+	unsigned taken = 0, busy = 0;
+	uint64_t begun_ms = now_ms();
+
+	make_session(f);
+	for (int i = 0; i < 5; i++) {
+		unsigned nack = fake_attach(&f->w, KEY, HIM, "", NULL, NULL);
+
+		taken += nack == 0;
+		busy += nack == LINK_NACK_BUSY;
+		assert_true(nack == 0 || nack == LINK_NACK_BUSY);
+	}
+	if (now_ms() - begun_ms < 90) { /* else a slow machine has let one more in */
+		assert_int_equal(taken, 2);
+		assert_int_equal(busy, 3);
+	}
+	usleep(120000);
+	assert_int_equal(fake_attach(&f->w, KEY, HIM, "", NULL, NULL), 0);
+}
+
+static int setup_slow(void **state)
+{
+	static const char *const sets[] = {"stream_adopt_rate=10", "stream_adopt_burst=2"};
+
+	return fixture_start(state, sets, 2, 0);
 }
 
 #define WAITING 200
@@ -1261,6 +1291,7 @@ int main(void)
 	    TEST(a_wrong_user_is_turned_away),
 	    TEST(a_second_broker_leaves_quietly),
 	    TEST(sigterm_lets_calls_finish),
+	    TEST_WITH(who_comes_too_fast_waits, setup_slow),
 	    TEST(a_drain_is_spread),
 	    TEST_WITH(a_drain_ends_with_wills, setup_drain),
 	    TEST(a_second_sigterm_is_obeyed_at_once),
