@@ -296,6 +296,7 @@ EXTRA_DIST += \
 	%D%/fault/bad_offers.py \
 	%D%/fault/faults.py \
 	%D%/fault/links.py \
+	%D%/fault/handover.py \
 	%D%/fault/offers \
 	%D%/fault/resume.py \
 	%D%/fault/site \
@@ -325,6 +326,7 @@ fault_tests += %D%/fault/test_tools
 endif
 fault_tests += %D%/fault/bad_input.py
 fault_tests += %D%/fault/bad_offers.py
+fault_tests += %D%/fault/handover.py
 fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py
 fault_tests += %D%/fault/tasks.py

@@ -77,8 +77,8 @@ def until(what, done, limit_s=PATIENCE_S):
 class Site:
     environment = {}  # what its programs find beside ours
 
-    def __init__(self, args, fds=None, site=HERE / "site", **settings):
-        command = [str(HERE.parent / "serve"), str(site), "--server", args.server, "--workers", "2", "--threads", "6"]
+    def __init__(self, args, fds=None, site=HERE / "site", options=(), **settings):
+        command = [str(HERE.parent / "serve"), str(site), "--server", args.server, "--workers", "2", "--threads", "6", *options]
         for name, value in settings.items():
             command += ["--set", f"{name}={value}"]
 
