@@ -106,6 +106,7 @@ struct http_api *http_api_new(
 	api->retries = cfg->http_retries;
 	api->def = http_def_new(def, names, cfg, pointer, err);
 	bad = api->def ? read_cache(api, def, cfg, pointer) : -1;
+	bad |= http_client_check(cfg, err);
 	bad |= read_result(api, def, cfg, pointer);
 	bad |= read_template(api, def, names, cfg, pointer);
 	bad |= read_number(def, "output_max_bytes", 1024, 67108864, &output_max_bytes, cfg, pointer);

@@ -379,5 +379,5 @@ int http_api_call(const struct http_api *api, struct call *call, const char *nam
 	buf_init(&answer->why, 2 * WHY_MAX_BYTES);
 	ret = api->ttl_ms ? ask_or_look(&a, err) : ask(&a, err);
 	buf_release(&a.kept.body);
-	return ret;
+	return ret ? ret : buf_check(&answer->why, err);
 }

@@ -436,6 +436,17 @@ static void *run(void *unused)
 
 /* ---- for everybody ---- */
 
+int http_client_check(struct cfg *cfg, struct err *err)
+{
+	struct address_nets nets;
+	int bad = address_nets_read(&nets, &cfg->http_allow_addresses, err);
+
+	address_nets_release(&nets);
+	if (bad && err->code != ERR_NOMEM)
+		cfg_complain(cfg, "/http/allow_addresses", "%s", err->msg);
+	return bad;
+}
+
 static int start_thread(struct err *err)
 {
 	sigset_t all, before;

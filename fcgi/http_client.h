@@ -48,6 +48,9 @@ struct http_response {
 struct http_transfer;
 struct http_cache_key; /* fcgi/http_cache.h */
 
+/* Complains about the settings of http that are wrong; or *err is ERR_NOMEM. */
+int http_client_check(struct cfg *cfg, struct err *err);
+
 void http_request_init(struct http_request *request);
 void http_request_release(struct http_request *request);
 

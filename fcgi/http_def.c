@@ -185,24 +185,25 @@ static bool is_host(struct slice host)
 	return true;
 }
 
-static int read_url(const struct reader *r, struct slice url)
+/* member is where it stands: "url", or "http" for a URL alone. */
+static int read_url(const struct reader *r, const char *member, struct slice url)
 {
 	const char *host = url.p ? strstr(url.p, "://") : NULL;
 	struct slice at;
 
 	if (!host || (strncmp(url.p, "https://", 8) != 0 && strncmp(url.p, "http://", 7) != 0))
 		return cfg_complain_at(
-		    r->cfg, r->pointer, "url", "url must be a URL as in \"https://api.example/v1/{city}\"");
+		    r->cfg, r->pointer, member, "url must be a URL as in \"https://api.example/v1/{city}\"");
 	host += 3;
 	at = (struct slice){host, strcspn(host, "/?#")};
 	if (!is_host(at))
-		return cfg_complain_at(r->cfg, r->pointer, "url",
+		return cfg_complain_at(r->cfg, r->pointer, member,
 		    "the host of a URL is a name or an address, without {placeholder}, user or password");
 	if (strpbrk(host, "# \\") || !escape_fits_header(url))
-		return cfg_complain_at(r->cfg, r->pointer, "url", "a URL holds no space, \\, # or control character");
+		return cfg_complain_at(r->cfg, r->pointer, member, "a URL holds no space, \\, # or control character");
 	r->def->url = url.p;
 	r->def->host = mem_dup(at.p, at.len);
-	return r->def->host ? check_text(r, "url", url, true) : out_of_memory(r->err);
+	return r->def->host ? check_text(r, member, url, true) : out_of_memory(r->err);
 }
 
 static int read_method(const struct reader *r, json_object *http, bool has_body)
@@ -297,7 +298,7 @@ static int read_object(const struct reader *r, json_object *http)
 	bool has_body = jx_has(http, "json") || jx_has(http, "form") || jx_has(http, "body");
 	int bad = cfg_complain_unknown(r->cfg, r->pointer, http, members);
 
-	bad |= read_url(r, jx_get_str(http, "url"));
+	bad |= read_url(r, "url", jx_get_str(http, "url"));
 	bad |= read_fields(r, http, "query", &r->def->query);
 	bad |= read_headers(r, http);
 	bad |= read_body(r, http);
@@ -328,7 +329,7 @@ struct http_def *http_def_new(
 		bad = read_object(&r, http);
 	} else if (json_object_is_type(http, json_type_string)) {
 		r.pointer = pointer;
-		bad = read_url(&r, jx_str(http));
+		bad = read_url(&r, "http", jx_str(http));
 	} else {
 		bad = cfg_complain_at(cfg, pointer, "http", "http must be a URL, or an object with \"url\"");
 	}

@@ -243,6 +243,8 @@ static int call_tool(
 	*result = NULL;
 	if (ret == 0 && run.answer.why.len == 0)
 		ret = good_result(&run, result, err);
+	if (ret != -1 && buf_check(&run.answer.why, err))
+		ret = -1;
 	if (ret == 0 && run.answer.why.len == 0)
 		ret = mark_result(&run, *result, err);
 	if (ret != -1 && run.answer.why.len)
@@ -273,7 +275,7 @@ static int ask(const struct http_api *api, struct call *call, const char *name, 
 	} else if (ret == 0 && answer->why.len == 0) {
 		utf8_add_repaired(out, buf_slice(&answer->body));
 	}
-	if (ret == -1)
+	if (ret == -1 || buf_check(&answer->why, err))
 		return -1;
 	if (answer->is_missing)
 		return err_set(err, ERR_NOT_FOUND, "there is nothing at this URI");
