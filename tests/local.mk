@@ -307,6 +307,7 @@ EXTRA_DIST += \
 	%D%/fault/offers \
 	%D%/fault/resume.py \
 	%D%/fault/site \
+	%D%/fault/stalled.py \
 	%D%/fault/streams.py \
 	%D%/fault/tasks.py \
 	%D%/lib/http_standin.py \
@@ -338,6 +339,7 @@ fault_tests += %D%/fault/bad_offers.py
 fault_tests += %D%/fault/handover.py
 fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py
+fault_tests += %D%/fault/stalled.py
 fault_tests += %D%/fault/tasks.py
 # Preloaded into the programs of a site.
 fault_at = %D%/fault/fault_at.so

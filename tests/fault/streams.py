@@ -226,14 +226,18 @@ class OldClient:
 
 def read_together(streams, done, limit_s=PATIENCE_S):
     """Reads from all of them as they come, until done() or the end of each."""
-    end = time.monotonic() + limit_s
-    while not done():
-        open_ones = [stream for stream in streams if not (stream.ended or stream.broken)]
-        if not open_ones:
-            return
+    end, by_fd, poll = time.monotonic() + limit_s, {}, select.poll()
+    for stream in streams:
+        if not (stream.ended or stream.broken):
+            by_fd[stream.fileno()] = stream
+            poll.register(stream, select.POLLIN)
+    while by_fd and not done():
         check(time.monotonic() < end, "streams go on without what was expected")
-        for stream in select.select(open_ones, [], [], 0.5)[0]:
-            stream.read_once()
+        for fd, _ in poll.poll(500):
+            by_fd[fd].read_once()
+            if by_fd[fd].ended or by_fd[fd].broken:
+                poll.unregister(fd)
+                del by_fd[fd]
 
 
 # ---- the broker and its log -----------------------------------------------------------------------------------------
