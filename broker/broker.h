@@ -49,8 +49,8 @@ struct broker {
 	size_t stream_count;   /* without the sessions' own */
 	size_t conns_count;
 	struct bucket adoptions; /* of connections that wait for news */
-	size_t waiting_count; /* of streams that only wait for news and have a connection, or soon will */
-	size_t parked_count;  /* of calls */
+	size_t waiting_count;    /* of streams that only wait for news and have a connection, or soon will */
+	size_t parked_count;     /* of calls */
 	size_t fd_max, fd_used, fd_reserved;
 	struct buf frame, event; /* scratch: one turn of one connection */
 	bool draining;           /* nothing new begins */

@@ -213,8 +213,7 @@ static void wait_in_line(struct producer *p, const void *header, struct slice ke
 {
 	unsigned dropped;
 
-	if (p->waiting_count < (size_t)p->broker->cfg->link_backlog_max &&
-	    line_add(p, header, key, body, is_hold) == 0)
+	if (p->waiting_count < (size_t)p->broker->cfg->link_backlog_max && line_add(p, header, key, body, is_hold) == 0)
 		return;
 	if (log_rate_ok(&p->broker->bus->rate, 5, 10000, &dropped))
 		LOG(WARN, "bus.cut_off", "producer=%016" PRIx64 " pid=%u waiting=%zu not_logged=%u", p->id, p->pid,
@@ -265,8 +264,7 @@ static void send_waiting_of(struct table_node *n, void *arg)
 		struct bus_message *m = p->waiting;
 		struct slice key = {m->bytes + LINK_HEADER_LEN, m->key_len};
 
-		if (send_frames(p, m->bytes, key, (struct slice){key.p + key.len, m->body_len}) &&
-		    may_pass(errno))
+		if (send_frames(p, m->bytes, key, (struct slice){key.p + key.len, m->body_len}) && may_pass(errno))
 			return;
 		if (m->is_hold)
 			p->hold = PRODUCER_QUIET;

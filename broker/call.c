@@ -236,8 +236,8 @@ int call_load(struct broker *b, struct slice in)
 
 	if (bad || (producer && !p) || (id.len && !session) || (handle && !s) || (p && call_find(b, p, number)) ||
 	    (s && (s->is_own || s->call || stream_is_over(s))) || ((flags & SAVED_PARK) && !session) ||
-	    call_new(b, p, number, session, flags & SAVED_ON_SESSION_STREAM ? LINK_CALL_ON_SESSION_STREAM : 0, n, wills,
-		&c))
+	    call_new(
+		b, p, number, session, flags & SAVED_ON_SESSION_STREAM ? LINK_CALL_ON_SESSION_STREAM : 0, n, wills, &c))
 		return -1;
 	c->kept_as = kept_as;
 	c->is_cancelled = flags & SAVED_CANCELLED;

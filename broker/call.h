@@ -46,7 +46,8 @@ void call_give(struct call *c, struct producer *p, uint64_t number);
 void call_keep(struct call *c);
 /* As the store has it, its session and streams being there. */
 bool call_restore(struct broker *b, struct slice key, struct slice value);
-/* For the program that takes our place (snapshot.h), and from the one before; producers, sessions, streams being there. */
+/* For the program that takes our place (snapshot.h), and from the one before; producers, sessions, streams being there.
+ */
 void call_save(const struct call *c, struct buf *out);
 int call_load(struct broker *b, struct slice in);
 bool call_is_parked(const struct call *c);        /* it waits for answers */

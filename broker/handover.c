@@ -19,11 +19,11 @@
 #include "common/mem.h"
 #include "common/banned.h"
 
-#define CHECK_MS      5000 /* for the new program's --check */
-#define HOLD_MS       2000 /* for the workers' HELD; who is late may lose what it sent unasked */
-#define SETTLE_MS     2000 /* for the store */
+#define CHECK_MS       5000 /* for the new program's --check */
+#define HOLD_MS        2000 /* for the workers' HELD; who is late may lose what it sent unasked */
+#define SETTLE_MS      2000 /* for the store */
 #define LATE_LINGER_MS 100
-#define FACTS_MAX     4096 /* bytes: what a pipe takes in any case */
+#define FACTS_MAX      4096 /* bytes: what a pipe takes in any case */
 
 static int extend(const struct handover_program *p, const char *more, const char ***argv)
 {
@@ -201,9 +201,10 @@ static int compare_facts(struct handover *h, struct err *err)
 	handover_put_facts(h->broker->cfg, &ours);
 	is_same = !ours.fault && slice_eq(got, buf_slice(&ours));
 	buf_release(&ours);
-	return is_same ? 0
-		       : err_set(err, ERR_CONFIG, "not the same snapshot, run_dir or store any more (%s): stop and start",
-			     log_quote(quoted, sizeof(quoted), got));
+	return is_same
+		   ? 0
+		   : err_set(err, ERR_CONFIG, "not the same snapshot, run_dir or store any more (%s): stop and start",
+			 log_quote(quoted, sizeof(quoted), got));
 }
 
 static void on_checked(uv_process_t *check, int64_t status, int number)
@@ -249,7 +250,8 @@ static void on_timer(struct wheel_timer *t)
 static int start_check(struct handover *h, struct err *err)
 {
 	uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}, {.flags = UV_INHERIT_FD}, {.flags = UV_INHERIT_FD}};
-	uv_process_options_t options = {.exit_cb = on_checked, .file = h->program->path, .stdio = stdio, .stdio_count = 3};
+	uv_process_options_t options = {
+	    .exit_cb = on_checked, .file = h->program->path, .stdio = stdio, .stdio_count = 3};
 	const char **argv;
 	int fds[2], rc;
 

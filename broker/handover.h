@@ -4,11 +4,11 @@
  * The order: the program is asked to check its settings (--check); workers are asked to send nothing more (HOLD), and
  * what is under way ends; then the store commits what it was given, and all that is known goes into a file in memory,
  * the snapshot; the data channel is closed; execve(). Listeners, control connections, clients' connections and locks
- * stay open over that, and so does the process's number. The new program reads the snapshot, opens the data channel, and
- * releases the workers, whose DEALERs come back by themselves.
+ * stay open over that, and so does the process's number. The new program reads the snapshot, opens the data channel,
+ * and releases the workers, whose DEALERs come back by themselves.
  *
- * What fails before execve() changes nothing: the old program goes on. When the new one can't read the snapshot, it ends
- * the clients' connections properly, and starts as after a crash. */
+ * What fails before execve() changes nothing: the old program goes on. When the new one can't read the snapshot, it
+ * ends the clients' connections properly, and starts as after a crash. */
 #ifndef MCP_BROKER_HANDOVER_H
 #define MCP_BROKER_HANDOVER_H
 
@@ -62,7 +62,7 @@ void handover_release(struct handover *h);
 
 /* The new program's side. */
 struct handover_taken {
-	int lock_fd;                   /* owned, as the two that follow */
+	int lock_fd; /* owned, as the two that follow */
 	struct ctl_listener *listener;
 	struct admin *admin;
 	uint64_t began_ms;

@@ -249,8 +249,7 @@ static int (*const loads[PART_END])(struct broker *b, struct slice in) = {
     [PART_CONN] = conn_load,
 };
 
-static int load_record(
-    struct broker *b, unsigned part, struct slice in, struct handover_taken *taken, struct err *err)
+static int load_record(struct broker *b, unsigned part, struct slice in, struct handover_taken *taken, struct err *err)
 {
 	if (part == PART_BROKER && !taken->admin)
 		return load_broker(b, in, taken, err);

@@ -35,7 +35,8 @@ static int run(void *arg, int ready_fd)
 		server = NULL;
 		break;
 	case SERVER_NO_SNAPSHOT:
-		LOG(ERROR, "broker.handover_failed", "why=\"%s\" lost=\"connections of clients: they come again\"", err.msg);
+		LOG(ERROR, "broker.handover_failed", "why=\"%s\" lost=\"connections of clients: they come again\"",
+		    err.msg);
 		handover_start_anew(&program);
 		FALLTHROUGH;
 	case SERVER_FAILED:

@@ -41,7 +41,7 @@ struct producer {
 	struct broker *broker; /* borrowed */
 	uint64_t id;
 	uint32_t connection; /* its number, of the last one */
-	struct ctl *ctl; /* borrowed; NULL: it has died */
+	struct ctl *ctl;     /* borrowed; NULL: it has died */
 	uint32_t pid;
 	enum link_role role;
 	struct outcome *window; /* owned, link_window of them; seq modulo that */

@@ -344,8 +344,9 @@ static void tell_taken(struct server *s)
 	struct buf text;
 
 	stats_add(&b->stats, STAT_HANDOVERS, 1);
-	LOG(INFO, "broker.taken_over", "version=%s pause_ms=%" PRIu64 " sessions=%zu streams=%zu connections=%zu calls=%zu",
-	    PACKAGE_VERSION, pause_ms, b->sessions.count, b->streams.count, b->conns_count, b->calls.count);
+	LOG(INFO, "broker.taken_over",
+	    "version=%s pause_ms=%" PRIu64 " sessions=%zu streams=%zu connections=%zu calls=%zu", PACKAGE_VERSION,
+	    pause_ms, b->sessions.count, b->streams.count, b->conns_count, b->calls.count);
 	buf_init(&text, 1024);
 	buf_addf(&text,
 	    "{\"pid\":%d,\"version\":\"%s\",\"pause_ms\":%" PRIu64

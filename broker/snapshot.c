@@ -10,8 +10,8 @@
 #include "broker/snapshot.h"
 #include "common/banned.h"
 
-#define NOT_RUNNING  UINT64_MAX
-#define LEFT_MAX_MS  (UINT64_C(1) << 50)
+#define NOT_RUNNING UINT64_MAX
+#define LEFT_MAX_MS (UINT64_C(1) << 50)
 
 void snapshot_put_timer(struct buf *out, const struct loop *l, const struct wheel_timer *t)
 {

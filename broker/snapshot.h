@@ -1,7 +1,7 @@
-/* broker/snapshot.h - what the parts of a snapshot have in common. A snapshot is what a broker hands over to the program
- * that takes its place in the same process (handover.h): records, one of each object, made and read by the object's own
- * module. The numbers are written as on the link. Whoever reads takes nothing for granted: what is not to be understood
- * is refused, and the whole snapshot with it. */
+/* broker/snapshot.h - what the parts of a snapshot have in common. A snapshot is what a broker hands over to the
+ * program that takes its place in the same process (handover.h): records, one of each object, made and read by the
+ * object's own module. The numbers are written as on the link. Whoever reads takes nothing for granted: what is not to
+ * be understood is refused, and the whole snapshot with it. */
 #ifndef MCP_BROKER_SNAPSHOT_H
 #define MCP_BROKER_SNAPSHOT_H
 

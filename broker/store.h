@@ -88,8 +88,8 @@ struct store {
 	bool is_stalled;
 	/* Once, before all that follows. Blocks. */
 	int (*recover)(struct store *s, const struct store_keeper *keeper, struct err *err);
-	/* For the program that takes our place (snapshot.h), when nothing is under way: what it needs to go on in the same
-	 * epoch; resume stands in the place of recover, and calls no keeper. */
+	/* For the program that takes our place (snapshot.h), when nothing is under way: what it needs to go on in the
+	 * same epoch; resume stands in the place of recover, and calls no keeper. */
 	bool (*is_busy)(const struct store *s);
 	void (*save)(struct store *s, struct buf *out);
 	int (*resume)(struct store *s, struct slice saved, struct err *err);
@@ -116,7 +116,7 @@ struct store_sqlite_how {
 	bool sync_each;   /* on the disk before a sync completes; else in the system, and on the disk sync_ms later */
 	uint64_t sync_ms; /* 0: whenever the system likes */
 	uint64_t cache_bytes; /* of events that are on disk and kept in memory too */
-	int lock_fd; /* taken: what the program before us held dir with, see save; 0: dir is locked anew */
+	int lock_fd;          /* taken: what the program before us held dir with, see save; 0: dir is locked anew */
 };
 struct store *store_sqlite_open(
     const struct store_sqlite_how *how, void (*wake)(void *arg), void *arg, struct err *err);

@@ -20,7 +20,8 @@ struct disk_loaded {
 	size_t epochs_count;
 };
 
-/* Makes dir and file, locks them; lock_fd, which is taken, if it isn't 0, has the lock of dir. sync_each: a commit is on the disk, else in the system until disk_sync(). NULL: *err.
+/* Makes dir and file, locks them; lock_fd, which is taken, if it isn't 0, has the lock of dir. sync_each: a commit is
+ * on the disk, else in the system until disk_sync(). NULL: *err.
  */
 struct disk *disk_open(const char *dir, bool sync_each, int lock_fd, struct err *err);
 int disk_lock_fd(const struct disk *d);
