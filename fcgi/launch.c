@@ -4,6 +4,10 @@
  * follows the thread that forked, and a worker's threads come and go; this process has one thread, which lasts. It
  * also sees, by the end of a socket, that the worker is gone, and then ends whole process groups, grandchildren too.
  *
+ * It is two processes. The first one only waits, for the second one and for whatever a tool's end leaves without a
+ * parent, and kills all that is left when the second one has ended, however that was: so neither kill -9 of mcp-launch
+ * nor a setsid() lets a program outlive its worker.
+ *
  * A job's leader is not reaped before its group was killed (WNOWAIT): as a zombie it keeps the number of its process
  * group from being given to strangers, so that the kill that comes later meets nobody else. */
 #include "config.h"
@@ -358,12 +362,47 @@ static bool turn(struct launch *l)
 	return !l->worker_is_gone || l->jobs_count > 0;
 }
 
+/* SIGKILL for all children, whose own become ours when they end. Returns how many took it: one of another user does
+ * not. */
+static unsigned kill_children(void)
+{
+	FILE *children = fopen("/proc/thread-self/children", "re");
+	unsigned count = 0;
+	int pid;
+
+	if (!children)
+		return 0;
+	while (fscanf(children, "%d", &pid) == 1)
+		count += kill(pid, SIGKILL) == 0;
+	fclose(children);
+	return count;
+}
+
+/* The first process. */
+static int guard(pid_t second)
+{
+	bool is_over = false;
+	int status, result = 1;
+	pid_t pid;
+
+	close(LAUNCH_FD);
+	do {
+		pid = waitpid(-1, &status, 0);
+		if (pid == second) {
+			is_over = true;
+			result = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+		}
+	} while (pid == -1 ? errno == EINTR : !is_over || kill_children() > 0);
+	return result;
+}
+
 int main(void)
 {
-	struct launch l = {.pid = getpid()};
+	struct launch l = {0};
 	sigset_t signals;
 	int type;
 	socklen_t size = sizeof(type);
+	pid_t second;
 	int fd;
 
 	log_init("mcp-launch", LOG_LEVEL_INFO);
@@ -385,6 +424,15 @@ int main(void)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_SETMASK, &signals, NULL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	second = fork();
+	if (second > 0)
+		return guard(second);
+	if (second == -1) {
+		LOG(ERROR, "launch.failed", "errno=%d", errno);
+		return 1;
+	}
+	l.pid = getpid();
 	l.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (l.signals == -1 || grow(&l) == -1) {
 		LOG(ERROR, "launch.failed", "errno=%d", errno);

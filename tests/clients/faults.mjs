@@ -44,7 +44,7 @@ async function rest(reader) {
 
 async function killWorker(up, tag) {
   const tool = await pidOf(up, tag);
-  process.kill(parentOf(parentOf(tool)), 'SIGKILL'); // mcp-launch is between them
+  process.kill(parentOf(parentOf(parentOf(tool))), 'SIGKILL'); // the two processes of mcp-launch are between them
   return tool;
 }
 

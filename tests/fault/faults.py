@@ -250,6 +250,19 @@ def get_stream(site, headers):
 # ---- processes -------------------------------------------------------------------------------------------------------
 
 
+def processes(program, word):
+    """Pids of a program that has this among its arguments."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except (OSError, ValueError):
+            continue
+        if entry.name.isdigit() and argv[0].endswith(program) and any(word in each for each in argv):
+            found.append(int(entry.name))
+    return found
+
+
 def rss_kb(pid):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):

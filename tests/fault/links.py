@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # the sources may be read-only
 from faults import CLIENT, PATIENCE_S, SSE, TYPES, Aimed, Cases  # noqa: E402
-from faults import check, compare, each, get_stream, main, message_of, stopped, until  # noqa: E402
+from faults import check, compare, each, get_stream, main, message_of, processes, stopped, until  # noqa: E402
 
 case = Cases()
 NAP = {"name": "nap", "arguments": {"s": 0.7}}  # longer than stream_after_ms of the site
@@ -294,6 +294,28 @@ def _(site):
     check(site.status()["sessions"] == len(sessions), "sessions:", site.status()["sessions"])
     for session in sessions:
         check(site.request("DELETE", session)[0] == 200, "DELETE")
+
+
+# ---- a worker's programs --------------------------------------------------------------------------------------------
+
+
+@case("mcp-launch is killed, or its worker: all programs end, those too that left their process group", may_lose_workers=True)
+def _(site):
+    def parents(pid):
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            yield pid
+    for who in ("mcp-launch", "mcp-worker"):
+        stream = site.modern_open({"name": "escapes", "arguments": {}})
+        sleepers = until("its programs", lambda: len(found := processes("sleep", "10000")) == 2 and found)
+        above = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for sleeper in sleepers for pid in parents(sleeper)}
+        victim = max(pid for pid, name in above.items() if name == who and pid != site.supervisor)
+        os.kill(victim, signal.SIGKILL)
+        until(f"they ended with {who}", lambda: not processes("sleep", "10000"))
+        message = message_of(stream.read())
+        check("error" in message or message["result"]["isError"], message)
+        if who == "mcp-worker":
+            site.two_workers(victim)
 
 
 # ---- a worker stands still ------------------------------------------------------------------------------------------

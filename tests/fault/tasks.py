@@ -12,10 +12,9 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 sys.dont_write_bytecode = True  # the sources may be read-only
-from faults import HERE, PATIENCE_S, Site, Wrong, check, until  # noqa: E402
+from faults import HERE, PATIENCE_S, Site, Wrong, check, processes, until  # noqa: E402
 
 EXTENSION = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 CAN = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}, **EXTENSION}}
@@ -30,19 +29,6 @@ def case(title, **settings):
         CASES.append((title, run, settings))
         return run
     return register
-
-
-def processes(program, word):
-    """Pids of a program that has this among its arguments."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except (OSError, ValueError):
-            continue
-        if entry.name.isdigit() and argv[0].endswith(program) and any(word in each for each in argv):
-            found.append(int(entry.name))
-    return found
 
 
 class Tasks:
@@ -115,9 +101,10 @@ def _(site, tasks):
 @case("workers that are killed: their tasks go on")
 def _(site, tasks):
     task, waiting = tasks.new("long", s=1.5), tasks.new("survey")
-    for worker in site.workers():
+    before = site.workers()
+    for worker in before:
         os.kill(worker, signal.SIGKILL)
-    until("new workers", lambda: len(site.workers()) == 2)
+    until("new workers", lambda: len(site.workers() - before) == 2)
     tasks.wait(waiting, "input_required")
     tasks.wait(task, "completed")
 
