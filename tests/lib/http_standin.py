@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An HTTP API for tests, with good and bad manners:  http_standin.py [DIR]
 
-Says "ENV API=http://127.0.0.1:PORT" and, if DIR is given (for a certificate that nobody trusts), "ENV
+Says "ENV API=http://127.0.0.1:PORT", the same of localhost as API_OTHER, and if DIR is given (for a certificate that nobody trusts), "ENV
 API_TLS=https://127.0.0.1:PORT", then READY, and serves until SIGTERM or until its parent is gone. What each path does
 is below, at its name."""
 
@@ -222,7 +222,8 @@ def untrusted(directory):
 
 def main():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    print(f"ENV API=http://127.0.0.1:{serve()}")
+    port = serve()
+    print(f"ENV API=http://127.0.0.1:{port}\nENV API_OTHER=http://localhost:{port}")
     if len(sys.argv) > 1:
         print(f"ENV API_TLS=https://127.0.0.1:{serve(untrusted(sys.argv[1]))}")
     print("READY", flush=True)
