@@ -56,7 +56,7 @@ fail:
 }
 
 /* lock_fd: as in store_sqlite_how. */
-static struct store *open_store(struct broker *b, int lock_fd, struct err *err)
+static int open_store(struct broker *b, int lock_fd, struct err *err)
 {
 	const struct cfg *cfg = b->cfg;
 	const struct store_sqlite_how how = {
@@ -67,15 +67,20 @@ static struct store *open_store(struct broker *b, int lock_fd, struct err *err)
 	    .lock_fd = lock_fd,
 	};
 
-	if (strcmp(cfg->store_kind, "sqlite") == 0)
-		return store_sqlite_open(&how, wake, &b->loop, err);
-	return store_memory_open(wake, &b->loop, err);
+	b->store = strcmp(cfg->store_kind, "sqlite") == 0 ? store_sqlite_open(&how, wake, &b->loop, err)
+							  : store_memory_open(wake, &b->loop, err);
+	if (!b->store)
+		return -1;
+	b->store->on_renewed = recover_again;
+	b->store->on_renewed_arg = b;
+	return 0;
 }
 
 int broker_open(struct broker *b, struct err *err)
 {
-	b->store = open_store(b, 0, err);
-	return b->store ? recover(b, err) : -1;
+	if (open_store(b, 0, err))
+		return -1;
+	return recover(b, err);
 }
 
 int broker_resume(struct broker *b, struct slice saved, struct err *err)
@@ -85,8 +90,9 @@ int broker_resume(struct broker *b, struct slice saved, struct err *err)
 
 	if (bad || b->store)
 		return err_set(err, ERR_LINK, "not this store");
-	b->store = open_store(b, lock_fd, err);
-	return b->store ? b->store->resume(b->store, saved, err) : -1;
+	if (open_store(b, lock_fd, err))
+		return -1;
+	return b->store->resume(b->store, saved, err);
 }
 
 bool broker_keeps(const struct broker *b)

@@ -166,6 +166,17 @@ void call_keep(struct call *c)
 	buf_release(&key);
 }
 
+static void keep_node(struct table_node *n, void *arg)
+{
+	(void)arg;
+	call_keep(TABLE_OF(n, struct call, node));
+}
+
+void call_keep_all(struct broker *b)
+{
+	table_each(&b->calls, keep_node, NULL);
+}
+
 static void unkeep(struct call *c)
 {
 	struct buf key;

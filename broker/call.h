@@ -50,6 +50,7 @@ bool call_restore(struct broker *b, struct slice key, struct slice value);
  */
 void call_save(const struct call *c, struct buf *out);
 int call_load(struct broker *b, struct slice in);
+void call_keep_all(struct broker *b);
 bool call_is_parked(const struct call *c);        /* it waits for answers */
 struct stream *call_stream(const struct call *c); /* where an answer is owed; NULL: nowhere */
 /* Tells the producer: CANCELLED, of one id, or of the whole call if id is empty. A call that nobody runs ends: without

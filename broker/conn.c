@@ -246,12 +246,14 @@ static void on_read(struct store_op *op, int status)
 		record_put_stdout(frame, c->kind, c->request_id, buf_slice(event));
 		ends[i] = frame->len;
 	}
-	if (status && r->read.is_damaged && c->stream) {
+	if (!c->stream) { /* it is ending */
+		conn_kick(c);
+	} else if (status && r->read.is_damaged) {
 		stream_lose(c->stream, r->seqs[0], "it can't be read");
 		conn_kick(c);
 	} else if (status || buf_check(frame, NULL)) {
 		conn_close(c, STAT_CLOSE_FAILED);
-	} else if (c->stream) {
+	} else {
 		for (size_t i = 0; i < count && r->seqs[i] <= c->stream->delivered_seq; i++)
 			stats_add(&c->broker->stats, STAT_REPLAYED, 1);
 		c->cursor = count < r->read.count ? r->seqs[count - 1] : r->cursor_after;

@@ -36,6 +36,7 @@ libbroker_a_SOURCES = \
 	%D%/store_disk.c %D%/store_disk.h %D%/store_disk_priv.h \
 	%D%/store_file.c \
 	%D%/store_load.c \
+	%D%/store_renew.c \
 	%D%/store_sqlite.c \
 	%D%/store_sum.c %D%/store_sum.h \
 	%D%/store_wal.c %D%/store_wal.h \

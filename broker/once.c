@@ -10,6 +10,7 @@ struct mark {
 	struct table_node node; /* in broker->marks */
 	struct wheel_timer timer;
 	struct broker *broker; /* borrowed */
+	uint64_t until_ms;     /* of CLOCK_REALTIME, as the store has it */
 	size_t len;
 	char name[];
 };
@@ -42,13 +43,14 @@ static void on_time(struct wheel_timer *t)
 }
 
 /* One that there is not. -1: no memory. */
-static int set(struct broker *b, struct slice name, uint64_t keep_ms)
+static int set(struct broker *b, struct slice name, uint64_t until_ms, uint64_t keep_ms)
 {
 	struct mark *mark = mem_alloc(1, sizeof(*mark) + name.len);
 
 	if (!mark)
 		return -1;
 	mark->broker = b;
+	mark->until_ms = until_ms;
 	mark->len = name.len;
 	memcpy(mark->name, name.p, name.len);
 	mark->timer.fire = on_time;
@@ -57,22 +59,39 @@ static int set(struct broker *b, struct slice name, uint64_t keep_ms)
 	return 0;
 }
 
+static void keep(const struct mark *mark)
+{
+	struct buf value;
+
+	if (!broker_keeps(mark->broker))
+		return;
+	buf_init(&value, sizeof(uint64_t));
+	link_put_u64(&value, mark->until_ms);
+	broker_keep(mark->broker, STORE_MARK, (struct slice){mark->name, mark->len}, &value);
+}
+
+static void keep_node(struct table_node *n, void *arg)
+{
+	(void)arg;
+	keep(TABLE_OF(n, struct mark, node));
+}
+
+void once_keep_all(struct broker *b)
+{
+	table_each(&b->marks, keep_node, NULL);
+}
+
 unsigned once_mark(struct broker *b, struct slice name, uint32_t keep_s)
 {
 	uint64_t keep_ms = (uint64_t)keep_s * 1000;
-	struct buf value;
 
 	if (find(b, name))
 		return LINK_NACK_DUPLICATE_ID;
 	if (b->marks.count >= (size_t)b->cfg->once_max)
 		return LINK_NACK_LIMIT;
-	if (set(b, name, keep_ms))
+	if (set(b, name, clock_ms(CLOCK_REALTIME) + keep_ms, keep_ms))
 		return LINK_NACK_BUSY;
-	if (!broker_keeps(b))
-		return 0;
-	buf_init(&value, sizeof(uint64_t));
-	link_put_u64(&value, clock_ms(CLOCK_REALTIME) + keep_ms);
-	broker_keep(b, STORE_MARK, name, &value);
+	keep(find(b, name));
 	return 0;
 }
 
@@ -82,7 +101,7 @@ bool once_restore(struct broker *b, struct slice name, struct slice value)
 	bool bad = false;
 	uint64_t until_ms = link_get_u64(&value, &bad), now = clock_ms(CLOCK_REALTIME);
 
-	return !bad && until_ms > now && set(b, name, until_ms - now) == 0;
+	return !bad && until_ms > now && set(b, name, until_ms, until_ms - now) == 0;
 }
 
 static void save(struct table_node *n, void *arg)
@@ -91,6 +110,7 @@ static void save(struct table_node *n, void *arg)
 	struct buf *out = arg;
 
 	link_put_bytes(out, (struct slice){mark->name, mark->len});
+	link_put_u64(out, mark->until_ms);
 	snapshot_put_timer(out, &mark->broker->loop, &mark->timer);
 }
 
@@ -105,8 +125,9 @@ int once_load(struct broker *b, struct slice in)
 
 	while (in.len > 0 && !bad) {
 		struct slice name = link_get_bytes(&in, &bad);
+		uint64_t until_ms = link_get_u64(&in, &bad);
 
-		if (bad || name.len == 0 || find(b, name) || set(b, name, 0))
+		if (bad || name.len == 0 || find(b, name) || set(b, name, until_ms, 0))
 			return -1;
 		snapshot_get_timer(&in, &b->loop, &find(b, name)->timer, &bad);
 	}

@@ -10,6 +10,7 @@ bool once_restore(struct broker *b, struct slice name, struct slice value); /* a
 /* All of them, for the program that takes our place (snapshot.h), and from the one before. */
 void once_save(const struct broker *b, struct buf *out);
 int once_load(struct broker *b, struct slice in);
+void once_keep_all(struct broker *b);
 void once_forget(struct broker *b, struct slice name); /* of one that is not set: harmless */
 void once_forget_all(struct broker *b);
 

@@ -74,6 +74,18 @@ static void end_call(struct table_node *n, void *arg)
 		call_end(c, "its worker lost its broker");
 }
 
+void recover_again(void *arg)
+{
+	struct broker *b = arg;
+
+	session_keep_all(b);
+	stream_keep_all(b);
+	call_keep_all(b);
+	topic_keep_all(b);
+	task_keep_all(b);
+	once_keep_all(b);
+}
+
 int recover(struct broker *b, struct err *err)
 {
 	struct recovery r = {b, 0};

@@ -107,6 +107,17 @@ static void keep(const struct session *s)
 	broker_keep(s->broker, STORE_SESSION, s->id, &value);
 }
 
+static void keep_node(struct table_node *n, void *arg)
+{
+	(void)arg;
+	keep(TABLE_OF(n, struct session, node));
+}
+
+void session_keep_all(struct broker *b)
+{
+	table_each(&b->sessions, keep_node, NULL);
+}
+
 unsigned session_new(struct broker *b, struct slice id, struct slice principal, unsigned flags, uint32_t idle_s,
     struct slice blob, struct session **session)
 {

@@ -35,6 +35,7 @@ unsigned session_update(
     struct session *s, uint64_t version_expected, unsigned flags, uint32_t idle_s, struct slice blob);
 /* As the store has it; its streams come after it, then it is made whole. -1: no memory. */
 bool session_restore(struct broker *b, struct slice id, struct slice value);
+void session_keep_all(struct broker *b); /* again, for a store that began a new file; so are the other x_keep_all() */
 int session_restored(struct session *s);
 /* For the program that takes our place (snapshot.h), and from the one before; made whole as above. */
 void session_save(const struct session *s, struct buf *out);

@@ -86,6 +86,10 @@ struct store {
 	size_t epochs_count;
 	bool is_durable;
 	bool is_stalled;
+	/* Its user's; called from within reap() when the store had to begin a new file, and may have lost any event
+	 * that it says has() not of. All objects are to be put again. */
+	void (*on_renewed)(void *arg);
+	void *on_renewed_arg;
 	/* Once, before all that follows. Blocks. */
 	int (*recover)(struct store *s, const struct store_keeper *keeper, struct err *err);
 	/* For the program that takes our place (snapshot.h), when nothing is under way: what it needs to go on in the
@@ -100,6 +104,8 @@ struct store {
 	void (*sync)(struct store *s, struct store_op *op);
 	void (*read)(struct store *s, struct store_read *r);
 	void (*forget)(struct store *s, uint64_t position, uint32_t len);
+	/* Whether it can be read, as far as is known without looking. */
+	bool (*has)(const struct store *s, uint64_t position);
 	/* A failure, which is one of memory and may be value's already, shows in the status of the next sync. */
 	void (*put)(struct store *s, enum store_kind kind, struct slice key, const struct buf *value);
 	void (*del)(struct store *s, enum store_kind kind, struct slice key);

@@ -24,6 +24,7 @@ struct batch {
 	struct buf bytes;
 	struct store_op *syncs, **last_sync;
 	int status;
+	bool has_all; /* objects and events in memory, for a new file */
 };
 
 struct batch *batch_new(void); /* NULL: no memory */

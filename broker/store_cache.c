@@ -47,6 +47,12 @@ void cache_add(struct cache *c, struct record *r)
 	table_add(&c->records, &r->node, table_hash_u64(&c->records, r->position, 0));
 }
 
+void cache_each(const struct cache *c, void (*visit)(struct record *r, void *arg), void *arg)
+{
+	for (struct record *r = c->first; r; r = r->next)
+		visit(r, arg);
+}
+
 static void leave(struct cache *c, struct record *r)
 {
 	if (!r->at)

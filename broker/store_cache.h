@@ -26,6 +26,8 @@ int cache_init(struct cache *c, uint64_t bytes_max); /* -1: no memory */
 void cache_release(struct cache *c);
 
 struct record *cache_find(const struct cache *c, uint64_t position);
+/* Those that are on disk too. */
+void cache_each(const struct cache *c, void (*visit)(struct record *r, void *arg), void *arg);
 void cache_add(struct cache *c, struct record *r);
 /* It is on disk now; its batch's pin goes. */
 void cache_committed(struct cache *c, struct record *r);

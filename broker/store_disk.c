@@ -24,6 +24,7 @@ int disk_fail(struct disk *d, int rc, const char *what, struct err *err)
 	const char *advice = "";
 	int sys = sqlite3_system_errno(d->db);
 
+	d->is_damaged = disk_is_corrupt(rc);
 	switch (rc & 0xff) {
 	case SQLITE_FULL:
 		advice = "; make room on that file system: it goes on by itself";
@@ -38,7 +39,7 @@ int disk_fail(struct disk *d, int rc, const char *what, struct err *err)
 		break;
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-		advice = "; restart mcp-broker: it sets the file aside and begins a new one";
+		advice = "; look at the disk: the file is set aside, and a new one begun";
 		break;
 	}
 	err_set(err, (rc & 0xff) == SQLITE_NOMEM ? ERR_NOMEM : ERR_SYS, "%s %s: %s%s%s%s", what, d->path,
@@ -156,8 +157,13 @@ int disk_commit(struct disk *d, struct err *err)
 
 void disk_undo(struct disk *d)
 {
-	if (!sqlite3_get_autocommit(d->db))
+	if (d->db && !sqlite3_get_autocommit(d->db))
 		run(d, DISK_ROLLBACK, NULL);
+}
+
+bool disk_is_damaged(const struct disk *d)
+{
+	return d->is_damaged;
 }
 
 int disk_sync(struct disk *d, struct err *err)
@@ -170,11 +176,27 @@ int disk_sync(struct disk *d, struct err *err)
 	return rc == SQLITE_OK ? 0 : disk_fail(d, rc, "sync", err);
 }
 
+bool disk_is_due(const struct disk *d)
+{
+	return d->wal_pages >= DISK_WAL_PAGES;
+}
+
+/* Only that a later one makes good what this one did not: SQLite notes a page as written back when the file is synced.
+ */
+int disk_write_back(struct disk *d, struct err *err)
+{
+	int rc = sqlite3_wal_checkpoint_v2(d->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+
+	d->wal_pages = 0;
+	return rc == SQLITE_OK ? 0 : disk_fail(d, rc, "write back", err);
+}
+
 enum disk_found disk_read(struct disk *d, uint64_t position, struct slice *event, struct err *err)
 {
 	sqlite3_stmt *st = d->prepared[DISK_READ];
 	int rc;
 
+	d->is_damaged = false; /* of what is missing or changed only that is lost */
 	sqlite3_bind_int64(st, 1, (int64_t)position);
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_DONE) {
@@ -183,9 +205,7 @@ enum disk_found disk_read(struct disk *d, uint64_t position, struct slice *event
 	}
 	if (rc != SQLITE_ROW) {
 		disk_fail(d, rc, "read", err);
-		return disk_is_corrupt(rc)           ? DISK_DAMAGED
-		       : (rc & 0xff) == SQLITE_NOMEM ? DISK_NOT_NOW
-						     : DISK_UNREADABLE;
+		return (rc & 0xff) == SQLITE_NOMEM ? DISK_NOT_NOW : DISK_UNREADABLE;
 	}
 	*event = disk_column(st, 3);
 	if ((uint64_t)sqlite3_column_int64(st, 2) !=

@@ -33,6 +33,14 @@ int disk_load(struct disk *d, const struct store_keeper *keeper, struct disk_loa
 /* In the place of disk_load(), for who goes on in the epoch that was begun last: what was committed in it may not be on
  * the disk yet, and from now on need not be. */
 int disk_resume(struct disk *d, struct err *err);
+/* What a new file has of an old one's log: positions up to first_end, and those from begin to end, if end isn't 0. */
+struct disk_copied {
+	uint64_t first_end, begin, end;
+};
+/* Sets the file aside and begins a new one with all that can be read of its log, and no objects. -1: neither is there;
+ * to be tried again. */
+int disk_renew(
+    struct disk *d, const struct disk_loaded *loaded, const char *why, struct disk_copied *copied, struct err *err);
 
 /* One transaction: begin, any number of changes, commit. Each says -1 and *err when it failed; then disk_undo(). */
 int disk_begin(struct disk *d, struct err *err);
@@ -43,8 +51,15 @@ int disk_del(struct disk *d, enum store_kind kind, struct slice key, struct err 
 int disk_commit(struct disk *d, struct err *err);
 void disk_undo(struct disk *d);
 
-/* What was committed is on the disk. */
+/* Whether what failed last says that the file is damaged, not only that it can't be written now. */
+bool disk_is_damaged(const struct disk *d);
+
+/* What was committed is on the disk. -1: nobody knows what is. A system that could not write a page takes it for
+ * written from then on, so a later success would say nothing: the file is not to be trusted any more. */
 int disk_sync(struct disk *d, struct err *err);
+/* Writes the WAL back, if it is long enough. Only after disk_sync(). -1: to be tried again. */
+bool disk_is_due(const struct disk *d);
+int disk_write_back(struct disk *d, struct err *err);
 
 /* Lends the bytes of an event until disk_read_end(), which comes soon: meanwhile the WAL can't be begun anew. */
 enum disk_found {

@@ -7,6 +7,8 @@
 
 #include "broker/store_disk.h"
 
+#define DISK_WAL_PAGES 4096 /* 16 MB of new pages are written back at a time */
+
 enum disk_statement {
 	DISK_BEGIN,
 	DISK_COMMIT,
@@ -23,8 +25,10 @@ struct disk {
 	sqlite3 *db;
 	sqlite3_stmt *prepared[DISK_STATEMENTS];
 	int lock_fd;
-	bool sync_each;
-	char *path; /* owned */
+	bool sync_each, is_damaged;
+	int wal_pages; /* of which the file does not have all */
+	char *path;    /* owned */
+	char *aside;   /* owned: name of a file that was set aside, of which something is still to be copied; or NULL */
 };
 
 /* -1, *err says what and what is to be done about it. rc is SQLite's. */
@@ -39,5 +43,7 @@ struct slice disk_column(sqlite3_stmt *st, int i);
 
 /* Gives the file another name, which "sqlite3 NAME .recover" reads, and makes a new one. */
 int disk_set_aside(struct disk *d, const char *why, struct err *err);
+int disk_begin_anew(struct disk *d, const char *why, struct err *err); /* the same, at a start: nothing comes back */
+int disk_open_aside(struct disk *d, sqlite3 **db);                     /* SQLite's code */
 
 #endif

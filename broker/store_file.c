@@ -18,7 +18,6 @@
 #define FILE_NAME "broker.db"
 #define LOCK_NAME "store.lock" /* not the one of run_dir, which may be the same directory */
 #define FORMAT    1            /* of the tables */
-#define WAL_PAGES 4096         /* 16 MB of new pages are written back at a time */
 
 static void close_db(struct disk *d)
 {
@@ -27,14 +26,22 @@ static void close_db(struct disk *d)
 	d->db = NULL;
 }
 
+/* In the place of SQLite's own, which does not tell whether writing back failed. */
+static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct disk *d = arg;
+
+	(void)db, (void)name;
+	d->wal_pages = pages;
+	return SQLITE_OK;
+}
+
 /* Beside what it tells, rc of SQLite: whether the file is the culprit. */
 static int open_db(struct disk *d, struct err *err)
 {
-	char wal_pages[64];
 	const char *const how[] = {
 	    "PRAGMA journal_mode = WAL",
 	    d->sync_each ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
-	    wal_pages,
 	    "BEGIN IMMEDIATE",
 	    "CREATE TABLE IF NOT EXISTS log(position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, seq INTEGER NOT "
 	    "NULL, "
@@ -48,7 +55,6 @@ static int open_db(struct disk *d, struct err *err)
 	int64_t version = 0;
 	int rc;
 
-	snprintf(wal_pages, sizeof(wal_pages), "PRAGMA wal_autocheckpoint = %d", WAL_PAGES);
 	rc = sqlite3_open_v2(d->path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_extended_result_codes(d->db, 1);
@@ -60,6 +66,8 @@ static int open_db(struct disk *d, struct err *err)
 		err_set(err, ERR_CONFIG, "%s is of a newer mcp-broker: use that, or another store_dir", d->path);
 		return SQLITE_MISMATCH;
 	}
+	if (rc == SQLITE_OK)
+		sqlite3_wal_hook(d->db, on_commit, d);
 	for (size_t i = 0; rc == SQLITE_OK && i < COUNT_OF(how); i++)
 		rc = disk_exec(d, how[i], NULL);
 	if (rc == SQLITE_OK && version == 0)
@@ -71,35 +79,105 @@ static int open_db(struct disk *d, struct err *err)
 	return rc;
 }
 
+/* A file that is wrong is left as it is: closing it would write the WAL back. */
+static void let_go(struct disk *d)
+{
+	if (d->db)
+		sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	close_db(d);
+}
+
 int disk_set_aside(struct disk *d, const char *why, struct err *err)
 {
-	char *from = mem_alloc(1, strlen(d->path) + 8), *to = mem_alloc(1, strlen(d->path) + 48);
+	size_t size = strlen(d->path) + 48;
+	char *from = mem_alloc(1, size), *to = mem_alloc(1, size), *name = mem_alloc(1, size);
 	static const char *const tails[] = {"", "-wal"};
-	uint64_t now = clock_ms(CLOCK_REALTIME);
 	int rc = -1;
 
-	close_db(d);
-	if (!from || !to) {
+	let_go(d);
+	if (!from || !to || !name) {
 		err_set(err, ERR_NOMEM, "name of a bad file");
 		goto out;
 	}
-	for (size_t i = 0; i < COUNT_OF(tails); i++) {
-		snprintf(from, strlen(d->path) + 8, "%s%s", d->path, tails[i]);
-		snprintf(to, strlen(d->path) + 48, "%s.bad-%" PRIu64 "%s", d->path, now, tails[i]);
-		if (rename(from, to) && errno != ENOENT) {
+	snprintf(name, size, "%s.bad-%" PRIu64, d->path, clock_ms(CLOCK_REALTIME));
+	for (size_t i = 0; i < COUNT_OF(tails); i++) { /* the file first: without its WAL it would be an older one */
+		snprintf(from, size, "%s%s", d->path, tails[i]);
+		snprintf(to, size, "%s%s", name, tails[i]);
+		if (rename(from, to) == 0) {
+			if (i > 0)
+				continue;
+			LOG(ERROR, "store.set_aside",
+			    "file=\"%s\" kept_as=\"%s\" why=\"%s\" do=\"look at the disk; then delete that file\"",
+			    d->path, name, why);
+			mem_free(d->aside);
+			d->aside = name;
+			name = NULL;
+		} else if (errno != ENOENT) {
 			err_sys(err, "set %s aside", from);
 			goto out;
 		}
 	}
-	LOG(ERROR, "store.set_aside",
-	    "file=\"%s\" kept_as=\"%s.bad-%" PRIu64
-	    "\" why=\"%s\" lost=\"all sessions, streams and tasks: clients begin "
-	    "anew\" do=\"look at the disk; then delete the file\"",
-	    d->path, d->path, now, why);
 	rc = open_db(d, err) == SQLITE_OK ? 0 : -1;
 out:
 	mem_free(from);
 	mem_free(to);
+	mem_free(name);
+	return rc;
+}
+
+int disk_begin_anew(struct disk *d, const char *why, struct err *err)
+{
+	if (disk_set_aside(d, why, err))
+		return -1;
+	LOG(ERROR, "store.lost", "what=\"all sessions, streams and tasks: clients begin anew\"");
+	mem_free(d->aside);
+	d->aside = NULL;
+	return 0;
+}
+
+int disk_open_aside(struct disk *d, sqlite3 **db)
+{
+	struct disk old = {.path = d->aside};
+	int rc = sqlite3_open_v2(old.path, &old.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_db_config(old.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	if (rc == SQLITE_OK)
+		rc = disk_exec(&old, "PRAGMA locking_mode = EXCLUSIVE", NULL);
+	*db = old.db;
+	return rc;
+}
+
+/* What was made in it is there after a power loss too. */
+static int sync_dir(const char *dir, struct err *err)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (fd == -1) /* it may be one that we can't read, if we can't do more about it */
+		return errno == EACCES ? 0 : err_sys(err, "open %s", dir);
+	rc = fsync(fd);
+	if (rc)
+		err_sys(err, "sync %s", dir);
+	close(fd);
+	return rc ? -1 : 0;
+}
+
+static int make_dir(const char *dir, struct err *err)
+{
+	char *parent;
+	int rc;
+
+	if (mkdir(dir, 0700))
+		return errno == EEXIST ? 0
+				       : err_sys(err,
+					     "make store_dir %s: make it for this user, or set another one, or "
+					     "store_kind to memory",
+					     dir);
+	parent = cfg_path_join(dir, "..");
+	if (!parent)
+		return err_set(err, ERR_NOMEM, "path of store_dir");
+	rc = sync_dir(parent, err);
+	mem_free(parent);
 	return rc;
 }
 
@@ -107,9 +185,8 @@ static int take_dir(struct disk *d, const char *dir, struct err *err)
 {
 	char *path;
 
-	if (mkdir(dir, 0700) && errno != EEXIST)
-		return err_sys(
-		    err, "make store_dir %s: make it for this user, or set another one, or store_kind to memory", dir);
+	if (make_dir(dir, err))
+		return -1;
 	path = cfg_path_join(dir, LOCK_NAME);
 	d->path = cfg_path_join(dir, FILE_NAME);
 	if (path && d->path && d->lock_fd != -1) {
@@ -150,11 +227,13 @@ struct disk *disk_open(const char *dir, bool sync_each, int lock_fd, struct err 
 	if (take_dir(d, dir, err))
 		goto fail;
 	rc = open_db(d, &why);
-	if (disk_is_corrupt(rc) ? disk_set_aside(d, why.msg, err) : rc != SQLITE_OK) {
+	if (disk_is_corrupt(rc) ? disk_begin_anew(d, why.msg, err) : rc != SQLITE_OK) {
 		if (!disk_is_corrupt(rc) && err)
 			*err = why;
 		goto fail;
 	}
+	if (sync_dir(dir, err))
+		goto fail;
 	return d;
 fail:
 	disk_close(&d);
@@ -177,5 +256,6 @@ void disk_close(struct disk **dp)
 	if (d->lock_fd != -1)
 		close(d->lock_fd);
 	mem_free(d->path);
+	mem_free(d->aside);
 	mem_free(d);
 }

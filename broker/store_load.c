@@ -222,7 +222,7 @@ int disk_load(struct disk *d, const struct store_keeper *keeper, struct disk_loa
 		mem_free(x.events);
 		x = (struct index){0};
 		lost_objects = 0;
-		if (disk_set_aside(d, why.msg, err))
+		if (disk_begin_anew(d, why.msg, err))
 			return -1;
 	} else if (rc != SQLITE_OK) {
 		if (err)

@@ -122,6 +122,12 @@ static void memory_read(struct store *s, struct store_read *read)
 	complete(memory_of(s), &read->op, true);
 }
 
+static bool memory_has(const struct store *s, uint64_t position)
+{
+	(void)s;
+	return position != 0;
+}
+
 static void memory_forget(struct store *s, uint64_t position, uint32_t len)
 {
 	struct record *r = record_at(position);
@@ -212,6 +218,7 @@ struct store *store_memory_open(void (*wake)(void *arg), void *arg, struct err *
 	    .sync = memory_sync,
 	    .read = memory_read,
 	    .forget = memory_forget,
+	    .has = memory_has,
 	    .put = memory_put,
 	    .del = memory_del,
 	    .reap = memory_reap,

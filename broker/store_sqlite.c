@@ -25,6 +25,8 @@ struct sqlite {
 	size_t away_count;                    /* batches and reads that the writer has */
 	struct store_op *ready, **last_ready; /* completed, not yet told */
 	bool is_short;                        /* of memory: a change was not noted */
+	bool is_renewed;                      /* what there is in memory is to be given to the new file */
+	struct disk_copied copied;            /* what that has already */
 	struct disk_loaded loaded;
 	uint64_t sync_ms;
 	void (*wake)(void *arg);
@@ -118,6 +120,42 @@ static void sqlite_del(struct store *s, enum store_kind kind, struct slice key)
 
 	if (!b || batch_object(b, CHANGE_DEL, kind, key, SLICE("")))
 		m->is_short = true;
+}
+
+static bool sqlite_has(const struct store *s, uint64_t position)
+{
+	const struct sqlite *m = (const struct sqlite *)(const void *)s;
+
+	return position <= m->copied.first_end || (position >= m->copied.begin && position <= m->copied.end) ||
+	       cache_find(&m->cache, position);
+}
+
+static void append_again(struct record *r, void *arg)
+{
+	struct sqlite *m = arg;
+	struct change *c = change_new(m, CHANGE_APPEND);
+
+	if (!c) {
+		m->is_short = true;
+		return;
+	}
+	c->record = r;
+	r->pins++;
+}
+
+/* All of it in one batch, or, when memory is short, another time. */
+static void give_all(struct sqlite *m)
+{
+	bool was_short = m->is_short;
+
+	m->is_short = false;
+	cache_each(&m->cache, append_again, m);
+	if (m->store.on_renewed)
+		m->store.on_renewed(m->store.on_renewed_arg);
+	m->is_renewed = m->is_short || !batch_get(m);
+	if (!m->is_renewed)
+		m->batch->has_all = true;
+	m->is_short |= was_short;
 }
 
 static void make_ready(struct sqlite *m, struct store_op *op)
@@ -227,6 +265,10 @@ static void take_back(struct sqlite *m, const struct writer_news *news)
 	struct store_op *next;
 
 	m->store.is_stalled = news->is_failing;
+	if (news->is_renewed) {
+		m->is_renewed = true;
+		m->copied = news->copied;
+	}
 	for (struct batch *b = news->done; b; b = after) {
 		after = b->next;
 		m->away_count--;
@@ -257,6 +299,8 @@ static bool sqlite_reap(struct store *s)
 	hand_over(m);
 	writer_take(m->writer, &news);
 	take_back(m, &news);
+	if (m->is_renewed)
+		give_all(m);
 	for (int n = 0; n < REAP_MAX && m->ready; n++)
 		tell(m, take_ready(m));
 	return m->ready || m->batch || m->reads; /* the last two: submitted by those that were told */
@@ -277,7 +321,7 @@ static int sqlite_recover(struct store *s, const struct store_keeper *keeper, st
 	m->next_position = m->loaded.next_position;
 	LOG(INFO, "store.recovered", "epoch=%" PRIu64 " event_bytes=%" PRIu64 " ms=%" PRIu64, s->epoch, m->loaded.bytes,
 	    now_ms() - began_ms);
-	m->writer = writer_start(m->disk, m->sync_ms, m->wake, m->wake_arg, err);
+	m->writer = writer_start(m->disk, &m->loaded, m->sync_ms, m->wake, m->wake_arg, err);
 	return m->writer ? 0 : -1;
 }
 
@@ -285,7 +329,7 @@ static bool sqlite_is_busy(const struct store *s)
 {
 	const struct sqlite *m = (const struct sqlite *)(const void *)s;
 
-	return m->batch || m->reads || m->away_count > 0 || m->ready;
+	return m->batch || m->reads || m->away_count > 0 || m->ready || m->is_renewed || writer_is_renewed(m->writer);
 }
 
 static void sqlite_save(struct store *s, struct buf *out)
@@ -323,7 +367,9 @@ static int sqlite_resume(struct store *s, struct slice saved, struct err *err)
 	s->epochs_count = l->epochs_count;
 	if (disk_resume(m->disk, err))
 		return -1;
-	m->writer = writer_start(m->disk, m->sync_ms, m->wake, m->wake_arg, err);
+	l->epoch = s->epoch;
+	l->next_position = l->epochs_count ? l->epochs[l->epochs_count - 1].end : 1;
+	m->writer = writer_start(m->disk, l, m->sync_ms, m->wake, m->wake_arg, err);
 	return m->writer ? 0 : -1;
 }
 
@@ -405,6 +451,7 @@ struct store *store_sqlite_open(const struct store_sqlite_how *how, void (*wake)
 	    .sync = sqlite_sync,
 	    .read = sqlite_read,
 	    .forget = sqlite_forget,
+	    .has = sqlite_has,
 	    .put = sqlite_put,
 	    .del = sqlite_del,
 	    .reap = sqlite_reap,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 
 #include "broker/store_writer.h"
 #include "common/log.h"
@@ -10,15 +11,20 @@
 #include "common/banned.h"
 
 #define RETRY_MS  500   /* after a transaction that failed */
+#define RENEW_MS  60000 /* between two new files, or a disk that ruins each would be filled with them */
 #define REMIND_MS 60000 /* between two lines of the log about the same trouble */
 
 struct writer {
-	struct disk *disk; /* borrowed; the thread's, as all that follows */
+	struct disk *disk;                /* borrowed; the thread's, as all that follows */
+	const struct disk_loaded *loaded; /* borrowed */
 	uint64_t sync_ms;
 	struct batch *todo, **last_todo;
 	uint64_t retry_at_ms; /* 0: nothing failed */
 	uint64_t said_at_ms;  /* when the log was told last */
 	uint64_t sync_at_ms;  /* 0: all is on the disk */
+	uint64_t renewed_at_ms;
+	bool must_renew, is_waiting;              /* for a batch that has_all */
+	char why[sizeof(((struct err *)0)->msg)]; /* it must */
 	void (*wake)(void *arg);
 	void *wake_arg;
 	pthread_t thread;
@@ -26,7 +32,8 @@ struct writer {
 	pthread_cond_t cond;
 	struct batch *inbox, **last_in, *outbox, **last_out; /* by mtx, as all that follows */
 	struct store_op *asked, *read;                       /* reads: to the thread, from it */
-	bool is_stopping, is_failing;
+	bool is_stopping, is_failing, is_renewed;
+	struct disk_copied copied;
 };
 
 static int write_change(struct disk *d, const struct batch *b, const struct change *c, struct err *err)
@@ -87,41 +94,98 @@ static enum disk_found read_loose(struct disk *d, uint64_t position, struct reco
 	return DISK_FOUND;
 }
 
-/* What a disk that takes writes does not give, it will not give later: not the same as one that is away. */
-static void fetch(struct writer *w, struct store_read *read, struct err *err)
+static enum disk_found fetch(struct disk *d, struct store_read *read, struct err *err)
 {
-	enum disk_found found = DISK_FOUND;
-
 	for (read->good = 0; read->good < read->count; read->good++) {
 		struct record *r = read->lent[read->good];
+		enum disk_found found;
 
 		if (r)
 			continue;
-		found = read_loose(w->disk, read->positions[read->good], &r, err);
-		disk_read_end(w->disk);
+		found = read_loose(d, read->positions[read->good], &r, err);
+		disk_read_end(d);
 		if (found != DISK_FOUND)
-			break;
+			return found;
 		read->lent[read->good] = r;
 		read->events[read->good] = (struct slice){r->bytes, r->len};
 	}
+	return DISK_FOUND;
+}
+
+static void must_renew(struct writer *w, const struct err *err)
+{
+	if (!w->must_renew)
+		snprintf(w->why, sizeof(w->why), "%s", err->msg);
+	w->must_renew = true;
+}
+
+static void stall(struct writer *w, const struct err *err, bool is_last)
+{
+	uint64_t now = now_ms();
+
+	if (!w->retry_at_ms || now - w->said_at_ms >= REMIND_MS || is_last) {
+		LOG(ERROR, "store.stalled", "why=\"%s\"%s", err->msg,
+		    is_last ? " lost=\"what was not committed\"" : "");
+		w->said_at_ms = now;
+	}
+	w->retry_at_ms = now + RETRY_MS;
+	pthread_mutex_lock(&w->mtx);
+	w->is_failing = true;
+	pthread_mutex_unlock(&w->mtx);
+	w->wake(w->wake_arg);
+}
+
+/* False: not now. */
+static bool renew(struct writer *w)
+{
+	struct disk_copied copied;
+	struct err err = {0};
+	uint64_t now = now_ms();
+
+	snprintf(err.msg, sizeof(err.msg), "%s", w->why);
+	if ((w->renewed_at_ms && now - w->renewed_at_ms < RENEW_MS) ||
+	    disk_renew(w->disk, w->loaded, w->why, &copied, &err)) {
+		stall(w, &err, false);
+		return false;
+	}
+	w->renewed_at_ms = now;
+	w->must_renew = false;
+	w->is_waiting = true;
+	w->sync_at_ms = 0;
+	pthread_mutex_lock(&w->mtx);
+	w->is_renewed = true;
+	w->copied = copied;
+	pthread_mutex_unlock(&w->mtx);
+	w->wake(w->wake_arg);
+	return true;
+}
+
+static void serve(struct writer *w, struct store_read *read)
+{
+	static struct log_rate rate;
+	struct err err;
+	enum disk_found found = fetch(w->disk, read, &err);
+	unsigned dropped;
+
+	if (found == DISK_UNREADABLE && disk_is_damaged(w->disk)) {
+		must_renew(w, &err);
+		if (renew(w))
+			found = fetch(w->disk, read, &err);
+	}
+	/* What a disk that takes writes does not give, it will not give later. */
 	read->is_damaged = found == DISK_DAMAGED || (found == DISK_UNREADABLE && !w->retry_at_ms);
-	read->op.status = read->good > 0 || read->count == 0 ? 0 : -1;
+	read->op.status = found == DISK_FOUND || read->good > 0 ? 0 : -1;
+	if (found != DISK_FOUND && log_rate_ok(&rate, 1, REMIND_MS, &dropped))
+		LOG(ERROR, "store.unreadable", "why=\"%s\" not_logged=%u", err.msg, dropped);
 }
 
 static void serve_reads(struct writer *w, struct store_op *reads)
 {
-	static struct log_rate rate;
 	struct store_op *next;
-	struct err err;
-	unsigned dropped;
 
 	for (struct store_op *op = reads; op; op = next) {
-		struct store_read *read = (struct store_read *)(void *)op;
-
 		next = op->next;
-		fetch(w, read, &err);
-		if (read->good < read->count && log_rate_ok(&rate, 1, REMIND_MS, &dropped))
-			LOG(ERROR, "store.unreadable", "why=\"%s\" not_logged=%u", err.msg, dropped);
+		serve(w, (struct store_read *)(void *)op);
 		pthread_mutex_lock(&w->mtx);
 		op->next = w->read;
 		w->read = op;
@@ -147,7 +211,6 @@ static void give_back(struct writer *w, int status)
 
 static void write_todo(struct writer *w, bool is_last)
 {
-	uint64_t now = now_ms();
 	struct err err;
 
 	if (write_batches(w->disk, w->todo, &err) == 0) {
@@ -155,41 +218,66 @@ static void write_todo(struct writer *w, bool is_last)
 			LOG(INFO, "store.resumed", "why=\"it can be written again\"");
 		w->retry_at_ms = 0;
 		if (w->sync_ms && !w->sync_at_ms)
-			w->sync_at_ms = now + w->sync_ms;
+			w->sync_at_ms = now_ms() + w->sync_ms;
 		give_back(w, 0);
 		return;
 	}
-	if (!w->retry_at_ms || now - w->said_at_ms >= REMIND_MS || is_last) {
-		LOG(ERROR, "store.stalled", "why=\"%s\"%s", err.msg, is_last ? " lost=\"what was not committed\"" : "");
-		w->said_at_ms = now;
-	}
-	w->retry_at_ms = now + RETRY_MS;
-	if (is_last) {
+	if (disk_is_damaged(w->disk))
+		must_renew(w, &err);
+	stall(w, &err, is_last);
+	if (is_last)
 		give_back(w, -1);
-		return;
-	}
-	pthread_mutex_lock(&w->mtx);
-	w->is_failing = true;
-	pthread_mutex_unlock(&w->mtx);
-	w->wake(w->wake_arg);
 }
 
+/* What is not known to be on the disk, after a sync that failed, will never be. */
 static void sync_file(struct writer *w)
+{
+	struct err err;
+
+	w->sync_at_ms = 0;
+	if (disk_sync(w->disk, &err))
+		must_renew(w, &err);
+}
+
+static void write_back(struct writer *w)
 {
 	static struct log_rate rate;
 	struct err err;
 	unsigned dropped;
 
-	w->sync_at_ms = 0;
-	if (disk_sync(w->disk, &err) && log_rate_ok(&rate, 1, REMIND_MS, &dropped))
-		LOG(ERROR, "store.sync", "why=\"%s\" not_logged=%u", err.msg, dropped);
+	sync_file(w);
+	if (w->must_renew || disk_write_back(w->disk, &err) == 0)
+		return;
+	if (disk_is_damaged(w->disk))
+		must_renew(w, &err);
+	else if (log_rate_ok(&rate, 1, REMIND_MS, &dropped))
+		LOG(ERROR, "store.write_back", "why=\"%s\" not_logged=%u", err.msg, dropped);
+}
+
+/* What is due, in this order: a new file, a transaction, a sync. */
+static void work(struct writer *w, bool is_stopping)
+{
+	bool may_try = now_ms() >= w->retry_at_ms || is_stopping;
+
+	if (w->must_renew && (!may_try || !renew(w))) {
+		if (is_stopping && w->todo)
+			give_back(w, -1);
+		return;
+	}
+	if (w->todo && may_try && (!w->is_waiting || is_stopping))
+		write_todo(w, is_stopping);
+	if (w->sync_at_ms && (now_ms() >= w->sync_at_ms || is_stopping))
+		sync_file(w);
+	if (disk_is_due(w->disk))
+		write_back(w);
 }
 
 /* Waits until there is something to do. mtx is held. */
 static void wait_for_work(struct writer *w)
 {
-	while (!w->inbox && !w->asked && !w->is_stopping) {
-		uint64_t until = w->retry_at_ms && w->todo ? w->retry_at_ms : w->sync_at_ms;
+	while (!w->inbox && !w->asked && !w->is_stopping && !(w->must_renew && !w->retry_at_ms)) {
+		uint64_t until =
+		    w->retry_at_ms && (w->todo || w->must_renew) && !w->is_waiting ? w->retry_at_ms : w->sync_at_ms;
 		struct timespec ts = {.tv_sec = (time_t)(until / 1000), .tv_nsec = (long)(until % 1000) * 1000000L};
 
 		if (!until)
@@ -201,6 +289,19 @@ static void wait_for_work(struct writer *w)
 	}
 }
 
+/* mtx is held. */
+static void take_inbox(struct writer *w)
+{
+	for (const struct batch *b = w->inbox; b; b = b->next)
+		w->is_waiting = w->is_waiting && !b->has_all;
+	if (!w->inbox)
+		return;
+	*w->last_todo = w->inbox;
+	w->last_todo = w->last_in;
+	w->inbox = NULL;
+	w->last_in = &w->inbox;
+}
+
 static void *writer_thread(void *arg)
 {
 	struct writer *w = arg;
@@ -208,26 +309,16 @@ static void *writer_thread(void *arg)
 
 	do {
 		struct store_op *reads;
-		uint64_t now;
 
 		pthread_mutex_lock(&w->mtx);
 		wait_for_work(w);
 		reads = w->asked;
 		w->asked = NULL;
 		is_stopping = w->is_stopping;
-		if (w->inbox) {
-			*w->last_todo = w->inbox;
-			w->last_todo = w->last_in;
-			w->inbox = NULL;
-			w->last_in = &w->inbox;
-		}
+		take_inbox(w);
 		pthread_mutex_unlock(&w->mtx);
-		now = now_ms();
 		serve_reads(w, reads);
-		if (w->todo && (now >= w->retry_at_ms || is_stopping))
-			write_todo(w, is_stopping);
-		if (w->sync_at_ms && (now >= w->sync_at_ms || is_stopping))
-			sync_file(w);
+		work(w, is_stopping);
 	} while (!is_stopping);
 	return NULL;
 }
@@ -239,8 +330,8 @@ static void writer_free(struct writer *w)
 	mem_free(w);
 }
 
-struct writer *writer_start(
-    struct disk *disk, uint64_t sync_ms, void (*wake)(void *arg), void *wake_arg, struct err *err)
+struct writer *writer_start(struct disk *disk, const struct disk_loaded *loaded, uint64_t sync_ms,
+    void (*wake)(void *arg), void *wake_arg, struct err *err)
 {
 	struct writer *w = mem_alloc(1, sizeof(*w));
 	pthread_condattr_t attr;
@@ -251,7 +342,7 @@ struct writer *writer_start(
 		err_set(err, ERR_NOMEM, "writer");
 		return NULL;
 	}
-	*w = (struct writer){.disk = disk, .sync_ms = sync_ms, .wake = wake, .wake_arg = wake_arg};
+	*w = (struct writer){.disk = disk, .loaded = loaded, .sync_ms = sync_ms, .wake = wake, .wake_arg = wake_arg};
 	w->sync_at_ms = sync_ms ? now_ms() + sync_ms : 0; /* what the program before us committed last */
 	w->last_todo = &w->todo;
 	w->last_in = &w->inbox;
@@ -291,10 +382,25 @@ void writer_give(struct writer *w, struct batch *batch, struct store_op *reads)
 	pthread_mutex_unlock(&w->mtx);
 }
 
+bool writer_is_renewed(struct writer *w)
+{
+	bool is_renewed;
+
+	pthread_mutex_lock(&w->mtx);
+	is_renewed = w->is_renewed;
+	pthread_mutex_unlock(&w->mtx);
+	return is_renewed;
+}
+
 void writer_take(struct writer *w, struct writer_news *news)
 {
 	pthread_mutex_lock(&w->mtx);
-	*news = (struct writer_news){.done = w->outbox, .reads = w->read, .is_failing = w->is_failing};
+	*news = (struct writer_news){.done = w->outbox,
+	    .reads = w->read,
+	    .is_failing = w->is_failing,
+	    .is_renewed = w->is_renewed,
+	    .copied = w->copied};
+	w->is_renewed = false;
 	w->outbox = NULL;
 	w->last_out = &w->outbox;
 	w->read = NULL;

@@ -61,7 +61,7 @@ static void start_keep_timer(struct stream *s)
 {
 	uint64_t store_keep_ms = (uint64_t)s->broker->cfg->store_keep_s * 1000, ms = keep_ms(s);
 
-	if (ms > store_keep_ms)
+	if (ms > store_keep_ms && s->state != STREAM_FINISHED)
 		ms = store_keep_ms;
 	loop_timer(&s->broker->loop, &s->keep_timer, ms > 1000 ? ms : 1000);
 }
@@ -206,6 +206,24 @@ void stream_lose(struct stream *s, uint64_t seq, const char *why)
 	keep(s);
 	if (owes)
 		call_end(s->call, why);
+}
+
+static void keep_again(struct table_node *n, void *arg)
+{
+	struct stream *s = TABLE_OF(n, struct stream, node);
+	const struct store *store = s->broker->store;
+	uint64_t seq = s->last_seq;
+
+	(void)arg;
+	while (seq >= s->first_seq && (s->is_modern || store->has(store, event_at(s, seq)->position)))
+		seq--;
+	stream_lose(s, seq, "the disk lost it");
+	keep(s);
+}
+
+void stream_keep_all(struct broker *b)
+{
+	table_each(&b->streams, keep_again, NULL);
 }
 
 /* What nobody came for. Not while somebody reads, or is about to. */

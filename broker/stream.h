@@ -80,6 +80,7 @@ bool stream_is_over(const struct stream *s); /* FINISHED or CLOSED */
 bool stream_restore(struct broker *b, struct slice key, struct slice value);
 bool stream_restore_event(struct broker *b, const struct store_event *e);
 void stream_restored(struct stream *s);
+void stream_keep_all(struct broker *b); /* what the store has lost of them is a gap */
 void stream_put_key(const struct stream *s, struct buf *key);
 
 /* For the program that takes our place (snapshot.h), and from the one before; then the connection that reads it. */

@@ -205,6 +205,17 @@ static void keep(const struct task *t)
 	buf_release(&key);
 }
 
+static void keep_node(struct table_node *n, void *arg)
+{
+	(void)arg;
+	keep(TABLE_OF(n, struct task, node));
+}
+
+void task_keep_all(struct broker *b)
+{
+	table_each(&b->tasks, keep_node, NULL);
+}
+
 static void unkeep(const struct task *t)
 {
 	struct buf key;

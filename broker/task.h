@@ -58,6 +58,7 @@ void task_runner_lost(struct producer *runner); /* its tasks become FAILED */
 
 /* As the store has it; without a runner, so those that had not ended fail when all are there. */
 bool task_restore(struct broker *b, struct slice key, struct slice value);
+void task_keep_all(struct broker *b);
 void task_runners_lost(struct broker *b);
 /* For the program that takes our place (snapshot.h), and from the one before, its runner being there. */
 void task_save(const struct task *t, struct buf *out);

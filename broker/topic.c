@@ -131,6 +131,17 @@ static void unkeep(const struct subscription *sub)
 	buf_release(&key);
 }
 
+static void keep_node(struct table_node *n, void *arg)
+{
+	(void)arg;
+	keep(TABLE_OF(n, struct subscription, node));
+}
+
+void topic_keep_all(struct broker *b)
+{
+	table_each(&b->subscriptions, keep_node, NULL);
+}
+
 /* One that there is not, at the head of the stream's list. 0, LINK_NACK_LIMIT or BUSY. */
 static unsigned add(struct stream *s, struct slice name, uint64_t round, bool is_heard)
 {

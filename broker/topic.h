@@ -31,6 +31,7 @@ bool topic_restore(struct broker *b, struct slice key, struct slice value);
 /* All that a stream subscribed to, for the program that takes our place (snapshot.h), and from the one before. */
 void topic_save(const struct stream *s, struct buf *out);
 int topic_load(struct broker *b, struct slice in);
+void topic_keep_all(struct broker *b);
 void topic_forget(struct stream *s); /* all of them: the stream ends */
 
 struct topic_news {

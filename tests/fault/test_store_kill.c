@@ -8,11 +8,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/lib/breaker.h"
-#include "tests/lib/broker_fixture.h"
 #include "common/banned.h"
 
 #define EVENTS_MAX 16
@@ -24,32 +22,7 @@ static struct breaker *breaker;
 
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-	const char *tmp = getenv("TMPDIR");
-
-	assert_non_null(f);
-	breaker = breaker_make(tmp ? tmp : "/tmp");
-	fake_broker_program = "tests/fault/mcp-broker";
-	fake_broker_start(&f->broker, sets, COUNT_OF(sets), 0);
-	fake_worker_connect(&f->w, f->broker.dir);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	breaker_heal(breaker);
-	fixture_teardown(state);
-	breaker_free(&breaker);
-	return 0;
-}
-
-static bool is_dead(const struct fixture *f)
-{
-	siginfo_t ended = {0};
-
-	return waitid(P_PID, (id_t)f->broker.pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-	       ended.si_pid == f->broker.pid;
+	return breaker_setup(state, &breaker, sets, COUNT_OF(sets));
 }
 
 static void restart(struct fixture *f, int number)
@@ -97,43 +70,6 @@ static void look(struct view *v, const struct fake_server *s, uint64_t stream)
 	free(text);
 }
 
-static uint64_t send_event(struct fixture *f, enum link_type type, uint64_t call, uint64_t stream, const char *text)
-{
-	struct link_header h = {
-	    .type = type, .flags = LINK_DURABLE | LINK_WANT_ACK, .corr = call, .stream = stream, .count = 1};
-	struct buf body;
-	uint64_t seq;
-
-	buf_init(&body, 1000);
-	link_put_bytes(&body, slice_str(text));
-	seq = fake_worker_send(&f->w, &h, SLICE(""), buf_slice(&body));
-	buf_release(&body);
-	return seq;
-}
-
-/* False: the broker died instead. What came before it did counts. */
-static bool acknowledged(struct fixture *f, uint64_t seq)
-{
-	struct fake_answer a;
-	bool was_dead = false;
-
-	for (;;) {
-		if (fake_worker_receive(&f->w, &a, 20)) {
-			uint64_t corr = a.h.corr;
-			enum link_type type = (enum link_type)a.h.type;
-
-			fake_answer_release(&a);
-			if (corr != seq)
-				continue;
-			assert_int_equal(type, LINK_ACK);
-			return true;
-		}
-		if (was_dead)
-			return false;
-		was_dead = is_dead(f);
-	}
-}
-
 struct said {
 	unsigned sent, acked;
 	bool final_sent, final_acked;
@@ -147,19 +83,19 @@ static void converse(struct fixture *f, uint64_t call, uint64_t stream, struct s
 
 	for (unsigned n = 1; n <= 5; n++) {
 		snprintf(text, sizeof(text), "{\"n\":%u}", n);
-		seqs[n] = send_event(f, LINK_APPEND, call, stream, text);
+		seqs[n] = breaker_send(f, LINK_APPEND, call, stream, text);
 		said->sent = n;
 		if (n == 4)
 			continue;
 		for (unsigned i = n == 5 ? 4 : n; i <= n; i++) {
-			if (!acknowledged(f, seqs[i]))
+			if (!breaker_acked(f, seqs[i]))
 				return;
 			said->acked = i;
 		}
 	}
-	seqs[0] = send_event(f, LINK_FINISH, call, stream, FINAL);
+	seqs[0] = breaker_send(f, LINK_FINISH, call, stream, FINAL);
 	said->final_sent = true;
-	said->final_acked = acknowledged(f, seqs[0]);
+	said->final_acked = breaker_acked(f, seqs[0]);
 }
 
 /* What comes after what was read. */
@@ -196,7 +132,7 @@ static bool round_of(struct fixture *f, unsigned calls, enum breaker_act act, un
 	expect_text(&s, FAKE_HEAD);
 	breaker_set(breaker, calls, act, 0, nth, 1);
 	converse(f, call, stream, said);
-	if (!is_dead(f))
+	if (!breaker_is_dead(f))
 		fake_server_expect(&s, NULL, 1000);
 	died = breaker_heal(breaker);
 	fake_server_expect(&s, NULL, died ? 50 : 0); /* what is in the pipe */
@@ -261,7 +197,7 @@ static void in_recovery(void **state)
 
 		for (nth = 0; nth < POINTS_MAX && died; nth++) {
 			snprintf(text, sizeof(text), "{\"n\":%u}", ++events);
-			assert_true(acknowledged(f, send_event(f, LINK_APPEND, 0, own, text)));
+			assert_true(breaker_acked(f, breaker_send(f, LINK_APPEND, 0, own, text)));
 			fake_broker_end(&f->broker, SIGKILL);
 			fake_worker_die(&f->w);
 			breaker_set(breaker, BREAKER_DISK, acts[i], 0, nth, 1);
@@ -318,10 +254,10 @@ static void with_an_idle_log(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(at_each_call_of_the_disk, setup, teardown),
-	    cmocka_unit_test_setup_teardown(at_each_write_to_a_client, setup, teardown),
-	    cmocka_unit_test_setup_teardown(in_recovery, setup, teardown),
-	    cmocka_unit_test_setup_teardown(with_an_idle_log, setup, teardown),
+	    TEST_WITH(at_each_call_of_the_disk, setup),
+	    TEST_WITH(at_each_write_to_a_client, setup),
+	    TEST_WITH(in_recovery, setup),
+	    TEST_WITH(with_an_idle_log, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tests/lib/broker_fixture.h"
+
 enum breaker_call {
 	BREAKER_WRITE_DB = 1,  /* pwrite() of broker.db */
 	BREAKER_WRITE_WAL = 2, /* of its log */
@@ -40,11 +42,16 @@ struct breaker {
 	_Atomic int64_t clock_ms; /* added to CLOCK_REALTIME */
 };
 
-/* Maps a new file of that name in dir, and tells the programs that this one starts from now on. Fails the test. */
-struct breaker *breaker_make(const char *dir);
+/* A fixture whose broker can break; *b is mapped once for all tests of a program. */
+int breaker_setup(void **state, struct breaker **b, const char *const *sets, size_t count);
 void breaker_set(struct breaker *b, unsigned calls, enum breaker_act act, int error, int64_t wait, int64_t times);
 /* Whether it has killed, or is about to. */
 bool breaker_heal(struct breaker *b);
-void breaker_free(struct breaker **bp);
+
+bool breaker_is_dead(const struct fixture *f);
+/* One event, by APPEND or FINISH; returns its sequence. */
+uint64_t breaker_send(struct fixture *f, enum link_type type, uint64_t call, uint64_t stream, const char *text);
+/* Waits. False: the broker died instead; what came before it did counts. */
+bool breaker_acked(struct fixture *f, uint64_t seq);
 
 #endif

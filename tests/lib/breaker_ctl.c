@@ -4,28 +4,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/lib/breaker.h"
-#include "tests/lib/unit.h"
 #include "common/banned.h"
 
-struct breaker *breaker_make(const char *dir)
+/* The broker, which is started again and again, opens it by our descriptor. */
+static struct breaker *map(void)
 {
-	char path[128];
+	char path[64];
+	int fd = memfd_create("breaker", MFD_CLOEXEC);
 	void *p;
-	int fd;
 
-	snprintf(path, sizeof(path), "%s/breaker", dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_not_equal(fd, -1);
 	assert_int_equal(ftruncate(fd, sizeof(struct breaker)), 0);
 	p = mmap(NULL, sizeof(struct breaker), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_true(p != MAP_FAILED);
-	close(fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
 	setenv("MCP_BREAKER", path, 1);
-	breaker_heal(p);
 	return p;
+}
+
+int breaker_setup(void **state, struct breaker **b, const char *const *sets, size_t count)
+{
+	if (!*b)
+		*b = map();
+	breaker_heal(*b);
+	(*b)->clock_ms = 0;
+	fake_broker_program = "tests/fault/mcp-broker";
+	return fixture_start(state, sets, count, 0);
 }
 
 void breaker_set(struct breaker *b, unsigned calls, enum breaker_act act, int error, int64_t wait, int64_t times)
@@ -48,10 +56,46 @@ bool breaker_heal(struct breaker *b)
 	return b->is_killed;
 }
 
-void breaker_free(struct breaker **bp)
+bool breaker_is_dead(const struct fixture *f)
 {
-	if (*bp)
-		munmap(*bp, sizeof(**bp));
-	*bp = NULL;
-	unsetenv("MCP_BREAKER");
+	siginfo_t ended = {0};
+
+	return waitid(P_PID, (id_t)f->broker.pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       ended.si_pid == f->broker.pid;
+}
+
+uint64_t breaker_send(struct fixture *f, enum link_type type, uint64_t call, uint64_t stream, const char *text)
+{
+	struct link_header h = {
+	    .type = type, .flags = LINK_DURABLE | LINK_WANT_ACK, .corr = call, .stream = stream, .count = 1};
+	struct buf body;
+	uint64_t seq;
+
+	buf_init(&body, SIZE_MAX / 2);
+	link_put_bytes(&body, slice_str(text));
+	seq = fake_worker_send(&f->w, &h, SLICE(""), buf_slice(&body));
+	buf_release(&body);
+	return seq;
+}
+
+bool breaker_acked(struct fixture *f, uint64_t seq)
+{
+	struct fake_answer a;
+	bool was_dead = false;
+
+	for (;;) {
+		if (fake_worker_receive(&f->w, &a, 20)) {
+			uint64_t corr = a.h.corr;
+			enum link_type type = (enum link_type)a.h.type;
+
+			fake_answer_release(&a);
+			if (corr != seq)
+				continue;
+			assert_int_equal(type, LINK_ACK);
+			return true;
+		}
+		if (was_dead)
+			return false;
+		was_dead = breaker_is_dead(f);
+	}
 }
