@@ -118,17 +118,17 @@ static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int ti
 				return ready;
 		}
 		now = now_ms();
-		if (now >= end_ms) {
-			for (nfds_t i = 0; i < count; i++)
-				fds[i].revents = 0;
-			return 0;
-		}
 		if (is_early && now >= h->stream_at_ms) {
 			struct err refused = {0};
 
 			h->is_late = true;
 			exchange_stream(x, &refused); /* refused: it stays one JSON object, and was logged */
 			exchange_set_aside(x);
+		}
+		if (now >= end_ms) {
+			for (nfds_t i = 0; i < count; i++)
+				fds[i].revents = 0;
+			return 0;
 		}
 	}
 }

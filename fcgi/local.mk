@@ -97,9 +97,13 @@ libworker_a_SOURCES = \
 	%D%/uri_template.c %D%/uri_template.h \
 	%D%/worker.c %D%/worker.h
 
+if HAVE_LIBPQ
+libworker_a_SOURCES += %D%/sql_postgresql.c
+endif
+
 # What whoever links the worker's parts needs.
 WORKER_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS) \
-	$(SQLITE_LIBS)
+	$(SQLITE_LIBS) $(PQ_LIBS)
 
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c

@@ -17,7 +17,12 @@
 #define PASSWORD_MAX_BYTES  4096
 #define NAMES_MAX           64 /* that are looked through for the one that was meant */
 
-static const struct sql_driver *const drivers[] = {&sql_sqlite};
+static const struct sql_driver *const drivers[] = {
+    &sql_sqlite,
+#ifdef HAVE_LIBPQ
+    &sql_postgresql,
+#endif
+};
 
 static struct {
 	pthread_mutex_t mtx;
@@ -322,6 +327,10 @@ int sql_connect(struct sql_database *db, struct call *call, uint64_t deadline_ms
 {
 	if (take(db, call, deadline_ms, conn, err))
 		return -1;
+	if (*conn && db->driver->is_alive && !db->driver->is_alive(*conn)) {
+		db->driver->close(*conn);
+		*conn = NULL;
+	}
 	if (*conn || db->driver->open(db, call, deadline_ms, conn, err) == 0)
 		return 0;
 	give_back(db);

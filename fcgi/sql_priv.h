@@ -13,6 +13,7 @@ struct sql_driver {
 	bool is_file;         /* what it is given is a path, and must be there */
 	/* ERR_BUSY with the reason. call NULL: nobody waits who could leave. */
 	int (*open)(struct sql_database *db, struct call *call, uint64_t deadline_ms, void **conn, struct err *err);
+	bool (*is_alive)(void *conn); /* of one that was idle; NULL: always */
 	int (*describe)(void *conn, const struct sql_statement *s, json_object **columns, struct err *err);
 	/* values: parameters_count of them, borrowed; a NULL is NULL. *is_broken: the connection is of no more use. */
 	int (*run)(void *conn, const struct sql_statement *s, json_object *const *values, struct sql_run *run,
@@ -20,7 +21,7 @@ struct sql_driver {
 	void (*close)(void *conn);
 };
 
-extern const struct sql_driver sql_sqlite;
+extern const struct sql_driver sql_postgresql, sql_sqlite;
 
 struct sql_idle {
 	struct sql_idle *next;

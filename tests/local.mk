@@ -345,6 +345,7 @@ endif
 fault_tests += %D%/fault/bad_input.py
 fault_tests += %D%/fault/bad_offers.py
 fault_tests += %D%/fault/handover.py
+fault_tests += %D%/fault/databases.py
 fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py
 fault_tests += %D%/fault/stalled.py

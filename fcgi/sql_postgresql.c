@@ -1,0 +1,483 @@
+/* PostgreSQL: libpq, without waiting inside it, so that a client that leaves or a time that is over ends a query. */
+#include "config.h"
+
+#include <libpq-fe.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base64.h"
+#include "common/jx.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "fcgi/sql_priv.h"
+#include "common/banned.h"
+
+#define NAME_MAX_LEN    32
+#define PASSWORD_MAX    4096
+#define JSON_DEPTH_MAX  64
+#define NUMBER_MAX_SIZE 64
+
+/* Types by their numbers, which are for ever. */
+enum {
+	PG_BOOL = 16,
+	PG_BYTEA = 17,
+	PG_INT8 = 20,
+	PG_INT2 = 21,
+	PG_INT4 = 23,
+	PG_OID = 26,
+	PG_JSON = 114,
+	PG_FLOAT4 = 700,
+	PG_FLOAT8 = 701,
+	PG_DATE = 1082,
+	PG_TIMESTAMPTZ = 1184,
+	PG_NUMERIC = 1700,
+	PG_UUID = 2950,
+	PG_JSONB = 3802,
+};
+
+struct conn {
+	PGconn *pg;
+	uint64_t *prepared; /* owned: ids of statements */
+	size_t prepared_count;
+	/* of what is under way */
+	struct call *call; /* NULL: nobody waits who could leave */
+	uint64_t deadline_ms;
+};
+
+static int out_of_memory(struct err *err)
+{
+	return err_set(err, ERR_NOMEM, "postgresql");
+}
+
+/* Until the socket is ready for events. */
+static int wait_for(const struct conn *c, short events, struct err *err)
+{
+	struct pollfd fd = {.fd = PQsocket(c->pg), .events = events};
+	int timeout_ms = ms_until(c->deadline_ms, now_ms());
+	int n = c->call ? call_poll(c->call, &fd, 1, timeout_ms, err) : poll(&fd, 1, timeout_ms);
+
+	if (n == -1)
+		return c->call ? -1 : err_sys(err, "poll");
+	return n || now_ms() < c->deadline_ms ? 0 : err_set(err, ERR_EXPIRED, "the database did not answer in time");
+}
+
+/* libpq's texts end with a newline, and have several lines. */
+static int lost(const struct conn *c, struct err *err)
+{
+	const char *text = PQerrorMessage(c->pg);
+
+	return err_set(err, ERR_BUSY, "postgresql: %.*s", (int)strcspn(text, "\n"), text);
+}
+
+/* A statement that failed. Words about values are for clients. */
+static int fail(const struct conn *c, const PGresult *result, struct err *err)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (!state || !text || PQstatus(c->pg) != CONNECTION_OK)
+		return lost(c, err);
+	if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 || strcmp(state, "P0001") == 0)
+		return err_set(err, ERR_PARAMS, "%s", text);
+	if (strncmp(state, "53", 2) == 0 || strncmp(state, "57P", 3) == 0 || strncmp(state, "40", 2) == 0)
+		return err_set(err, ERR_BUSY, "postgresql: %s %s", state, text);
+	if (strcmp(state, "57014") == 0)
+		return err_set(err, ERR_EXPIRED, "postgresql: %s", text);
+	return err_set(err, ERR_INTERNAL, "postgresql: %s %s", state, text);
+}
+
+/* The next result of what was sent; *result NULL: there is none. */
+static int next_result(const struct conn *c, PGresult **result, struct err *err)
+{
+	int flushed;
+
+	while ((flushed = PQflush(c->pg)) == 1) {
+		if (wait_for(c, POLLIN | POLLOUT, err))
+			return -1;
+		if (!PQconsumeInput(c->pg))
+			return lost(c, err);
+	}
+	if (flushed == -1)
+		return lost(c, err);
+	while (PQisBusy(c->pg)) {
+		if (wait_for(c, POLLIN, err))
+			return -1;
+		if (!PQconsumeInput(c->pg))
+			return lost(c, err);
+	}
+	*result = PQgetResult(c->pg);
+	return 0;
+}
+
+/* Whatever is left of what was sent. */
+static int drain(const struct conn *c, struct err *err)
+{
+	PGresult *result;
+
+	for (;;) {
+		if (next_result(c, &result, err))
+			return -1;
+		if (!result)
+			return 0;
+		PQclear(result);
+	}
+}
+
+/* The one result of a command that gives no rows. */
+static int expect_done(const struct conn *c, struct err *err)
+{
+	PGresult *result;
+	struct err ignored;
+	int ret = 0;
+
+	if (next_result(c, &result, err))
+		return -1;
+	if (!result || PQresultStatus(result) != PGRES_COMMAND_OK)
+		ret = fail(c, result, err);
+	PQclear(result);
+	return drain(c, ret ? &ignored : err) | ret;
+}
+
+static void conn_close(void *arg)
+{
+	struct conn *c = arg;
+
+	PQfinish(c->pg);
+	mem_free(c->prepared);
+	mem_free(c);
+}
+
+static int connect_to(struct conn *c, const struct sql_database *db, const char *password, struct err *err)
+{
+	/* What stands in the target comes first, what is ours wins. */
+	const char *const keywords[] = {
+	    "fallback_application_name", "dbname", "client_encoding", password ? "password" : NULL, NULL};
+	const char *const values[] = {"mcp-fcgi", db->target, "UTF8", password, NULL};
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+	c->pg = PQconnectStartParams(keywords, values, 1);
+	if (!c->pg)
+		return out_of_memory(err);
+	if (PQstatus(c->pg) == CONNECTION_BAD)
+		return lost(c, err);
+	while (status != PGRES_POLLING_OK) {
+		if (wait_for(c, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, err))
+			return -1;
+		status = PQconnectPoll(c->pg);
+		if (status == PGRES_POLLING_FAILED)
+			return lost(c, err);
+	}
+	PQsetnonblocking(c->pg, 1);
+	if (db->is_writable)
+		return 0;
+	if (!PQsendQuery(c->pg, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+		return lost(c, err);
+	return expect_done(c, err);
+}
+
+/* They go to the server's messages, which nobody reads; not to our stderr. */
+static void ignore_notice(void *arg, const PGresult *result)
+{
+	(void)arg, (void)result;
+}
+
+static int conn_open(struct sql_database *db, struct call *call, uint64_t deadline_ms, void **conn, struct err *err)
+{
+	struct conn *c = mem_alloc(1, sizeof(*c));
+	struct buf password;
+	int ret;
+
+	if (!c)
+		return out_of_memory(err);
+	c->call = call;
+	c->deadline_ms = deadline_ms;
+	buf_init(&password, PASSWORD_MAX);
+	ret = sql_password(db, &password, err);
+	if (ret == 0)
+		ret = connect_to(c, db, password.data, err);
+	buf_release(&password);
+	if (ret) {
+		if (err->code == ERR_EXPIRED)
+			err->code = ERR_BUSY;
+		conn_close(c);
+		return -1;
+	}
+	PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+	*conn = c;
+	return 0;
+}
+
+/* An idle connection says nothing, unless it has ended. */
+static bool conn_is_alive(void *arg)
+{
+	struct conn *c = arg;
+	struct pollfd fd = {.fd = PQsocket(c->pg), .events = POLLIN};
+
+	return poll(&fd, 1, 0) == 0 || (PQconsumeInput(c->pg) && PQstatus(c->pg) == CONNECTION_OK);
+}
+
+static const char *name_of(const struct sql_statement *s, char name[NAME_MAX_LEN])
+{
+	snprintf(name, NAME_MAX_LEN, "mcp%llu", (unsigned long long)s->id);
+	return name;
+}
+
+static int prepare(struct conn *c, const struct sql_statement *s, struct err *err)
+{
+	char name[NAME_MAX_LEN];
+	uint64_t *more;
+
+	for (size_t i = 0; i < c->prepared_count; i++) {
+		if (c->prepared[i] == s->id)
+			return 0;
+	}
+	more = mem_realloc(c->prepared, (c->prepared_count + 1) * sizeof(*more));
+	if (!more)
+		return out_of_memory(err);
+	c->prepared = more;
+	if (!PQsendPrepare(c->pg, name_of(s, name), s->text, 0, NULL))
+		return lost(c, err);
+	if (expect_done(c, err))
+		return -1;
+	more[c->prepared_count++] = s->id;
+	return 0;
+}
+
+static const char *schema_of(Oid type)
+{
+	switch (type) {
+	case PG_BOOL:
+		return "{\"type\":[\"boolean\",\"null\"]}";
+	case PG_INT2:
+	case PG_INT4:
+	case PG_INT8:
+	case PG_OID:
+		return "{\"type\":[\"integer\",\"null\"]}";
+	case PG_FLOAT4:
+	case PG_FLOAT8:
+	case PG_NUMERIC:
+		return "{\"type\":[\"number\",\"null\"]}";
+	case PG_JSON:
+	case PG_JSONB:
+		return "{}";
+	case PG_BYTEA:
+		return "{\"type\":[\"string\",\"null\"],\"contentEncoding\":\"base64\"}";
+	case PG_DATE:
+		return "{\"type\":[\"string\",\"null\"],\"format\":\"date\"}";
+	case PG_UUID:
+		return "{\"type\":[\"string\",\"null\"],\"format\":\"uuid\"}";
+	default:
+		return "{\"type\":[\"string\",\"null\"]}";
+	}
+}
+
+static int conn_describe(void *arg, const struct sql_statement *s, json_object **columns, struct err *err)
+{
+	struct conn *c = arg;
+	char name[NAME_MAX_LEN];
+	PGresult *result = NULL;
+	int ret = prepare(c, s, err);
+
+	if (ret == 0 && !PQsendDescribePrepared(c->pg, name_of(s, name)))
+		ret = lost(c, err);
+	if (ret == 0)
+		ret = next_result(c, &result, err);
+	if (ret == 0 && PQresultStatus(result) != PGRES_COMMAND_OK)
+		ret = fail(c, result, err);
+	if (ret == 0 && PQnparams(result) != (int)s->parameters_count)
+		ret = err_set(err, ERR_PARAMS, "it has parameters of its own; {placeholders} are what is filled in");
+	for (int i = 0; ret == 0 && i < PQnfields(result); i++)
+		ret = sql_column_add(columns, PQfname(result, i), schema_of(PQftype(result, i)), err);
+	PQclear(result);
+	if (ret && err->code == ERR_INTERNAL)
+		err->code = ERR_PARAMS; /* the author's mistake, in words for the author */
+	return ret;
+}
+
+/* The text of a value; strings are lent. NULL: *err. */
+static const char *text_of(json_object *val, struct buf *text, struct err *err)
+{
+	struct slice str = jx_str(val);
+
+	if (str.p && strlen(str.p) != str.len) {
+		err_set(err, ERR_PARAMS, "a text with a NUL in it is none for a database");
+		return NULL;
+	}
+	if (str.p)
+		return str.p;
+	jx_write(text, val);
+	return buf_check(text, err) ? NULL : text->data;
+}
+
+static int send(struct conn *c, const struct sql_statement *s, json_object *const *values, struct err *err)
+{
+	const char **texts = mem_alloc(s->parameters_count + 1, sizeof(char *));
+	struct buf *bufs = mem_alloc(s->parameters_count + 1, sizeof(*bufs));
+	char name[NAME_MAX_LEN];
+	int ret = texts && bufs ? 0 : out_of_memory(err);
+
+	for (size_t i = 0; ret == 0 && i < s->parameters_count; i++) {
+		buf_init(&bufs[i], SIZE_MAX / 2);
+		if (!values[i])
+			continue;
+		texts[i] = text_of(values[i], &bufs[i], err);
+		ret = texts[i] ? 0 : -1;
+	}
+	if (ret == 0 && !PQsendQueryPrepared(c->pg, name_of(s, name), (int)s->parameters_count, texts, NULL, NULL, 0))
+		ret = lost(c, err);
+	for (size_t i = 0; bufs && i < s->parameters_count; i++)
+		buf_release(&bufs[i]);
+	mem_free(bufs);
+	mem_free(texts);
+	return ret;
+}
+
+static json_object *new_bytes(const char *text)
+{
+	size_t len;
+	unsigned char *bytes = PQunescapeBytea((const unsigned char *)text, &len);
+	json_object *val;
+	struct buf encoded;
+
+	buf_init(&encoded, SIZE_MAX / 2);
+	if (bytes)
+		base64_encode(&encoded, BASE64_PADDED, (struct slice){(const char *)bytes, len});
+	val = bytes && !encoded.fault ? jx_new_str(buf_slice(&encoded)) : NULL;
+	buf_release(&encoded);
+	PQfreemem(bytes);
+	return val;
+}
+
+/* *is_null: that is its value, and not a lack of memory. */
+static json_object *value_of(const PGresult *result, int column, bool *is_null)
+{
+	const char *text = PQgetvalue(result, 0, column);
+	double number;
+	struct err ignored;
+
+	*is_null = PQgetisnull(result, 0, column);
+	if (*is_null)
+		return NULL;
+	switch (PQftype(result, column)) {
+	case PG_BOOL:
+		return json_object_new_boolean(*text == 't');
+	case PG_INT2:
+	case PG_INT4:
+	case PG_INT8:
+	case PG_OID:
+		return json_object_new_int64(strtoll(text, NULL, 10));
+	case PG_FLOAT4:
+	case PG_FLOAT8:
+	case PG_NUMERIC:
+		number = strtod(text, NULL);
+		*is_null = !isfinite(number); /* JSON has no infinity */
+		return *is_null ? NULL : json_object_new_double_s(number, text);
+	case PG_JSON:
+	case PG_JSONB:
+		*is_null = strcmp(text, "null") == 0;
+		return *is_null ? NULL : jx_parse(slice_str(text), JSON_DEPTH_MAX, &ignored);
+	case PG_BYTEA:
+		return new_bytes(text);
+	default:
+		return jx_new_str((struct slice){text, (size_t)PQgetlength(result, 0, column)});
+	}
+}
+
+/* 1: no more rows are wanted. */
+static int read_row(const PGresult *result, struct sql_run *run, struct err *err)
+{
+	json_object *row;
+	int ret = sql_row_begin(run, &row, err);
+
+	for (int i = 0; ret == 0 && i < PQnfields(result); i++) {
+		bool is_null;
+		json_object *val = value_of(result, i, &is_null);
+
+		if (!val && !is_null)
+			return out_of_memory(err);
+		ret = sql_row_add(run, row, PQfname(result, i), val, (size_t)PQgetlength(result, 0, i), err);
+	}
+	return ret;
+}
+
+/* 1: it is over, with what was wanted. */
+static int read_result(const struct conn *c, PGresult *result, struct sql_run *run, struct err *err)
+{
+	switch (PQresultStatus(result)) {
+	case PGRES_SINGLE_TUPLE:
+		return read_row(result, run, err);
+	case PGRES_TUPLES_OK: /* the end of the rows */
+		if (!run->rows)
+			run->rows = json_object_new_array();
+		return run->rows ? 0 : out_of_memory(err);
+	case PGRES_COMMAND_OK:
+		run->changed = strtoll(PQcmdTuples(result), NULL, 10);
+		return 0;
+	default:
+		return fail(c, result, err);
+	}
+}
+
+static int read_results(const struct conn *c, struct sql_run *run, struct err *err)
+{
+	PGresult *result;
+	int ret = 0;
+
+	while (ret == 0) {
+		if (next_result(c, &result, err))
+			return -1;
+		if (!result)
+			return 0;
+		ret = read_result(c, result, run, err);
+		PQclear(result);
+	}
+	return ret;
+}
+
+/* Ends what is under way on the server too. */
+static void cancel(const struct conn *c)
+{
+	PGcancel *cancel = PQgetCancel(c->pg);
+	char why[256];
+
+	if (cancel && !PQcancel(cancel, why, sizeof(why)))
+		LOG(WARN, "sql.not_cancelled", "why=\"%.*s\"", (int)strcspn(why, "\n"), why);
+	PQfreeCancel(cancel);
+}
+
+static int conn_run(void *arg, const struct sql_statement *s, json_object *const *values, struct sql_run *run,
+    bool *is_broken, struct err *err)
+{
+	struct conn *c = arg;
+	struct err ignored;
+	int ret;
+
+	c->call = run->call;
+	c->deadline_ms = run->deadline_ms;
+	ret = prepare(c, s, err);
+	if (ret == 0)
+		ret = send(c, s, values, err);
+	if (ret == 0) {
+		PQsetSingleRowMode(c->pg);
+		ret = read_results(c, run, err);
+	}
+	/* Enough rows, or a failure in the middle: the rest is not waited for. */
+	if (ret && PQtransactionStatus(c->pg) == PQTRANS_ACTIVE)
+		cancel(c);
+	if (ret == -1 && (err->code == ERR_CANCELLED || err->code == ERR_EXPIRED || PQstatus(c->pg) != CONNECTION_OK))
+		*is_broken = true;
+	else if (drain(c, &ignored))
+		*is_broken = true;
+	return ret == -1 ? -1 : 0;
+}
+
+const struct sql_driver sql_postgresql = {
+    .name = "postgresql",
+    .numbered = '$',
+    .open = conn_open,
+    .is_alive = conn_is_alive,
+    .describe = conn_describe,
+    .run = conn_run,
+    .close = conn_close,
+};
