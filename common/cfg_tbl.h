@@ -59,7 +59,7 @@ CFG_INT(stream_keep_s, 300, 0, 86400, "s", "How long a finished stream can be re
 CFG_INT(stream_log_max_bytes, 4194304, 65536, 268435456, "bytes", "Events kept per stream")
 CFG_INT(stream_poll_after_ms, 0, 0, 86400000, "ms", "Age at which the connection of a 2025-11-25 answer is closed, for its client to come back; 0: never")
 CFG_INT(stream_retry_ms, 1000, 0, 600000, "ms", "How long a client of 2025-11-25 waits before it comes back for the rest of an answer, whose connection was closed; at most twice as long")
-CFG_INT(stream_retry_lost_ms, 3000, 0, 600000, "ms", "The same for one that lost its connection. Official SDKs try twice: a restart of mcp-broker must not take longer than this")
+CFG_INT(stream_retry_lost_ms, 3000, 0, 600000, "ms", "The same for one that lost its connection; official SDKs try twice, so a restart of mcp-broker must take no longer")
 CFG_INT(stream_max, 10000, 1, 1000000, "streams", "Streams that the broker holds")
 CFG_INT(stream_open_max, 0, 0, 1000000, "streams", "Connections that only wait for news (GET, subscriptions/listen, HTTP+SSE), for web servers that give each a thread; 0: any number")
 CFG_INT(stream_adopt_rate, 2000, 0, 1000000, "connections", "Connections that wait for news (GET, subscriptions/listen) that the broker takes over in a second; further ones wait a moment; 0: any number")
