@@ -509,6 +509,20 @@ def _(site):
          + [("both", {"result": YES, "error": {"code": 1, "message": ""}}), ("3 MB", {"result": {**YES, "x": "y" * 3000000}})], wrong)
 
 
+@case("answers: all workers that asked are dead: two answers at once, one run, and the client has its result", may_lose_workers=True)
+def _(site):
+    session, before = site.start(), site.workers()
+    runs = site.runs("orphan")
+    stream, (number,) = site.asked(session, asks(log="orphan"))
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until("new workers", lambda: len(site.workers() - before) == 2)
+    got = all_at_once(2, lambda _: site.answer(session, number)[0])
+    check(got[0] in (202, 400) and got[1] in (202, 400) and 202 in got, got)
+    check("result" in last_message(stream), "no result")
+    check(site.runs("orphan") == runs + 2, "it ran", site.runs("orphan") - runs, "times")
+
+
 @case("answers: after cancel, after DELETE, after the client has left, to a stopped broker")
 def _(site):
     session = site.start()
