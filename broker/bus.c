@@ -234,7 +234,7 @@ void bus_send(struct producer *p, const struct link_header *h, struct slice key,
 	bool is_hold = h->type == LINK_HOLD;
 	struct buf header;
 
-	if (!p->ctl || !bus)
+	if (!bus || (!p->ctl && !p->is_away))
 		return;
 	full.version = LINK_VERSION;
 	full.body_len = (uint32_t)body.len;
@@ -244,7 +244,7 @@ void bus_send(struct producer *p, const struct link_header *h, struct slice key,
 		ctl_close(p->ctl, "no memory for an answer");
 		return;
 	}
-	if (p->waiting || p->hold >= PRODUCER_QUIET)
+	if (p->waiting || !p->ctl || p->hold >= PRODUCER_QUIET)
 		wait_in_line(p, header.data, key, body, is_hold);
 	else if (send_frames(p, header.data, key, body) == 0)
 		p->hold = is_hold ? PRODUCER_QUIET : p->hold;
@@ -260,7 +260,7 @@ static void send_waiting_of(struct table_node *n, void *arg)
 	struct producer *p = TABLE_OF(n, struct producer, node);
 
 	(void)arg;
-	while (p->waiting && p->hold < PRODUCER_QUIET) {
+	while (p->waiting && p->ctl && p->hold < PRODUCER_QUIET) {
 		struct bus_message *m = p->waiting;
 		struct slice key = {m->bytes + LINK_HEADER_LEN, m->key_len};
 
@@ -348,6 +348,7 @@ bool bus_turn(struct broker *b)
 		if (!receive(bus))
 			break;
 	}
+	producers_kept(b);
 	if (zmq_getsockopt(bus->socket, ZMQ_EVENTS, &events, &len) == -1)
 		return true; /* EINTR: ask again */
 	if (b->line_count > 0 && send_waiting(b, bus))

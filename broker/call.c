@@ -143,6 +143,8 @@ bool call_is_parked(const struct call *c)
 	return c->park && park_is_open(c->park);
 }
 
+enum kept_flag { KEPT_ON_SESSION_STREAM = 1, KEPT_RUNS = 2 /* somebody runs it: producer and number follow */ };
+
 void call_keep(struct call *c)
 {
 	struct stream *s = call_stream(c);
@@ -157,9 +159,14 @@ void call_keep(struct call *c)
 	link_put_u64(&key, c->kept_as);
 	link_put_bytes(&value, c->session->id);
 	link_put_u64(&value, s->handle);
-	link_put_u8(&value, c->on_session_stream ? LINK_CALL_ON_SESSION_STREAM : 0);
+	link_put_u8(
+	    &value, (uint8_t)((c->on_session_stream ? KEPT_ON_SESSION_STREAM : 0) | (c->producer ? KEPT_RUNS : 0)));
 	link_put_u16(&value, c->ids_count);
 	link_put_bytes(&value, c->wills);
+	if (c->producer) {
+		link_put_u64(&value, c->producer->id);
+		link_put_u64(&value, c->number);
+	}
 	if (c->park)
 		park_keep(c->park, &value);
 	broker_keep(c->broker, STORE_CALL, buf_slice(&key), &value);
@@ -198,11 +205,16 @@ bool call_restore(struct broker *b, struct slice key, struct slice value)
 	unsigned flags = link_get_u8(&value, &bad);
 	uint16_t n = link_get_u16(&value, &bad);
 	struct slice wills = link_get_bytes(&value, &bad);
+	uint64_t producer = flags & KEPT_RUNS ? link_get_u64(&value, &bad) : 0;
+	uint64_t number = flags & KEPT_RUNS ? link_get_u64(&value, &bad) : 0;
 	struct session *session = bad ? NULL : session_find(b, id, NULL);
+	struct producer *p = bad || !producer ? NULL : producer_restore(b, producer);
 	struct call *c;
 
 	if (!session || !s || s->session != session || (s->is_own ? s != session->own : s->call != NULL) ||
-	    stream_is_over(s) || call_new(b, NULL, 0, session, flags, n, wills, &c))
+	    stream_is_over(s) ||
+	    call_new(
+		b, p, number, session, flags & KEPT_ON_SESSION_STREAM ? LINK_CALL_ON_SESSION_STREAM : 0, n, wills, &c))
 		return false;
 	c->kept_as = link_get_u64(&key, &bad);
 	if (!s->is_own) {

@@ -28,6 +28,7 @@ struct call {
 	struct call *next_of_producer, **at_producer;
 	struct call *next_of_session, **at_session;
 	bool on_session_stream, is_closed;
+	bool is_held;      /* while RETURN is handled: its producer still runs it */
 	bool is_cancelled; /* as a whole: its producer was told */
 	uint16_t ids_count;
 	struct slice wills; /* owned: ids_count * (bytes id, bytes will) */

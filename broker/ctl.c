@@ -26,7 +26,7 @@ struct ctl {
 	struct ctl *next, **at;    /* in listener->ctls */
 	int fd;                    /* owned */
 	pid_t pid;
-	bool is_closed;
+	bool is_closed, is_hung_up; /* the latter: by the worker */
 	struct wheel_timer hello_timer;
 	struct loop_doom doom;
 };
@@ -66,7 +66,7 @@ void ctl_close(struct ctl *c, const char *why)
 	close(c->fd);
 	broker_fd_give(c->broker, CTL_FDS_COUNTED);
 	if (c->producer && c->producer->ctl == c)
-		producer_lost(c->producer);
+		producer_lost(c->producer, !c->is_hung_up);
 	c->producer = NULL;
 }
 
@@ -114,8 +114,10 @@ static void take_hello(struct ctl *c, const struct link_header *h, struct slice 
 	uint32_t pid = link_get_u32(&in, &bad);
 	struct slice program = link_get_bytes(&in, &bad);
 	enum link_role role = in.len == 0 && !bad ? LINK_ROLE_WORKER : (enum link_role)link_get_u8(&in, &bad);
+	struct producer *older;
 	char quoted[64];
 	struct buf body;
+	bool is_known;
 
 	if (!bad && (version_min > LINK_VERSION || version_max < LINK_VERSION)) {
 		LOG(WARN, "ctl.version", "pid=%d versions=%d-%d program=\"%s\"", (int)c->pid, version_min, version_max,
@@ -130,9 +132,11 @@ static void take_hello(struct ctl *c, const struct link_header *h, struct slice 
 		ctl_close(c, "bad HELLO");
 		return;
 	}
-	c->producer = producer_new(b, h->producer, (uint32_t)h->corr, c, pid, role);
+	older = producer_find(b, h->producer);
+	is_known = older && older->connection > 0;
+	c->producer = producer_connect(b, h->producer, (uint32_t)h->corr, c, pid, role);
 	if (!c->producer) {
-		ctl_close(c, "no memory");
+		ctl_close(c, "no memory, or an older connection");
 		return;
 	}
 	loop_untimer(&b->loop, &c->hello_timer);
@@ -141,6 +145,7 @@ static void take_hello(struct ctl *c, const struct link_header *h, struct slice 
 	link_put_u64(&body, b->store->epoch);
 	link_put_u64(&body, (uint64_t)b->cfg->link_credit_bytes);
 	link_put_u32(&body, (uint32_t)broker_frame_max(b));
+	link_put_u8(&body, is_known);
 	if (buf_check(&body, NULL) == 0)
 		send_packet(c, &reply, buf_slice(&body));
 	buf_release(&body);
@@ -270,6 +275,7 @@ static void on_packet(uv_poll_t *watch, int status, int events)
 			continue;
 		if (len == -1 && errno == EAGAIN)
 			return;
+		c->is_hung_up = len <= 0;
 		if (len == -1) {
 			ctl_close(c, "it broke");
 			return;

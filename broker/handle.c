@@ -84,6 +84,7 @@ static const struct {
     [LINK_TASK_SEND] = {do_task_send, .is_answered = true},
     [LINK_ONCE] = {do_once, .is_answered = true},
     [LINK_STATS] = {.handle = do_stats},
+    [LINK_RETURN] = {.handle = do_return},
 };
 
 bool handle_has(unsigned type)
@@ -175,6 +176,7 @@ unsigned commit_settle(struct message *m, struct commit *c, unsigned nack)
 	}
 	c->begun_us = now_us();
 	m->broker->store->sync(m->broker->store, &c->op);
+	producer_keep(m->producer, m->outcome);
 	return LATER;
 }
 

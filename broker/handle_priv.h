@@ -40,7 +40,8 @@ unsigned do_task_get(struct message *m);
 unsigned do_task_list(struct message *m);
 unsigned do_task_send(struct message *m);
 unsigned do_once(struct message *m);
-unsigned do_stats(struct message *m); /* handle_stats.c */
+unsigned do_stats(struct message *m);  /* handle_stats.c */
+unsigned do_return(struct message *m); /* handle_return.c */
 
 /* What waits for the store. It keeps names, not pointers: each of them may be gone by then. */
 struct commit {

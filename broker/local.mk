@@ -14,6 +14,7 @@ libbroker_a_SOURCES = \
 	%D%/gate.c %D%/gate.h \
 	%D%/handle.c %D%/handle.h %D%/handle_priv.h \
 	%D%/handle_session.c \
+	%D%/handle_return.c \
 	%D%/handle_stats.c \
 	%D%/handle_stream.c \
 	%D%/handle_task.c \

@@ -260,7 +260,7 @@ void park_restore(struct call *c, struct slice value)
 	else if (c->producer) /* for a retry of the last ANSWER */
 		c->park = park;
 	else
-		park_free(park);
+		c->park = park; /* its last answer is here: somebody runs it */
 }
 
 void park_stop(struct park *park)

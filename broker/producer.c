@@ -52,19 +52,10 @@ static void on_last_timer(struct wheel_timer *t)
 	producer_close(TABLE_OF(t, struct producer, last_timer));
 }
 
-struct producer *producer_new(
-    struct broker *b, uint64_t id, uint32_t connection, struct ctl *ctl, uint32_t pid, enum link_role role)
+static struct producer *make(struct broker *b, uint64_t id)
 {
-	struct producer *p = producer_find(b, id);
+	struct producer *p = mem_alloc(1, sizeof(*p));
 
-	if (p) {
-		struct ctl *older = p->ctl;
-
-		producer_close(p);
-		if (older)
-			ctl_close(older, "the producer connected anew");
-	}
-	p = mem_alloc(1, sizeof(*p));
 	if (!p)
 		return NULL;
 	p->window = mem_alloc((size_t)b->cfg->link_window, sizeof(*p->window));
@@ -74,18 +65,41 @@ struct producer *producer_new(
 	}
 	p->broker = b;
 	p->id = id;
-	p->connection = connection;
-	p->ctl = ctl;
-	p->pid = pid;
-	p->role = role;
 	p->waiting_tail = &p->waiting;
 	p->credit_timer.fire = on_credit_timer;
 	p->last_timer.fire = on_last_timer;
 	table_add(&b->producers, &p->node, table_hash_u64(&b->producers, id, 0));
+	return p;
+}
+
+struct producer *producer_connect(
+    struct broker *b, uint64_t id, uint32_t connection, struct ctl *ctl, uint32_t pid, enum link_role role)
+{
+	struct producer *p = producer_find(b, id);
+	struct ctl *older;
+
+	if (p && connection <= p->connection)
+		return NULL;
+	if (!p)
+		p = make(b, id);
+	if (!p)
+		return NULL;
+	older = p->ctl;
+	p->ctl = ctl;
+	if (older)
+		ctl_close(older, "the producer connected anew");
+	loop_untimer(&b->loop, &p->last_timer);
+	p->connection = connection;
+	p->is_away = false;
+	p->hold = PRODUCER_FREE;
+	p->pid = pid;
+	p->role = role;
+	p->credit_spent -= p->credit_owed; /* WELCOME grants all again; what is under way comes back later */
+	p->credit_owed = 0;
 	if (role == LINK_ROLE_RUNNER)
 		producer_queue_runner(p);
-	LOG(INFO, "producer.up", "producer=%016" PRIx64 " pid=%" PRIu32 " role=%s producers=%zu", id, pid,
-	    role == LINK_ROLE_RUNNER ? "runner" : "worker", b->producers.count);
+	LOG(INFO, "producer.up", "producer=%016" PRIx64 " connection=%" PRIu32 " pid=%" PRIu32 " role=%s producers=%zu",
+	    id, connection, pid, role == LINK_ROLE_RUNNER ? "runner" : "worker", b->producers.count);
 	return p;
 }
 
@@ -123,13 +137,160 @@ struct producer *producer_find(struct broker *b, uint64_t id)
 	return NULL;
 }
 
-void producer_lost(struct producer *p)
+void producer_lost(struct producer *p, bool may_return)
 {
 	if (p->is_closed || !p->ctl)
 		return;
 	p->ctl = NULL;
+	p->is_away = may_return;
 	bus_forget(p);
-	loop_timer(&p->broker->loop, &p->last_timer, PRODUCER_LAST_MS);
+	loop_timer(
+	    &p->broker->loop, &p->last_timer, may_return ? (uint64_t)p->broker->cfg->link_return_ms : PRODUCER_LAST_MS);
+}
+
+/* What an outcome is kept in: bit n of the masks is the window's part n. */
+#define PARTS_MAX 64
+
+static uint64_t part_len(const struct producer *p)
+{
+	return ((uint64_t)p->broker->cfg->link_window + PARTS_MAX - 1) / PARTS_MAX;
+}
+
+static void put_part_key(struct buf *key, const struct producer *p, unsigned part)
+{
+	buf_init(key, sizeof(uint64_t) + 1);
+	link_put_u64(key, p->id);
+	link_put_u8(key, (uint8_t)part);
+}
+
+static void keep_part(struct producer *p, unsigned part)
+{
+	uint64_t len = part_len(p), window = (uint64_t)p->broker->cfg->link_window;
+	struct buf key, value;
+
+	put_part_key(&key, p, part);
+	buf_init(&value, SIZE_MAX / 2);
+	for (uint64_t i = part * len; i < (part + 1) * len && i < window; i++) {
+		const struct outcome *o = &p->window[i];
+
+		if (!o->is_kept)
+			continue;
+		link_put_u64(&value, o->seq);
+		link_put_u8(&value, o->type);
+		link_put_u64(&value, o->stream);
+		link_put_u64(&value, o->value);
+	}
+	broker_keep(p->broker, STORE_OUTCOMES, buf_slice(&key), &value);
+	buf_release(&key);
+}
+
+static void leave_unkept(struct producer *p)
+{
+	if (!p->at_unkept)
+		return;
+	*p->at_unkept = p->next_unkept;
+	if (p->next_unkept)
+		p->next_unkept->at_unkept = p->at_unkept;
+	p->at_unkept = NULL;
+	p->next_unkept = NULL;
+	p->parts_unkept = 0;
+}
+
+void producer_keep(struct producer *p, struct outcome *o)
+{
+	struct broker *b = p->broker;
+
+	if (!broker_keeps(b))
+		return;
+	o->is_kept = true;
+	p->parts_unkept |= UINT64_C(1) << (uint64_t)(o - p->window) / part_len(p);
+	if (p->at_unkept)
+		return;
+	p->next_unkept = b->unkept;
+	p->at_unkept = &b->unkept;
+	if (b->unkept)
+		b->unkept->at_unkept = &p->next_unkept;
+	b->unkept = p;
+}
+
+void producers_kept(struct broker *b)
+{
+	while (b->unkept) {
+		struct producer *p = b->unkept;
+
+		for (unsigned part = 0; part < PARTS_MAX; part++) {
+			if (p->parts_unkept >> part & 1)
+				keep_part(p, part);
+		}
+		p->parts_kept |= p->parts_unkept;
+		leave_unkept(p);
+	}
+}
+
+static void forget_outcomes(struct producer *p)
+{
+	leave_unkept(p);
+	for (unsigned part = 0; part < PARTS_MAX; part++) {
+		struct buf key;
+
+		if (!(p->parts_kept >> part & 1))
+			continue;
+		put_part_key(&key, p, part);
+		broker_unkeep(p->broker, STORE_OUTCOMES, buf_slice(&key));
+		buf_release(&key);
+	}
+}
+
+struct producer *producer_restore(struct broker *b, uint64_t id)
+{
+	struct producer *p = producer_find(b, id);
+
+	if (p)
+		return p;
+	p = make(b, id);
+	if (p)
+		p->is_away = true;
+	return p;
+}
+
+bool producer_restore_outcomes(struct broker *b, struct slice key, struct slice value)
+{
+	bool bad = false;
+	uint64_t id = link_get_u64(&key, &bad);
+	unsigned part = link_get_u8(&key, &bad);
+	struct producer *p = bad || part >= PARTS_MAX ? NULL : producer_restore(b, id);
+
+	if (!p)
+		return false;
+	p->parts_kept |= UINT64_C(1) << part;
+	while (value.len > 0) {
+		struct outcome o = {.state = OUTCOME_ACK, .want_answer = true, .is_kept = true}, *at;
+
+		o.seq = link_get_u64(&value, &bad);
+		o.type = link_get_u8(&value, &bad);
+		o.stream = link_get_u64(&value, &bad);
+		o.value = link_get_u64(&value, &bad);
+		at = &p->window[o.seq % (uint64_t)b->cfg->link_window];
+		if (bad || !handle_has(o.type) || at->seq > o.seq)
+			continue;
+		*at = o;
+		if (o.seq > p->seq_max)
+			p->seq_max = o.seq;
+	}
+	return true;
+}
+
+static void expect(struct table_node *n, void *arg)
+{
+	struct producer *p = TABLE_OF(n, struct producer, node);
+
+	(void)arg;
+	loop_timer(&p->broker->loop, &p->last_timer, (uint64_t)p->broker->cfg->link_return_ms);
+}
+
+void producers_expect(struct broker *b)
+{
+	table_each(&b->producers, expect, NULL);
 }
 
 void producer_close(struct producer *p)
@@ -143,7 +304,8 @@ void producer_close(struct producer *p)
 	unqueue_runner(p);
 	task_runner_lost(p);
 	for (; p->calls; calls++)
-		call_end(p->calls, "its worker died");
+		call_end(p->calls, p->is_away ? "its worker did not come back" : "its worker died");
+	forget_outcomes(p);
 	LOG(INFO, "producer.down", "producer=%016" PRIx64 " pid=%" PRIu32 " calls=%zu producers=%zu", p->id, p->pid,
 	    calls, p->broker->producers.count);
 	bus_forget(p);
@@ -153,7 +315,7 @@ void producer_close(struct producer *p)
 	loop_doom(&p->broker->loop, &p->doom, free_producer);
 }
 
-#define SAVED_OUTCOME_LEN 29 /* bytes */
+#define SAVED_OUTCOME_LEN 30 /* bytes */
 
 static void save_outcome(const struct outcome *o, struct buf *out)
 {
@@ -164,6 +326,7 @@ static void save_outcome(const struct outcome *o, struct buf *out)
 	link_put_u8(out, o->type);
 	link_put_u16(out, o->nack);
 	link_put_u8(out, o->want_answer);
+	link_put_u8(out, o->is_kept);
 }
 
 void producer_save(const struct producer *p, struct buf *out)
@@ -176,6 +339,8 @@ void producer_save(const struct producer *p, struct buf *out)
 	link_put_u32(out, p->pid);
 	link_put_u8(out, (uint8_t)p->role);
 	link_put_u8(out, (uint8_t)p->hold);
+	link_put_u8(out, p->is_away);
+	link_put_u64(out, p->parts_kept);
 	link_put_u64(out, p->seq_max);
 	link_put_u64(out, p->credit_spent);
 	link_put_u64(out, p->credit_owed);
@@ -202,6 +367,7 @@ static void load_outcome(struct producer *p, struct slice *in, bool *bad)
 	o.type = link_get_u8(in, bad);
 	o.nack = link_get_u16(in, bad);
 	o.want_answer = link_get_u8(in, bad);
+	o.is_kept = link_get_u8(in, bad);
 	*bad = *bad || o.seq == 0 || o.seq > p->seq_max || (o.state != OUTCOME_ACK && o.state != OUTCOME_NACK) ||
 	       !handle_has(o.type) || (o.state == OUTCOME_NACK && (o.nack == 0 || o.nack >= LINK_NACK__COUNT));
 	slot = &p->window[o.seq % (uint64_t)p->broker->cfg->link_window];
@@ -217,13 +383,19 @@ int producer_load(struct broker *b, struct slice in)
 	unsigned role = link_get_u8(&in, &bad), hold = link_get_u8(&in, &bad);
 	struct producer *p;
 
-	if (bad || id == 0 || role < LINK_ROLE_WORKER || role >= LINK_ROLE__COUNT || hold > PRODUCER_HELD ||
-	    producer_find(b, id))
+	if (bad || id == 0 || role >= LINK_ROLE__COUNT || hold > PRODUCER_HELD || producer_find(b, id))
 		return -1;
-	p = producer_new(b, id, connection, NULL, pid, (enum link_role)role);
+	p = make(b, id);
 	if (!p)
 		return -1;
+	p->connection = connection;
+	p->pid = pid;
+	p->role = (enum link_role)role; /* none: it has not come back yet */
+	if (p->role == LINK_ROLE_RUNNER)
+		producer_queue_runner(p);
 	p->hold = (enum producer_hold)hold;
+	p->is_away = link_get_u8(&in, &bad);
+	p->parts_kept = link_get_u64(&in, &bad);
 	p->seq_max = link_get_u64(&in, &bad);
 	p->credit_spent = link_get_u64(&in, &bad);
 	p->credit_owed = link_get_u64(&in, &bad);

@@ -2,7 +2,12 @@
  * may send.
  *
  * It comes with HELLO and loses its control connection when the worker dies. Then it stays a moment (PRODUCER_LAST_MS):
- * what the worker sent on the data channel before it died may still be on its way, and its wills come after that. */
+ * what the worker sent on the data channel before it died may still be on its way, and its wills come after that.
+ *
+ * When the connection ended at our side, or with the broker before us, the worker lives: it is away, and has
+ * link_return_ms to come back, by a HELLO with the same id and a higher number. It finds its calls, its tasks, and what
+ * it was answered: of that, what had an effect in the store is kept there in the same transaction, in parts of the
+ * window, so that one row serves all messages of a turn. */
 #ifndef MCP_BROKER_PRODUCER_H
 #define MCP_BROKER_PRODUCER_H
 
@@ -34,18 +39,22 @@ struct outcome {
 	uint8_t type;           /* enum link_type of the request */
 	uint16_t nack;
 	bool want_answer;
+	bool is_kept; /* its effect is in the store, and so is this */
 };
 
 struct producer {
 	struct table_node node;
 	struct broker *broker; /* borrowed */
 	uint64_t id;
-	uint32_t connection; /* its number, of the last one */
-	struct ctl *ctl;     /* borrowed; NULL: it has died */
+	uint32_t connection; /* its number, of the last one; 0: none with us yet */
+	struct ctl *ctl;     /* borrowed; NULL: it has died, or is_away */
+	bool is_away;
 	uint32_t pid;
 	enum link_role role;
-	struct outcome *window; /* owned, link_window of them; seq modulo that */
-	uint64_t seq_max;       /* the highest that came */
+	struct outcome *window;                    /* owned, link_window of them; seq modulo that */
+	uint64_t seq_max;                          /* the highest that came */
+	uint64_t parts_unkept, parts_kept;         /* of the window: a bit each */
+	struct producer *next_unkept, **at_unkept; /* in broker->unkept */
 	struct call *calls;
 	struct task *tasks;                          /* of a runner: those that have not ended */
 	struct producer *next_runner, **at_runner;   /* in broker->runners, whose turn is next first */
@@ -59,15 +68,15 @@ struct producer {
 	struct loop_doom doom;
 };
 
-/* NULL: no memory. An older producer of this id is closed first, with its wills. */
-struct producer *producer_new(
+/* HELLO: it is new, or comes back. NULL: no memory, or the connection is not newer than the one we know. */
+struct producer *producer_connect(
     struct broker *b, uint64_t id, uint32_t connection, struct ctl *ctl, uint32_t pid, enum link_role role);
 struct producer *producer_find(struct broker *b, uint64_t id);
 /* For the program that takes our place (snapshot.h), and from the one before. */
 void producer_save(const struct producer *p, struct buf *out);
 int producer_load(struct broker *b, struct slice in);
-/* Its control connection is gone. */
-void producer_lost(struct producer *p);
+/* Its control connection is gone. may_return: it did not close it itself. */
+void producer_lost(struct producer *p, bool may_return);
 void producer_queue_runner(struct producer *p); /* (again) to the end of the runners' line */
 /* At once: its tasks fail, wills of its calls, out of the table. */
 void producer_close(struct producer *p);
@@ -76,6 +85,16 @@ void producer_close(struct producer *p);
  */
 struct outcome *producer_take_seq(struct producer *p, uint64_t seq, bool *is_new);
 struct outcome *producer_find_seq(struct producer *p, uint64_t seq); /* NULL: not in the window any more */
+
+/* The outcome goes to the store with all that is submitted in this turn, by the one call at its end. */
+void producer_keep(struct producer *p, struct outcome *o);
+void producers_kept(struct broker *b);
+
+/* One of an earlier broker, which is away; it is made if it is not there. NULL: no memory. producers_expect() gives all
+ * of them the time to come back. */
+struct producer *producer_restore(struct broker *b, uint64_t id);
+bool producer_restore_outcomes(struct broker *b, struct slice key, struct slice value);
+void producers_expect(struct broker *b);
 
 /* False: more under way than was granted. The bytes are spent even then, and to be returned. */
 bool producer_spend_credit(struct producer *p, uint64_t bytes);

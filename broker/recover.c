@@ -5,6 +5,7 @@
 #include "broker/call.h"
 #include "broker/once.h"
 #include "broker/park.h"
+#include "broker/producer.h"
 #include "broker/recover.h"
 #include "broker/session.h"
 #include "broker/stream.h"
@@ -22,6 +23,7 @@ static bool (*const restore[STORE_KIND__END])(struct broker *b, struct slice key
     [STORE_TOPIC] = topic_restore,
     [STORE_TASK] = task_restore,
     [STORE_MARK] = once_restore,
+    [STORE_OUTCOMES] = producer_restore_outcomes,
 };
 
 struct recovery {
@@ -70,8 +72,8 @@ static void end_call(struct table_node *n, void *arg)
 	struct call *c = TABLE_OF(n, struct call, node);
 
 	(void)arg;
-	if (!call_is_parked(c))
-		call_end(c, "its worker lost its broker");
+	if (!call_is_parked(c) && !c->producer)
+		call_end(c, "nobody knows who ran it");
 }
 
 void recover_again(void *arg)
@@ -100,10 +102,12 @@ int recover(struct broker *b, struct err *err)
 		return err_set(err, ERR_NOMEM, "%zu sessions", lost);
 	if (b->store->is_durable)
 		LOG(INFO, "broker.recovered",
-		    "sessions=%zu streams=%zu calls=%zu tasks=%zu marks=%zu event_bytes=%" PRIu64 " dropped=%zu",
+		    "sessions=%zu streams=%zu calls=%zu tasks=%zu marks=%zu workers=%zu event_bytes=%" PRIu64
+		    " dropped=%zu",
 		    b->sessions.count, b->streams.count, b->calls.count, b->tasks.count, b->marks.count,
-		    b->store->bytes_used, r.dropped);
+		    b->producers.count, b->store->bytes_used, r.dropped);
 	table_each(&b->calls, end_call, NULL);
 	task_runners_lost(b);
+	producers_expect(b);
 	return 0;
 }

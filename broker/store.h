@@ -54,6 +54,7 @@ enum store_kind {
 	STORE_TOPIC,       /* a subscription: by handle and topic */
 	STORE_TASK,        /* by task id */
 	STORE_MARK,        /* by name */
+	STORE_OUTCOMES,    /* by producer and part of its window */
 	STORE_KIND__END,
 };
 

@@ -176,7 +176,9 @@ static void put_key(const struct task *t, struct buf *key)
 	buf_add_slice(key, t->id);
 }
 
-/* Not its job: that is its runner's, which does not outlive us. */
+enum kept_flag { KEPT_HIDDEN = 1, KEPT_RUNS = 2 /* runner and job follow */ };
+
+/* With its job, until its runner is known to have it: the runner may outlive us without having heard of it. */
 static void put_value(const struct task *t, struct buf *value)
 {
 	buf_init(value, SIZE_MAX / 2);
@@ -187,8 +189,12 @@ static void put_value(const struct task *t, struct buf *value)
 	link_put_u64(value, t->created_ms);
 	link_put_u64(value, t->updated_ms);
 	link_put_u64(value, t->ttl_ms);
-	link_put_u8(value, t->is_hidden ? LINK_TASK_HIDDEN : 0);
+	link_put_u8(value, (uint8_t)((t->is_hidden ? KEPT_HIDDEN : 0) | (t->runner ? KEPT_RUNS : 0)));
 	link_put_bytes(value, t->blob);
+	if (t->runner) {
+		link_put_u64(value, t->runner->id);
+		link_put_bytes(value, t->job);
+	}
 }
 
 static void keep(const struct task *t)
@@ -289,8 +295,10 @@ bool task_restore(struct broker *b, struct slice key, struct slice value)
 {
 	bool bad = key.len < sizeof(uint64_t);
 	struct task_order order = {.id = link_get_bytes(&value, &bad)};
+	struct producer *runner = NULL;
 	uint64_t version, created_ms, updated_ms, now = clock_ms(CLOCK_REALTIME), age_ms;
 	enum link_task_state state;
+	unsigned flags;
 	struct task *t;
 
 	order.principal = link_get_bytes(&value, &bad);
@@ -299,8 +307,13 @@ bool task_restore(struct broker *b, struct slice key, struct slice value)
 	created_ms = link_get_u64(&value, &bad);
 	updated_ms = link_get_u64(&value, &bad);
 	order.ttl_ms = link_get_u64(&value, &bad);
-	order.flags = link_get_u8(&value, &bad);
+	flags = link_get_u8(&value, &bad);
+	order.flags = flags & KEPT_HIDDEN ? LINK_TASK_HIDDEN : 0;
 	order.blob = link_get_bytes(&value, &bad);
+	if (flags & KEPT_RUNS) {
+		runner = producer_restore(b, link_get_u64(&value, &bad));
+		order.job = link_get_bytes(&value, &bad);
+	}
 	age_ms = now > created_ms ? now - created_ms : 0; /* the clock may have been set back */
 	if (bad || state < LINK_TASK_WORKING || state >= LINK_TASK__COUNT || age_ms >= order.ttl_ms ||
 	    task_find(b, order.id, NULL))
@@ -311,6 +324,10 @@ bool task_restore(struct broker *b, struct slice key, struct slice value)
 	t->version = version;
 	t->created_ms = created_ms;
 	t->updated_ms = updated_ms;
+	if (order.job.len == 0) /* as was said of its runner */
+		drop_bytes(b, &t->job);
+	if (runner)
+		join_runner(t, runner);
 	task_go(t, state, "as it was before");
 	loop_timer(&b->loop, &t->timer, order.ttl_ms - age_ms);
 	return true;
@@ -322,47 +339,24 @@ void task_save(const struct task *t, struct buf *out)
 
 	put_value(t, &value);
 	snapshot_put_value(out, &value);
-	link_put_u64(out, t->runner ? t->runner->id : 0);
-	link_put_u8(out, t->job.p != NULL);
-	link_put_bytes(out, t->job);
 	link_put_u32(out, (uint32_t)t->watchers_count);
 	for (size_t i = 0; i < t->watchers_count; i++)
 		link_put_u64(out, t->watchers[i]);
-}
-
-static int load_job(struct task *t, struct slice *in, bool *bad)
-{
-	bool is_there = link_get_u8(in, bad);
-	struct slice job = link_get_bytes(in, bad);
-	char *copy = is_there && !*bad ? mem_dup(job.p, job.len) : NULL;
-
-	drop_bytes(t->broker, &t->job);
-	if (!is_there || !copy)
-		return is_there ? -1 : 0;
-	t->job = (struct slice){copy, job.len};
-	t->broker->tasks_bytes += job.len;
-	return 0;
 }
 
 int task_load(struct broker *b, struct slice in)
 {
 	bool bad = false;
 	struct slice value = link_get_bytes(&in, &bad), id_in = value, id = link_get_bytes(&id_in, &bad);
-	uint64_t runner = link_get_u64(&in, &bad);
-	struct producer *p = bad || !runner ? NULL : producer_find(b, runner);
 	struct task *t;
 	uint32_t count;
 
-	if (bad || (runner && (!p || p->role != LINK_ROLE_RUNNER)))
+	if (bad)
 		return -1;
 	if (!task_restore(b, SLICE("unused.."), value)) /* its time is over, since a moment ago */
 		return task_find(b, id, NULL) ? -1 : 0;
 	t = task_find(b, id, NULL);
-	if (task_is_over(t) ? p != NULL : !p)
-		return -1;
-	if (p)
-		join_runner(t, p);
-	if (load_job(t, &in, &bad))
+	if (task_is_over(t) == (t->runner != NULL))
 		return -1;
 	count = snapshot_get_count(&in, sizeof(uint64_t), &bad);
 	for (uint32_t i = 0; i < count && !bad; i++) {
@@ -376,8 +370,8 @@ int task_load(struct broker *b, struct slice in)
 void task_runners_lost(struct broker *b)
 {
 	for (struct task *t = b->first_task; t; t = t->next) {
-		if (!task_is_over(t))
-			task_change(t, LINK_TASK_FAILED, &SLICE(""), "its runner lost its broker");
+		if (!task_is_over(t) && !t->runner)
+			task_change(t, LINK_TASK_FAILED, &SLICE(""), "nobody knows who ran it");
 	}
 }
 
@@ -386,8 +380,12 @@ void task_run(struct task *t)
 	struct link_header h = {.type = LINK_TASK_RUN};
 	struct buf body;
 
-	if (!t->runner || !t->job.p) /* it was cancelled, or the runner died, before it heard of it; or it has it */
+	if (!t->runner) /* it was cancelled, or the runner died, before it heard of it */
 		return;
+	if (!t->job.p) {
+		task_change(t, LINK_TASK_FAILED, &SLICE(""), "its runner had it and lost it");
+		return;
+	}
 	buf_init(&body, SIZE_MAX / 2);
 	link_put_bytes(&body, t->principal);
 	link_put_u64(&body, t->ttl_ms);
@@ -397,6 +395,11 @@ void task_run(struct task *t)
 	else
 		task_change(t, LINK_TASK_FAILED, &SLICE(""), "no memory to give it to a runner");
 	buf_release(&body);
+}
+
+void task_held(struct task *t)
+{
+	t->is_held = true;
 	drop_bytes(t->broker, &t->job);
 }
 
@@ -429,6 +432,8 @@ unsigned task_change(struct task *t, enum link_task_state state, const struct sl
 		t->blob = (struct slice){copy, blob->len};
 		t->broker->tasks_bytes += blob->len;
 	}
+	if (blob)
+		drop_bytes(t->broker, &t->job); /* its runner has it: that is who says so */
 	t->version++;
 	t->updated_ms = clock_ms(CLOCK_REALTIME);
 	task_go(t, state, why);
@@ -437,22 +442,30 @@ unsigned task_change(struct task *t, enum link_task_state state, const struct sl
 	return 0;
 }
 
-int task_input(const struct task *t, enum link_task_what what, struct slice body)
+static int send_input(struct producer *runner, struct slice id, enum link_task_what what, struct slice body)
 {
 	struct link_header h = {.type = LINK_TASK_INPUT};
 	struct buf out;
 	int rc;
 
-	if (!t->runner)
-		return 0;
 	buf_init(&out, SIZE_MAX / 2);
 	link_put_u8(&out, (uint8_t)what);
 	link_put_bytes(&out, body);
 	rc = buf_check(&out, NULL);
 	if (!rc)
-		bus_send(t->runner, &h, t->id, buf_slice(&out));
+		bus_send(runner, &h, id, buf_slice(&out));
 	buf_release(&out);
 	return rc;
+}
+
+int task_input(const struct task *t, enum link_task_what what, struct slice body)
+{
+	return t->runner ? send_input(t->runner, t->id, what, body) : 0;
+}
+
+void task_cancel_at(struct producer *runner, struct slice id)
+{
+	send_input(runner, id, LINK_TASK_CANCEL, SLICE("")); /* else it learns it from its next TASK_PUT */
 }
 
 void task_runner_lost(struct producer *runner)

@@ -15,12 +15,13 @@ struct task {
 	struct table_node node;
 	struct broker *broker;           /* borrowed */
 	struct slice id, principal;      /* owned, one allocation at id.p */
-	struct slice blob, job;          /* owned; job.p is NULL when the runner has it */
+	struct slice blob, job;          /* owned; job.p is NULL when the runner is known to have it */
 	uint64_t version;                /* from 1, of each change */
 	enum link_task_state state;      /* assigned by task_go() only */
 	uint64_t created_ms, updated_ms; /* CLOCK_REALTIME */
 	uint64_t ttl_ms;
 	bool is_hidden;
+	bool is_held;            /* while RETURN is handled: its runner has it */
 	struct producer *runner; /* borrowed; NULL: it has ended */
 	struct task *next_of_runner, **at_runner;
 	struct task *next, **at; /* in broker->first_task, in the order of creation */
@@ -42,7 +43,9 @@ struct task_order {
 };
 /* 0, or LINK_NACK_*: DUPLICATE_ID, LIMIT, NO_RUNNER, BUSY. Its runner does not know of it yet. */
 unsigned task_new(struct broker *b, const struct task_order *order, struct task **task);
-void task_run(struct task *t); /* gives the job to its runner */
+void task_run(struct task *t);                                 /* gives the job to its runner; without one it fails */
+void task_held(struct task *t);                                /* its runner says that it has it */
+void task_cancel_at(struct producer *runner, struct slice id); /* a task that is over, or not known any more */
 /* NULL: unknown, or of another principal (any principal if that is NULL). */
 struct task *task_find(struct broker *b, struct slice id, const struct slice *principal);
 /* Out of everything; a runner that works on it is told to stop, watchers that it changed. t is good until the end of
@@ -56,7 +59,7 @@ int task_watch(struct task *t, const struct producer *p); /* TASK_CHANGED at the
 int task_input(const struct task *t, enum link_task_what what, struct slice body);
 void task_runner_lost(struct producer *runner); /* its tasks become FAILED */
 
-/* As the store has it; without a runner, so those that had not ended fail when all are there. */
+/* As the store has it; its runner is away. Those that had not ended and have none fail when all are there. */
 bool task_restore(struct broker *b, struct slice key, struct slice value);
 void task_keep_all(struct broker *b);
 void task_runners_lost(struct broker *b);

@@ -89,6 +89,7 @@ CFG_INT(once_max, 100000, 1, 10000000, "marks", "States given to clients for one
 CFG_INT(link_credit_bytes, 8388608, 65536, 268435456, "bytes", "Event bytes that one worker may have under way to the broker")
 CFG_INT(link_window, 4096, 64, 65536, "messages", "Answers to one worker that the broker remembers, for retries")
 CFG_INT(link_backlog_max, 1024, 16, 65536, "messages", "Answers that wait for one worker that doesn't read, before it is cut off")
+CFG_INT(link_return_ms, 5000, 0, 600000, "ms", "How long a broker waits for workers that it lost, or that the one before it had, until it ends their calls and fails their tasks")
 CFG_INT(link_timeout_ms, 5000, 100, 60000, "ms", "How long a worker waits for the broker's answer")
 
 CFG_INT(task_max, 1000, 1, 1000000, "tasks", "Tasks that the broker holds, ended ones until their time is over too")

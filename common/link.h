@@ -132,7 +132,8 @@ enum link_outcome {
  *
  *  HELLO        corr = number of the connection, from 1 per producer, rising; u16 version_min, u16 version_max, u32 pid,
  *               bytes program_version, u8 role (without it: a worker)
- *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len)
+ *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len), u8 is_known (1: this broker had a
+ *               connection of this producer before, and knows all of its calls)
  *               (or NACK VERSION on the control channel)
  *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, u32 retry_ms, bytes head; descriptor in
  *               SCM_RIGHTS. retry_ms: how late the client comes back when it loses the connection, as far as it was told
@@ -200,6 +201,11 @@ enum link_outcome {
  *  STATS        u64 credit_waits, u16 n, n * (bytes name, u8 outcome, u64 sum_us, u8 k, k * (u8 bucket, u32 count)). What
  *               the producer did since its last STATS: how often it waited for credit; and of each name how often, with
  *               what outcome, how long in all, and in which buckets of histogram.h. Not answered.
+ *  RETURN       u32 n, n * (u64 call, u64 stream), u32 m, m * bytes task id. The first message on each connection but the
+ *               first: the calls that the producer still runs, with the stream that each of them has (0: none), and the
+ *               tasks. Others of its calls end (as by CALL_END). CANCELLED comes for those that have a stream and are not
+ *               known, or were cancelled meanwhile. Of its tasks those that it lacks are given to it (again) if their job is
+ *               still there, or fail; those that are over are cancelled. Not answered.
  *  TASK_RUN     key = task id; bytes principal, u64 ttl_ms, bytes job
  *  TASK_INPUT   key = task id; u8 what, bytes body. Also sent, as CANCEL, when the task expires.
  *  TASK_CHANGED key = task id
@@ -212,7 +218,7 @@ enum link_outcome {
  *  HELD         not answered; no seq
  *  RELEASE      the end of HOLD
  *
- * A task that its runner leaves (EOF of the control socket) becomes FAILED with an empty blob. A task is forgotten ttl_ms
+ * A task that its runner leaves (EOF of the control socket, or no RETURN in time) becomes FAILED with an empty blob. A task is forgotten ttl_ms
  * after its creation; one that still runs is cancelled then.
  *
  * Credit: the bodies of APPEND and FINISH spend a producer's credit; the broker gives it back as it has logged them. */

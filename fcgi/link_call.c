@@ -25,6 +25,7 @@ static struct call_entry *entry_new(const struct link *l, bool is_known, size_t 
 	entry->ids_count = ids_count;
 	buf_init(&entry->call.blob, (size_t)l->cfg->session_blob_max_bytes);
 	buf_init(&entry->cancelled_ids, (size_t)l->cfg->body_max_bytes * 2); /* those ids came in one body */
+	buf_init(&entry->body, link_body_max(l->cfg));
 	entry->call.cancel_fd = -1;
 	if (is_known) {
 		entry->call.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -49,17 +50,19 @@ void link_call_end(struct link *l, struct link_call **callp)
 		for (at = &l->calls[entry->call.number % TABLE_SIZE]; *at != entry; at = &(*at)->next)
 			;
 		*at = entry->next;
+		l->calls_count--;
 		pthread_mutex_unlock(&l->mtx);
 	}
 	if (entry->call.cancel_fd != -1)
 		close(entry->call.cancel_fd);
 	buf_release(&entry->call.blob);
 	buf_release(&entry->cancelled_ids);
+	buf_release(&entry->body);
 	if (entry->call.number && !entry->is_finished) {
 		request_init(&entry->end, l, LINK_CALL_END, 0);
 		entry->end.header.corr = entry->call.number;
 		entry->end.owner = entry;
-		if (request_submit(l, &entry->end, NEED_UP, entry->call.connection, NULL, NULL) == 0)
+		if (request_submit(l, &entry->end, NEED_KNOWN, NULL, NULL) == 0)
 			return; /* the link thread frees it */
 		request_release(&entry->end);
 	}
@@ -94,6 +97,25 @@ static void put_wills(struct buf *body, const struct link_will *wills, size_t co
 	}
 }
 
+/* What is said again to a broker that does not know the call. */
+static int entry_note(struct call_entry *entry, const struct request *req, struct err *err)
+{
+	if (req->key.len > LINK_KEY_MAX)
+		return err_set(err, ERR_NO_SESSION, "id of %zu bytes", req->key.len);
+	memcpy(entry->key, req->key.p, req->key.len);
+	entry->key_len = req->key.len;
+	buf_add_slice(&entry->body, buf_slice(&req->body));
+	return buf_check(&entry->body, err);
+}
+
+static void entry_begun(struct link *l, struct call_entry *entry, uint64_t stream)
+{
+	pthread_mutex_lock(&l->mtx);
+	entry->is_begun = true;
+	entry->stream = stream;
+	pthread_mutex_unlock(&l->mtx);
+}
+
 int link_call_begin(struct link *l, struct slice session, const char *principal, unsigned flags,
     const struct link_will *wills, size_t wills_count, struct link_call **call, struct err *err)
 {
@@ -110,8 +132,12 @@ int link_call_begin(struct link *l, struct slice session, const char *principal,
 	question_init(&req, l, LINK_CALL_BEGIN, session, principal, 1 + wills_len(wills, wills_count));
 	link_put_u8(&req.body, (uint8_t)flags);
 	put_wills(&req.body, wills, wills_count);
-	ret = request_ask(l, &req, NEED_ANY, 0, wills_count ? entry : NULL, err);
+	if (wills_count && entry_note(entry, &req, err))
+		ret = -1;
+	else
+		ret = request_ask(l, &req, NEED_ANY, wills_count ? entry : NULL, err);
 	if (!ret) {
+		entry_begun(l, entry, flags & LINK_CALL_ON_SESSION_STREAM ? req.answer.stream : 0);
 		in = request_answer(&req);
 		entry->call.session_stream = req.answer.stream;
 		entry->call.session_version = link_get_u64(&in, &bad);
@@ -133,7 +159,7 @@ int link_cancel(struct link *l, struct slice session, const char *principal, str
 
 	question_init(&req, l, LINK_CANCEL, session, principal, 4 + id.len);
 	link_put_bytes(&req.body, id);
-	return request_ask_and_release(l, &req, NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, NEED_ANY, err);
 }
 
 bool link_call_id_cancelled(struct link *l, struct link_call *call, struct slice id)
@@ -157,15 +183,6 @@ bool link_call_id_cancelled(struct link *l, struct link_call *call, struct slice
 	return found;
 }
 
-static void entry_streams(struct link *l, struct call_entry *entry)
-{
-	pthread_mutex_lock(&l->mtx);
-	entry->has_stream = true;
-	if (l->state != LINK_UP || l->connection != entry->call.connection)
-		link_entry_cancel(entry); /* it went down since the answer came */
-	pthread_mutex_unlock(&l->mtx);
-}
-
 int link_open_stream(struct link *l, struct slice session, unsigned flags, const struct link_will *wills,
     size_t wills_count, struct link_call **callp, uint64_t *stream, struct err *err)
 {
@@ -184,12 +201,12 @@ int link_open_stream(struct link *l, struct slice session, unsigned flags, const
 	req.key = session;
 	link_put_u8(&req.body, (uint8_t)flags);
 	put_wills(&req.body, wills, wills_count);
-	ret = request_ask(l, &req, call ? NEED_UP : NEED_ANY, call ? call->connection : 0, entry, err);
+	ret = request_ask(l, &req, call ? NEED_KNOWN : NEED_ANY, entry, err);
 	if (!ret) {
 		*stream = req.answer.stream;
 		if (entry)
 			*callp = &entry->call;
-		entry_streams(l, (struct call_entry *)*callp);
+		entry_begun(l, (struct call_entry *)*callp, *stream);
 	} else if (entry) {
 		entry_give_up(l, entry, &req);
 	}
@@ -224,7 +241,7 @@ int link_park(struct link *l, struct link_call **callp, uint64_t stream, uint32_
 		link_put_bytes(&req.body, asks[i].id);
 		link_put_bytes(&req.body, asks[i].text);
 	}
-	if (request_ask_and_release(l, &req, NEED_UP, entry->call.connection, err))
+	if (request_ask_and_release(l, &req, NEED_KNOWN, err))
 		return -1;
 	entry->is_finished = true; /* it is not ours to end any more */
 	link_call_end(l, callp);
@@ -284,9 +301,9 @@ static int read_answer(struct request *req, struct link_taken *taken, struct err
 
 /* The call whose number is that of the answer is known under it before the broker says whose it was, and how many
  * requests it answers. */
-static void entry_taken(struct link *l, struct call_entry *entry, size_t ids_count)
+static void entry_taken(struct link *l, struct call_entry *entry, uint64_t stream, size_t ids_count)
 {
-	entry_streams(l, entry);
+	entry_begun(l, entry, stream);
 	pthread_mutex_lock(&l->mtx);
 	entry->ids_count = ids_count;
 	if (ids_count == 1 && entry->cancelled_ids.len)
@@ -308,12 +325,12 @@ int link_answer(struct link *l, struct slice session, const char *principal, str
 	question_init(&req, l, LINK_ANSWER, session, principal, 8 + ask_id.len + answer.len);
 	link_put_bytes(&req.body, ask_id);
 	link_put_bytes(&req.body, answer);
-	ret = request_ask(l, &req, NEED_ANY, 0, entry, err);
+	ret = request_ask(l, &req, NEED_ANY, entry, err);
 	if (!ret)
 		ret = read_answer(&req, taken, err);
 	if (!ret && taken->state == LINK_ANSWER_TAKEN) {
 		taken->call = &entry->call;
-		entry_taken(l, entry, taken->wills_count);
+		entry_taken(l, entry, taken->stream, taken->wills_count);
 	} else {
 		entry->is_finished = ret == 0; /* it never began */
 		entry_give_up(l, entry, &req);

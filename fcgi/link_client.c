@@ -37,7 +37,7 @@ int link_session_put(struct link *l, struct slice session, const char *principal
 	link_put_u8(&req.body, (uint8_t)flags);
 	link_put_bytes(&req.body, who);
 	link_put_bytes(&req.body, blob);
-	ret = request_ask(l, &req, NEED_ANY, 0, NULL, err);
+	ret = request_ask(l, &req, NEED_ANY, NULL, err);
 	if (!ret)
 		ret = answer_number(&req, version, err);
 	request_release(&req);
@@ -49,7 +49,7 @@ int link_session_del(struct link *l, struct slice session, const char *principal
 	struct request req;
 
 	question_init(&req, l, LINK_SESSION_DEL, session, principal, 0);
-	return request_ask_and_release(l, &req, NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, NEED_ANY, err);
 }
 
 /* --- streams --- */
@@ -64,7 +64,7 @@ int link_attach(struct link *l, struct slice session, const char *principal, str
 
 	question_init(&req, l, LINK_ATTACH, session, principal, 4 + last_event_id.len);
 	link_put_bytes(&req.body, last_event_id);
-	ret = request_ask(l, &req, NEED_ANY, 0, NULL, err);
+	ret = request_ask(l, &req, NEED_ANY, NULL, err);
 	if (!ret) {
 		in = request_answer(&req);
 		*stream = req.answer.stream;
@@ -142,7 +142,7 @@ static int append_and_go(struct link *l, uint64_t stream, struct slice event, st
 		return err_set(err, ERR_NOMEM, "APPEND");
 	append_init(req, l, stream, event);
 	req->owner = req;
-	if (buf_check(&req->body, err) == 0 && request_submit(l, req, NEED_CREDIT, 0, NULL, err) == 0)
+	if (buf_check(&req->body, err) == 0 && request_submit(l, req, NEED_CREDIT, NULL, err) == 0)
 		return 0; /* the link thread frees it */
 	request_release(req);
 	mem_free(req);
@@ -157,7 +157,7 @@ int link_append(struct link *l, uint64_t stream, struct slice event, bool durabl
 		return append_and_go(l, stream, event, err);
 	append_init(&req, l, stream, event);
 	req.header.flags = LINK_DURABLE;
-	return request_ask_and_release(l, &req, NEED_CREDIT, 0, err);
+	return request_ask_and_release(l, &req, NEED_CREDIT, err);
 }
 
 int link_finish(struct link *l, struct link_call *call, uint64_t stream, const struct slice *events,
@@ -177,7 +177,7 @@ int link_finish(struct link *l, struct link_call *call, uint64_t stream, const s
 	req.header.flags = LINK_DURABLE;
 	for (size_t i = 0; i < events_count; i++)
 		link_put_bytes(&req.body, events[i]);
-	ret = request_ask_and_release(l, &req, NEED_CREDIT, call->connection, err);
+	ret = request_ask_and_release(l, &req, NEED_CREDIT, err);
 	entry->is_finished = ret == 0;
 	return ret;
 }
@@ -189,7 +189,7 @@ int link_close_conn(struct link *l, uint64_t stream, struct slice last, struct e
 	request_init(&req, l, LINK_CLOSE_CONN, 4 + last.len);
 	req.header.stream = stream;
 	link_put_bytes(&req.body, last);
-	return request_ask_and_release(l, &req, NEED_UP, 0, err);
+	return request_ask_and_release(l, &req, NEED_KNOWN, err);
 }
 
 /* --- who hears of what --- */
@@ -223,7 +223,7 @@ int link_subscribe(struct link *l, uint64_t stream, struct slice session, const 
 	link_put_u8(&req.body, reset);
 	link_put_bytes(&req.body, insert);
 	put_topics(&req.body, topics, topics_count);
-	return request_ask_and_release(l, &req, stream ? NEED_UP : NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, stream ? NEED_KNOWN : NEED_ANY, err);
 }
 
 int link_unsubscribe(struct link *l, struct slice session, const char *principal, const struct slice *topics,
@@ -235,7 +235,7 @@ int link_unsubscribe(struct link *l, struct slice session, const char *principal
 		return err_set(err, ERR_LIMIT, "%zu topics", topics_count);
 	question_init(&req, l, LINK_UNSUBSCRIBE, session, principal, topics_len(topics, topics_count));
 	put_topics(&req.body, topics, topics_count);
-	return request_ask_and_release(l, &req, NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, NEED_ANY, err);
 }
 
 int link_notify(struct link *l, unsigned flags, struct slice topic, struct slice legacy, struct slice head,
@@ -249,7 +249,7 @@ int link_notify(struct link *l, unsigned flags, struct slice topic, struct slice
 	link_put_u8(&req.body, (uint8_t)flags);
 	for (size_t i = 0; i < COUNT_OF(texts); i++)
 		link_put_bytes(&req.body, texts[i]);
-	ret = request_ask(l, &req, NEED_ANY, 0, NULL, err);
+	ret = request_ask(l, &req, NEED_ANY, NULL, err);
 	if (!ret)
 		ret = answer_number(&req, reached, err);
 	request_release(&req);
@@ -263,5 +263,5 @@ int link_once(struct link *l, struct slice mark, uint32_t keep_s, struct err *er
 	request_init(&req, l, LINK_ONCE, 4);
 	req.key = mark;
 	link_put_u32(&req.body, keep_s);
-	return request_ask_and_release(l, &req, NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, NEED_ANY, err);
 }

@@ -1,14 +1,15 @@
 /* fcgi/link_client.h - a worker process's end of the link to the broker (common/link.h, doc/link.md).
  *
- * One per process, used by all its threads. Nothing happens before the first need: then it connects (starting a broker
- * when there is none and broker_autostart allows it), shakes hands on the control socket, and starts the link thread,
- * which owns the DEALER, reads all that comes in, wakes who waits, repeats what was not acknowledged with the same
- * identity, and marks calls cancelled. After the broker's death every waiter gets ERR_BROKER, and the next need begins
- * anew: calls and streams of before are gone. Made after fork; a child that inherits one in use
- * gets ERR_BROKER (pid is checked) and may only link_free() it.
+ * One per process, used by all its threads. Nothing happens before the first need: then a link thread starts, which
+ * connects (starting a broker when there is none and broker_autostart allows it), shakes hands on the control socket,
+ * owns the DEALER, reads all that comes in, wakes who waits, repeats what was not acknowledged with the same identity,
+ * and marks calls cancelled. After the broker's death it looks for the next one as long as there are calls or waiters:
+ * what had no answer is said again there, calls and streams that can go on do so (doc/link.md), the others are cancelled.
+ * Made after fork; a child that inherits one in use gets ERR_BROKER (pid is checked) and may only link_free() it.
  *
- * Each function waits at most link_timeout_ms, in which a busy broker is asked again. Errors: ERR_BROKER (not
- * reachable), ERR_EXPIRED, or what the NACK says: link_nack_err() (ERR_NO_SESSION, ERR_DUPLICATE, ERR_LIMIT, ERR_BUSY,
+ * Each function waits at most link_timeout_ms, in which a busy broker is asked again; what goes on with something that the
+ * broker has acknowledged (an event, an end, a task's state) link_return_ms longer, for the next broker. Errors: ERR_BROKER
+ * (not reachable), ERR_EXPIRED, or what the NACK says: link_nack_err() (ERR_NO_SESSION, ERR_DUPLICATE, ERR_LIMIT, ERR_BUSY,
  * ERR_GAP, ERR_DELIVERED, ERR_GONE ...). */
 #ifndef MCP_FCGI_LINK_CLIENT_H
 #define MCP_FCGI_LINK_CLIENT_H
@@ -30,13 +31,12 @@ struct link_will {
  * link_answer(). Read-only for users. */
 struct link_call {
 	uint64_t number;           /* the broker's name for it; 0 when only the session was asked for */
-	uint32_t connection;       /* of this process, on which it was begun */
 	uint64_t epoch;            /* of the broker's run: part of its event ids */
 	uint64_t session_version;
 	uint64_t session_stream; /* handle of the session's own stream */
 	struct buf blob;         /* of the session */
 	int cancel_fd;           /* eventfd, readable once anything is cancelled; -1 without a number */
-	atomic_bool cancelled;   /* the whole call: the client wants so, or its stream died with the broker. Set before
+	atomic_bool cancelled;   /* the whole call: the client wants so, or its stream is gone. Set before
 				  * cancel_fd is written */
 };
 
@@ -150,8 +150,11 @@ int link_task_send(struct link *l, struct slice id, const char *principal, enum 
 struct link_runner {
 	void (*run)(void *arg, struct slice id, struct slice principal, uint64_t ttl_ms, struct slice job);
 	void (*input)(void *arg, struct slice id, enum link_task_what what, struct slice body);
-	/* The broker is gone, and its tasks with it: link_join() again, in another thread. */
+	/* The connection is lost; the tasks are not: they are given back when there is another one. link_join() in another
+	 * thread waits for it. */
 	void (*lost)(void *arg);
+	/* Appends u32 count, count * bytes id: the tasks that it works on. */
+	void (*list)(void *arg, struct buf *out);
 	void *arg;
 };
 /* Connects as a runner, which takes tasks from then on. The first that is asked of l; runner is borrowed. */

@@ -17,11 +17,12 @@
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
 
-#define START_PAUSE_MS  1000 /* between two starts of a broker by this process */
-#define CONNECT_STEP_MS 10
-#define AWAIT_STEP_MS   50 /* between two looks for a broker that is away */
-#define HWM             128
-#define RECONNECT_MS    50
+#define START_PAUSE_MS   1000 /* between two starts of a broker by this process */
+#define CONNECT_STEP_MS  10
+#define ATTEMPT_SLACK_MS 500 /* it ends at its deadline by itself: by then it has put away what it started */
+#define AWAIT_STEP_MS    50  /* between two looks for a broker that is away */
+#define HWM              128
+#define RECONNECT_MS     50
 
 static int ctl_connect_once(const struct sockaddr_un *addr)
 {
@@ -37,7 +38,7 @@ static int ctl_connect_once(const struct sockaddr_un *addr)
 }
 
 /* Returns the control socket, or -1. A full backlog is waited for; no broker is started at most once. */
-static int ctl_open(struct link *l, uint64_t deadline_ms, struct err *err)
+static int ctl_open(struct link *l, bool may_start, uint64_t deadline_ms, struct err *err)
 {
 	const struct timespec step = {.tv_nsec = CONNECT_STEP_MS * 1000000L};
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -58,7 +59,7 @@ static int ctl_open(struct link *l, uint64_t deadline_ms, struct err *err)
 		err_sys(err, "connect %s", addr.sun_path);
 		if (err)
 			err->code = ERR_BROKER;
-		if (is_absent && l->cfg->broker_autostart && !is_started) {
+		if (is_absent && may_start && l->cfg->broker_autostart && !is_started) {
 			if (now_ms() < l->start_at_ms)
 				return err_wrap(err, "a broker was started less than a second ago");
 			is_started = true;
@@ -80,6 +81,7 @@ static int ctl_open(struct link *l, uint64_t deadline_ms, struct err *err)
 struct welcome {
 	uint64_t epoch, credit_bytes;
 	uint32_t body_max;
+	bool is_known;
 };
 
 static int welcome_read(struct slice in, struct welcome *w, struct err *err)
@@ -106,6 +108,7 @@ static int welcome_read(struct slice in, struct welcome *w, struct err *err)
 	w->epoch = link_get_u64(&in, &bad);
 	w->credit_bytes = link_get_u64(&in, &bad);
 	w->body_max = link_get_u32(&in, &bad);
+	w->is_known = link_get_u8(&in, &bad);
 	if (bad || w->credit_bytes > INT64_MAX)
 		return err_set(err, ERR_LINK, "malformed WELCOME");
 	if (code != LINK_VERSION)
@@ -185,11 +188,21 @@ static int dealer_open(struct link *l, struct err *err)
 	return -1;
 }
 
+/* With mtx held. Its argument is what the process is known by from then on. */
 static int thread_start(struct link *l, struct err *err)
 {
 	sigset_t all, before;
 	int rc;
 
+	if (l->has_thread)
+		return 0;
+	if (l->wake_fd == -1)
+		l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->wake_fd == -1)
+		return err_sys(err, "make an eventfd");
+	if (!buf_reserve(&l->head, LINK_HEADER_LEN))
+		return buf_check(&l->head, err);
+	l->producer = rnd_u64() | 1; /* after fork, and never 0 */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(&l->thread, NULL, link_thread, l);
@@ -202,61 +215,79 @@ static int thread_start(struct link *l, struct err *err)
 	return 0;
 }
 
-/* Only by the one thread that set state to LINK_CONNECTING. On success state is LINK_UP. */
-static int link_connect(struct link *l, uint64_t deadline_ms, struct err *err)
+/* All credit is granted anew, but for what waits to be sent. With mtx held. */
+static int64_t credit_left(const struct link *l)
+{
+	const struct request_fifo *const lines[] = {&l->sendq, &l->inbox};
+	const struct request *req;
+	int64_t credit = l->credit_full;
+
+	for (size_t i = 0; i < COUNT_OF(lines); i++) {
+		TAILQ_FOREACH(req, lines[i], fifo)
+		credit -= req->is_tried ? 0 : (int64_t)req->credit;
+	}
+	return credit;
+}
+
+static int link_begin(struct link *l, int ctl, const struct welcome *w, struct slice tasks, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&l->mtx);
+	rc = l->connection > 1 ? link_return(l, w->is_known, tasks, err) : 0;
+	if (!rc) {
+		l->ctl = ctl;
+		l->epoch = w->epoch;
+		l->credit_full = (int64_t)w->credit_bytes;
+		l->credit = credit_left(l);
+		l->body_max = w->body_max;
+		l->is_draining = false;
+		l->is_asleep = false;
+		l->state = LINK_UP;
+	}
+	pthread_mutex_unlock(&l->mtx);
+	return rc;
+}
+
+int link_connect(struct link *l, bool may_start, uint64_t deadline_ms, struct err *err)
 {
 	struct welcome w = {0};
-	int ctl;
+	struct buf tasks;
+	int ctl = ctl_open(l, may_start, deadline_ms, err), rc;
 
-	if (l->has_thread) {
-		pthread_join(l->thread, NULL); /* it set state to LINK_DOWN and is nearly through */
-		l->has_thread = false;
-	}
-	if (l->wake_fd == -1)
-		l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (l->wake_fd == -1)
-		return err_sys(err, "make an eventfd");
-	if (!l->producer) /* after fork, and never 0 */
-		l->producer = rnd_u64() | 1;
-	l->connection++;
-	buf_clear(&l->head);
-	if (!buf_reserve(&l->head, LINK_HEADER_LEN))
-		return buf_check(&l->head, err);
-	ctl = ctl_open(l, deadline_ms, err);
 	if (ctl == -1)
 		return -1;
+	pthread_mutex_lock(&l->mtx);
+	l->connection++;
+	pthread_mutex_unlock(&l->mtx);
 	if (hello(ctl, l->producer, l->connection, l->runner ? LINK_ROLE_RUNNER : LINK_ROLE_WORKER, deadline_ms, &w,
 		err)) {
 		err_wrap(err, "handshake with the broker");
-		goto fail;
+		close(ctl);
+		return -1;
 	}
-	if (dealer_open(l, err))
-		goto fail;
-	l->timer_ms = UINT64_MAX;
-	l->stats_at_ms = now_ms();
+	if (dealer_open(l, err)) {
+		close(ctl);
+		return -1;
+	}
 	l->hold = LINK_HOLD_NONE;
-
-	pthread_mutex_lock(&l->mtx);
-	l->ctl = ctl;
-	l->epoch = w.epoch;
-	l->credit = l->credit_full = (int64_t)w.credit_bytes;
-	l->body_max = w.body_max;
-	l->is_draining = false;
-	l->is_asleep = false;
-	if (thread_start(l, err)) {
-		l->ctl = -1;
-		pthread_mutex_unlock(&l->mtx);
+	buf_init(&tasks, link_body_max(l->cfg));
+	if (l->runner)
+		l->runner->list(l->runner->arg, &tasks);
+	else
+		link_put_u32(&tasks, 0);
+	rc = buf_check(&tasks, err);
+	if (!rc)
+		rc = link_begin(l, ctl, &w, buf_slice(&tasks), err);
+	buf_release(&tasks);
+	if (rc) {
 		zmq_close(l->dealer);
-		goto fail;
+		close(ctl);
+		return -1;
 	}
-	l->state = LINK_UP;
-	pthread_mutex_unlock(&l->mtx);
 	LOG(INFO, "link.up", "producer=%016" PRIx64 " connection=%" PRIu32 " epoch=%" PRIu64 " credit_bytes=%" PRIu64,
 	    l->producer, l->connection, w.epoch, w.credit_bytes);
 	return 0;
-fail:
-	close(ctl);
-	return -1;
 }
 
 bool link_wait_changed(struct link *l, uint64_t deadline_ms)
@@ -266,52 +297,65 @@ bool link_wait_changed(struct link *l, uint64_t deadline_ms)
 	return pthread_cond_timedwait(&l->changed, &l->mtx, &at) == 0 || now_ms() < deadline_ms;
 }
 
-int link_lock_up(struct link *l, bool connects, uint64_t deadline_ms, struct err *err)
+static int check_pid(struct link *l, struct err *err)
 {
 	int unused = 0;
 	int pid = (int)getpid();
-	struct err why = {0};
-	unsigned attempt;
-	int rc;
 
 	if (!atomic_compare_exchange_strong(&l->pid, &unused, pid) && unused != pid)
 		return err_set(err, ERR_BROKER, "the link is that of process %d, before fork", unused);
+	return 0;
+}
+
+int link_lock(struct link *l, struct err *err)
+{
+	if (check_pid(l, err))
+		return -1;
 	pthread_mutex_lock(&l->mtx);
-	while (connects && l->state == LINK_CONNECTING) {
-		attempt = l->attempt;
-		while (l->attempt == attempt && link_wait_changed(l, deadline_ms))
-			;
-		if (l->state == LINK_UP)
-			break;
-		why = l->attempt_err;
-		if (l->attempt == attempt)
-			err_set(&why, ERR_BROKER, "another thread still connects");
-		pthread_mutex_unlock(&l->mtx);
-		return err_set(err, why.code, "%s", why.msg);
-	}
-	if (connects && l->state == LINK_DOWN) {
-		l->state = LINK_CONNECTING;
-		pthread_mutex_unlock(&l->mtx);
-		rc = link_connect(l, deadline_ms, &why);
-		pthread_mutex_lock(&l->mtx);
-		if (rc) {
-			why.code = ERR_BROKER; /* whatever it was, it is the broker that can't be reached */
-			l->state = LINK_DOWN;
-		} else { /* for who waits, and comes to it when it is down again */
-			err_set(&why, ERR_BROKER, "the broker went away");
-		}
-		l->attempt_err = why;
-		l->attempt++;
-		pthread_cond_broadcast(&l->changed);
-		if (rc) {
-			pthread_mutex_unlock(&l->mtx);
-			return err_set(err, ERR_BROKER, "%s", why.msg);
-		}
-	}
-	if (l->state == LINK_UP)
+	if (l->connection > 0)
 		return 0;
 	pthread_mutex_unlock(&l->mtx);
-	return err_set(err, ERR_BROKER, "the broker went away");
+	return err_set(err, ERR_BROKER, "there was no broker yet");
+}
+
+/* Until the outcome of an attempt that begins now, or of one that is under way and does all that ours would. With mtx
+ * held. -1: *why. */
+static int wait_up(struct link *l, uint64_t deadline_ms, struct err *why)
+{
+	unsigned target = l->attempt + 1 + (l->state == LINK_CONNECTING && l->is_draining);
+
+	if (thread_start(l, why))
+		return -1;
+	if (l->state == LINK_DOWN || target > l->attempt + 1) {
+		l->is_wanted = true;
+		l->wanted_until_ms = deadline_ms;
+		link_wake(l);
+	}
+	while (l->state != LINK_UP && (int)(l->attempt - target) < 0 &&
+	       link_wait_changed(l, deadline_ms + ATTEMPT_SLACK_MS))
+		;
+	if (l->state == LINK_UP)
+		return 0;
+	if ((int)(l->attempt - target) < 0)
+		return err_set(why, ERR_BROKER, "no connection in time");
+	*why = l->attempt_err;
+	return -1;
+}
+
+int link_lock_up(struct link *l, bool connects, uint64_t deadline_ms, struct err *err)
+{
+	struct err why;
+
+	if (check_pid(l, err))
+		return -1;
+	pthread_mutex_lock(&l->mtx);
+	if (l->state == LINK_UP)
+		return 0;
+	err_set(&why, ERR_BROKER, "the broker went away");
+	if (connects && wait_up(l, deadline_ms, &why) == 0)
+		return 0;
+	pthread_mutex_unlock(&l->mtx);
+	return err_set(err, ERR_BROKER, "%s", why.msg); /* whatever it was, it is the broker that can't be reached */
 }
 
 /* One look. 0: there is a broker. -1: not yet, or one that begins nothing new: then its end was waited for. */

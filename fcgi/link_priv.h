@@ -4,12 +4,16 @@
  *   any thread    encodes its message, gives it a number and puts it into the inbox (under mtx); if the link thread
  *                 sleeps, wakes it by the eventfd; then waits on the request's own semaphore without a deadline of its
  *                 own, for the link thread completes every request exactly once: answer, deadline, or end of the link.
- *   link thread   lives as long as one connection. It alone touches the DEALER, the sent requests and the timers.
- *   the first     thread that needs a connection makes it, the others wait for the outcome (state, changed).
+ *   link thread   lives from the first need of a broker to the end of the link. It connects, when somebody needs a
+ *                 connection or when there is something to go on with (calls, requests without an answer, a runner's
+ *                 tasks), and again, with growing pauses, when it can't. It alone touches the DEALER, the sent requests
+ *                 and the timers.
  *
- * A connection ends at EOF of the control socket, and with it all that was under way: whether the broker executed what
- * it did not acknowledge can't be known, so nothing is repeated on another one. The process is the same producer on all of
- * them, but each has a number, and the DEALER a routing id with it: a ROUTER ignores a second peer of the same one. */
+ * A connection ends at EOF of the control socket. What had no answer is sent again on the next one with the same
+ * sequence, until its deadline: the process is the same producer on all of them, so the broker, or the one after it,
+ * knows what it has done already. Each connection has a number, and the DEALER a routing id with it: a ROUTER ignores a
+ * second peer of the same one. The first messages on each but the first tell what goes on: calls that only the lost
+ * broker knew are begun again under their numbers, then RETURN lists all. */
 #ifndef MCP_FCGI_LINK_PRIV_H
 #define MCP_FCGI_LINK_PRIV_H
 
@@ -22,7 +26,8 @@
 #include "common/histogram.h"
 #include "fcgi/link_client.h"
 
-#define TABLE_SIZE 256 /* chains of the tables of calls and sent requests; numbers are consecutive */
+#define RETRY_FIRST_MS 250 /* without an answer it is said again, and then after growing pauses */
+#define TABLE_SIZE     256 /* chains of the tables of calls and sent requests; numbers are consecutive */
 
 /* One message to the broker. One with a waiter lives on the waiter's stack until done is posted; one without is freed,
  * as owner, when it was sent or given up. */
@@ -55,7 +60,11 @@ struct call_entry {
 	struct call_entry *next;  /* by mtx: in the table of calls */
 	struct buf cancelled_ids; /* by mtx: of a batch, each text followed by '\n' */
 	size_t ids_count;
-	bool has_stream;    /* by mtx: its answer is the broker's to deliver, so it ends with the broker */
+	uint64_t stream;        /* by mtx: where its answer goes; 0: nowhere yet */
+	bool is_begun;          /* by mtx: the broker has said so */
+	char key[LINK_KEY_MAX]; /* CALL_BEGIN, to be said again; no body: it began by another message */
+	size_t key_len;
+	struct buf body;
 	bool is_finished;   /* the user's thread only */
 	struct request end; /* CALL_END: memory of its own, so that a call can always be ended */
 };
@@ -86,25 +95,28 @@ enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_UP };
 enum link_hold { LINK_HOLD_NONE, LINK_HOLD_ASKED, LINK_HOLD_TOLD };
 
 struct link {
-	const struct cfg *cfg; /* borrowed */
-	atomic_int pid;        /* of the process that uses it; 0: not used yet */
+	const struct cfg *cfg;     /* borrowed */
+	atomic_int pid;            /* of the process that uses it; 0: not used yet */
 	_Atomic uint64_t stuck_ms; /* when the broker last did not do what it was asked; 0: never */
-	int wake_fd;           /* eventfd; made at the first connection, for a link may be made before fork */
+	int wake_fd;               /* eventfd; made at the first connection, for a link may be made before fork */
 
 	pthread_mutex_t mtx;
-	pthread_cond_t changed; /* state, attempt, credit */
-	enum link_state state;  /* by mtx, and so is all of this part */
-	unsigned attempt;       /* counts connection attempts that ended */
-	unsigned awaiting;      /* threads in link_await() */
-	struct err attempt_err; /* what to say of the last one, if the link is not up */
+	pthread_cond_t changed;   /* state, attempt, credit */
+	enum link_state state;    /* by mtx, and so is all of this part */
+	bool is_wanted;           /* somebody waits for a connection ... */
+	uint64_t wanted_until_ms; /* ... until then */
+	unsigned attempt;         /* counts connection attempts that ended */
+	unsigned awaiting;        /* threads in link_await() */
+	struct err attempt_err;   /* what to say of the last one, if the link is not up */
 	bool is_draining, is_asleep, is_stopping;
 	uint64_t producer, seq, epoch; /* producer: 0 before the first connection */
 	uint32_t connection;           /* how many there were */
-	int64_t credit, credit_full; /* bytes */
-	size_t body_max;             /* bytes; of the broker that we are connected to */
-	int ctl;                     /* control socket; -1 when down */
+	int64_t credit, credit_full;   /* bytes */
+	size_t body_max;               /* bytes; of the broker that we are connected to */
+	int ctl;                       /* control socket; -1 when down */
 	struct request_fifo inbox;
 	struct call_entry *calls[TABLE_SIZE];
+	size_t calls_count;
 	struct task_watches watches;
 	bool runner_is_starting;
 	uint64_t runner_at_ms; /* when the last start of a runner ended; 0: never */
@@ -117,13 +129,15 @@ struct link {
 	/* Set before the first connection: */
 	const struct link_runner *runner; /* borrowed; NULL: we are a worker */
 
-	/* Of the thread that connects, while state is LINK_CONNECTING: */
-	void *context; /* ZeroMQ's */
-	bool has_thread;
+	bool has_thread; /* by mtx */
 	pthread_t thread;
-	uint64_t start_at_ms; /* no broker is started before */
 
-	/* Of the link thread, while it runs: */
+	/* Of the link thread: */
+	void *context;                        /* ZeroMQ's */
+	uint64_t start_at_ms;                 /* no broker is started before */
+	uint64_t up_at_ms;                    /* when the last connection was made; 0: never */
+	uint64_t retry_at_ms, retry_pause_ms; /* of connecting by itself */
+	size_t waiting_count;                 /* requests in sent */
 	void *dealer;
 	int dealer_fd;
 	enum link_hold hold;
@@ -138,10 +152,17 @@ struct link {
 /* link_conn.c: 0 with mtx held and the link up, or -1 without mtx. Waits for a change until deadline_ms, with mtx held;
  * false: it passed. */
 int link_lock_up(struct link *l, bool connects, uint64_t deadline_ms, struct err *err);
+/* 0 with mtx held, up or not, or -1 without: it is another process's, or was never up. */
+int link_lock(struct link *l, struct err *err);
 bool link_wait_changed(struct link *l, uint64_t deadline_ms);
+/* For the link thread: one attempt. may_start: a broker, if the settings allow it. On success state is LINK_UP. */
+int link_connect(struct link *l, bool may_start, uint64_t deadline_ms, struct err *err);
 
-/* link_thread.c: the link thread, whose argument is the link, started with the connection made. */
+/* link_thread.c: the link thread, whose argument is the link. */
 void *link_thread(void *arg);
+/* link_return.c, for the link thread, with mtx held: what is said before anything else on a new connection. is_known:
+ * the broker knows our calls. tasks: their part of RETURN. */
+int link_return(struct link *l, bool is_known, struct slice tasks, struct err *err);
 void link_entry_cancel(struct call_entry *entry); /* with mtx held: nobody can receive the answer any more */
 
 /* For the link thread: false: there is no room now. */
@@ -158,7 +179,7 @@ void link_watches_fire(struct link *l, const struct slice *id);
 /* What a message needs of the connection. */
 enum need {
 	NEED_ANY,   /* connects when there is none */
-	NEED_UP,    /* one that is up: without it what this is about is gone */
+	NEED_KNOWN, /* the next one will do: it is about something that exists already */
 	NEED_CREDIT /* the same, and credit for its body */
 };
 
@@ -171,15 +192,13 @@ void question_init(struct request *req, const struct link *l, enum link_type typ
     const char *principal, size_t body_len);
 /* For its waiter, once nothing lent out of the answer is needed any more. */
 void request_release(struct request *req);
-/* Hands req over, on that connection of ours if it isn't 0. entry, when given, is the call that it begins: it can
- * be found from now on, for CANCELLED may be here before the acknowledgement. */
-int request_submit(
-    struct link *l, struct request *req, enum need need, uint32_t connection, struct call_entry *entry, struct err *err);
+/* Hands req over. entry, when given, is the call that it begins: it can be found from now on, for CANCELLED may be here
+ * before the acknowledgement. */
+int request_submit(struct link *l, struct request *req, enum need need, struct call_entry *entry, struct err *err);
 /* Submits and waits for the answer. */
-int request_ask(
-    struct link *l, struct request *req, enum need need, uint32_t connection, struct call_entry *entry, struct err *err);
+int request_ask(struct link *l, struct request *req, enum need need, struct call_entry *entry, struct err *err);
 struct slice request_answer(struct request *req); /* body of the answer */
 /* For what is answered by yes or no: asks and releases. */
-int request_ask_and_release(struct link *l, struct request *req, enum need need, uint32_t connection, struct err *err);
+int request_ask_and_release(struct link *l, struct request *req, enum need need, struct err *err);
 
 #endif

@@ -6,17 +6,24 @@
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
 
-#define RETRY_FIRST_MS 250
-
 uint64_t link_deadline(const struct link *l)
 {
 	return now_ms() + (uint64_t)l->cfg->link_timeout_ms;
 }
 
+/* What ends or goes on with something that the broker has acknowledged is not given up before the broker would. */
+static uint64_t deadline_of(const struct link *l, enum link_type type)
+{
+	bool is_owed = type == LINK_APPEND || type == LINK_FINISH || type == LINK_PARK || type == LINK_TASK_PUT ||
+		       type == LINK_CALL_END;
+
+	return link_deadline(l) + (is_owed ? (uint64_t)l->cfg->link_return_ms : 0);
+}
+
 void request_init(struct request *req, const struct link *l, enum link_type type, size_t body_len)
 {
 	*req = (struct request){
-	    .header = {.version = LINK_VERSION, .type = (uint8_t)type, .deadline_ms = link_deadline(l)},
+	    .header = {.version = LINK_VERSION, .type = (uint8_t)type, .deadline_ms = deadline_of(l, type)},
 	    .retry_interval_ms = RETRY_FIRST_MS,
 	};
 	zmq_msg_init(&req->answer_body);
@@ -53,52 +60,45 @@ void link_wake(struct link *l)
 }
 
 /* An event larger than all credit there is goes when nothing else is under way. mtx is held. */
-static int take_credit(struct link *l, struct request *req, uint32_t connection, struct err *err)
+static int take_credit(struct link *l, struct request *req, struct err *err)
 {
 	int64_t len = (int64_t)req->body.len;
-	int64_t need = len < l->credit_full ? len : l->credit_full;
 
-	if (l->credit < need)
+	if (l->credit < (len < l->credit_full ? len : l->credit_full))
 		atomic_fetch_add(&l->credit_waits, 1);
-	while (l->credit < need) {
+	while (l->credit < (len < l->credit_full ? len : l->credit_full)) {
 		if (!link_wait_changed(l, req->header.deadline_ms))
 			return err_set(err, ERR_BUSY, "%s: no credit in time", link_type_name(req->header.type));
-		if (l->state != LINK_UP || l->connection != connection)
-			return err_set(err, ERR_BROKER, "the broker went away");
 	}
 	l->credit -= len;
 	req->credit = (uint64_t)len;
 	return 0;
 }
 
-int request_submit(
-    struct link *l, struct request *req, enum need need, uint32_t connection, struct call_entry *entry, struct err *err)
+int request_submit(struct link *l, struct request *req, enum need need, struct call_entry *entry, struct err *err)
 {
 	bool wakes;
 
-	if (link_lock_up(l, need == NEED_ANY, req->header.deadline_ms, err))
+	if (need == NEED_ANY ? link_lock_up(l, true, req->header.deadline_ms, err) : link_lock(l, err))
 		return -1;
-	if (connection && connection != l->connection) {
-		err_set(err, ERR_BROKER, "the broker of this call went away");
-		goto fail;
-	}
 	if (req->body.len > l->body_max) {
 		err_set(err, ERR_TOO_BIG, "%s: %zu bytes", link_type_name(req->header.type), req->body.len);
 		goto fail;
 	}
-	if (l->is_draining && (req->header.type == LINK_OPEN_STREAM || req->header.type == LINK_ATTACH)) {
+	if (l->state == LINK_UP && l->is_draining &&
+	    (req->header.type == LINK_OPEN_STREAM || req->header.type == LINK_ATTACH)) {
 		err_set(err, ERR_BUSY, "the broker is going down");
 		goto fail;
 	}
-	if (need == NEED_CREDIT && take_credit(l, req, l->connection, err))
+	if (need == NEED_CREDIT && take_credit(l, req, err))
 		goto fail;
 	wakes = inbox_add(l, req);
 	if (entry) {
-		entry->call.connection = l->connection;
 		entry->call.number = req->header.seq;
 		entry->call.epoch = l->epoch;
 		entry->next = l->calls[req->header.seq % TABLE_SIZE];
 		l->calls[req->header.seq % TABLE_SIZE] = entry;
+		l->calls_count++;
 	}
 	pthread_mutex_unlock(&l->mtx);
 	if (wakes)
@@ -109,8 +109,7 @@ fail:
 	return -1;
 }
 
-int request_ask(
-    struct link *l, struct request *req, enum need need, uint32_t connection, struct call_entry *entry, struct err *err)
+int request_ask(struct link *l, struct request *req, enum need need, struct call_entry *entry, struct err *err)
 {
 	if (req->key.len > LINK_KEY_MAX)
 		return err_set(err, ERR_NO_SESSION, "id of %zu bytes", req->key.len);
@@ -119,7 +118,7 @@ int request_ask(
 	req->header.flags |= LINK_WANT_ACK;
 	req->err = err;
 	sem_init(&req->done, 0, 0);
-	if (request_submit(l, req, need, connection, entry, err))
+	if (request_submit(l, req, need, entry, err))
 		req->ret = -1;
 	else
 		while (sem_wait(&req->done) == -1)
@@ -143,9 +142,9 @@ struct slice request_answer(struct request *req)
 	return (struct slice){zmq_msg_data(&req->answer_body), zmq_msg_size(&req->answer_body)};
 }
 
-int request_ask_and_release(struct link *l, struct request *req, enum need need, uint32_t connection, struct err *err)
+int request_ask_and_release(struct link *l, struct request *req, enum need need, struct err *err)
 {
-	int ret = request_ask(l, req, need, connection, NULL, err);
+	int ret = request_ask(l, req, need, NULL, err);
 
 	request_release(req);
 	return ret;

@@ -134,7 +134,7 @@ static int task_new_once(struct link *l, struct slice id, const char *principal,
 	link_put_u8(&req.body, (uint8_t)flags);
 	link_put_bytes(&req.body, blob);
 	link_put_bytes(&req.body, job);
-	return request_ask_and_release(l, &req, NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, NEED_ANY, err);
 }
 
 /* A runner that was started has joined the broker, unless it found another one that is about to: so ask again. */
@@ -189,7 +189,7 @@ static int ask_task(
 
 	question_init(&req, l, LINK_TASK_GET, id, principal, 8);
 	link_put_u64(&req.body, seen);
-	ret = request_ask(l, &req, NEED_ANY, 0, NULL, err);
+	ret = request_ask(l, &req, NEED_ANY, NULL, err);
 	if (!ret) {
 		in = request_answer(&req);
 		put_id(task, id);
@@ -267,7 +267,7 @@ int link_task_list(struct link *l, const char *principal, struct slice after, si
 	question_init(&req, l, LINK_TASK_LIST, SLICE(""), principal, 4 + after.len + 2);
 	link_put_bytes(&req.body, after);
 	link_put_u16(&req.body, at_most);
-	ret = request_ask(l, &req, NEED_ANY, 0, NULL, err);
+	ret = request_ask(l, &req, NEED_ANY, NULL, err);
 	if (!ret)
 		ret = read_tasks(request_answer(&req), l, at_most, tasks, count, more, err);
 	if (ret) {
@@ -290,7 +290,7 @@ int link_task_send(struct link *l, struct slice id, const char *principal, enum 
 	question_init(&req, l, LINK_TASK_SEND, id, principal, 1 + 4 + body.len);
 	link_put_u8(&req.body, (uint8_t)what);
 	link_put_bytes(&req.body, body);
-	return request_ask_and_release(l, &req, NEED_ANY, 0, err);
+	return request_ask_and_release(l, &req, NEED_ANY, err);
 }
 
 /* --- the runner's side --- */
@@ -313,5 +313,5 @@ int link_task_put(struct link *l, struct slice id, enum link_task_state state, s
 	req.key = id;
 	link_put_u8(&req.body, (uint8_t)state);
 	link_put_bytes(&req.body, blob);
-	return request_ask_and_release(l, &req, NEED_UP, 0, err);
+	return request_ask_and_release(l, &req, NEED_KNOWN, err);
 }

@@ -3,16 +3,21 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/rnd.h"
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
 
 #define RECEIVE_TURN_MAX 64  /* messages read before the inbox is looked at again */
 #define STOP_LINGER_MS   100 /* what was given to ZeroMQ may still go out when we stop */
+#define RECONNECT_MIN_MS 25  /* pause before an attempt that nobody waits for; doubles with each ... */
+#define RECONNECT_MAX_MS 500
+#define SHORT_LIFE_MS    1000 /* ... and with a connection that lasted no longer */
 
 static struct log_rate garbage_rate;
 
@@ -34,6 +39,7 @@ static void request_complete(struct link *l, struct request *req)
 		return;
 	}
 	LIST_REMOVE(req, hashed);
+	l->waiting_count--;
 	sem_post(&req->done); /* from here on it is the waiter's */
 }
 
@@ -133,8 +139,10 @@ static void inbox_take(struct link *l)
 		TAILQ_INSERT_TAIL(&l->sendq, req, fifo);
 		req->is_queued = true;
 		timer_before(l, req->header.deadline_ms);
-		if (!req->owner)
+		if (!req->owner) {
 			LIST_INSERT_HEAD(&l->sent[req->header.seq % TABLE_SIZE], req, hashed);
+			l->waiting_count++;
+		}
 	}
 }
 
@@ -151,7 +159,7 @@ static void timers_run(struct link *l, uint64_t now)
 {
 	struct request *req, *next;
 
-	if (now >= l->stats_at_ms)
+	if (l->state == LINK_UP && now >= l->stats_at_ms) /* which only this thread makes so */
 		link_stats_send(l, now);
 	if (now < l->timer_ms)
 		return;
@@ -459,50 +467,74 @@ static bool link_sleep(struct link *l)
 	return !fds[2].revents || !ctl_is_over(l);
 }
 
-/* After this the next need makes a new connection; its thread is joined there. */
-static void link_end(struct link *l)
+/* Grows, and spreads processes that lost their broker at the same moment. */
+static void pause_before_retry(struct link *l, uint64_t now)
 {
-	struct request *req, *next;
+	uint64_t pause = 2 * l->retry_pause_ms;
+
+	pause = pause < RECONNECT_MIN_MS ? RECONNECT_MIN_MS : pause > RECONNECT_MAX_MS ? RECONNECT_MAX_MS : pause;
+	l->retry_pause_ms = pause;
+	l->retry_at_ms = now + pause / 2 + rnd_u64() % pause;
+}
+
+static void line_up(struct link *l, struct request *req)
+{
+	req->retry_interval_ms = RETRY_FIRST_MS;
+	if (req->is_queued)
+		return;
+	TAILQ_INSERT_TAIL(&l->sendq, req, fifo);
+	req->is_queued = true;
+}
+
+/* A broker that went in good order has said the wills of all calls that owe an answer on a stream. */
+static void cancel_streams(struct link *l)
+{
+	for (size_t i = 0; i < TABLE_SIZE; i++)
+		for (struct call_entry *entry = l->calls[i]; entry; entry = entry->next)
+			if (entry->stream)
+				link_entry_cancel(entry);
+}
+
+/* The connection is over. What has no answer lines up for the next one. */
+static void link_down(struct link *l)
+{
+	uint64_t now = now_ms();
+	struct request *req;
 	bool is_stopping;
 	int ctl, linger;
 
 	pthread_mutex_lock(&l->mtx);
 	is_stopping = l->is_stopping;
-	LOG(INFO, "link.down", "producer=%016" PRIx64 "%s", l->producer, is_stopping ? " why=stop" : "");
+	LOG(INFO, "link.down", "producer=%016" PRIx64 " connection=%" PRIu32 " calls=%zu waiting=%zu%s", l->producer,
+	    l->connection, l->calls_count, l->waiting_count, is_stopping ? " why=stop" : "");
 	l->state = LINK_DOWN;
 	linger = is_stopping ? STOP_LINGER_MS : 0;
 	ctl = l->ctl;
 	l->ctl = -1;
-	for (size_t i = 0; i < TABLE_SIZE; i++)
-		for (struct call_entry *entry = l->calls[i]; entry; entry = entry->next)
-			if (entry->has_stream)
-				link_entry_cancel(entry);
+	if (l->is_draining)
+		cancel_streams(l);
 	link_watches_fire(l, NULL);
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->mtx);
 	/* Who stops in good order (a CGI process after its one request) still says what it did, and that its call has
 	 * ended: the broker hears it for a moment longer than it sees the control socket. */
 	if (is_stopping)
-		link_stats_send(l, now_ms());
+		link_stats_send(l, now);
 	close(ctl);
 	zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger));
 	zmq_close(l->dealer);
-	inbox_take(l); /* nobody adds to it any more */
 	for (size_t i = 0; i < TABLE_SIZE; i++)
-		for (req = LIST_FIRST(&l->sent[i]); req; req = next) {
-			next = LIST_NEXT(req, hashed);
-			request_fail(l, req, ERR_BROKER, "the broker went away");
-		}
-	while ((req = TAILQ_FIRST(&l->sendq)))
-		request_complete(l, req);
+		LIST_FOREACH(req, &l->sent[i], hashed)
+	line_up(l, req);
+	if (now - l->up_at_ms >= SHORT_LIFE_MS)
+		l->retry_pause_ms = 0;
+	pause_before_retry(l, now);
 	if (l->runner && !is_stopping)
 		l->runner->lost(l->runner->arg);
 }
 
-void *link_thread(void *arg)
+static void serve(struct link *l)
 {
-	struct link *l = arg;
-
 	do {
 		int n;
 
@@ -514,6 +546,85 @@ void *link_thread(void *arg)
 			timers_run(l, now_ms());
 		} while (n == RECEIVE_TURN_MAX);
 	} while (link_sleep(l));
-	link_end(l);
+}
+
+/* false: not now. */
+static bool connect_now(struct link *l, bool is_wanted)
+{
+	struct err why = {0};
+	uint64_t deadline_ms;
+	bool may_start;
+	int rc;
+
+	pthread_mutex_lock(&l->mtx);
+	l->is_wanted = false;
+	may_start = is_wanted || !l->is_draining; /* who has stopped it may want it to stay so */
+	deadline_ms = is_wanted ? l->wanted_until_ms : link_deadline(l);
+	l->state = LINK_CONNECTING;
+	pthread_mutex_unlock(&l->mtx);
+	rc = link_connect(l, may_start, deadline_ms, &why);
+	pthread_mutex_lock(&l->mtx);
+	if (rc)
+		l->state = LINK_DOWN;
+	else /* for who waits, and comes to it when it is down again */
+		err_set(&why, ERR_BROKER, "the broker went away");
+	l->attempt_err = why;
+	l->attempt++;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->mtx);
+	if (rc) {
+		pause_before_retry(l, now_ms());
+		return false;
+	}
+	l->up_at_ms = l->stats_at_ms = now_ms();
+	return true;
+}
+
+/* Waits, without a connection, for a reason to make one. false: for the end. */
+static bool wait_for_need(struct link *l, bool *is_wanted)
+{
+	for (;;) {
+		struct pollfd fd = {.fd = l->wake_fd, .events = POLLIN};
+		uint64_t now, until;
+		eventfd_t ignored;
+		bool goes_on, is_stopping, is_idle;
+
+		inbox_take(l);
+		timers_run(l, now_ms());
+		now = now_ms();
+		pthread_mutex_lock(&l->mtx);
+		is_stopping = l->is_stopping;
+		*is_wanted = l->is_wanted;
+		goes_on = l->calls_count > 0 || l->waiting_count > 0 || (l->runner && l->connection > 0);
+		is_idle = l->is_asleep = TAILQ_EMPTY(&l->inbox);
+		pthread_mutex_unlock(&l->mtx);
+		if (is_stopping || *is_wanted || (goes_on && now >= l->retry_at_ms))
+			return !is_stopping;
+		until = goes_on && l->retry_at_ms < l->timer_ms ? l->retry_at_ms : l->timer_ms;
+		if (is_idle && poll(&fd, 1, ms_until(until, now)) > 0)
+			eventfd_read(l->wake_fd, &ignored);
+	}
+}
+
+void *link_thread(void *arg)
+{
+	struct link *l = arg;
+	struct request *req, *next;
+	bool is_wanted;
+
+	l->timer_ms = UINT64_MAX;
+	while (wait_for_need(l, &is_wanted)) {
+		if (!connect_now(l, is_wanted))
+			continue;
+		serve(l);
+		link_down(l);
+	}
+	for (size_t i = 0; i < TABLE_SIZE; i++)
+		for (req = LIST_FIRST(&l->sent[i]); req; req = next) {
+			next = LIST_NEXT(req, hashed);
+			request_fail(l, req, ERR_BROKER, "the link ends");
+		}
+	while ((req = TAILQ_FIRST(&l->sendq)))
+		request_complete(l, req);
 	return NULL;
 }

@@ -46,6 +46,7 @@ libworker_a_SOURCES = \
 	%D%/link_conn.c \
 	%D%/link_priv.h \
 	%D%/link_request.c \
+	%D%/link_return.c \
 	%D%/link_stats.c \
 	%D%/link_task.c \
 	%D%/link_thread.c \

@@ -20,9 +20,11 @@
 #include "common/banned.h"
 
 #define DEPTH_MAX         600
-#define MESSAGE_MAX_BYTES 1000 /* of a task's statusMessage */
-#define NEWS_PAUSE_MS     200  /* between two states that differ in their message or events alone */
-#define EVENTS_MAX        64   /* notifications that wait for the follower of a hidden task */
+#define MESSAGE_MAX_BYTES 1000  /* of a task's statusMessage */
+#define NEWS_PAUSE_MS     200   /* between two states that differ in their message or events alone */
+#define END_WAIT_MS       60000 /* how long a broker is waited for that takes the end of a job */
+#define END_PAUSE_MS      500
+#define EVENTS_MAX        64 /* notifications that wait for the follower of a hidden task */
 
 struct job {
 	struct call call; /* first: what handlers see is ours */
@@ -212,10 +214,23 @@ static int keep_state(struct job *job, enum link_task_state to, struct task_stat
 	return ret;
 }
 
-/* Where both don't fit, what it said gives way to what it is. */
+static bool is_out_of_reach(const struct err *err)
+{
+	return err->code == ERR_BROKER || err->code == ERR_EXPIRED || err->code == ERR_BUSY;
+}
+
+/* An end is said to whichever broker comes, unless this process ends meanwhile. Where both don't fit, what it said
+ * gives way to what it is. */
 static int put_state(struct job *job, enum link_task_state to, struct task_state *state, struct err *err)
 {
+	bool is_end = to == LINK_TASK_COMPLETED || to == LINK_TASK_FAILED;
+	uint64_t until_ms = now_ms() + END_WAIT_MS;
 	int ret = keep_state(job, to, state, err);
+
+	while (ret && is_end && is_out_of_reach(err) && job->end == JOB_GOES_ON && now_ms() < until_ms) {
+		poll(NULL, 0, END_PAUSE_MS);
+		ret = keep_state(job, to, state, err);
+	}
 
 	if (ret && err->code == ERR_TOO_BIG && job->events) {
 		drop_events(job, json_object_array_length(job->events));
@@ -284,7 +299,6 @@ static void tell_end(struct job *job)
 		tell_error(job, &err);
 		break;
 	case JOB_FAILED:
-	case JOB_LOST:
 	case JOB_GOES_ON:
 		break;
 	}
@@ -582,7 +596,7 @@ bool job_work(struct job *job)
 
 	if (!work(job))
 		return false;
-	if (job->end == JOB_CANCELLED || job->end == JOB_LOST || job->end == JOB_STOPPED)
+	if (job->end == JOB_CANCELLED || job->end == JOB_STOPPED)
 		outcome = LINK_OUTCOME_CANCELLED;
 	else if (job->end == JOB_FAILED || job->has_failed)
 		outcome = LINK_OUTCOME_ERROR;

@@ -12,7 +12,6 @@
 enum job_end {
 	JOB_GOES_ON,
 	JOB_CANCELLED, /* by its client, or it expired: the broker knows */
-	JOB_LOST,      /* the broker is gone, and the task with it */
 	JOB_STOPPED,   /* this process ends */
 	JOB_FAILED,    /* it asks more than the broker keeps, which has been told */
 };

@@ -192,16 +192,28 @@ static void on_lost(void *arg)
 {
 	struct jobs *jobs = arg;
 
-	pthread_mutex_lock(&jobs->mtx);
-	end_all(jobs, JOB_LOST);
-	pthread_mutex_unlock(&jobs->mtx);
 	eventfd_write(jobs->lost_fd, 1);
+}
+
+static void on_list(void *arg, struct buf *out)
+{
+	struct jobs *jobs = arg;
+	struct entry *e;
+	uint32_t count = 0;
+
+	pthread_mutex_lock(&jobs->mtx);
+	LIST_FOREACH(e, &jobs->all, all)
+	count++;
+	link_put_u32(out, count);
+	LIST_FOREACH(e, &jobs->all, all)
+	link_put_bytes(out, slice_str(job_id(e->job)));
+	pthread_mutex_unlock(&jobs->mtx);
 }
 
 struct link_runner jobs_runner(struct jobs *jobs, int lost_fd)
 {
 	jobs->lost_fd = lost_fd;
-	return (struct link_runner){.run = on_run, .input = on_input, .lost = on_lost, .arg = jobs};
+	return (struct link_runner){.run = on_run, .input = on_input, .lost = on_lost, .list = on_list, .arg = jobs};
 }
 
 static bool is_working(const struct jobs *jobs)
@@ -227,6 +239,16 @@ static void wait_until(struct jobs *jobs, uint64_t until_ms, bool (*goes_on)(con
 static bool has_any(const struct jobs *jobs)
 {
 	return !LIST_EMPTY(&jobs->all) || jobs->threads > 0;
+}
+
+bool jobs_has_any(struct jobs *jobs)
+{
+	bool has;
+
+	pthread_mutex_lock(&jobs->mtx);
+	has = !LIST_EMPTY(&jobs->all);
+	pthread_mutex_unlock(&jobs->mtx);
+	return has;
 }
 
 bool jobs_end(struct jobs *jobs, uint64_t drain_ms)

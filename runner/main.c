@@ -85,15 +85,15 @@ static bool wait_for_end(struct runner *r, int timeout_ms)
 	return false;
 }
 
-/* 0: joined. 1: told to end. -1: there is no broker, for so long that nobody needs us; workers start a broker, and then
- * a runner, when they need one. */
+/* 0: joined. 1: told to end. -1: there is no broker, for so long that nobody needs us, and no task goes on; workers start a
+ * broker, and then a runner, when they need one. */
 static int join(struct runner *r, struct err *err)
 {
 	uint64_t until = now_ms() + ALONE_MAX_MS;
 	int pause_ms = JOIN_STEP_MS;
 
 	while (link_join(r->w.link, &r->link_runner, err)) {
-		if (now_ms() >= until || access(r->w.cfg.run_dir, F_OK) == -1)
+		if ((now_ms() >= until && !jobs_has_any(r->jobs)) || access(r->w.cfg.run_dir, F_OK) == -1)
 			return -1;
 		if (wait_for_end(r, pause_ms))
 			return 1;
@@ -114,7 +114,7 @@ static int serve(struct runner *r, int ready_fd, struct err *err)
 		return joined == 1 ? 0 : -1;
 	LOG(INFO, "runner.ready", "run_dir=\"%s\" tools=%zu", r->w.cfg.run_dir, r->w.tools.count);
 	while (!wait_for_end(r, -1)) {
-		LOG(WARN, "runner.lost_broker", "effect=\"its tasks are gone\"");
+		LOG(WARN, "runner.lost_broker", "effect=\"its tasks go on and wait for the next one\"");
 		joined = join(r, err);
 		if (joined == -1)
 			LOG(INFO, "runner.alone", "why=\"no broker came back\" last=\"%s\"", err->msg);
@@ -137,7 +137,7 @@ static int run(void *arg, int ready_fd)
 		daemon_tell(ready_fd, DAEMON_READY);
 		return DAEMON_READY;
 	}
-	r->w.cfg.broker_autostart = false; /* tasks are the only reason to be here, and no broker has none */
+	r->w.cfg.broker_autostart = false; /* who wants to know of a task starts one */
 	r->w.link = link_new(&r->w.cfg);
 	r->jobs = jobs_new(&r->w);
 	if (locked == 0 && (!r->w.link || !r->jobs))

@@ -10,7 +10,8 @@ if (process.env.MCP_TEST_URL)
 const STEPS = 5;
 const ROUNDS = 3;
 const slow = (tag, ms) => ['test_slow', { ms, steps: STEPS, tag }, { progressToken: 'p' }];
-const cut = (text) => text.split('\n\n').filter((event) => event && !event.startsWith(':'));
+// Events, without what belongs to a connection: comments, and when to come again.
+const cut = (text) => text.split('\n\n').filter((event) => event && !/^(:|retry: \d+$)/.test(event));
 const idOf = (event) => /^id: (.+)$/m.exec(event)?.[1];
 const messageOf = (event) => JSON.parse(/^data: (.*)$/m.exec(event)[1]);
 
@@ -96,10 +97,14 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '8'], async (up, serve
           last = messageOf(seen.at(-1));
         }
         assert.equal(last.id, n);
-        assert.ok(last.result || typeof last.error.code === 'number');
+        if (signal === 'SIGTERM') // which says the wills of those that have not ended in time
+          assert.ok(last.result || typeof last.error.code === 'number');
+        else
+          assert.ok(last.result, `${n} has ended with ${JSON.stringify(last)}`);
+        assert.equal(seen.filter((event) => /^data: .*"id":/m.test(event)).length, 1, 'answered twice');
         assert.equal(new Set(seen.map(idOf)).size, seen.length, 'an id came twice');
-        const steps = seen.slice(1, -1).map((event) => messageOf(event).params.progress);
-        assert.deepEqual(steps, Array.from({ length: steps.length }, (_, i) => i + 1));
+        const steps = seen.slice(1, -1).map((event) => messageOf(event).params.progress); // some may be lost with the broker
+        assert.deepEqual(steps, [...new Set(steps)].sort());
         assert.ok(steps.length >= 1);
         await s.end();
       }));

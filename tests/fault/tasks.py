@@ -109,12 +109,13 @@ def _(site, tasks):
     tasks.wait(task, "completed")
 
 
-@case("a broker that is killed: its tasks have failed, their programs end, and the runner joins the next one")
+@case("a broker that is killed: its tasks go on at the next one, which the runner joins")
 def _(site, tasks):
     runner = tasks.runner()
     task, word = tasks.sleeper()
+    short, waiting = tasks.new("long", s=1.5), tasks.new("survey")
+    tasks.wait(waiting, "input_required")
     os.kill(site.broker, signal.SIGKILL)
-    gone(word)
     site.broker = None
 
     def again():
@@ -124,8 +125,13 @@ def _(site, tasks):
         except (Wrong, OSError, http.client.HTTPException):
             return False
     until("tasks again", again)
-    check(tasks.get(task)["status"] == "failed", tasks.get(task))
+    tasks.wait(short, "completed")
+    check(tasks.get(task)["status"] == "working", tasks.get(task))
+    check(tasks.get(waiting)["status"] == "input_required", tasks.get(waiting))
+    check(processes("sleep", word), "its program has ended")
     check(tasks.runner() == runner, "another runner")
+    tasks.ask("tasks/cancel", {"taskId": task})
+    gone(word)
 
 
 @case("a task that is cancelled: its program's group ends")

@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (no_bus_open(&b, &cfg))
 		abort();
 	b.fd_max = 4;
-	p = producer_new(&b, 42, 1, (struct ctl *)(void *)&ctl, 1, rest.p[0] & 1 ? LINK_ROLE_RUNNER : LINK_ROLE_WORKER);
+	p = producer_connect(&b, 42, 1, (struct ctl *)(void *)&ctl, 1, rest.p[0] & 1 ? LINK_ROLE_RUNNER : LINK_ROLE_WORKER);
 	if (!p)
 		abort();
 	rest.p++, rest.len--;

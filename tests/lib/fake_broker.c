@@ -194,7 +194,7 @@ static void handle(struct fake_broker *fb, const struct fake_msg *msg)
 static void welcome(const struct fake_broker *fb, int fd)
 {
 	const struct fake_options *o = fb->options;
-	struct link_header h = {.version = LINK_VERSION, .type = LINK_WELCOME, .body_len = 2 + 8 + 8 + 4};
+	struct link_header h = {.version = LINK_VERSION, .type = LINK_WELCOME, .body_len = 2 + 8 + 8 + 4 + 1};
 	struct buf packet;
 
 	buf_init(&packet, 1024);
@@ -206,6 +206,7 @@ static void welcome(const struct fake_broker *fb, int fd)
 		link_put_u64(&packet, 42);
 		link_put_u64(&packet, o->credit_bytes ? o->credit_bytes : 1048576);
 		link_put_u32(&packet, o->body_max ? o->body_max : 65536);
+		link_put_u8(&packet, (uint8_t)o->is_known);
 	}
 	(void)!send(fd, packet.data, packet.len, MSG_NOSIGNAL);
 	buf_release(&packet);

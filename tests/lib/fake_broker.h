@@ -21,6 +21,7 @@ struct fake_options {
 	void *arg;
 	uint64_t credit_bytes; /* 0: 1 MiB */
 	uint32_t body_max;     /* of WELCOME; 0: 64 KiB */
+	bool is_known;         /* of WELCOME */
 	unsigned version;      /* of WELCOME; 0: LINK_VERSION */
 	/* Instead of WELCOME: this packet; with len 0 but p set, a closed connection. */
 	struct slice welcome;

@@ -13,6 +13,7 @@ struct linked {
 	char dir[64];
 	struct cfg cfg;
 	struct link *link;
+	struct link_call *call; /* the test's */
 	struct fake_broker *broker;
 	struct fake_options options;
 	char broker_program[128], runner_program[128];

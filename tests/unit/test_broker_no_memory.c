@@ -188,8 +188,8 @@ static void work(struct producer *p, struct producer *runner)
 static void converse(struct broker *b)
 {
 	static int ctl;
-	struct producer *p = producer_new(b, 42, 1, (struct ctl *)(void *)&ctl, 1, LINK_ROLE_WORKER);
-	struct producer *runner = producer_new(b, 43, 1, (struct ctl *)(void *)&ctl, 2, LINK_ROLE_RUNNER);
+	struct producer *p = producer_connect(b, 42, 1, (struct ctl *)(void *)&ctl, 1, LINK_ROLE_WORKER);
+	struct producer *runner = producer_connect(b, 43, 1, (struct ctl *)(void *)&ctl, 2, LINK_ROLE_RUNNER);
 	uint64_t stream = 0, modern = 0, own = 0;
 	int fds[3];
 

@@ -300,8 +300,9 @@ static void all_tasks_together_meet_the_limit(void **state)
 	fake_runner_connect(&runner, f->broker.dir);
 	assert_int_equal(fake_task_new(&f->w, "t0", HIM, TTL_MS, 0, big, big), LINK_NACK_LIMIT);
 	assert_int_equal(fake_task_new(&f->w, "t1", HIM, TTL_MS, 0, "", big), 0);
-	expect_message(&runner, LINK_TASK_RUN, &a); /* now the job is the runner's */
+	expect_message(&runner, LINK_TASK_RUN, &a);
 	fake_answer_release(&a);
+	assert_int_equal(fake_task_put(&runner, "t1", LINK_TASK_WORKING, "", NULL), 0); /* now the job is the runner's */
 	assert_int_equal(fake_task_new(&f->w, "t2", HIM, 1000, 0, big, ""), 0);
 	assert_int_equal(fake_task_new(&f->w, "t3", HIM, TTL_MS, 0, big, ""), LINK_NACK_LIMIT);
 	assert_int_equal(fake_task_put(&runner, "t1", LINK_TASK_COMPLETED, big, NULL), LINK_NACK_TOO_BIG);

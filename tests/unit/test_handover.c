@@ -85,8 +85,8 @@ static void make_things(struct fixture *f)
 	struct park_order order = {.wait_ms = 60000, .too_late = SLICE("late"), .blob = SLICE("{}"), .asks_count = 1};
 	struct task_order job = {
 	    .id = SLICE("task"), .principal = SLICE("alice"), .blob = SLICE("{}"), .job = SLICE("j"), .ttl_ms = 60000};
-	struct producer *worker = producer_new(&f->b, 11, 1, NULL, 1, LINK_ROLE_WORKER);
-	struct producer *runner = producer_new(&f->b, 12, 1, NULL, 2, LINK_ROLE_RUNNER);
+	struct producer *worker = producer_connect(&f->b, 11, 1, NULL, 1, LINK_ROLE_WORKER);
+	struct producer *runner = producer_connect(&f->b, 12, 1, NULL, 2, LINK_ROLE_RUNNER);
 	struct stream *legacy, *modern, *listen;
 	struct session *session;
 	struct call *call, *parked;

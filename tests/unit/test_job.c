@@ -253,7 +253,7 @@ static void test_asks(void **state)
 /* What has ended elsewhere is not touched any more. */
 static void test_cancelled(void **state)
 {
-	static const enum job_end ends[] = {JOB_CANCELLED, JOB_LOST, JOB_STOPPED};
+	static const enum job_end ends[] = {JOB_CANCELLED, JOB_STOPPED};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(ends); i++) {

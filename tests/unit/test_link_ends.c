@@ -65,6 +65,12 @@ static void on_lost(void *arg)
 	hear(arg, "lost", SLICE(""), SLICE(""));
 }
 
+static void on_list(void *arg, struct buf *out)
+{
+	(void)arg;
+	link_put_u32(out, 0);
+}
+
 static void expect_heard(struct ends *e, const char *want)
 {
 	const struct timespec step = {.tv_nsec = 5000000};
@@ -97,7 +103,7 @@ static int setup(void **state)
 	e->runner = link_new(&e->cfg);
 	assert_true(e->worker && e->other && e->runner);
 	pthread_mutex_init(&e->heard.mtx, NULL);
-	e->callbacks = (struct link_runner){on_run, on_input, on_lost, &e->heard};
+	e->callbacks = (struct link_runner){on_run, on_input, on_lost, on_list, &e->heard};
 	*state = e;
 	return 0;
 }
@@ -412,7 +418,9 @@ static void a_broker_that_dies_is_noticed(void **state)
 	kill(e->broker.pid, SIGKILL);
 	assert_true(becomes_readable(fd));
 	expect_heard(e, "run t1 job\nlost  \n");
-	expect(e, link_task_put(e->runner, SLICE("t1"), LINK_TASK_COMPLETED, SLICE("{}"), &e->err), ERR_BROKER, "put");
+	e->cfg.link_timeout_ms = 200;
+	e->cfg.link_return_ms = 200;
+	expect(e, link_task_put(e->runner, SLICE("t1"), LINK_TASK_COMPLETED, SLICE("{}"), &e->err), ERR_EXPIRED, "put");
 	assert_int_equal(fake_broker_wait(&e->broker), 128 + SIGKILL);
 	close(fd);
 }

@@ -69,7 +69,7 @@ static int setup(void **state)
 	assert_int_equal(broker_init(&f->b, &f->cfg, turn, NULL, NULL), 0);
 	assert_int_equal(broker_open(&f->b, NULL), 0);
 	f->b.fd_max = 4;
-	f->p = producer_new(&f->b, 42, 1, (struct ctl *)(void *)&ctl, 1, LINK_ROLE_WORKER);
+	f->p = producer_connect(&f->b, 42, 1, (struct ctl *)(void *)&ctl, 1, LINK_ROLE_WORKER);
 	assert_non_null(f->p);
 	assert_int_equal(session_new(&f->b, SLICE("s"), SLICE("alice"), 0, 0, SLICE("{}"), &f->session), 0);
 	sent_count = 0;
