@@ -10,6 +10,7 @@ import os
 import re
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ PROGRAMS = ("mcp-worker", "mcp-runner", "mcp-launch")
 SCRATCH = Path(tempfile.mkdtemp(prefix="mcp-handover."))
 TIMES = 10
 STEPS, MS = 2500, 5000
-DEAF_CALLS, DEAF_BYTES = 20, 300000  # more than all kernels on the way take
+DEAF_CALLS, DEAF_BYTES = 20, 250000  # more than all kernels on the way take
 TASKS = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}}
 
 
@@ -137,6 +138,7 @@ class Load:
 
     def hear_the_deaf(self):
         stream = self.deaf.stream
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         stream.read(lambda events: sum(map(is_answer, events)) >= DEAF_CALLS)
         answers = [message_of(event)["result"] for event in stream.events if is_answer(event)]
         texts = [json.loads(answer["content"][0]["text"]) for answer in answers]
