@@ -208,10 +208,17 @@ static void put_histogram(struct buf *out, const char *name, const char *labels,
 	buf_addf(out, "\n" PREFIX "%s_count%s%s%s %" PRIu64 "\n", name, open, labels, close, count);
 }
 
-/* Jobs have a row of their own. */
+static bool is_api(const struct work *w)
+{
+	return strncmp(w->name, LINK_STATS_API, strlen(LINK_STATS_API)) == 0;
+}
+
+/* Jobs and answers of APIs have rows of their own. */
 static bool is_of(const struct work *w, enum stats_row row)
 {
-	return (strcmp(w->name, LINK_STATS_JOB) == 0) == (row == STAT_JOB_SECONDS);
+	return row == (strcmp(w->name, LINK_STATS_JOB) == 0 ? STAT_JOB_SECONDS
+		       : is_api(w)			      ? STAT_API_SECONDS
+							      : STAT_REQUEST_SECONDS);
 }
 
 static void put_work(struct buf *out, const struct stats *s, enum stats_row row)
@@ -225,6 +232,9 @@ static void put_work(struct buf *out, const struct stats *s, enum stats_row row)
 			continue;
 		if (row == STAT_JOB_SECONDS)
 			snprintf(labels, sizeof(labels), "outcome=\"%s\"", outcome);
+		else if (row == STAT_API_SECONDS)
+			snprintf(labels, sizeof(labels), "from=\"%s\",outcome=\"%s\"",
+			    w->name + strlen(LINK_STATS_API), outcome);
 		else
 			snprintf(labels, sizeof(labels), "method=\"%s\",outcome=\"%s\"", w->name, outcome);
 		put_histogram(out, rows[row].name, labels, &w->took);

@@ -124,7 +124,8 @@ enum link_outcome {
 	LINK_OUTCOME__COUNT
 };
 #define LINK_STATS_NAME_MAX 48
-#define LINK_STATS_JOB	    "job" /* the name of what a runner does; the others are methods, and "none" */
+#define LINK_STATS_JOB	    "job"  /* the name of what a runner does; the others are methods, and "none" */
+#define LINK_STATS_API	    "api/" /* begins the names of answers of HTTP APIs: where they were from */
 
 #define LINK_CURSOR_UNDELIVERED UINT64_MAX /* ADOPT: start at the first event that no connection has been sent */
 

@@ -366,6 +366,7 @@ static void show_status(json_object *json)
 	printf("%jd sessions\n", (intmax_t)get_int(counts, "sessions_killed_total"));
 	put_work("REQUEST", jx_get_array(counts, "request_seconds"));
 	put_work("TASK", jx_get_array(counts, "job_seconds"));
+	put_work("HTTP API", jx_get_array(counts, "api_seconds"));
 }
 
 static int by_number(const void *a, const void *b, const char *key)

@@ -11,6 +11,7 @@
 #include "common/utf8.h"
 #include "fcgi/http_api_priv.h"
 #include "fcgi/http_cache.h"
+#include "fcgi/worker.h"
 #include "common/banned.h"
 
 #define WHY_MAX_BYTES  4096
@@ -31,6 +32,7 @@ struct asking {
 	struct http_cache_key key;
 	struct http_response kept; /* out of the cache */
 	int64_t kept_age_ms;       /* -1: there is none */
+	bool is_left_alone;        /* the breaker is open */
 	bool is_ours;              /* the request under way: what comes of it counts for the breaker */
 };
 
@@ -200,6 +202,7 @@ static int begin(struct asking *a, int lock_fd, struct http_transfer **t, struct
 
 	if (ret == 0 && !http_breaker_enter(a->api->breaker, &wait_ms)) {
 		http_request_release(&request);
+		a->is_left_alone = true;
 		ret = http_answer_fail(a->answer, "%s: it failed too often just now; it is not asked for %llu s",
 		    http_def_host(a->api->def), (unsigned long long)(wait_ms + 999) / 1000);
 	}
@@ -368,10 +371,26 @@ static int ask_or_look(struct asking *a, struct err *err)
 	return ret;
 }
 
+static void count(const struct asking *a, int ret, uint64_t us)
+{
+	const char *from = a->answer->is_stale      ? LINK_STATS_API "stale"
+			   : a->answer->age_ms >= 0 ? LINK_STATS_API "cached"
+			   : a->is_left_alone       ? LINK_STATS_API "left_alone"
+						    : LINK_STATS_API "asked";
+
+	if (a->call->w)
+		link_count(a->call->w->link, from,
+		    ret == -1            ? LINK_OUTCOME_CANCELLED
+		    : a->answer->why.len ? LINK_OUTCOME_ERROR
+					 : LINK_OUTCOME_OK,
+		    us);
+}
+
 int http_api_call(const struct http_api *api, struct call *call, const char *name, json_object *args, int64_t timeout_s,
     struct http_answer *answer, struct err *err)
 {
 	struct asking a = {.api = api, .call = call, .name = name, .args = args, .answer = answer, .kept_age_ms = -1};
+	uint64_t begun_us = now_us();
 	int ret;
 
 	a.deadline_ms = now_ms() + (uint64_t)timeout_s * 1000;
@@ -379,5 +398,7 @@ int http_api_call(const struct http_api *api, struct call *call, const char *nam
 	buf_init(&answer->why, 2 * WHY_MAX_BYTES);
 	ret = api->ttl_ms ? ask_or_look(&a, err) : ask(&a, err);
 	buf_release(&a.kept.body);
-	return ret ? ret : buf_check(&answer->why, err);
+	ret = ret ? ret : buf_check(&answer->why, err);
+	count(&a, ret, now_us() - begun_us);
+	return ret;
 }

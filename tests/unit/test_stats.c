@@ -99,6 +99,7 @@ static void set_up(struct cfg *cfg, struct broker *b)
 		stats_add_work(&b->stats, SLICE("tools/call"), LINK_OUTCOME_OK, &took);
 	stats_add_work(&b->stats, SLICE("tools/call"), LINK_OUTCOME_ERROR, &took);
 	stats_add_work(&b->stats, SLICE(LINK_STATS_JOB), LINK_OUTCOME_CANCELLED, &took);
+	stats_add_work(&b->stats, SLICE("api/stale"), LINK_OUTCOME_OK, &took);
 }
 
 static void tear_down(struct cfg *cfg, struct broker *b)
@@ -147,6 +148,7 @@ static void metrics_are_prometheus_text(void **state)
 	assert_true(
 	    prometheus_value(out.data, "mcp_request_seconds_count{method=\"tools/call\",outcome=\"error\"}") == 1);
 	assert_true(prometheus_value(out.data, "mcp_job_seconds_count{outcome=\"cancelled\"}") == 1);
+	assert_true(prometheus_value(out.data, "mcp_api_seconds_count{from=\"stale\",outcome=\"ok\"}") == 1);
 	buf_release(&out);
 	tear_down(&cfg, &b);
 }
