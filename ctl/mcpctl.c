@@ -33,7 +33,7 @@ static const char purpose[] = "Checks the configuration of mcp-fcgi, and shows w
 			      "  sessions         list the sessions of clients (--json: as JSON)\n"
 			      "  sessions kill ID end the session whose id begins with ID\n"
 			      "  streams          list the streams (--json: as JSON)\n"
-			      "  restart          let the program on disk take its place: no stream drops (--json)\n"
+			      "  restart          let the program on disk take over: no stream drops (--json)\n"
 			      "  metrics          print its numbers as Prometheus reads them";
 
 static const char *as_json, *as_mdoc;
