@@ -232,7 +232,9 @@ void park_restore(struct call *c, struct slice value)
 {
 	bool bad = false;
 	uint64_t until_ms = link_get_u64(&value, &bad), now = clock_ms(CLOCK_REALTIME);
-	struct park_order order = {.wait_ms = until_ms <= now ? 0 : (uint32_t)(until_ms - now)};
+	uint64_t left_ms = until_ms <= now ? 0 : until_ms - now, most_ms = (uint64_t)c->broker->cfg->ask_wait_s * 1000;
+	/* The clock may have been set back meanwhile: nobody waits longer than from now on. */
+	struct park_order order = {.wait_ms = (uint32_t)(left_ms < most_ms ? left_ms : most_ms)};
 	struct park *park;
 
 	order.too_late = link_get_bytes(&value, &bad);

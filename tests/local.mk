@@ -307,12 +307,14 @@ TESTS += %D%/proto/nginx.sh
 EXTRA_DIST += \
 	%D%/fault/bad_input.py \
 	%D%/fault/bad_offers.py \
+	%D%/fault/clocks.py \
 	%D%/fault/faults.py \
 	%D%/fault/links.py \
 	%D%/fault/handover.py \
 	%D%/fault/offers \
 	%D%/fault/resume.py \
 	%D%/fault/site \
+	%D%/fault/soak.py \
 	%D%/fault/stalled.py \
 	%D%/fault/streams.py \
 	%D%/fault/tasks.py \
@@ -344,6 +346,7 @@ fault_tests += %D%/fault/test_tools
 endif
 fault_tests += %D%/fault/bad_input.py
 fault_tests += %D%/fault/bad_offers.py
+fault_tests += %D%/fault/clocks.py
 fault_tests += %D%/fault/handover.py
 fault_tests += %D%/fault/databases.py
 fault_tests += %D%/fault/resume.py
@@ -366,6 +369,10 @@ check-fault: all $(fault_programs) $(fault_at)
 	-$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(fault_tests)'
 	@printf '%s.trs\n' $(fault_tests) | xargs $(top_srcdir)/tests/results
 .PHONY: check-fault
+# Hours of mixed load, trouble and then peace: SOAK_HOURS=8 make soak, SOAK_MINUTES=2 for a try; 30 minutes without.
+soak: all
+	abs_top_builddir=$(abs_top_builddir) $(PYTHON3) $(srcdir)/%D%/fault/soak.py
+.PHONY: soak
 
 # Fuzz targets. make check replays their corpora; tests/fuzz/replay.c says how to fuzz.
 FUZZ_LIBS = $(WORKER_LIBS)
