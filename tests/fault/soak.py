@@ -22,7 +22,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 sys.dont_write_bytecode = True
-from faults import PATIENCE_S, Site, Wrong, check, rss_kb, until  # noqa: E402
+from faults import FEW, PATIENCE_S, Site, Wrong, check, rss_kb, until  # noqa: E402
 from streams import (FIXTURE, REVISIONS, Client, OldClient, Reader, broker_pid, data_of, descendants, id_of, is_answer,  # noqa: E402
                      message_of, name_of)
 
@@ -150,6 +150,7 @@ def asked(load, place):
         client = Client(load.site, "2025-11-25", {"elicitation": {}})
         with client.call("test_elicitation", {"message": "Who?"}) as stream:
             seen = stream.read(lambda events: any(map(data_of, events)))
+            check(seen, "it broke before its first event, and with that its id")
             question = message_of(seen[-1])
             check(question and question.get("method") == "elicitation/create", question)
     time.sleep(place.random())
@@ -253,6 +254,18 @@ def growth(samples, which):
     return rise / sum((x - middle_x) ** 2 for x in range(count)) * (count - 1)
 
 
+def keeps(site, samples):
+    """Who still has descriptors when all clients are gone, above the least that it had under load."""
+    def found():
+        now = sample(site)
+        return [f"{name} ({pid})" for (pid, name), each in samples.items()
+                if now.get((pid, name), (0, 0))[1] > min(fds for _, fds in each) + FEW]
+
+    with contextlib.suppress(Wrong):
+        until("descriptors", lambda: not found())
+    return found()
+
+
 def report(samples, limit_s):
     """The table; the names of those that grow."""
     too_much = []
@@ -300,7 +313,7 @@ def main():
         print("#", why.replace("\n", " "))
     print(f"# lost or doubled {len(load.wrong)}, {time.monotonic() - began:.0f} s")
     print("not ok 1" if load.wrong else "ok 1", "- nothing that was acknowledged is lost")
-    too_much = report(samples, limit_s * (1 - WARM))
+    too_much = report(samples, limit_s * (1 - WARM)) + keeps(site, samples)
     print("not ok 2" if too_much or not samples else "ok 2", "- memory and descriptors stay flat", *too_much)
     ended = site.end() == 0
     print("ok 3" if ended else "not ok 3", "- everything ends cleanly")
