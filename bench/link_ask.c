@@ -57,7 +57,7 @@ static int measure(struct link *l, unsigned threads, uint64_t seconds, struct er
 		askers[i] = (struct asker){.link = l, .index = i};
 		rnd_token(askers[i].session, sizeof(askers[i].session));
 		if (link_session_put(
-			l, slice_str(askers[i].session), "", 0, 0, SLICE("{\"client\":\"bench\"}"), &version, err))
+			l, slice_str(askers[i].session), "", SLICE(""), 0, 0, SLICE("{\"client\":\"bench\"}"), &version, err))
 			return -1;
 	}
 	from_us = now_us();

@@ -42,7 +42,8 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 	buf_init(&b->event, EXPANSION_MAX * broker_frame_max(b));
 	buf_init(&b->frame, EXPANSION_MAX * broker_frame_max(b) * 2);
 	if (table_init(&b->producers) || table_init(&b->sessions) || table_init(&b->calls) || table_init(&b->streams) ||
-	    table_init(&b->topics) || table_init(&b->subscriptions) || table_init(&b->tasks) || table_init(&b->marks)) {
+	    table_init(&b->topics) || table_init(&b->subscriptions) || table_init(&b->tasks) || table_init(&b->marks) ||
+	    table_init(&b->owners)) {
 		err_set(err, ERR_NOMEM, "tables");
 		goto fail;
 	}
@@ -142,6 +143,7 @@ void broker_release(struct broker *b)
 	table_release(&b->topics);
 	table_release(&b->tasks);
 	table_release(&b->marks);
+	table_release(&b->owners);
 	table_release(&b->subscriptions);
 	buf_release(&b->frame);
 	buf_release(&b->event);

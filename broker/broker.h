@@ -36,6 +36,7 @@ struct broker {
 	struct table topics, subscriptions;   /* topic.c's */
 	struct table tasks;                   /* by task id */
 	struct table marks;                   /* by name */
+	struct table owners;                  /* share.c's */
 	struct task *first_task, **last_task; /* list of all, in the order of creation */
 	struct producer *runners, **last_runner;
 	struct producer *unkept; /* have outcomes that the store was not given yet */
@@ -46,6 +47,7 @@ struct broker {
 	uint64_t park_bytes;   /* of all parks */
 	uint64_t topics_bytes; /* of all topics and subscriptions */
 	uint64_t tasks_bytes;  /* of all tasks' blobs and jobs */
+	uint64_t log_bytes;    /* of all streams' events, as they are counted */
 	uint64_t last_round;   /* of SUBSCRIBE */
 	size_t stream_count;   /* without the sessions' own */
 	size_t conns_count;

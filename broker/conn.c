@@ -7,6 +7,7 @@
 
 #include "broker/conn.h"
 #include "broker/record.h"
+#include "broker/session.h"
 #include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "common/log.h"
@@ -53,6 +54,7 @@ struct conn {
 	uint64_t last_seq;
 	char *out; /* owned: what the kernel didn't take; NULL: nothing */
 	size_t out_len, out_sent;
+	uint64_t begun_ms;         /* loop_now() */
 	uint64_t progress_ms;      /* loop_now() when the kernel last took something */
 	struct conn_read *reading; /* owned by the store until it is done */
 	struct loop_task task;
@@ -416,14 +418,30 @@ static void on_io(uv_poll_t *w, int status, int events)
 		conn_kick(c);
 }
 
+/* When its client is to come again, so that others get the web server's thread meanwhile; UINT64_MAX: never. */
+static uint64_t rotate_at_ms(const struct conn *c)
+{
+	uint64_t after_ms = (uint64_t)c->broker->cfg->stream_rotate_s * 1000;
+	const struct session *session = c->stream && c->stream->is_own ? c->stream->session : NULL;
+
+	if (after_ms == 0 || !session || session->ends_with_conn || c->is_ending || c->last.p)
+		return UINT64_MAX;
+	return c->begun_ms + after_ms;
+}
+
 /* From silent_ms of silence to the next time that something may have to be done. */
 static void start_timer(struct conn *c, uint64_t silent_ms)
 {
-	uint64_t wait_ms = (uint64_t)c->broker->cfg->stream_stall_s * 1000;
+	uint64_t wait_ms = (uint64_t)c->broker->cfg->stream_stall_s * 1000, now = loop_now(&c->broker->loop);
+	uint64_t rotate_ms = rotate_at_ms(c);
 
 	if (c->heartbeat_ms > 0 && !c->is_ending && c->heartbeat_ms < wait_ms)
 		wait_ms = c->heartbeat_ms;
-	loop_timer(&c->broker->loop, &c->timer, silent_ms < wait_ms ? wait_ms - silent_ms : wait_ms);
+	if (silent_ms < wait_ms)
+		wait_ms -= silent_ms;
+	if (rotate_ms > now && rotate_ms - now < wait_ms)
+		wait_ms = rotate_ms - now;
+	loop_timer(&c->broker->loop, &c->timer, wait_ms);
 }
 
 /* False: c is closed. */
@@ -455,6 +473,8 @@ static void on_timer(struct wheel_timer *t)
 			return;
 		silent_ms = 0;
 	}
+	if (loop_now(&c->broker->loop) >= rotate_at_ms(c))
+		conn_end_until(c, 0);
 	conn_kick(c); /* for a read that found no memory */
 	start_timer(c, silent_ms);
 }
@@ -484,7 +504,7 @@ static struct conn *make(struct broker *b, int fd, const struct conn_how *how)
 	c->heartbeat_ms = how->heartbeat_ms;
 	c->retry_ms = how->retry_ms;
 	c->cursor = how->cursor;
-	c->progress_ms = loop_now(&b->loop);
+	c->begun_ms = c->progress_ms = loop_now(&b->loop);
 	c->task.run = on_task;
 	c->timer.fire = on_timer;
 	c->next = b->conns;
@@ -533,6 +553,7 @@ void conn_new(struct stream *s, int fd, const struct conn_how *how, struct slice
 	LOG(DEBUG, "conn.adopted", "fd=%d stream=%" PRIu64 " cursor=%" PRIu64, fd, s->handle, c->cursor);
 	stats_add(&s->broker->stats, STAT_ADOPTIONS, 1);
 	c->stream = s;
+	start_timer(c, 0); /* now it is known whether it is to be rotated */
 	stream_attach(s, c);
 }
 
@@ -582,6 +603,7 @@ void conn_save(const struct conn *c, struct buf *out)
 	link_put_bytes(out, c->last);
 	link_put_u64(out, c->last_seq);
 	link_put_u64(out, c->progress_ms);
+	link_put_u64(out, c->begun_ms);
 	snapshot_put_timer(out, &c->broker->loop, &c->timer);
 }
 
@@ -598,6 +620,7 @@ static int load_rest(struct conn *c, struct slice out, unsigned flags, struct st
 
 	c->last_seq = link_get_u64(in, &bad);
 	c->progress_ms = link_get_u64(in, &bad);
+	c->begun_ms = link_get_u64(in, &bad);
 	snapshot_get_timer(in, &c->broker->loop, &c->timer, &bad);
 	c->is_ending = flags & SAVED_ENDING;
 	c->is_counted = flags & SAVED_COUNTED;

@@ -25,10 +25,11 @@ unsigned do_session_put(struct message *m)
 	unsigned flags = link_get_u8(&m->body, &m->bad), nack;
 	struct slice principal = link_get_bytes(&m->body, &m->bad);
 	struct slice blob = link_get_bytes(&m->body, &m->bad);
+	struct slice owner = m->body.len > 0 ? link_get_bytes(&m->body, &m->bad) : SLICE("");
 	struct session *s = session_find(m->broker, m->key, NULL);
 	struct commit *commit;
 
-	if (m->bad || m->body.len > 0 || !is_key(m->key))
+	if (m->bad || m->body.len > 0 || !is_key(m->key) || owner.len > LINK_KEY_MAX)
 		return LINK_NACK_BAD;
 	if (blob.len > (size_t)cfg->session_blob_max_bytes)
 		return LINK_NACK_TOO_BIG;
@@ -42,7 +43,7 @@ unsigned do_session_put(struct message *m)
 	if (!commit)
 		return LINK_NACK_BUSY;
 	nack = version_expected ? session_update(s, version_expected, flags, idle_s, blob)
-				: session_new(m->broker, m->key, principal, flags, idle_s, blob, &s);
+				: session_new(m->broker, m->key, principal, owner, flags, idle_s, blob, &s);
 	if (!nack) {
 		m->outcome->value = s->version;
 		commit->after = session_kept;

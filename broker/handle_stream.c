@@ -4,7 +4,9 @@
 #include "broker/conn.h"
 #include "broker/handle_priv.h"
 #include "broker/session.h"
+#include "broker/share.h"
 #include "broker/stream.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
 
@@ -15,18 +17,54 @@ static bool may_come(struct broker *b)
 	    (uint64_t)b->cfg->stream_adopt_burst);
 }
 
+/* Whether the session, its owner and all together may have another stream. 0, or the NACK. */
+static unsigned may_open(struct broker *b, const struct session *session, const struct owner *owner)
+{
+	static struct log_rate rate;
+	unsigned dropped;
+
+	if (session && session->streams_count >= (size_t)b->cfg->session_streams_max) {
+		if (log_rate_ok(&rate, 1, 10000, &dropped))
+			LOG(WARN, "limit.reached", "limit=session_streams_max max=%zu not_logged=%u",
+			    session->streams_count, dropped);
+		return LINK_NACK_LIMIT;
+	}
+	return share_has_room(b, owner, SHARE_STREAMS, b->stream_count, 1) ? 0 : LINK_NACK_LIMIT;
+}
+
+/* A new stream with a descriptor promised. 0 and *stream, or the NACK. */
+static unsigned open_stream(
+    struct broker *b, struct session *session, struct owner *owner, bool is_listen, struct stream **stream)
+{
+	struct stream *s;
+
+	if (may_open(b, session, owner))
+		return LINK_NACK_LIMIT;
+	s = stream_new(b, session, owner, false);
+	if (!s)
+		return LINK_NACK_BUSY;
+	s->is_listen = is_listen;
+	if (stream_reserve(s)) {
+		stream_close(s, "no descriptor");
+		return LINK_NACK_LIMIT;
+	}
+	*stream = s;
+	return 0;
+}
+
 unsigned do_open_stream(struct message *m)
 {
 	struct broker *b = m->broker;
-	unsigned flags = link_get_u8(&m->body, &m->bad), nack;
+	unsigned flags = link_get_u8(&m->body, &m->bad), nack = 0;
 	uint16_t n = link_get_u16(&m->body, &m->bad);
 	bool is_modern = flags & LINK_STREAM_MODERN, is_listen = flags & LINK_STREAM_LISTEN, begins = m->h->corr == 0;
 	struct session *session = is_modern ? NULL : session_find(b, m->key, NULL);
 	struct commit *commit = NULL;
 	struct call *call = begins ? NULL : call_find(b, m->producer, m->h->corr);
+	struct owner *owner;
 	struct stream *s;
 
-	if (m->bad || (!begins && (n > 0 || m->body.len > 0)) || (is_modern && m->key.len > 0) ||
+	if (m->bad || (!begins && (n > 0 || m->body.len > 0)) || m->key.len > LINK_KEY_MAX ||
 	    (is_listen && (!is_modern || !begins)))
 		return LINK_NACK_BAD;
 	if (!is_modern && !session)
@@ -37,8 +75,6 @@ unsigned do_open_stream(struct message *m)
 		return LINK_NACK_BAD;
 	if (b->draining || (is_listen && !may_come(b)))
 		return LINK_NACK_BUSY;
-	if (b->stream_count >= (size_t)b->cfg->stream_max)
-		return LINK_NACK_LIMIT;
 	if (!is_modern && !(commit = commit_new(m)))
 		return LINK_NACK_BUSY;
 	if (begins) {
@@ -46,13 +82,13 @@ unsigned do_open_stream(struct message *m)
 		if (nack)
 			return commit ? commit_settle(m, commit, nack) : nack;
 	}
-	s = stream_new(b, session, false);
-	if (s)
-		s->is_listen = is_listen;
-	if (!s || stream_reserve(s)) {
-		nack = s ? LINK_NACK_LIMIT : LINK_NACK_BUSY;
-		if (s)
-			stream_close(s, "no descriptor");
+	if (session)
+		owner = owner_hold(session->owner);
+	else if (owner_join(b, m->key, &owner))
+		nack = LINK_NACK_BUSY;
+	nack = nack ? nack : open_stream(b, session, owner, is_listen, &s);
+	owner_leave(&owner);
+	if (nack) {
 		if (begins)
 			call_close(call);
 		return commit ? commit_settle(m, commit, nack) : nack;

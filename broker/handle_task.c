@@ -31,7 +31,8 @@ unsigned do_task_new(struct message *m)
 	order.flags = link_get_u8(&m->body, &m->bad);
 	order.blob = link_get_bytes(&m->body, &m->bad);
 	order.job = link_get_bytes(&m->body, &m->bad);
-	if (m->bad || m->body.len > 0 || !is_key(m->key) || order.ttl_ms == 0)
+	order.owner = m->body.len > 0 ? link_get_bytes(&m->body, &m->bad) : SLICE("");
+	if (m->bad || order.owner.len > LINK_KEY_MAX || m->body.len > 0 || !is_key(m->key) || order.ttl_ms == 0)
 		return LINK_NACK_BAD;
 	if (order.blob.len > (size_t)cfg->task_blob_max_bytes || order.job.len > (size_t)cfg->task_blob_max_bytes)
 		return LINK_NACK_TOO_BIG;

@@ -29,6 +29,7 @@ libbroker_a_SOURCES = \
 	%D%/recover.c %D%/recover.h \
 	%D%/server.c %D%/server.h \
 	%D%/session.c %D%/session.h \
+	%D%/share.c %D%/share.h %D%/share_tbl.h \
 	%D%/snapshot.c %D%/snapshot.h \
 	%D%/stats.c %D%/stats.h %D%/stats_tbl.h \
 	%D%/store.h %D%/store_memory.c \

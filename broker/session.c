@@ -2,11 +2,14 @@
 
 #include "broker/call.h"
 #include "broker/session.h"
+#include "broker/share.h"
 #include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
+
+#define DAY_MS UINT64_C(86400000) /* no timer waits longer */
 
 static void free_session(struct loop_doom *d)
 {
@@ -31,41 +34,96 @@ static bool has_conn(const struct session *s)
 	return false;
 }
 
+/* How old the active_ms may be that a later start finds, which therefore takes it to be as much newer: a request is not
+ * worth a write, a part of the idle time is. */
+static uint64_t mark_ms(const struct session *s)
+{
+	return (uint64_t)s->idle_s * 1000 / 8;
+}
+
+static void keep(struct session *s);
+
+/* After wait_ms, or when its time is over. */
+static void start_timer(struct session *s, uint64_t wait_ms)
+{
+	uint64_t now = loop_now(&s->broker->loop), left_ms = s->ends_ms > now ? s->ends_ms - now : 0;
+
+	if (wait_ms > left_ms)
+		wait_ms = left_ms;
+	loop_timer(&s->broker->loop, &s->timer, wait_ms < DAY_MS ? wait_ms : DAY_MS);
+}
+
 static void on_timer(struct wheel_timer *t)
 {
 	struct session *s = TABLE_OF(t, struct session, timer);
-	uint64_t now = loop_now(&s->broker->loop), idle_ms = (uint64_t)s->idle_s * 1000;
+	uint64_t now = loop_now(&s->broker->loop), idle_ms = (uint64_t)s->idle_s * 1000, left_ms;
 
+	if (now >= s->ends_ms) {
+		session_close(s, "session_life_s are over");
+		return;
+	}
 	if (s->ends_with_conn) {
-		if (!s->own->conn)
+		if (s->own->conn)
+			start_timer(s, UINT64_MAX);
+		else
 			session_close(s, "its connection is gone");
 		return;
 	}
 	if (has_conn(s) || s->calls)
 		s->active_ms = now;
-	if (now - s->active_ms >= idle_ms)
+	if (now - s->active_ms >= idle_ms) {
 		session_close(s, "idle");
-	else
-		loop_timer(&s->broker->loop, &s->timer, idle_ms - (now - s->active_ms));
+		return;
+	}
+	if (s->active_ms != s->kept_active_ms)
+		keep(s);
+	left_ms = idle_ms - (now - s->active_ms);
+	start_timer(s, left_ms < mark_ms(s) ? left_ms : mark_ms(s));
 }
 
-static void start_timer(struct session *s)
+/* Of a session that is new here. */
+static void start_first_timer(struct session *s)
 {
 	/* The connection of HTTP+SSE is handed over after this: at least as long as a descriptor is kept for it. */
-	loop_timer(&s->broker->loop, &s->timer,
-	    !s->ends_with_conn                ? (uint64_t)s->idle_s * 1000
-	    : grace_ms(s) > STREAM_RESERVE_MS ? grace_ms(s)
-					      : STREAM_RESERVE_MS);
+	start_timer(s, !s->ends_with_conn                ? mark_ms(s)
+		       : grace_ms(s) > STREAM_RESERVE_MS ? grace_ms(s)
+							 : STREAM_RESERVE_MS);
+}
+
+/* How long ago that was. The clock may have been set back. */
+static uint64_t since(uint64_t real_ms)
+{
+	uint64_t now = clock_ms(CLOCK_REALTIME);
+
+	return now > real_ms ? now - real_ms : 0;
+}
+
+/* From begun_ms and the settings of now. */
+static void set_end(struct session *s)
+{
+	uint64_t life_ms = (uint64_t)s->broker->cfg->session_life_s * 1000, age_ms = since(s->begun_ms);
+
+	if (life_ms == 0)
+		s->ends_ms = UINT64_MAX;
+	else
+		s->ends_ms = loop_now(&s->broker->loop) + (age_ms < life_ms ? life_ms - age_ms : 0);
+}
+
+/* Of one that never came into the table. */
+static void drop(struct session *s)
+{
+	owner_leave(&s->owner);
+	free_session(&s->doom);
 }
 
 /* In no table yet, without a stream. NULL: no memory. */
 static struct session *make(
-    struct broker *b, struct slice id, struct slice principal, unsigned flags, struct slice blob)
+    struct broker *b, struct slice id, struct slice principal, struct slice owner, unsigned flags, struct slice blob)
 {
 	struct session *s = mem_alloc(1, sizeof(*s));
 	char *names = mem_alloc(1, id.len + principal.len + 1), *copy = mem_dup(blob.p, blob.len);
 
-	if (!s || !names || !copy) {
+	if (!s || !names || !copy || owner_join(b, owner, &s->owner)) {
 		mem_free(s);
 		mem_free(names);
 		mem_free(copy);
@@ -81,7 +139,8 @@ static struct session *make(
 	s->version = 1;
 	s->hears_lists = flags & LINK_SESSION_HEARS_LISTS;
 	s->ends_with_conn = flags & LINK_SESSION_ENDS_WITH_CONN;
-	s->active_ms = loop_now(&b->loop);
+	s->active_ms = s->kept_active_ms = loop_now(&b->loop);
+	s->begun_ms = clock_ms(CLOCK_REALTIME);
 	s->timer.fire = on_timer;
 	return s;
 }
@@ -95,12 +154,16 @@ static void put_value(const struct session *s, struct buf *value)
 	link_put_u32(value, s->idle_s);
 	link_put_u64(value, s->version);
 	link_put_bytes(value, s->blob);
+	link_put_u64(value, s->begun_ms);
+	link_put_u64(value, clock_ms(CLOCK_REALTIME) - (loop_now(&s->broker->loop) - s->active_ms));
+	link_put_bytes(value, owner_name(s->owner));
 }
 
-static void keep(const struct session *s)
+static void keep(struct session *s)
 {
 	struct buf value;
 
+	s->kept_active_ms = s->active_ms;
 	if (!broker_keeps(s->broker))
 		return;
 	put_value(s, &value);
@@ -118,30 +181,40 @@ void session_keep_all(struct broker *b)
 	table_each(&b->sessions, keep_node, NULL);
 }
 
-unsigned session_new(struct broker *b, struct slice id, struct slice principal, unsigned flags, uint32_t idle_s,
-    struct slice blob, struct session **session)
+static void add(struct session *s)
 {
-	struct session *s;
+	struct broker *b = s->broker;
 
-	if (b->sessions.count >= (size_t)b->cfg->session_max)
-		return LINK_NACK_LIMIT;
-	s = make(b, id, principal, flags, blob);
+	share_take(s->owner, SHARE_SESSIONS, 1);
+	start_first_timer(s);
+	table_add(&b->sessions, &s->node, table_hash_bytes(&b->sessions, s->id));
+}
+
+unsigned session_new(struct broker *b, struct slice id, struct slice principal, struct slice owner, unsigned flags,
+    uint32_t idle_s, struct slice blob, struct session **session)
+{
+	struct session *s = make(b, id, principal, owner, flags, blob);
+	bool has_room;
+
 	if (!s)
 		return LINK_NACK_BUSY;
-	s->own = stream_new(b, s, true);
+	has_room = share_has_room(b, s->owner, SHARE_SESSIONS, b->sessions.count, 1);
+	if (has_room)
+		s->own = stream_new(b, s, s->owner, true);
 	if (!s->own) {
-		free_session(&s->doom);
-		return LINK_NACK_BUSY;
+		drop(s);
+		return has_room ? LINK_NACK_BUSY : LINK_NACK_LIMIT;
 	}
 	s->idle_s = idle_s ? idle_s : (uint32_t)b->cfg->session_idle_s;
-	start_timer(s);
-	table_add(&b->sessions, &s->node, table_hash_bytes(&b->sessions, s->id));
+	set_end(s);
+	add(s);
 	keep(s);
 	*session = s;
 	return 0;
 }
 
-bool session_restore(struct broker *b, struct slice id, struct slice value)
+/* As it was put, however old: in no table yet. NULL: it is not to be understood, or no memory. */
+static struct session *build(struct broker *b, struct slice id, struct slice value)
 {
 	bool bad = false;
 	struct slice principal = link_get_bytes(&value, &bad);
@@ -149,14 +222,39 @@ bool session_restore(struct broker *b, struct slice id, struct slice value)
 	uint32_t idle_s = link_get_u32(&value, &bad);
 	uint64_t version = link_get_u64(&value, &bad);
 	struct slice blob = link_get_bytes(&value, &bad);
-	struct session *s = bad ? NULL : make(b, id, principal, flags, blob);
+	uint64_t begun_ms = link_get_u64(&value, &bad), idle_ms = since(link_get_u64(&value, &bad));
+	struct slice owner = link_get_bytes(&value, &bad);
+	struct session *s = bad ? NULL : make(b, id, principal, owner, flags, blob);
+
+	if (!s)
+		return NULL;
+	s->idle_s = idle_s;
+	s->version = version;
+	s->begun_ms = begun_ms;
+	s->active_ms -= idle_ms > mark_ms(s) ? idle_ms - mark_ms(s) : 0; /* below zero too: only differences count */
+	s->kept_active_ms = s->active_ms;
+	set_end(s);
+	return s;
+}
+
+static bool is_over(const struct session *s)
+{
+	uint64_t now = loop_now(&s->broker->loop);
+
+	return now >= s->ends_ms || (!s->ends_with_conn && now - s->active_ms >= (uint64_t)s->idle_s * 1000);
+}
+
+bool session_restore(struct broker *b, struct slice id, struct slice value)
+{
+	struct session *s = build(b, id, value);
 
 	if (!s)
 		return false;
-	s->idle_s = idle_s;
-	s->version = version;
-	start_timer(s);
-	table_add(&b->sessions, &s->node, table_hash_bytes(&b->sessions, s->id));
+	if (is_over(s)) {
+		drop(s);
+		return false;
+	}
+	add(s);
 	return true;
 }
 
@@ -177,9 +275,12 @@ int session_load(struct broker *b, struct slice in)
 	struct slice id = link_get_bytes(&in, &bad), value = link_get_bytes(&in, &bad);
 	struct session *s;
 
-	if (bad || session_find(b, id, NULL) || !session_restore(b, id, value))
+	if (bad || session_find(b, id, NULL))
 		return -1;
-	s = session_find(b, id, NULL);
+	s = build(b, id, value);
+	if (!s)
+		return -1;
+	add(s);
 	s->active_ms = link_get_u64(&in, &bad);
 	loop_untimer(&b->loop, &s->timer);
 	snapshot_get_timer(&in, &b->loop, &s->timer, &bad);
@@ -189,7 +290,7 @@ int session_load(struct broker *b, struct slice in)
 int session_restored(struct session *s)
 {
 	if (!s->own) /* it was dropped on the way */
-		s->own = stream_new(s->broker, s, true);
+		s->own = stream_new(s->broker, s, s->owner, true);
 	return s->own ? 0 : -1;
 }
 
@@ -238,10 +339,7 @@ void session_conn_changed(struct session *s)
 	session_touch(s);
 	if (!s->ends_with_conn)
 		return;
-	if (s->own->conn)
-		loop_untimer(&s->broker->loop, &s->timer);
-	else
-		loop_timer(&s->broker->loop, &s->timer, grace_ms(s));
+	start_timer(s, s->own->conn ? UINT64_MAX : grace_ms(s));
 }
 
 void session_close(struct session *s, const char *why)
@@ -274,5 +372,7 @@ void session_close(struct session *s, const char *why)
 			stream_close(t, why);
 	}
 	broker_unkeep(b, STORE_SESSION, s->id);
+	share_give(s->owner, SHARE_SESSIONS, 1);
+	owner_leave(&s->owner);
 	loop_doom(&b->loop, &s->doom, free_session);
 }

@@ -1,7 +1,8 @@
 /* broker/stats_tbl.h - what the broker counts and shows:  id, kind, name, labels, help. GET /metrics, GET /status, the
  * manual page and the tests are made of these rows. Rows of one name stand together, and the first one has the help.
  *
- * The rows of CLOSES are why a connection ended (conn.h), the rows of NACKS follow enum link_nack. */
+ * The rows of CLOSES are why a connection ended (conn.h), the rows of NACKS follow enum link_nack, those of LIMIT and
+ * SHARE follow share_tbl.h. */
 STAT(SESSIONS, GAUGE, "sessions", "", "Sessions of legacy clients")
 STAT(STREAMS, GAUGE, "streams", "", "Streams, without the sessions' own")
 STAT(WAITING, GAUGE, "streams_waiting", "", "Connections of streams that only wait for news, as stream_open_max counts them")
@@ -60,6 +61,20 @@ STAT(NACK_DELIVERED, COUNTER, "nacks_total", "code=\"delivered\"", "")
 STAT(NACK_BAD, COUNTER, "nacks_total", "code=\"bad\"", "")
 STAT(NACK_NO_TASK, COUNTER, "nacks_total", "code=\"no-task\"", "")
 STAT(NACK_NO_RUNNER, COUNTER, "nacks_total", "code=\"no-runner\"", "")
+STAT(LIMIT_SESSIONS, COUNTER, "limits_reached_total", "limit=\"session_max\"", "What was refused because a limit was reached, by the limit's name")
+STAT(LIMIT_STREAMS, COUNTER, "limits_reached_total", "limit=\"stream_max\"", "")
+STAT(LIMIT_WAITING, COUNTER, "limits_reached_total", "limit=\"stream_open_max\"", "")
+STAT(LIMIT_DESCRIPTORS, COUNTER, "limits_reached_total", "limit=\"descriptors\"", "")
+STAT(LIMIT_LOG_BYTES, COUNTER, "limits_reached_total", "limit=\"broker_log_max_bytes\"", "")
+STAT(LIMIT_TASKS, COUNTER, "limits_reached_total", "limit=\"task_max\"", "")
+STAT(LIMIT_TASKS_BYTES, COUNTER, "limits_reached_total", "limit=\"broker_tasks_max_bytes\"", "")
+STAT(SHARE_SESSIONS, COUNTER, "shares_reached_total", "limit=\"session_max\"", "What was refused because one client has its share of a limit (principal_share_percent), by the limit's name")
+STAT(SHARE_STREAMS, COUNTER, "shares_reached_total", "limit=\"stream_max\"", "")
+STAT(SHARE_WAITING, COUNTER, "shares_reached_total", "limit=\"stream_open_max\"", "")
+STAT(SHARE_DESCRIPTORS, COUNTER, "shares_reached_total", "limit=\"descriptors\"", "")
+STAT(SHARE_LOG_BYTES, COUNTER, "shares_reached_total", "limit=\"broker_log_max_bytes\"", "")
+STAT(SHARE_TASKS, COUNTER, "shares_reached_total", "limit=\"task_max\"", "")
+STAT(SHARE_TASKS_BYTES, COUNTER, "shares_reached_total", "limit=\"broker_tasks_max_bytes\"", "")
 STAT(REQUEST_SECONDS, WORK, "request_seconds", "", "Requests of clients, by method and outcome, as their workers report them: how long they took")
 STAT(API_SECONDS, WORK, "api_seconds", "", "Answers of HTTP APIs, by where they are from (asked, cached, stale; left_alone: the host had failed too often) and outcome")
 STAT(JOB_SECONDS, WORK, "job_seconds", "", "Tasks, by outcome, as their runners report them: how long they were worked on")

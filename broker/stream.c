@@ -5,11 +5,14 @@
 #include "broker/call.h"
 #include "broker/conn.h"
 #include "broker/session.h"
+#include "broker/share.h"
 #include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
+
+#define SHORT_ANSWER 4096 /* bytes; there are as many of them as there may be calls */
 
 static const struct {
 	const char *name;
@@ -76,6 +79,26 @@ static size_t events_count(const struct stream *s)
 	return (size_t)(s->last_seq + 1 - s->first_seq);
 }
 
+static uint64_t cost_of(const struct stream_event *e)
+{
+	return (uint64_t)e->len + STREAM_EVENT_COST;
+}
+
+/* Bytes of its log, as they are counted. */
+static void log_take(struct stream *s, uint64_t bytes)
+{
+	s->log_bytes += bytes;
+	s->broker->log_bytes += bytes;
+	share_take(s->owner, SHARE_LOG_BYTES, bytes);
+}
+
+static void log_give(struct stream *s, uint64_t bytes)
+{
+	s->log_bytes -= bytes;
+	s->broker->log_bytes -= bytes;
+	share_give(s->owner, SHARE_LOG_BYTES, bytes);
+}
+
 /* The start in which the event at this position was appended. */
 static uint64_t epoch_at(const struct stream *s, uint64_t position)
 {
@@ -131,9 +154,9 @@ static void drop_first(struct stream *s)
 
 	if (!s->broker->is_leaving || !s->broker->store->is_durable)
 		s->broker->store->forget(s->broker->store, e->position, e->len);
-	s->log_bytes -= e->len;
+	log_give(s, cost_of(e));
 	if (s->first_seq > s->delivered_seq)
-		s->undelivered_bytes -= e->len;
+		s->undelivered_bytes -= cost_of(e);
 	s->gone_epoch = epoch_at(s, e->position);
 	s->events_start++;
 	s->first_seq++;
@@ -162,15 +185,24 @@ static void free_stream(struct loop_doom *d)
 }
 
 /* To be called when it has got or lost a connection, or the promise of one. */
-static void count_waiting(struct stream *s)
+static void count_place(struct stream *s)
 {
-	bool is_waiting = (s->is_own || s->is_listen) && s->state != STREAM_CLOSED && (s->conn || s->reserved);
+	bool has_place = s->state != STREAM_CLOSED && (s->conn || s->reserved);
+	bool is_waiting = has_place && (s->is_own || s->is_listen);
 
-	if (is_waiting && !s->is_counted)
+	if (is_waiting && !s->is_counted) {
 		s->broker->waiting_count++;
-	if (!is_waiting && s->is_counted)
+		share_take(s->owner, SHARE_WAITING, 1);
+	} else if (!is_waiting && s->is_counted) {
 		s->broker->waiting_count--;
+		share_give(s->owner, SHARE_WAITING, 1);
+	}
+	if (has_place && !s->has_place)
+		share_take(s->owner, SHARE_DESCRIPTORS, 1);
+	else if (!has_place && s->has_place)
+		share_give(s->owner, SHARE_DESCRIPTORS, 1);
 	s->is_counted = is_waiting;
+	s->has_place = has_place;
 }
 
 static void on_reserve_over(struct wheel_timer *t)
@@ -179,7 +211,7 @@ static void on_reserve_over(struct wheel_timer *t)
 
 	s->broker->fd_reserved -= s->reserved;
 	s->reserved = 0;
-	count_waiting(s);
+	count_place(s);
 	if (s->is_modern && !s->conn)
 		stream_hangup(s, "no connection came");
 }
@@ -261,7 +293,7 @@ static void on_keep(struct wheel_timer *t)
 }
 
 /* NULL: no memory. */
-static struct stream *make(struct broker *b, struct session *session, bool is_own, uint64_t handle)
+static struct stream *make(struct broker *b, struct session *session, struct owner *owner, bool is_own, uint64_t handle)
 {
 	struct stream *s = mem_alloc(1, sizeof(*s));
 
@@ -269,6 +301,7 @@ static struct stream *make(struct broker *b, struct session *session, bool is_ow
 		return NULL;
 	s->broker = b;
 	s->session = session;
+	s->owner = owner_hold(owner);
 	s->is_modern = !session;
 	s->is_own = is_own;
 	s->handle = handle;
@@ -284,12 +317,16 @@ static struct stream *make(struct broker *b, struct session *session, bool is_ow
 			s->next->at = &s->next;
 		session->streams = s;
 	}
-	if (!is_own)
-		b->stream_count++;
+	if (is_own)
+		return s;
+	b->stream_count++;
+	share_take(s->owner, SHARE_STREAMS, 1);
+	if (session)
+		session->streams_count++;
 	return s;
 }
 
-struct stream *stream_new(struct broker *b, struct session *session, bool is_own)
+struct stream *stream_new(struct broker *b, struct session *session, struct owner *owner, bool is_own)
 {
 	struct stream *s;
 	uint64_t handle;
@@ -297,7 +334,7 @@ struct stream *stream_new(struct broker *b, struct session *session, bool is_own
 	do
 		handle = b->next_handle++ * 2 + (session ? 0 : 1);
 	while (stream_find(b, handle));
-	s = make(b, session, is_own, handle);
+	s = make(b, session, owner, is_own, handle);
 	if (s)
 		keep(s);
 	return s;
@@ -359,7 +396,7 @@ bool stream_restore(struct broker *b, struct slice key, struct slice value)
 
 	if (!session || first_seq == 0 || ((flags & KEPT_OWN) && session->own))
 		return false;
-	s = make(b, session, flags & KEPT_OWN, get_u64(key));
+	s = make(b, session, session->owner, flags & KEPT_OWN, get_u64(key));
 	if (!s)
 		return false;
 	if (flags & KEPT_OWN)
@@ -404,9 +441,9 @@ bool stream_restore_event(struct broker *b, const struct store_event *e)
 	s->last_seq = e->seq;
 	*event_at(s, e->seq) =
 	    (struct stream_event){.position = e->position, .len = e->len, .since_s = now_s(s), .is_durable = true};
-	s->log_bytes += e->len;
+	log_take(s, cost_of(event_at(s, e->seq)));
 	if (e->seq > s->delivered_seq)
-		s->undelivered_bytes += e->len;
+		s->undelivered_bytes += cost_of(event_at(s, e->seq));
 	return true;
 }
 
@@ -454,6 +491,7 @@ void stream_save(const struct stream *s, struct buf *out)
 
 	link_put_u64(out, s->handle);
 	link_put_bytes(out, s->session ? s->session->id : SLICE(""));
+	link_put_bytes(out, owner_name(s->owner));
 	link_put_u8(out, (uint8_t)((s->is_modern ? SAVED_MODERN : 0) | (s->is_own ? SAVED_OWN : 0) |
 				   (s->is_listen ? SAVED_LISTEN : 0) | (s->is_void ? SAVED_VOID : 0)));
 	link_put_u8(out, (uint8_t)s->state);
@@ -497,9 +535,9 @@ static int load_event(struct stream *s, struct slice *in)
 	    .appended_us = appended_us & UINT64_MAX >> 2,
 	    .is_durable = flags & SAVED_DURABLE,
 	    .is_lost = (flags & SAVED_LOST) != 0};
-	s->log_bytes += len;
+	log_take(s, cost_of(event_at(s, s->last_seq)));
 	if (s->last_seq > s->delivered_seq)
-		s->undelivered_bytes += len;
+		s->undelivered_bytes += cost_of(event_at(s, s->last_seq));
 	return 0;
 }
 
@@ -507,16 +545,19 @@ static int load_event(struct stream *s, struct slice *in)
 static struct stream *load_identity(struct broker *b, struct slice *in, bool *bad)
 {
 	uint64_t handle = link_get_u64(in, bad);
-	struct slice id = link_get_bytes(in, bad);
+	struct slice id = link_get_bytes(in, bad), name = link_get_bytes(in, bad);
 	unsigned flags = link_get_u8(in, bad), state = link_get_u8(in, bad);
 	struct session *session = *bad || id.len == 0 ? NULL : session_find(b, id, NULL);
 	bool is_own = flags & SAVED_OWN;
+	struct owner *owner;
 	struct stream *s;
 
 	if (*bad || state >= STREAM_CLOSED || (id.len > 0 && !session) || stream_find(b, handle) ||
-	    (is_own && session && session->own) || (session && (flags & SAVED_MODERN)))
+	    (is_own && session && session->own) || (session && (flags & SAVED_MODERN)) ||
+	    owner_join(b, name, &owner))
 		return NULL;
-	s = make(b, session, is_own, handle);
+	s = make(b, session, owner, is_own, handle);
+	owner_leave(&owner);
 	if (!s)
 		return NULL;
 	if (session && is_own)
@@ -556,7 +597,7 @@ int stream_load(struct broker *b, struct slice in)
 	bad = bad || s->first_seq == 0 || s->first_seq > UINT64_MAX - count;
 	for (uint32_t i = 0; i < count && !bad; i++)
 		bad = load_event(s, &in);
-	count_waiting(s);
+	count_place(s);
 	return bad || in.len > 0 || s->delivered_seq + 1 < s->first_seq || s->ready_seq < s->delivered_seq ||
 		       s->last_seq < s->ready_seq || s->last_seq < s->committed_seq
 		   ? -1
@@ -570,7 +611,7 @@ int stream_load_reader(struct stream *s, struct conn *conn)
 	if (s->conn || s->state == STREAM_OPEN || cursor > s->ready_seq || cursor + 1 < s->first_seq)
 		return -1;
 	s->conn = conn;
-	count_waiting(s);
+	count_place(s);
 	return 0;
 }
 
@@ -614,9 +655,11 @@ unsigned stream_append(
 	if (b->store->is_stalled && !s->is_modern && !is_final) /* it would wait in memory, however long that takes */
 		return LINK_NACK_BUSY;
 	for (size_t i = 0; i < count; i++) {
-		if (!is_final && events[i].len > (size_t)b->cfg->stream_log_max_bytes)
+		uint64_t cost = (uint64_t)events[i].len + STREAM_EVENT_COST;
+
+		if (!is_final && cost > (uint64_t)b->cfg->stream_log_max_bytes)
 			return LINK_NACK_TOO_BIG;
-		len += events[i].len;
+		len += cost;
 	}
 	if (!make_room(s, len) && !is_final) {
 		if (s->conn && s->is_modern) {
@@ -630,7 +673,12 @@ unsigned stream_append(
 		LOG(DEBUG, "stream.event_dropped", "stream=%" PRIu64 " bytes=%" PRIu64, s->handle, len);
 		return 0;
 	}
-	if (b->store->bytes_used + len > (uint64_t)b->cfg->broker_log_max_bytes || index_reserve(s, count))
+	/* An answer is owed: it may go beyond its client's share, and a short one, such as a will, beyond all there is.
+	 */
+	if (!(is_final && len <= SHORT_ANSWER) &&
+	    !share_has_room(b, is_final ? NULL : s->owner, SHARE_LOG_BYTES, b->log_bytes, len))
+		return LINK_NACK_BUSY;
+	if (index_reserve(s, count))
 		return LINK_NACK_BUSY;
 	for (done = 0; done < count; done++) {
 		uint64_t position = b->store->append(b->store, s->handle, s->last_seq + 1, events[done], s->is_modern);
@@ -650,8 +698,8 @@ unsigned stream_append(
 		return LINK_NACK_BUSY;
 	}
 	stats_add(&b->stats, STAT_APPENDED, count);
-	stats_add(&b->stats, STAT_APPENDED_BYTES, len);
-	s->log_bytes += len;
+	stats_add(&b->stats, STAT_APPENDED_BYTES, len - count * STREAM_EVENT_COST);
+	log_take(s, len);
 	s->undelivered_bytes += len;
 	if (!s->is_modern && !wheel_is_running(&s->keep_timer))
 		start_keep_timer(s);
@@ -748,17 +796,22 @@ void stream_close(struct stream *s, const char *why)
 			s->next->at = s->at;
 		s->at = NULL;
 	}
-	s->session = NULL;
-	if (!s->is_own)
+	if (!s->is_own) {
 		b->stream_count--;
+		share_give(s->owner, SHARE_STREAMS, 1);
+		if (s->session)
+			s->session->streams_count--;
+	}
+	s->session = NULL;
 	b->fd_reserved -= s->reserved;
 	s->reserved = 0;
-	count_waiting(s);
+	count_place(s);
 	loop_untimer(&b->loop, &s->reserve_timer);
 	loop_untimer(&b->loop, &s->keep_timer);
 	loop_untimer(&b->loop, &s->mark_timer);
 	while (events_count(s) > 0)
 		drop_first(s);
+	owner_leave(&s->owner);
 	keep(s);
 	loop_doom(&b->loop, &s->doom, free_stream);
 }
@@ -774,29 +827,24 @@ void stream_hangup(struct stream *s, const char *why)
 		call_cancel(call, SLICE(""), why);
 }
 
-static bool may_wait(const struct stream *s)
+static bool may_connect(const struct stream *s)
 {
-	static struct log_rate rate;
-	const struct broker *b = s->broker;
-	unsigned dropped;
+	struct broker *b = s->broker;
 
-	if (!(s->is_own || s->is_listen) || s->is_counted || b->cfg->stream_open_max == 0 ||
-	    b->waiting_count < (size_t)b->cfg->stream_open_max)
-		return true;
-	if (log_rate_ok(&rate, 1, 10000, &dropped))
-		LOG(WARN, "stream.refused", "open=%zu why=\"stream_open_max\" not_logged=%u", b->waiting_count,
-		    dropped);
-	return false;
+	if ((s->is_own || s->is_listen) && !s->is_counted &&
+	    !share_has_room(b, s->owner, SHARE_WAITING, b->waiting_count, 1))
+		return false;
+	return s->has_place || share_has_room(b, s->owner, SHARE_DESCRIPTORS, b->fd_used + b->fd_reserved, 1);
 }
 
 int stream_reserve(struct stream *s)
 {
-	if (!may_wait(s) || !broker_fd_take(s->broker, 1))
+	if (!may_connect(s) || !broker_fd_take(s->broker, 1))
 		return -1;
 	s->broker->fd_used--; /* as a promise it counts elsewhere */
 	s->broker->fd_reserved++;
 	s->reserved++;
-	count_waiting(s);
+	count_place(s);
 	loop_timer(&s->broker->loop, &s->reserve_timer, STREAM_RESERVE_MS);
 	return 0;
 }
@@ -809,7 +857,7 @@ bool stream_spend_reserve(struct stream *s)
 	s->broker->fd_reserved--;
 	if (s->reserved == 0)
 		loop_untimer(&s->broker->loop, &s->reserve_timer);
-	count_waiting(s);
+	count_place(s);
 	return true;
 }
 
@@ -818,7 +866,7 @@ void stream_attach(struct stream *s, struct conn *conn)
 	struct conn *older = s->conn;
 
 	s->conn = conn; /* first: a stream that is over goes with its last connection */
-	count_waiting(s);
+	count_place(s);
 	if (older)
 		conn_end(older, STAT_CLOSE_NEWER);
 	if (s->state == STREAM_OPEN)
@@ -833,7 +881,7 @@ void stream_detach(struct stream *s, struct conn *conn, const char *why)
 	if (s->conn != conn)
 		return;
 	s->conn = NULL;
-	count_waiting(s);
+	count_place(s);
 	if (s->state == STREAM_CLOSED)
 		return;
 	if (s->session)
@@ -866,7 +914,7 @@ void stream_delivered(struct stream *s, uint64_t seq)
 			histogram_add(&s->broker->stats.deliver, now - e->appended_us);
 		stats_add(&s->broker->stats, STAT_DELIVERED, !e->is_lost);
 		e->since_s = now_s(s);
-		s->undelivered_bytes -= e->len;
+		s->undelivered_bytes -= cost_of(e);
 	}
 	s->delivered_seq = seq;
 	if (!s->is_modern && !wheel_is_running(&s->mark_timer) && broker_keeps(s->broker))

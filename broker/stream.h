@@ -22,6 +22,7 @@
 
 struct call;
 struct conn;
+struct owner;
 struct session;
 
 enum stream_state {
@@ -46,18 +47,20 @@ struct stream {
 	uint64_t handle;
 	struct session *session;   /* borrowed; NULL: modern, or the session is over */
 	struct stream *next, **at; /* in the session's list */
+	struct owner *owner;       /* held: whose share it uses */
 	struct call *call;         /* borrowed: it owes this stream an end; NULL: a session's own, or finished */
 	struct conn *conn;         /* borrowed: the reader */
 	enum stream_state state;   /* assigned by stream_go() only */
 	bool is_modern, is_own, is_listen;
 	bool is_counted; /* in the broker's waiting_count */
+	bool has_place;  /* a descriptor of its owner's share */
 	bool is_void;    /* finished without an answer, for a call that was cancelled: nothing of it is replayed */
 	struct subscriber subscriber; /* topic.c's */
 	uint64_t first_seq, last_seq, ready_seq, delivered_seq, committed_seq;
 	uint64_t gone_epoch;         /* of the event before first_seq, which was forgotten; 0: there was none */
 	struct stream_event *events; /* owned; last_seq + 1 - first_seq of them, from events_start */
 	size_t events_start, events_cap;
-	uint64_t log_bytes, undelivered_bytes;
+	uint64_t log_bytes, undelivered_bytes; /* as events are counted, with STREAM_EVENT_COST */
 	unsigned reserved; /* descriptors: answers to OPEN_STREAM and ATTACH that ADOPT has not spent */
 	struct wheel_timer reserve_timer, keep_timer, mark_timer;
 	struct loop_doom doom;
@@ -70,8 +73,12 @@ struct stream {
 bool stream_may_go(enum stream_state from, enum stream_state to);
 const char *stream_state_name(enum stream_state state);
 
-/* session NULL: modern. is_own: the session's; those are not counted against stream_max. NULL: no memory. */
-struct stream *stream_new(struct broker *b, struct session *session, bool is_own);
+/* What an event costs beside its bytes: its place in the index, and what the store has for it. */
+#define STREAM_EVENT_COST 64
+
+/* session NULL: modern. owner, which is then held once more, has it in its share. is_own: the session's; those are not
+ * counted against stream_max. NULL: no memory. */
+struct stream *stream_new(struct broker *b, struct session *session, struct owner *owner, bool is_own);
 struct stream *stream_find(struct broker *b, uint64_t handle);
 bool stream_is_over(const struct stream *s); /* FINISHED or CLOSED */
 

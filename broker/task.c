@@ -2,6 +2,7 @@
 
 #include "broker/bus.h"
 #include "broker/producer.h"
+#include "broker/share.h"
 #include "broker/snapshot.h"
 #include "broker/task.h"
 #include "common/log.h"
@@ -46,16 +47,21 @@ static void log_task(const struct task *t, const char *event, const char *text, 
 /* An end can always be told. */
 #define SMALL_BLOB 4096 /* bytes */
 
-static bool has_room(const struct broker *b, uint64_t bytes)
+static bool has_room(struct broker *b, const struct owner *owner, uint64_t bytes)
 {
-	uint64_t max = (uint64_t)b->cfg->broker_tasks_max_bytes;
-
-	return bytes <= max && b->tasks_bytes <= max - bytes;
+	return share_has_room(b, owner, SHARE_TASKS_BYTES, b->tasks_bytes, bytes);
 }
 
-static void drop_bytes(struct broker *b, struct slice *bytes)
+static void take_bytes(struct task *t, size_t len)
 {
-	b->tasks_bytes -= bytes->len;
+	t->broker->tasks_bytes += len;
+	share_take(t->owner, SHARE_TASKS_BYTES, len);
+}
+
+static void drop_bytes(struct task *t, struct slice *bytes)
+{
+	t->broker->tasks_bytes -= bytes->len;
+	share_give(t->owner, SHARE_TASKS_BYTES, bytes->len);
 	mem_free((char *)(uintptr_t)bytes->p);
 	*bytes = (struct slice){0};
 }
@@ -90,7 +96,7 @@ static void task_go(struct task *t, enum link_task_state to, const char *why)
 	if (!task_is_over(t))
 		return;
 	leave_runner(t);
-	drop_bytes(t->broker, &t->job); /* which it may never have been given */
+	drop_bytes(t, &t->job); /* which it may never have been given */
 }
 
 static void tell_watchers(struct task *t)
@@ -191,6 +197,7 @@ static void put_value(const struct task *t, struct buf *value)
 	link_put_u64(value, t->ttl_ms);
 	link_put_u8(value, (uint8_t)((t->is_hidden ? KEPT_HIDDEN : 0) | (t->runner ? KEPT_RUNS : 0)));
 	link_put_bytes(value, t->blob);
+	link_put_bytes(value, owner_name(t->owner));
 	if (t->runner) {
 		link_put_u64(value, t->runner->id);
 		link_put_bytes(value, t->job);
@@ -243,7 +250,7 @@ static struct task *make(struct broker *b, const struct task_order *order)
 	t->id.p = names;
 	t->blob = (struct slice){mem_dup(order->blob.p, order->blob.len), order->blob.len};
 	t->job = (struct slice){mem_dup(order->job.p, order->job.len), order->job.len};
-	if (!names || !t->blob.p || !t->job.p) {
+	if (!names || !t->blob.p || !t->job.p || owner_join(b, order->owner, &t->owner)) {
 		free_task(&t->doom);
 		return NULL;
 	}
@@ -251,7 +258,8 @@ static struct task *make(struct broker *b, const struct task_order *order)
 	if (order->principal.len)
 		memcpy(names + order->id.len, order->principal.p, order->principal.len);
 	t->broker = b;
-	b->tasks_bytes += t->blob.len + t->job.len;
+	share_take(t->owner, SHARE_TASKS, 1);
+	take_bytes(t, t->blob.len + t->job.len);
 	t->id.len = order->id.len;
 	t->principal = (struct slice){names + order->id.len, order->principal.len};
 	t->version = 1;
@@ -270,12 +278,20 @@ static struct task *make(struct broker *b, const struct task_order *order)
 unsigned task_new(struct broker *b, const struct task_order *order, struct task **task)
 {
 	struct producer *runner;
+	struct owner *owner;
 	struct task *t;
+	bool fits;
 
 	if (task_find(b, order->id, NULL))
 		return LINK_NACK_DUPLICATE_ID;
-	if (b->tasks.count >= (size_t)b->cfg->task_max || !has_room(b, order->blob.len + order->job.len) ||
-	    order->ttl_ms > (uint64_t)b->cfg->task_ttl_max_ms)
+	if (order->ttl_ms > (uint64_t)b->cfg->task_ttl_max_ms)
+		return LINK_NACK_LIMIT;
+	if (owner_join(b, order->owner, &owner))
+		return LINK_NACK_BUSY;
+	fits = share_has_room(b, owner, SHARE_TASKS, b->tasks.count, 1) &&
+	       has_room(b, owner, order->blob.len + order->job.len);
+	owner_leave(&owner);
+	if (!fits)
 		return LINK_NACK_LIMIT;
 	runner = next_runner(b);
 	if (!runner)
@@ -310,6 +326,7 @@ bool task_restore(struct broker *b, struct slice key, struct slice value)
 	flags = link_get_u8(&value, &bad);
 	order.flags = flags & KEPT_HIDDEN ? LINK_TASK_HIDDEN : 0;
 	order.blob = link_get_bytes(&value, &bad);
+	order.owner = link_get_bytes(&value, &bad);
 	if (flags & KEPT_RUNS) {
 		runner = producer_restore(b, link_get_u64(&value, &bad));
 		order.job = link_get_bytes(&value, &bad);
@@ -325,7 +342,7 @@ bool task_restore(struct broker *b, struct slice key, struct slice value)
 	t->created_ms = created_ms;
 	t->updated_ms = updated_ms;
 	if (order.job.len == 0) /* as was said of its runner */
-		drop_bytes(b, &t->job);
+		drop_bytes(t, &t->job);
 	if (runner)
 		join_runner(t, runner);
 	task_go(t, state, "as it was before");
@@ -400,7 +417,7 @@ void task_run(struct task *t)
 void task_held(struct task *t)
 {
 	t->is_held = true;
-	drop_bytes(t->broker, &t->job);
+	drop_bytes(t, &t->job);
 }
 
 struct task *task_find(struct broker *b, struct slice id, const struct slice *principal)
@@ -423,17 +440,18 @@ unsigned task_change(struct task *t, enum link_task_state state, const struct sl
 	if (blob) {
 		char *copy;
 
-		if (blob->len > SMALL_BLOB && blob->len > t->blob.len && !has_room(t->broker, blob->len - t->blob.len))
+		if (blob->len > SMALL_BLOB && blob->len > t->blob.len &&
+		    !has_room(t->broker, t->owner, blob->len - t->blob.len))
 			return LINK_NACK_TOO_BIG;
 		copy = blob->len ? mem_dup(blob->p, blob->len) : NULL;
 		if (blob->len && !copy) /* an empty one can't fail */
 			return LINK_NACK_BUSY;
-		drop_bytes(t->broker, &t->blob);
+		drop_bytes(t, &t->blob);
 		t->blob = (struct slice){copy, blob->len};
-		t->broker->tasks_bytes += blob->len;
+		take_bytes(t, blob->len);
 	}
 	if (blob)
-		drop_bytes(t->broker, &t->job); /* its runner has it: that is who says so */
+		drop_bytes(t, &t->job); /* its runner has it: that is who says so */
 	t->version++;
 	t->updated_ms = clock_ms(CLOCK_REALTIME);
 	task_go(t, state, why);
@@ -487,8 +505,10 @@ void task_close(struct task *t, const char *why)
 	task_input(t, LINK_TASK_CANCEL, SLICE(""));
 	leave_runner(t);
 	tell_watchers(t);
-	drop_bytes(b, &t->blob);
-	drop_bytes(b, &t->job);
+	drop_bytes(t, &t->blob);
+	drop_bytes(t, &t->job);
+	share_give(t->owner, SHARE_TASKS, 1);
+	owner_leave(&t->owner);
 	*t->at = t->next;
 	if (t->next)
 		t->next->at = t->at;

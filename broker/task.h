@@ -9,12 +9,14 @@
 #include "broker/broker.h"
 #include "common/link.h"
 
+struct owner;
 struct producer;
 
 struct task {
 	struct table_node node;
 	struct broker *broker;           /* borrowed */
 	struct slice id, principal;      /* owned, one allocation at id.p */
+	struct owner *owner;             /* held: whose share it uses */
 	struct slice blob, job;          /* owned; job.p is NULL when the runner is known to have it */
 	uint64_t version;                /* from 1, of each change */
 	enum link_task_state state;      /* assigned by task_go() only */
@@ -38,6 +40,7 @@ bool task_is_over(const struct task *t);
 
 struct task_order {
 	struct slice id, principal, blob, job;
+	struct slice owner; /* the name of whose share it uses, or empty */
 	uint64_t ttl_ms;
 	unsigned flags; /* enum link_task_flag */
 };

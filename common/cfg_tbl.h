@@ -28,6 +28,8 @@ CFG_INT(rate_burst, 20, 1, 100000, "requests", "How many requests may come at on
 CFG_INT(rate_buckets, 65536, 1024, 16777216, "buckets", "What each limit tells apart; who shares a bucket by chance shares its limit. 8 bytes each")
 CFG_LIST(rate_proxies, "Addresses and networks of proxies before the web server whose X-Forwarded-For is believed")
 
+CFG_INT(principal_share_percent, 50, 1, 100, "%", "Share of each limit (sessions, streams, tasks, kept bytes, slow calls) that one client may use: the holder of a key, or without keys an address other than loopback")
+
 CFG_PATH(run_dir, "/run/mcp-fcgi", "Directory of sockets and locks, writable by workers and broker only")
 CFG_STR(log_level, "info", "error, warn, info or debug")
 
@@ -43,9 +45,11 @@ CFG_INT(worker_calls_max, 64, 1, 4096, "calls", "Calls of one worker process tha
 CFG_INT(worker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets running calls finish")
 
 CFG_INT(session_idle_s, 3600, 1, 604800, "s", "Idle time after which a session ends; each request renews it")
+CFG_INT(session_life_s, 604800, 0, 315360000, "s", "Time after which a session ends, however busy it is; 0: never")
 CFG_INT(session_grace_s, 30, 0, 3600, "s", "How long an HTTP+SSE session outlives its connection")
 CFG_INT(session_max, 10000, 1, 1000000, "sessions", "Sessions that the broker holds")
 CFG_INT(session_calls_max, 64, 1, 4096, "calls", "Requests that one session may have open, in each direction")
+CFG_INT(session_streams_max, 1000, 1, 1000000, "streams", "Streams of one session, those included that are kept to be resumed; further answers are plain JSON")
 CFG_INT(session_topics_max, 1000, 1, 100000, "topics", "Topics that one session or one subscriptions/listen may subscribe to")
 CFG_INT(session_blob_max_bytes, 65536, 1024, 1048576, "bytes", "What a session may remember: client name, capabilities")
 
@@ -56,7 +60,7 @@ CFG_INT(stream_after_ms, 1000, 10, 600000, "ms", "Silence after which a call's a
 CFG_INT(stream_heartbeat_ms, 15000, 100, 600000, "ms", "Silence after which a comment is sent to a legacy client")
 CFG_INT(stream_heartbeat_modern_ms, 5000, 100, 600000, "ms", "The same for 2026-07-28, where it shows a client that left")
 CFG_INT(stream_keep_s, 300, 0, 86400, "s", "How long a finished stream can be resumed")
-CFG_INT(stream_log_max_bytes, 4194304, 65536, 268435456, "bytes", "Events kept per stream")
+CFG_INT(stream_log_max_bytes, 4194304, 65536, 268435456, "bytes", "Events kept per stream, each counted with 64 bytes of its own")
 CFG_INT(stream_poll_after_ms, 0, 0, 86400000, "ms", "Age at which the connection of a 2025-11-25 answer is closed, for its client to come back; 0: never")
 CFG_INT(stream_retry_ms, 1000, 0, 600000, "ms", "How long a client of 2025-11-25 waits before it comes back for the rest of an answer, whose connection was closed; at most twice as long")
 CFG_INT(stream_retry_lost_ms, 3000, 0, 600000, "ms", "The same for one that lost its connection; official SDKs try twice, so a restart of mcp-broker must take no longer")
@@ -64,13 +68,14 @@ CFG_INT(stream_max, 10000, 1, 1000000, "streams", "Streams that the broker holds
 CFG_INT(stream_open_max, 0, 0, 1000000, "streams", "Connections that only wait for news (GET, subscriptions/listen, HTTP+SSE), for web servers that give each a thread; 0: any number")
 CFG_INT(stream_adopt_rate, 2000, 0, 1000000, "connections", "Connections that wait for news (GET, subscriptions/listen) that the broker takes over in a second; further ones wait a moment; 0: any number")
 CFG_INT(stream_adopt_burst, 200, 1, 1000000, "connections", "How many of them it takes at once after a pause")
+CFG_INT(stream_rotate_s, 0, 0, 604800, "s", "Age at which the connection of a GET is closed, for its client to come back after stream_retry_ms, so that web servers which give each a thread serve others meanwhile; 0: never")
 CFG_INT(stream_stall_s, 120, 1, 86400, "s", "How long a connection may take no bytes that wait for it")
 CFG_INT(stream_sndbuf_bytes, 65536, 4096, 4194304, "bytes", "SO_SNDBUF of an adopted connection")
 
 CFG_BOOL(broker_autostart, true, "A worker that finds no broker starts one")
 CFG_PATH(broker_program, "", "mcp-broker to start; without it the one beside mcp-worker")
 CFG_LIST(broker_peer_uids, "User names or ids that may connect to the broker, beside its own and root")
-CFG_INT(broker_log_max_bytes, 268435456, 1048576, 17179869184, "bytes", "Events kept by the broker in all")
+CFG_INT(broker_log_max_bytes, 268435456, 1048576, 17179869184, "bytes", "Events kept by the broker in all, each counted with 64 bytes of its own")
 CFG_INT(broker_topics_max_bytes, 67108864, 65536, 17179869184, "bytes", "Kept in all of what clients subscribed to")
 CFG_INT(broker_tasks_max_bytes, 268435456, 1048576, 17179869184, "bytes", "Kept in all of tasks: what is to be done, states, results")
 CFG_INT(broker_park_max_bytes, 67108864, 65536, 17179869184, "bytes", "Kept in all of calls that wait for answers of their clients")

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/mem.h"
@@ -113,6 +114,26 @@ static bool cut_last(struct slice *list, struct slice *last)
 	while (last->len && (last->p[last->len - 1] == ' ' || last->p[last->len - 1] == '\t'))
 		last->len--;
 	return true;
+}
+
+bool address_is_loopback(const struct address *a)
+{
+	static const unsigned char v6[16] = {[15] = 1};
+
+	return is_v4(a) ? a->bytes[12] == 127 : memcmp(a->bytes, v6, sizeof(v6)) == 0;
+}
+
+struct slice address_text(const struct address *a, struct slice of_client, char out[ADDRESS_TEXT_SIZE])
+{
+	struct address net = {{0}};
+	char text[INET6_ADDRSTRLEN] = "";
+	bool is_whole = of_client.len == sizeof(net.bytes);
+
+	memcpy(net.bytes, a->bytes, of_client.len);
+	if (of_client.len > 0)
+		inet_ntop(is_whole ? AF_INET : AF_INET6, is_whole ? net.bytes + 12 : net.bytes, text, sizeof(text));
+	snprintf(out, ADDRESS_TEXT_SIZE, "%s%s", text, of_client.len > 0 && !is_whole ? "/64" : "");
+	return slice_str(out);
 }
 
 struct slice address_of_client(const struct req *req, const struct address_nets *proxies, struct address *store)

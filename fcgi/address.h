@@ -34,6 +34,11 @@ bool address_is_in(const struct address *a, const struct address_nets *nets);
 /* An address as a header or REMOTE_ADDR has it, perhaps with a port or a zone. */
 bool address_read(struct slice text, struct address *out);
 
+bool address_is_loopback(const struct address *a);
+#define ADDRESS_TEXT_SIZE 64
+/* As a text: what address_of_client() returned for it, "" if that was empty. */
+struct slice address_text(const struct address *a, struct slice of_client, char out[ADDRESS_TEXT_SIZE]);
+
 /* Bytes of *store that stand for the client of req: of an IPv6 address its /64, for whoever has one has all. Empty when
  * REMOTE_ADDR is none (a Unix socket). */
 struct slice address_of_client(const struct req *req, const struct address_nets *proxies, struct address *store);

@@ -44,6 +44,7 @@ struct call {
 	enum era era;
 	enum revision revision;
 	const char *principal;       /* borrowed; "" when no key is asked for */
+	struct slice owner;          /* borrowed; whose share of what is limited it uses; empty: nobody's */
 	const char *session;         /* borrowed; id of the legacy session, "" in the modern era */
 	json_object *capabilities;   /* borrowed; what the client can do; may be NULL */
 	json_object *progress_token; /* borrowed; NULL: the client wants no progress */

@@ -147,5 +147,6 @@ void call_http_init(struct call_http *h, struct exchange *x, const struct rpc *r
 	h->call.era = x->era;
 	h->call.revision = x->revision;
 	h->call.principal = x->principal;
+	h->call.owner = x->owner;
 	h->call.session = x->session;
 }

@@ -192,7 +192,7 @@ static int open_stream(struct exchange *x, uint64_t *stream, struct err *err)
 	will = (struct link_will){slice_str(x->ids[0]), buf_slice(&event)};
 	ret = buf_check(&event, err);
 	if (ret == 0)
-		ret = link_open_stream(x->w->link, SLICE(""), LINK_STREAM_MODERN, &will, 1, &x->lcall, stream, err);
+		ret = link_open_stream(x->w->link, x->owner, LINK_STREAM_MODERN, &will, 1, &x->lcall, stream, err);
 	buf_release(&event);
 	return ret;
 }
@@ -218,6 +218,7 @@ static void put_stream_begin(struct exchange *x, uint64_t stream, struct buf *ou
 
 void exchange_set_aside(struct exchange *x)
 {
+	worker_add_slow(x);
 	if (x->busy)
 		x->busy(x->busy_arg);
 	x->busy = NULL;

@@ -33,6 +33,9 @@ struct exchange {
 	struct slice who;      /* whose requests are counted together: principal, or address, which is below */
 	enum rate_limit limit; /* by which */
 	struct address address;
+	struct slice owner; /* whose share of what is limited it uses; empty: nobody's. May lie in owner_text */
+	char owner_text[ADDRESS_TEXT_SIZE];
+	struct exchange *next, **at;     /* worker.c's: among those that take long; at NULL: it isn't */
 	char session[LINK_KEY_MAX + 1];  /* legacy: id; "" otherwise */
 	struct link_call *lcall;         /* what the broker knows of this request; NULL: nothing */
 	uint64_t stream;                 /* where its events go, once it is EXCHANGE_STREAM or EXCHANGE_ACCEPTED */

@@ -234,8 +234,7 @@ int guard_client(struct exchange *x, const char **challenge, unsigned *wait_s, s
 	*challenge = NULL;
 	x->principal = "";
 	x->limit = RATE_PER_ADDRESS;
-	if (w->rate)
-		x->who = address_of_client(x->req, &w->proxies, &x->address);
+	x->who = address_of_client(x->req, &w->proxies, &x->address);
 	/* Whoever tried too many keys is not told of the next one whether it is right. */
 	if (w->keys.count)
 		*wait_s = rate_look(w->rate, x->limit, x->who, x->started_ms);
@@ -247,6 +246,10 @@ int guard_client(struct exchange *x, const char **challenge, unsigned *wait_s, s
 		}
 		*wait_s = rate_take(w->rate, x->limit, x->who, x->started_ms);
 	}
+	if (w->keys.count)
+		x->owner = slice_str(x->principal);
+	else if (!address_is_loopback(&x->address)) /* which is whoever is behind a proxy on this machine */
+		x->owner = address_text(&x->address, x->who, x->owner_text);
 	if (*wait_s == 0)
 		return ret;
 	log_limited(x, *wait_s);

@@ -183,7 +183,7 @@ bool link_call_id_cancelled(struct link *l, struct link_call *call, struct slice
 	return found;
 }
 
-int link_open_stream(struct link *l, struct slice session, unsigned flags, const struct link_will *wills,
+int link_open_stream(struct link *l, struct slice session_or_owner, unsigned flags, const struct link_will *wills,
     size_t wills_count, struct link_call **callp, uint64_t *stream, struct err *err)
 {
 	struct link_call *call = *callp;
@@ -198,7 +198,7 @@ int link_open_stream(struct link *l, struct slice session, unsigned flags, const
 	}
 	request_init(&req, l, LINK_OPEN_STREAM, 1 + wills_len(wills, wills_count));
 	req.header.corr = call ? call->number : 0;
-	req.key = session;
+	req.key = session_or_owner;
 	link_put_u8(&req.body, (uint8_t)flags);
 	put_wills(&req.body, wills, wills_count);
 	ret = request_ask(l, &req, call ? NEED_KNOWN : NEED_ANY, entry, err);

@@ -23,20 +23,21 @@ static int answer_number(struct request *req, uint64_t *n, struct err *err)
 
 /* --- sessions --- */
 
-int link_session_put(struct link *l, struct slice session, const char *principal, uint64_t version_expected,
-    unsigned flags, struct slice blob, uint64_t *version, struct err *err)
+int link_session_put(struct link *l, struct slice session, const char *principal, struct slice owner,
+    uint64_t version_expected, unsigned flags, struct slice blob, uint64_t *version, struct err *err)
 {
 	struct slice who = slice_str(principal);
 	struct request req;
 	int ret;
 
-	request_init(&req, l, LINK_SESSION_PUT, 21 + who.len + blob.len);
+	request_init(&req, l, LINK_SESSION_PUT, 25 + who.len + blob.len + owner.len);
 	req.key = session;
 	link_put_u64(&req.body, version_expected);
 	link_put_u32(&req.body, (uint32_t)l->cfg->session_idle_s);
 	link_put_u8(&req.body, (uint8_t)flags);
 	link_put_bytes(&req.body, who);
 	link_put_bytes(&req.body, blob);
+	link_put_bytes(&req.body, owner);
 	ret = request_ask(l, &req, NEED_ANY, NULL, err);
 	if (!ret)
 		ret = answer_number(&req, version, err);

@@ -44,9 +44,10 @@ struct link *link_new(const struct cfg *cfg); /* allocates only; cfg is borrowed
 /* Tells the broker nothing: EOF is the message. No other thread uses it any more, all calls are ended. */
 void link_free(struct link **linkp);
 
-/* Sessions. version_expected 0 creates. version may be NULL. */
-int link_session_put(struct link *l, struct slice session, const char *principal, uint64_t version_expected,
-    unsigned flags, struct slice blob, uint64_t *version, struct err *err);
+/* Sessions. version_expected 0 creates, in the share of owner: whom the broker shall not let take everything (a
+ * principal, an address; empty: nobody). version may be NULL. */
+int link_session_put(struct link *l, struct slice session, const char *principal, struct slice owner,
+    uint64_t version_expected, unsigned flags, struct slice blob, uint64_t *version, struct err *err);
 int link_session_del(struct link *l, struct slice session, const char *principal, struct err *err);
 
 /* Calls. wills_count 0: asks for the session only (blob, version, stream); *call must still be ended, which then costs
@@ -58,9 +59,9 @@ void link_call_end(struct link *l, struct link_call **callp);
 int link_cancel(struct link *l, struct slice session, const char *principal, struct slice id, struct err *err);
 bool link_call_id_cancelled(struct link *l, struct link_call *call, struct slice id); /* id, or the whole call */
 
-/* Streams. link_open_stream: *callp NULL begins a (modern) call with wills, and sets it; else wills_count is 0. While
- * the broker drains, both of these are ERR_BUSY. */
-int link_open_stream(struct link *l, struct slice session, unsigned flags, const struct link_will *wills,
+/* Streams. link_open_stream: *callp NULL begins a (modern) call with wills, and sets it; else wills_count is 0. With
+ * LINK_STREAM_MODERN there is no session, but an owner. While the broker drains, both of these are ERR_BUSY. */
+int link_open_stream(struct link *l, struct slice session_or_owner, unsigned flags, const struct link_will *wills,
     size_t wills_count, struct link_call **callp, uint64_t *stream, struct err *err);
 int link_attach(struct link *l, struct slice session, const char *principal, struct slice last_event_id,
     uint64_t *stream, uint64_t *cursor, struct err *err);
@@ -131,8 +132,8 @@ struct link_task {
 	uint64_t ttl_ms;
 	struct buf blob;
 };
-int link_task_new(struct link *l, struct slice id, const char *principal, uint64_t ttl_ms, unsigned flags,
-    struct slice blob, struct slice job, struct err *err);
+int link_task_new(struct link *l, struct slice id, const char *principal, struct slice owner, uint64_t ttl_ms,
+    unsigned flags, struct slice blob, struct slice job, struct err *err);
 /* changed_fd: an eventfd that is written once the task is another than version seen, or the link is lost; -1: none. */
 int link_task_get(struct link *l, struct slice id, const char *principal, uint64_t seen, int changed_fd,
     struct link_task *task, struct err *err);
@@ -165,8 +166,8 @@ int link_task_put(struct link *l, struct slice id, enum link_task_state state, s
  * nothing without runner_autostart. ERR_RUNNER: it could not be started. */
 int link_runner_ensure(struct link *l, struct err *err);
 
-/* Counts something that was done, for STATS: a method, or LINK_STATS_JOB. name is a literal. Never waits, and never says
- * anything to the broker by itself. */
+/* Counts something that was done, for STATS: a method, or LINK_STATS_JOB. name is a literal. Never waits, and never
+ * says anything to the broker by itself. */
 void link_count(struct link *l, const char *name, enum link_outcome outcome, uint64_t us);
 
 bool link_is_up(struct link *l); /* connected now */

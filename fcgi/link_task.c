@@ -123,23 +123,24 @@ static int check_id(struct slice id, struct err *err)
 	return err_set(err, ERR_NO_TASK, "task id of %zu bytes", id.len);
 }
 
-static int task_new_once(struct link *l, struct slice id, const char *principal, uint64_t ttl_ms, unsigned flags,
-    struct slice blob, struct slice job, uint64_t deadline_ms, struct err *err)
+static int task_new_once(struct link *l, struct slice id, const char *principal, struct slice owner, uint64_t ttl_ms,
+    unsigned flags, struct slice blob, struct slice job, uint64_t deadline_ms, struct err *err)
 {
 	struct request req;
 
-	question_init(&req, l, LINK_TASK_NEW, id, principal, 8 + 1 + 8 + blob.len + job.len);
+	question_init(&req, l, LINK_TASK_NEW, id, principal, 8 + 1 + 12 + blob.len + job.len + owner.len);
 	req.header.deadline_ms = deadline_ms;
 	link_put_u64(&req.body, ttl_ms);
 	link_put_u8(&req.body, (uint8_t)flags);
 	link_put_bytes(&req.body, blob);
 	link_put_bytes(&req.body, job);
+	link_put_bytes(&req.body, owner);
 	return request_ask_and_release(l, &req, NEED_ANY, err);
 }
 
 /* A runner that was started has joined the broker, unless it found another one that is about to: so ask again. */
-int link_task_new(struct link *l, struct slice id, const char *principal, uint64_t ttl_ms, unsigned flags,
-    struct slice blob, struct slice job, struct err *err)
+int link_task_new(struct link *l, struct slice id, const char *principal, struct slice owner, uint64_t ttl_ms,
+    unsigned flags, struct slice blob, struct slice job, struct err *err)
 {
 	const struct timespec step = {.tv_nsec = RUNNER_STEP_MS * 1000000L};
 	uint64_t deadline_ms = link_deadline(l);
@@ -148,7 +149,7 @@ int link_task_new(struct link *l, struct slice id, const char *principal, uint64
 
 	if (check_id(id, err))
 		return -1;
-	while (task_new_once(l, id, principal, ttl_ms, flags, blob, job, deadline_ms, &why)) {
+	while (task_new_once(l, id, principal, owner, ttl_ms, flags, blob, job, deadline_ms, &why)) {
 		if (is_missing && why.code == ERR_EXPIRED)
 			return err_set(err, ERR_RUNNER, "mcp-runner was started, but did not join in time");
 		is_missing = why.code == ERR_RUNNER;

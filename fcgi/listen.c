@@ -186,7 +186,7 @@ static int open_stream(struct exchange *x, const struct rpc *rpc, const struct f
 	int ret;
 
 	if (exchange_await_broker(x, true, err) ||
-	    link_open_stream(l, SLICE(""), LINK_STREAM_MODERN | LINK_STREAM_LISTEN, &will, 1, &x->lcall, &stream, err))
+	    link_open_stream(l, x->owner, LINK_STREAM_MODERN | LINK_STREAM_LISTEN, &will, 1, &x->lcall, &stream, err))
 		return -1;
 	buf_init(&head, HEAD_MAX);
 	exchange_stream_head(x, &head);

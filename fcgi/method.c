@@ -156,9 +156,8 @@ static int run(const struct method *m, struct call *call, const struct rpc *rpc,
 
 	buf_init(&members, METHOD_ANSWER_MAX);
 	call->priv->may_ask = call->priv->may_ask && m->may_ask;
-	if (m->may_last && call->w->is_full)
-		ret = err_set(err, ERR_LIMIT, "as many calls as worker_calls_max take long already");
-	else
+	ret = m->may_last ? worker_check_calls(call->w, call->owner, err) : 0;
+	if (ret == 0)
 		ret = m->handle(call, rpc, session, &members, err);
 	if (ret == 0 && call_is_asking(call)) {
 		ret = 1;

@@ -34,7 +34,7 @@ void oldsse_get(struct exchange *x)
 	exchange_stream_head(x, &head);
 	sse_add_event(&head, SLICE(""), "endpoint", buf_slice(&where));
 	if (buf_check(&where, &err) == 0 && buf_check(&head, &err) == 0 && exchange_await_broker(x, true, &err) == 0 &&
-	    link_session_put(x->w->link, slice_str(x->session), x->principal, 0, LINK_SESSION_ENDS_WITH_CONN,
+	    link_session_put(x->w->link, slice_str(x->session), x->principal, x->owner, 0, LINK_SESSION_ENDS_WITH_CONN,
 		SLICE("{}"), NULL, &err) == 0) {
 		if (link_attach(x->w->link, slice_str(x->session), x->principal, SLICE(""), &stream, &cursor, &err) ||
 		    exchange_hand_over(x, stream, cursor, buf_slice(&head), &err)) {

@@ -93,8 +93,8 @@ static int new_task(struct call *call, const struct tool *tool, json_object *arg
 	task_put_state(&nothing, &state);
 	ret = buf_check(&text, err) || buf_check(&state, err) ? -1 : 0;
 	if (ret == 0)
-		ret = link_task_new(call->w->link, slice_str(id), call->principal, ttl_ms, flags, buf_slice(&state),
-		    buf_slice(&text), err);
+		ret = link_task_new(call->w->link, slice_str(id), call->principal, call->owner, ttl_ms, flags,
+		    buf_slice(&state), buf_slice(&text), err);
 	buf_release(&text);
 	buf_release(&state);
 	return ret;

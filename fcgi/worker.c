@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -149,6 +150,58 @@ void worker_watch(const struct worker *w, const struct resource *resource)
 		LOG(WARN, "watch.failed", "why=\"%s\" effect=\"changes of files are not told\"", err.msg);
 }
 
+static pthread_mutex_t slow_mtx = PTHREAD_MUTEX_INITIALIZER;
+static struct exchange *slow; /* by slow_mtx: a list of all requests that take long */
+
+/* So many of worker_calls_max, rounded up. */
+static size_t calls_share(const struct cfg *cfg)
+{
+	return (size_t)(cfg->worker_calls_max * cfg->principal_share_percent + 99) / 100;
+}
+
+int worker_check_calls(const struct worker *w, struct slice owner, struct err *err)
+{
+	size_t count = 0;
+
+	if (w->is_full)
+		return err_set(err, ERR_LIMIT, "as many calls as worker_calls_max take long already");
+	if (owner.len == 0)
+		return 0;
+	pthread_mutex_lock(&slow_mtx);
+	for (const struct exchange *x = slow; x; x = x->next)
+		count += slice_eq(x->owner, owner);
+	pthread_mutex_unlock(&slow_mtx);
+	if (count < calls_share(&w->cfg))
+		return 0;
+	return err_set(err, ERR_LIMIT,
+	    "%zu calls of this client take long already, its share of worker_calls_max (principal_share_percent)",
+	    count);
+}
+
+void worker_add_slow(struct exchange *x)
+{
+	if (x->at)
+		return;
+	pthread_mutex_lock(&slow_mtx);
+	x->next = slow;
+	x->at = &slow;
+	if (x->next)
+		x->next->at = &x->next;
+	slow = x;
+	pthread_mutex_unlock(&slow_mtx);
+}
+
+static void drop_slow(struct exchange *x)
+{
+	if (!x->at)
+		return;
+	pthread_mutex_lock(&slow_mtx);
+	*x->at = x->next;
+	if (x->next)
+		x->next->at = x->at;
+	pthread_mutex_unlock(&slow_mtx);
+}
+
 void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), void *busy_arg)
 {
 	uint64_t started_us = now_us();
@@ -165,4 +218,5 @@ void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), vo
 	endpoint_serve(&x);
 	if (x.phase == EXCHANGE_OPEN) /* no path leads here; a client must not wait for the proof */
 		exchange_reply_later(&x);
+	drop_slow(&x);
 }

@@ -18,6 +18,8 @@
 #include "fcgi/seal.h"
 #include "fcgi/toolset.h"
 
+struct exchange;
+
 struct worker {
 	atomic_bool is_full; /* worker_calls_max calls take long: no other begins. The one thing that changes */
 	struct cfg cfg;
@@ -42,6 +44,11 @@ void worker_release(struct worker *w);
 /* Somebody wants to hear of changes: of resource, or of the list of resources (NULL). Where they are files, a runner
  * watches them; that it can't be started is logged. */
 void worker_watch(const struct worker *w, const struct resource *resource);
+
+/* Whether a call that may take long may begin: neither all that may are under way, nor owner's share of them. ERR_LIMIT. */
+int worker_check_calls(const struct worker *w, struct slice owner, struct err *err);
+/* x takes long from now on. Twice is no harm. */
+void worker_add_slow(struct exchange *x);
 
 /* Answers one request, whatever it is. busy is called at most once, when the request stops counting as one that
  * occupies an accepting thread (it became a stream, was answered 202, or takes long), before the rest of its work. */

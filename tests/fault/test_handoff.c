@@ -164,7 +164,7 @@ static void put_session(struct link *l)
 {
 	struct err err;
 
-	must(link_session_put(l, SESSION, "me", 0, LINK_SESSION_ENDS_WITH_CONN, SLICE("{}"), NULL, &err), &err,
+	must(link_session_put(l, SESSION, "me", SLICE(""), 0, LINK_SESSION_ENDS_WITH_CONN, SLICE("{}"), NULL, &err), &err,
 	    "SESSION_PUT");
 }
 
@@ -643,7 +643,7 @@ static void test_one_broker(void **state)
 			close(gate[1]);
 			snprintf(name, sizeof(name), "session-%d", i);
 			(void)!read(gate[0], &status, 1);
-			rc = link_session_put(l, slice_str(name), "me", 0, 0, SLICE("{}"), NULL, &err);
+			rc = link_session_put(l, slice_str(name), "me", SLICE(""), 0, 0, SLICE("{}"), NULL, &err);
 			if (rc)
 				fprintf(stderr, "starter %d: %s\n", i, err.msg);
 			_exit(rc ? 1 : 0);

@@ -66,8 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0 || cfg_init(&cfg, NULL))
 		return 0;
-	cfg.stream_log_max_bytes = 200;
-	cfg.broker_log_max_bytes = 1000;
+	cfg.stream_log_max_bytes = 600;
+	cfg.broker_log_max_bytes = 3000;
 	cfg.link_credit_bytes = 1000;
 	cfg.session_max = 2;
 	cfg.stream_max = 4;

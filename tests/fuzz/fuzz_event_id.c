@@ -29,9 +29,9 @@ static struct stream *add_stream(const char *key)
 	struct stream *s;
 	uint64_t last;
 
-	if (session_new(&b, slice_str(key), SLICE("a"), 0, 0, SLICE("{}"), &session))
+	if (session_new(&b, slice_str(key), SLICE("a"), SLICE(""), 0, 0, SLICE("{}"), &session))
 		abort();
-	s = stream_new(&b, session, false);
+	s = stream_new(&b, session, NULL, false);
 	if (!s || stream_append(s, events, 3, false, false, &last))
 		abort();
 	mine = session;

@@ -134,11 +134,20 @@ void link_free(struct link **linkp)
 	*linkp = NULL;
 }
 
-int link_session_put(struct link *l, struct slice session, const char *principal, uint64_t version_expected,
-    unsigned flags, struct slice blob, uint64_t *version, struct err *err)
+void fake_link_owned(struct link *l, struct slice owner)
+{
+	DIE_UNLESS(owner.len < sizeof(l->owner));
+	if (owner.len)
+		memcpy(l->owner, owner.p, owner.len);
+	l->owner[owner.len] = '\0';
+}
+
+int link_session_put(struct link *l, struct slice session, const char *principal, struct slice owner,
+    uint64_t version_expected, unsigned flags, struct slice blob, uint64_t *version, struct err *err)
 {
 	struct fake_session *s = fake_link_session(l, session);
 
+	fake_link_owned(l, owner);
 	if (fake_link_asked(l, FAKE_SESSION_PUT, err))
 		return -1;
 	if (version_expected) {
@@ -357,13 +366,15 @@ bool link_call_id_cancelled(struct link *l, struct link_call *call, struct slice
 	return call->cancelled || fake_link_has_line(&((struct fake_call *)call)->cancelled, id);
 }
 
-int link_open_stream(struct link *l, struct slice session, unsigned flags, const struct link_will *wills,
+int link_open_stream(struct link *l, struct slice session_or_owner, unsigned flags, const struct link_will *wills,
     size_t wills_count, struct link_call **callp, uint64_t *stream, struct err *err)
 {
 	if (fake_link_asked(l, FAKE_OPEN_STREAM, err))
 		return -1;
 	DIE_UNLESS((*callp != NULL) == (wills_count == 0));
-	DIE_UNLESS((session.len == 0) == ((flags & LINK_STREAM_MODERN) != 0));
+	DIE_UNLESS(session_or_owner.len > 0 || (flags & LINK_STREAM_MODERN));
+	if (flags & LINK_STREAM_MODERN)
+		fake_link_owned(l, session_or_owner);
 	*stream = add_stream(l, *callp ? ((struct fake_call *)*callp)->session : "");
 	l->streams[*stream].is_modern = flags & LINK_STREAM_MODERN;
 	l->streams[*stream].is_listen = flags & LINK_STREAM_LISTEN;

@@ -97,6 +97,7 @@ struct link {
 	struct fake_call *calls; /* open ones */
 	struct fake_call *parked;
 	struct fake_task tasks[FAKE_TASKS_MAX];
+	char owner[LINK_KEY_MAX + 1];     /* whose share the last session, modern stream or task is of */
 	struct buf marks;                 /* of link_once(), one a line */
 	const struct link_runner *runner; /* who joined; NULL: nobody, and tasks are kept all the same */
 	struct buf wills;                 /* of the last call that left some; one a line */
@@ -116,6 +117,7 @@ struct fake_task *fake_link_task(struct link *l, struct slice id); /* NULL: no s
 
 /* For fake_link*.c only. Counts; -1 when the operation is to fail. */
 int fake_link_asked(struct link *l, enum fake_op op, struct err *err);
+void fake_link_owned(struct link *l, struct slice owner);
 bool fake_link_has_line(const struct buf *lines, struct slice line);
 int fake_link_add_line(struct buf *lines, struct slice line, struct err *err); /* all of it, or ERR_NOMEM */
 int fake_link_copy(struct buf *to, struct slice from, struct err *err);        /* to holds from alone, or what it had */

@@ -57,11 +57,12 @@ static bool has_ended(const struct fake_task *t)
 	return t->state >= LINK_TASK_COMPLETED;
 }
 
-int link_task_new(struct link *l, struct slice id, const char *principal, uint64_t ttl_ms, unsigned flags,
-    struct slice blob, struct slice job, struct err *err)
+int link_task_new(struct link *l, struct slice id, const char *principal, struct slice owner, uint64_t ttl_ms,
+    unsigned flags, struct slice blob, struct slice job, struct err *err)
 {
 	struct fake_task *t = l->tasks;
 
+	fake_link_owned(l, owner);
 	if (fake_link_asked(l, FAKE_TASK_NEW, err))
 		return -1;
 	DIE_UNLESS(id.len && id.len <= LINK_KEY_MAX && !fake_link_task(l, id));

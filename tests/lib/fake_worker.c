@@ -379,6 +379,20 @@ unsigned fake_session_put(struct fake_worker *w, const char *key, const char *pr
 	return ask(w, (struct link_header){.type = LINK_SESSION_PUT}, key, &body, NULL, version);
 }
 
+unsigned fake_session_put_for(struct fake_worker *w, const char *key, const char *principal, const char *owner)
+{
+	struct buf body;
+
+	buf_init(&body, 1024);
+	link_put_u64(&body, 0);
+	link_put_u32(&body, 0);
+	link_put_u8(&body, 0);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_bytes(&body, SLICE("{}"));
+	link_put_bytes(&body, slice_str(owner));
+	return ask(w, (struct link_header){.type = LINK_SESSION_PUT}, key, &body, NULL, NULL);
+}
+
 unsigned fake_session_del(struct fake_worker *w, const char *key, const char *principal)
 {
 	struct buf body;
@@ -572,6 +586,20 @@ unsigned fake_task_new(struct fake_worker *w, const char *id, const char *princi
 	return ask(w, (struct link_header){.type = LINK_TASK_NEW}, id, &body, NULL, NULL);
 }
 
+unsigned fake_task_new_for(struct fake_worker *w, const char *id, const char *principal, const char *owner)
+{
+	struct buf body;
+
+	buf_init(&body, 1024);
+	link_put_bytes(&body, slice_str(principal));
+	link_put_u64(&body, 60000);
+	link_put_u8(&body, 0);
+	link_put_bytes(&body, SLICE("{}"));
+	link_put_bytes(&body, SLICE("job"));
+	link_put_bytes(&body, slice_str(owner));
+	return ask(w, (struct link_header){.type = LINK_TASK_NEW}, id, &body, NULL, NULL);
+}
+
 unsigned fake_task_put(struct fake_worker *w, const char *id, unsigned task_state, const char *blob, uint64_t *version)
 {
 	struct buf body;
@@ -676,7 +704,8 @@ unsigned fake_once(struct fake_worker *w, const char *mark, uint32_t keep_s)
 	return ask(w, (struct link_header){.type = LINK_ONCE}, mark, &body, NULL, NULL);
 }
 
-int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms)
+void fake_adopt_fd(
+    struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms, int fd)
 {
 	union {
 		struct cmsghdr align;
@@ -689,9 +718,7 @@ int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint
 	struct link_header h = {
 	    .version = LINK_VERSION, .type = LINK_ADOPT, .producer = w->producer, .seq = ++w->seq, .stream = stream};
 	struct buf packet;
-	int pair[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	h.body_len = 1 + 2 + 8 + 4 + 4 + 4 + sizeof(FAKE_HEAD) - 1;
 	buf_init(&packet, LINK_ADOPT_MAX);
 	link_put_header(&packet, &h);
@@ -705,9 +732,17 @@ int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint
 	cm->cmsg_level = SOL_SOCKET;
 	cm->cmsg_type = SCM_RIGHTS;
 	cm->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cm), &pair[0], sizeof(int));
+	memcpy(CMSG_DATA(cm), &fd, sizeof(int));
 	assert_int_equal(sendmsg(w->ctl, &msg, 0), packet.len);
 	buf_release(&packet);
+}
+
+int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	fake_adopt_fd(w, stream, kind, cursor, heartbeat_ms, pair[0]);
 	close(pair[0]);
 	return pair[1];
 }

@@ -103,6 +103,12 @@ unsigned fake_task_list(
     struct fake_worker *w, const char *principal, const char *after, uint16_t max, char *ids, size_t size);
 unsigned fake_task_send(struct fake_worker *w, const char *id, const char *principal, unsigned what, const char *body);
 unsigned fake_once(struct fake_worker *w, const char *mark, uint32_t keep_s);
+/* As above, for owner: whose share of the limits is used. */
+unsigned fake_session_put_for(struct fake_worker *w, const char *key, const char *principal, const char *owner);
+unsigned fake_task_new_for(struct fake_worker *w, const char *id, const char *principal, const char *owner);
+/* Passes fd, which stays the caller's. */
+void fake_adopt_fd(
+    struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms, int fd);
 /* Passes one end of a new socket pair; the other one is returned. */
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms);
 

@@ -162,7 +162,7 @@ static void put_session(struct site *s, const char *id, const char *principal, c
 	if (revision)
 		snprintf(blob, sizeof(blob), "{\"revision\":\"%s\",\"logLevel\":1,\"capabilities\":{\"roots\":{}}}",
 		    revision);
-	assert_int_equal(link_session_put(s->w.link, slice_str(id), principal, 0, 0, slice_str(blob), NULL, &err), 0);
+	assert_int_equal(link_session_put(s->w.link, slice_str(id), principal, SLICE(""), 0, 0, slice_str(blob), NULL, &err), 0);
 }
 
 void site_renew(struct site *s)

@@ -19,6 +19,7 @@
 #include "broker/once.h"
 #include "broker/park.h"
 #include "broker/session.h"
+#include "broker/share.h"
 #include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "broker/task.h"
@@ -83,8 +84,12 @@ static void make_things(struct fixture *f)
 	static const struct slice topics = {"\1\0\0\0t", 5}, wills_of = {wills, sizeof(wills) - 1};
 	static const char header[LINK_HEADER_LEN];
 	struct park_order order = {.wait_ms = 60000, .too_late = SLICE("late"), .blob = SLICE("{}"), .asks_count = 1};
-	struct task_order job = {
-	    .id = SLICE("task"), .principal = SLICE("alice"), .blob = SLICE("{}"), .job = SLICE("j"), .ttl_ms = 60000};
+	struct task_order job = {.id = SLICE("task"),
+	    .principal = SLICE("alice"),
+	    .blob = SLICE("{}"),
+	    .job = SLICE("j"),
+	    .owner = SLICE("bob"),
+	    .ttl_ms = 60000};
 	struct producer *worker = producer_connect(&f->b, 11, 1, NULL, 1, LINK_ROLE_WORKER);
 	struct producer *runner = producer_connect(&f->b, 12, 1, NULL, 2, LINK_ROLE_RUNNER);
 	struct stream *legacy, *modern, *listen;
@@ -92,6 +97,7 @@ static void make_things(struct fixture *f)
 	struct call *call, *parked;
 	struct park *park;
 	struct task *task;
+	struct owner *bob;
 	bool is_new;
 
 	assert_non_null(worker);
@@ -99,10 +105,13 @@ static void make_things(struct fixture *f)
 	producer_take_seq(worker, 5, &is_new)->state = OUTCOME_ACK;
 	producer_find_seq(worker, 5)->type = LINK_APPEND;
 	assert_int_equal(line_add(worker, header, SLICE("k"), SLICE("body"), false), 0);
-	assert_int_equal(session_new(&f->b, SLICE("s"), SLICE("alice"), 0, 600, SLICE("{\"a\":1}"), &session), 0);
-	legacy = stream_new(&f->b, session, false);
-	modern = stream_new(&f->b, NULL, false);
-	listen = stream_new(&f->b, NULL, false);
+	assert_int_equal(
+	    session_new(&f->b, SLICE("s"), SLICE("alice"), SLICE("ann"), 0, 600, SLICE("{\"a\":1}"), &session), 0);
+	assert_int_equal(owner_join(&f->b, SLICE("bob"), &bob), 0);
+	legacy = stream_new(&f->b, session, session->owner, false);
+	modern = stream_new(&f->b, NULL, bob, false);
+	listen = stream_new(&f->b, NULL, NULL, false);
+	owner_leave(&bob);
 	listen->is_listen = true;
 	assert_int_equal(call_new(&f->b, worker, 5, session, 0, 1, wills_of, &call), 0);
 	call->stream = legacy;

@@ -161,7 +161,7 @@ static struct job *job_make(struct site *s, const char *text)
 {
 	struct err err;
 
-	assert_int_equal(link_task_new(s->w.link, SLICE("t"), "ann", 60000, 0, SLICE("{}"), slice_str(text), &err), 0);
+	assert_int_equal(link_task_new(s->w.link, SLICE("t"), "ann", SLICE(""), 60000, 0, SLICE("{}"), slice_str(text), &err), 0);
 	running = job_new(&s->w, SLICE("t"), SLICE("ann"), slice_str(text));
 	assert_non_null(running);
 	return running;
@@ -285,7 +285,7 @@ static void test_session_hears(void **state)
 
 	(void)state;
 	site_init(&s);
-	assert_int_equal(link_session_put(s.w.link, SLICE("S"), "ann", 0, 0, SLICE("{}"), &version, &err), 0);
+	assert_int_equal(link_session_put(s.w.link, SLICE("S"), "ann", SLICE(""), 0, 0, SLICE("{}"), &version, &err), 0);
 	job = job_make(&s, JOB_OF("2025-11-25", "S", "done") ",\"progressToken\":\"p\"}");
 	assert_true(job_work(job));
 	stream = &s.w.link->streams[fake_link_session(s.w.link, SLICE("S"))->stream];
@@ -373,7 +373,7 @@ static void test_no_memory(void **state)
 
 	(void)state;
 	site_init(&s);
-	assert_int_equal(link_session_put(s.w.link, SLICE("S"), "ann", 0, 0, SLICE("{}"), NULL, &err), 0);
+	assert_int_equal(link_session_put(s.w.link, SLICE("S"), "ann", SLICE(""), 0, 0, SLICE("{}"), NULL, &err), 0);
 	for (size_t i = 0; i < COUNT_OF(texts); i++) {
 		bool reached = true;
 
@@ -384,7 +384,7 @@ static void test_no_memory(void **state)
 			fake_link_forget(s.w.link);
 			live = mem_fault_live();
 			assert_int_equal(
-			    link_task_new(s.w.link, SLICE("t"), "ann", 60000, 0, SLICE("{}"), SLICE("{}"), &err), 0);
+			    link_task_new(s.w.link, SLICE("t"), "ann", SLICE(""), 60000, 0, SLICE("{}"), SLICE("{}"), &err), 0);
 			mem_fault_at(nth, 1);
 			job = running = job_new(&s.w, SLICE("t"), SLICE("ann"), slice_str(texts[i]));
 			if (job && !job_work(job)) {

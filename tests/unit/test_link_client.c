@@ -23,7 +23,7 @@ static void test_each_message(void **state)
 	linked_start(b, NULL);
 	assert_false(link_is_up(b->link));
 	linked_expect(
-	    link_session_put(b->link, LINKED_SESSION, "me", 0, 0, SLICE("{}"), &version, &err), &err, ERR_NONE, "put");
+	    link_session_put(b->link, LINKED_SESSION, "me", SLICE(""), 0, 0, SLICE("{}"), &version, &err), &err, ERR_NONE, "put");
 	assert_true(link_is_up(b->link));
 	assert_int_equal(version, 1);
 	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
@@ -202,7 +202,7 @@ static void test_nacks(void **state)
 		assert_null(call);
 		linked_expect(link_attach(b->link, LINKED_SESSION, "me", SLICE(""), &stream, &cursor, &err), &err,
 		    want[code], "attach");
-		linked_expect(link_session_put(b->link, LINKED_SESSION, "me", 1, 0, SLICE("{}"), &version, &err), &err,
+		linked_expect(link_session_put(b->link, LINKED_SESSION, "me", SLICE(""), 1, 0, SLICE("{}"), &version, &err), &err,
 		    want[code], "put");
 		linked_expect(link_open_stream(b->link, SLICE(""), 0, &linked_will, 1, &call, &stream, &err), &err,
 		    want[code], "open");
@@ -603,7 +603,7 @@ static void test_short_answers(void **state)
 	linked_expect(
 	    link_attach(b->link, LINKED_SESSION, "me", SLICE(""), &stream, &cursor, &err), &err, ERR_LINK, "attach");
 	linked_expect(
-	    link_session_put(b->link, LINKED_SESSION, "me", 0, 0, SLICE(""), &version, &err), &err, ERR_LINK, "put");
+	    link_session_put(b->link, LINKED_SESSION, "me", SLICE(""), 0, 0, SLICE(""), &version, &err), &err, ERR_LINK, "put");
 	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1); /* it was begun */
 }
 
@@ -735,7 +735,7 @@ static void test_sizes(void **state)
 	assert_non_null(much);
 	linked_start(b, NULL);
 	linked_expect(
-	    link_session_put(b->link, LINKED_SESSION, "me", 0, 0, large, &version, &err), &err, ERR_TOO_BIG, "blob");
+	    link_session_put(b->link, LINKED_SESSION, "me", SLICE(""), 0, 0, large, &version, &err), &err, ERR_TOO_BIG, "blob");
 	linked_expect(link_append(b->link, 1, large, false, &err), &err, ERR_TOO_BIG, "event");
 	large.len = LINK_KEY_MAX + 1;
 	linked_expect(

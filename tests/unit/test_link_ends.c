@@ -134,7 +134,7 @@ static void expect(const struct ends *e, int rc, enum err_code want, const char 
 
 static void make_session(struct ends *e)
 {
-	expect(e, link_session_put(e->worker, SESSION, "me", 0, LINK_SESSION_HEARS_LISTS, SLICE("{}"), NULL, &e->err),
+	expect(e, link_session_put(e->worker, SESSION, "me", SLICE(""), 0, LINK_SESSION_HEARS_LISTS, SLICE("{}"), NULL, &e->err),
 	    ERR_NONE, "session");
 }
 
@@ -276,7 +276,7 @@ static void marks_are_set_once(void **state)
 
 static int task_new(struct ends *e, const char *id, unsigned flags)
 {
-	return link_task_new(e->worker, slice_str(id), "me", 60000, flags, SLICE("{}"), SLICE("job"), &e->err);
+	return link_task_new(e->worker, slice_str(id), "me", SLICE(""), 60000, flags, SLICE("{}"), SLICE("job"), &e->err);
 }
 
 static void expect_task(
@@ -457,7 +457,7 @@ static void what_was_counted_adds_up(void **state)
 
 	for (int i = 0; i < COUNTERS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, count_calls, e->worker), 0);
-	assert_int_equal(link_session_put(e->worker, SESSION, "me", 0, 0, SLICE("{}"), NULL, &e->err), 0);
+	assert_int_equal(link_session_put(e->worker, SESSION, "me", SLICE(""), 0, 0, SLICE("{}"), NULL, &e->err), 0);
 	assert_int_equal(link_call_begin(e->worker, SESSION, "me", 0, &will, 1, &call, &e->err), 0);
 	for (int i = 0; i < COUNTERS; i++)
 		pthread_join(threads[i], NULL);

@@ -201,7 +201,7 @@ static void test_bodies_of_tasks(void **state)
 	buf_init(&last.body, 4096);
 	linked_start(b, remember);
 	linked_expect(
-	    link_task_new(b->link, SLICE("t1"), "me", 60000, LINK_TASK_HIDDEN, SLICE("{}"), SLICE("job"), &err), &err,
+	    link_task_new(b->link, SLICE("t1"), "me", SLICE(""), 60000, LINK_TASK_HIDDEN, SLICE("{}"), SLICE("job"), &err), &err,
 	    ERR_NONE, "new");
 	PUT(&want, SLICE("me"));
 	link_put_u64(&want, 60000);
@@ -277,7 +277,7 @@ static int say(struct linked *b, enum link_type type, struct link_call **call, s
 	case LINK_ONCE:
 		return link_once(b->link, SLICE("mark"), 60, err);
 	case LINK_TASK_NEW:
-		return link_task_new(b->link, SLICE("t1"), "me", 60000, 0, SLICE("{}"), SLICE("job"), err);
+		return link_task_new(b->link, SLICE("t1"), "me", SLICE(""), 60000, 0, SLICE("{}"), SLICE("job"), err);
 	case LINK_TASK_GET:
 		rc = link_task_get(b->link, SLICE("t1"), "me", 0, -1, &task, err);
 		link_task_release(&task);
@@ -609,7 +609,7 @@ static void test_ids_of_clients(void **state)
 		linked_expect(link_task_send(b->link, ids[i], "me", LINK_TASK_CANCEL, SLICE(""), &err), &err,
 		    ERR_NO_TASK, "send");
 		linked_expect(
-		    link_task_new(b->link, ids[i], "me", 1, 0, SLICE(""), SLICE(""), &err), &err, ERR_NO_TASK, "new");
+		    link_task_new(b->link, ids[i], "me", SLICE(""), 1, 0, SLICE(""), SLICE(""), &err), &err, ERR_NO_TASK, "new");
 	}
 }
 
@@ -628,9 +628,9 @@ static void test_large_tasks(void **state)
 	b->options.body_max = (uint32_t)link_body_max(&b->cfg);
 	linked_start(b, NULL);
 	linked_expect(
-	    link_task_new(b->link, SLICE("t1"), "me", 1, 0, large, large, &err), &err, ERR_NONE, "as large as may be");
+	    link_task_new(b->link, SLICE("t1"), "me", SLICE(""), 1, 0, large, large, &err), &err, ERR_NONE, "as large as may be");
 	large.len = len + LINK_FRAME_SLACK;
-	linked_expect(link_task_new(b->link, SLICE("t1"), "me", 1, 0, large, large, &err), &err, ERR_TOO_BIG, "more");
+	linked_expect(link_task_new(b->link, SLICE("t1"), "me", SLICE(""), 1, 0, large, large, &err), &err, ERR_TOO_BIG, "more");
 	linked_expect(link_park(b->link, &call, 1, 1, &late, large, two_asks, UINT16_MAX + 1, &err), &err, ERR_TOO_BIG,
 	    "questions that nobody can count");
 	linked_expect(link_subscribe(b->link, 1, SLICE(""), "me", true, SLICE(""), &large, UINT16_MAX + 1, &err), &err,

@@ -137,7 +137,7 @@ static void test_tasks(void **state)
 	(void)state;
 	site_init(&s);
 	for (size_t i = 0; i < COUNT_OF(tasks); i++)
-		assert_int_equal(link_task_new(s.w.link, slice_str(tasks[i].id), tasks[i].principal, 1000, 0,
+		assert_int_equal(link_task_new(s.w.link, slice_str(tasks[i].id), tasks[i].principal, SLICE(""), 1000, 0,
 				     SLICE("{}"), SLICE("job"), &err),
 		    0);
 	site_ask(&s, POST_MCP, TO_LISTEN,

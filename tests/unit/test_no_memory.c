@@ -99,7 +99,7 @@ static void make_task(struct site *s, enum link_task_state state, const char *bl
 {
 	struct err err;
 
-	assert_int_equal(link_task_new(s->w.link, SLICE("T"), "", 60000, 0, SLICE("{}"), SLICE("{}"), &err), 0);
+	assert_int_equal(link_task_new(s->w.link, SLICE("T"), "", SLICE(""), 60000, 0, SLICE("{}"), SLICE("{}"), &err), 0);
 	assert_int_equal(link_task_put(s->w.link, SLICE("T"), state, slice_str(blob), &err), 0);
 }
 

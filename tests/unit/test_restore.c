@@ -57,7 +57,7 @@ static int setup(void **state)
 	mem_free(f->cfg.store_dir);
 	f->cfg.store_dir = mem_dup(f->dir.dir, strlen(f->dir.dir));
 	start(f);
-	assert_int_equal(session_new(&f->b, SLICE("s"), SLICE("alice"), 0, 0, SLICE("{}"), &f->session), 0);
+	assert_int_equal(session_new(&f->b, SLICE("s"), SLICE("alice"), SLICE(""), 0, 0, SLICE("{}"), &f->session), 0);
 	*state = f;
 	return 0;
 }
@@ -148,7 +148,7 @@ static void an_id_skips_nothing_that_was_forgotten(void **state)
 /* A call, and the stream on which it is to be answered. */
 static struct stream *begin(struct fixture *f, const char *id, struct call **call)
 {
-	struct stream *s = stream_new(&f->b, f->session, false);
+	struct stream *s = stream_new(&f->b, f->session, NULL, false);
 	struct buf wills;
 
 	assert_non_null(s);

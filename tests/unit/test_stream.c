@@ -62,8 +62,8 @@ static int setup(void **state)
 	assert_int_equal(cfg_init(&f->cfg, NULL), 0);
 	mem_free(f->cfg.store_kind);
 	f->cfg.store_kind = mem_dup("memory", 6);
-	f->cfg.stream_log_max_bytes = 100;
-	f->cfg.broker_log_max_bytes = 1000;
+	f->cfg.stream_log_max_bytes = 100 + 2 * STREAM_EVENT_COST; /* two of forty bytes */
+	f->cfg.broker_log_max_bytes = 10000;
 	f->cfg.link_window = 64;
 	f->cfg.link_credit_bytes = 1000;
 	assert_int_equal(broker_init(&f->b, &f->cfg, turn, NULL, NULL), 0);
@@ -71,7 +71,7 @@ static int setup(void **state)
 	f->b.fd_max = 4;
 	f->p = producer_connect(&f->b, 42, 1, (struct ctl *)(void *)&ctl, 1, LINK_ROLE_WORKER);
 	assert_non_null(f->p);
-	assert_int_equal(session_new(&f->b, SLICE("s"), SLICE("alice"), 0, 0, SLICE("{}"), &f->session), 0);
+	assert_int_equal(session_new(&f->b, SLICE("s"), SLICE("alice"), SLICE(""), 0, 0, SLICE("{}"), &f->session), 0);
 	sent_count = 0;
 	ctl_closed = 0;
 	*state = f;
@@ -119,8 +119,9 @@ static void the_table_of_states(void **state)
 static void durable_events_wait_for_their_commit(void **state)
 {
 	struct fixture *f = *state;
-	struct stream *s = stream_new(&f->b, f->session, false);
+	struct stream *s = stream_new(&f->b, f->session, NULL, false);
 
+	f->cfg.stream_log_max_bytes = 1000;
 	assert_int_equal(append(s, "progress", false, false), 0);
 	assert_int_equal(s->ready_seq, 1);
 	assert_int_equal(append(s, "durable", true, false), 0);
@@ -133,10 +134,11 @@ static void durable_events_wait_for_their_commit(void **state)
 static void what_the_store_lost_is_skipped(void **state)
 {
 	struct fixture *f = *state;
-	struct stream *s = stream_new(&f->b, f->session, false);
+	struct stream *s = stream_new(&f->b, f->session, NULL, false);
 	struct store_read r;
 	uint64_t cursor = 0, seqs[STORE_READ_MAX];
 
+	f->cfg.stream_log_max_bytes = 1000;
 	append(s, "a", true, false);
 	append(s, "b", true, false);
 	append(s, "c", true, false);
@@ -153,13 +155,13 @@ static void what_the_store_lost_is_skipped(void **state)
 static void a_full_log(void **state)
 {
 	struct fixture *f = *state;
-	struct stream *s = stream_new(&f->b, f->session, false);
-	char forty[41], big[102];
+	struct stream *s = stream_new(&f->b, f->session, NULL, false);
+	char forty[41], big[102 + STREAM_EVENT_COST];
 
 	memset(forty, 'x', 40);
 	forty[40] = '\0';
-	memset(big, 'x', 101);
-	big[101] = '\0';
+	memset(big, 'x', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
 	assert_int_equal(append(s, big, true, false), LINK_NACK_TOO_BIG);
 	assert_int_equal(append(s, forty, true, false), 0);
 	assert_int_equal(append(s, forty, true, false), 0);
@@ -167,40 +169,43 @@ static void a_full_log(void **state)
 	assert_int_equal(append(s, forty, false, false), 0);             /* may be lost, and is */
 	assert_int_equal(s->last_seq, 2);
 	assert_int_equal(append(s, forty, true, true), 0); /* an answer is never refused for this */
-	assert_int_equal(s->log_bytes, 120);
+	assert_int_equal(s->log_bytes, 3 * (40 + STREAM_EVENT_COST));
 	stream_commit(s, 1, 3, 0);
 	stream_delivered(s, 2);
 	assert_int_equal(append(s, forty, true, false), 0); /* delivered ones make room */
 	assert_int_equal(s->first_seq, 3);
-	assert_int_equal(s->log_bytes, 80);
+	assert_int_equal(s->log_bytes, 2 * (40 + STREAM_EVENT_COST));
+	assert_int_equal(f->b.log_bytes, s->log_bytes);
 	assert_int_equal(f->b.store->bytes_used, 80);
 	stream_close(s, "test");
+	assert_int_equal(f->b.log_bytes, 0);
 	assert_int_equal(f->b.store->bytes_used, 0);
 }
 
 static void all_events_of_a_message_or_none(void **state)
 {
 	struct fixture *f = *state;
-	struct stream *s = stream_new(&f->b, f->session, false);
+	struct stream *s = stream_new(&f->b, f->session, NULL, false);
 	struct slice two[] = {TEXT("0123456789"), TEXT("0123456789")};
 	uint64_t last;
 
-	f->cfg.broker_log_max_bytes = 15;
-	assert_int_equal(stream_append(s, two, 2, true, true, &last), LINK_NACK_BUSY);
+	f->cfg.broker_log_max_bytes = 15 + 2 * STREAM_EVENT_COST;
+	assert_int_equal(stream_append(s, two, 2, true, false, &last), LINK_NACK_BUSY);
 	assert_int_equal(s->last_seq, 0);
 	assert_int_equal(s->log_bytes, 0);
-	f->cfg.broker_log_max_bytes = 20;
-	assert_int_equal(stream_append(s, two, 2, true, true, &last), 0);
+	f->cfg.broker_log_max_bytes = 20 + 2 * STREAM_EVENT_COST;
+	assert_int_equal(stream_append(s, two, 2, true, false, &last), 0);
 	assert_int_equal(last, 2);
 }
 
 static void event_ids(void **state)
 {
 	struct fixture *f = *state;
-	struct stream *s = stream_new(&f->b, f->session, false), *found;
+	struct stream *s = stream_new(&f->b, f->session, NULL, false), *found;
 	char id[LINK_EVENT_ID_SIZE];
 	uint64_t seq;
 
+	f->cfg.stream_log_max_bytes = 10 * (10 + STREAM_EVENT_COST);
 	for (int i = 0; i < 3; i++)
 		append(s, "0123456789", true, false);
 	stream_commit(s, 1, 3, 0);
@@ -248,7 +253,7 @@ static void a_call_that_owes_an_answer_leaves_its_will(void **state)
 {
 	struct fixture *f = *state;
 	struct call *c = begin(f, f->session, 7, "1", "will");
-	struct stream *s = stream_new(&f->b, f->session, false);
+	struct stream *s = stream_new(&f->b, f->session, NULL, false);
 
 	c->stream = s;
 	s->call = c;
@@ -269,7 +274,7 @@ static void the_end_of_a_session_cancels(void **state)
 {
 	struct fixture *f = *state;
 	struct call *c = begin(f, f->session, 7, "1", "will");
-	struct stream *s = stream_new(&f->b, f->session, false);
+	struct stream *s = stream_new(&f->b, f->session, NULL, false);
 	uint64_t handle = s->handle, own = f->session->own->handle;
 
 	c->stream = s;
@@ -291,7 +296,7 @@ static void a_modern_hangup_cancels_once(void **state)
 {
 	struct fixture *f = *state;
 	struct call *c = begin(f, NULL, 9, "1", "will");
-	struct stream *s = stream_new(&f->b, NULL, false);
+	struct stream *s = stream_new(&f->b, NULL, NULL, false);
 
 	c->stream = s;
 	s->call = c;
