@@ -58,6 +58,7 @@ struct broker {
 	struct buf frame, event; /* scratch: one turn of one connection */
 	bool draining;           /* nothing new begins */
 	bool is_leaving;         /* what is closed now is kept for the next start */
+	bool is_loading;         /* a snapshot: what is there was let in, however low the limits are by now */
 	size_t own_fds;          /* open, and not for clients; 0: not counted yet */
 	/* server.c's: another program is to take our place (handover.h). -1: *err says why it can't now. */
 	int (*restart)(void *arg, struct err *err);

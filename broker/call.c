@@ -78,7 +78,7 @@ unsigned call_new(struct broker *b, struct producer *p, uint64_t number, struct 
 	}
 	if (bad || in.len > 0)
 		return LINK_NACK_BAD;
-	if (session && n > (size_t)b->cfg->session_calls_max - session->open_ids)
+	if (session && !b->is_loading && session->open_ids + n > (size_t)b->cfg->session_calls_max)
 		return LINK_NACK_LIMIT;
 	c = mem_alloc(1, sizeof(*c));
 	if (!c)

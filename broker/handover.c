@@ -14,6 +14,7 @@
 #include "broker/bus.h"
 #include "broker/conn.h"
 #include "broker/handover.h"
+#include "broker/producer.h"
 #include "broker/snapshot.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -113,8 +114,9 @@ static int settle(struct broker *b, struct err *err)
 	struct timespec step = {0, 200000};
 
 	for (;;) {
+		producers_kept(b);
 		b->store->reap(b->store);
-		if (!b->store->is_busy(b->store) && !conn_is_reading(b))
+		if (!b->store->is_busy(b->store) && !conn_is_reading(b) && !b->unkept)
 			return 0;
 		if (b->store->is_stalled || now_ms() >= until_ms)
 			return err_set(err, ERR_BROKER, "the store does not come to an end");

@@ -289,6 +289,7 @@ int handover_load(struct broker *b, struct slice in, struct handover_taken *take
 
 	*taken = (struct handover_taken){.lock_fd = -1};
 	b->is_leaving = true; /* the store has all of it already */
+	b->is_loading = true;
 	if (!cut_head(&in))
 		return err_set(err, ERR_LINK, "it is of another version");
 	while (cut_record(&in, &part, &record) && part != PART_END) {
@@ -300,6 +301,7 @@ int handover_load(struct broker *b, struct slice in, struct handover_taken *take
 	if (part != PART_END || in.len > 0 || bad || !taken->listener)
 		return err_set(err, ERR_LINK, "the snapshot is not whole");
 	b->is_leaving = false;
+	b->is_loading = false;
 	return 0;
 }
 

@@ -86,7 +86,7 @@ static bool has_room(const struct broker *b, uint64_t bytes)
 {
 	uint64_t max = (uint64_t)b->cfg->broker_park_max_bytes;
 
-	return bytes <= max && b->park_bytes <= max - bytes;
+	return b->is_loading || (bytes <= max && b->park_bytes <= max - bytes);
 }
 
 unsigned park_new(struct call *c, const struct park_order *order, struct park **park)
@@ -98,7 +98,7 @@ unsigned park_new(struct call *c, const struct park_order *order, struct park **
 	bool bad = false;
 	char *at;
 
-	if (order->asks_count > (size_t)b->cfg->session_calls_max - open)
+	if (!b->is_loading && open + order->asks_count > (size_t)b->cfg->session_calls_max)
 		return LINK_NACK_LIMIT;
 	bytes += order->too_late.len + order->head.len + order->tail.len + order->blob.len;
 	for (unsigned i = 0; i < order->asks_count; i++) {
