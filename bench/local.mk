@@ -14,7 +14,7 @@ EXTRA_DIST += %D%/run %D%/thin
 %C%_link_ask_LDADD = $(WORKER_LIBS)
 
 %C%_store_append_SOURCES = %D%/store_append.c
-%C%_store_append_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(JSONC_LIBS)
+%C%_store_append_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)
 
 bench: $(bench_tools)
 .PHONY: bench

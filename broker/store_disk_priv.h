@@ -7,6 +7,12 @@
 
 #include "broker/store_disk.h"
 
+/* Of the column epoch.is_synced. */
+enum disk_epoch_flag {
+	DISK_EPOCH_SYNCED = 1, /* what was committed was on the disk */
+	DISK_EPOCH_CLOSED = 2, /* all is in the one file: a WAL need not be there */
+};
+
 #define DISK_WAL_PAGES 4096 /* 16 MB of new pages are written back at a time */
 
 enum disk_statement {
@@ -26,6 +32,8 @@ struct disk {
 	sqlite3_stmt *prepared[DISK_STATEMENTS];
 	int lock_fd;
 	bool sync_each, is_damaged;
+	bool had_wal; /* when it was opened */
+	bool has_epoch;
 	int wal_pages; /* of which the file does not have all */
 	char *path;    /* owned */
 	char *aside;   /* owned: name of a file that was set aside, of which something is still to be copied; or NULL */

@@ -18,6 +18,7 @@
 #define FILE_NAME "broker.db"
 #define LOCK_NAME "store.lock" /* not the one of run_dir, which may be the same directory */
 #define FORMAT    1            /* of the tables */
+#define PROGRAM   1835233325   /* "mcp-", by which the file is known as ours */
 
 static void close_db(struct disk *d)
 {
@@ -50,9 +51,11 @@ static int open_db(struct disk *d, struct err *err)
 	    "value BLOB NOT NULL, PRIMARY KEY(kind, key)) WITHOUT ROWID",
 	    "CREATE TABLE IF NOT EXISTS epoch(epoch INTEGER PRIMARY KEY, first INTEGER NOT NULL, boot TEXT NOT NULL, "
 	    "is_synced INTEGER NOT NULL)",
+	    "PRAGMA application_id = 1835233325",
+	    "PRAGMA user_version = 1",
 	    "COMMIT",
 	};
-	int64_t version = 0;
+	int64_t version = 0, program = 0, tables = 0;
 	int rc;
 
 	rc = sqlite3_open_v2(d->path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -62,6 +65,14 @@ static int open_db(struct disk *d, struct err *err)
 		rc = disk_exec(d, "PRAGMA locking_mode = EXCLUSIVE", NULL);
 	if (rc == SQLITE_OK)
 		rc = disk_exec(d, "PRAGMA user_version", &version);
+	if (rc == SQLITE_OK)
+		rc = disk_exec(d, "PRAGMA application_id", &program);
+	if (rc == SQLITE_OK)
+		rc = disk_exec(d, "SELECT count(*) FROM sqlite_master", &tables);
+	if (rc == SQLITE_OK && tables > 0 && program != PROGRAM) {
+		err_set(err, ERR_CONFIG, "%s is of another program: set another store_dir", d->path);
+		return SQLITE_MISMATCH;
+	}
 	if (rc == SQLITE_OK && version > FORMAT) {
 		err_set(err, ERR_CONFIG, "%s is of a newer mcp-broker: use that, or another store_dir", d->path);
 		return SQLITE_MISMATCH;
@@ -70,8 +81,6 @@ static int open_db(struct disk *d, struct err *err)
 		sqlite3_wal_hook(d->db, on_commit, d);
 	for (size_t i = 0; rc == SQLITE_OK && i < COUNT_OF(how); i++)
 		rc = disk_exec(d, how[i], NULL);
-	if (rc == SQLITE_OK && version == 0)
-		rc = disk_exec(d, "PRAGMA user_version = 1", NULL);
 	if (rc == SQLITE_OK)
 		rc = disk_prepare(d);
 	if (rc != SQLITE_OK)
@@ -181,35 +190,42 @@ static int make_dir(const char *dir, struct err *err)
 	return rc;
 }
 
-static int take_dir(struct disk *d, const char *dir, struct err *err)
+static int lock_dir(struct disk *d, const char *dir, const char *path, struct err *err)
 {
-	char *path;
-
-	if (make_dir(dir, err))
-		return -1;
-	path = cfg_path_join(dir, LOCK_NAME);
-	d->path = cfg_path_join(dir, FILE_NAME);
-	if (path && d->path && d->lock_fd != -1) {
-		mem_free(path);
+	if (d->lock_fd != -1)
 		return 0;
-	}
-	if (!path || !d->path) {
-		mem_free(path);
-		return err_set(err, ERR_NOMEM, "paths of store_dir");
-	}
 	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (d->lock_fd == -1) {
-		err_sys(err,
+	if (d->lock_fd == -1)
+		return err_sys(err,
 		    "%s: store_dir must be writable for this user; or set another one, or store_kind to memory", path);
-		mem_free(path);
-		return -1;
-	}
-	mem_free(path);
 	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	return errno == EWOULDBLOCK
 		   ? err_set(err, ERR_CONFIG, "another mcp-broker uses store_dir %s: give each one of its own", dir)
 		   : err_sys(err, "lock store_dir %s", dir);
+}
+
+static int take_dir(struct disk *d, const char *dir, struct err *err)
+{
+	char *lock = cfg_path_join(dir, LOCK_NAME), *wal = cfg_path_join(dir, FILE_NAME "-wal");
+	int rc = -1;
+
+	d->path = cfg_path_join(dir, FILE_NAME);
+	if (!lock || !wal || !d->path)
+		err_set(err, ERR_NOMEM, "paths of store_dir");
+	else if (make_dir(dir, err) == 0)
+		rc = lock_dir(d, dir, lock, err);
+	d->had_wal = wal && access(wal, F_OK) == 0;
+	mem_free(lock);
+	mem_free(wal);
+	return rc;
+}
+
+/* One that SQLite takes for a file of another version, or that it must not write though it may, is damaged too. */
+static bool is_wrong(const struct disk *d, int rc)
+{
+	return disk_is_corrupt(rc) || (rc & 0xff) == SQLITE_ERROR ||
+	       (rc == SQLITE_READONLY && access(d->path, W_OK) == 0);
 }
 
 struct disk *disk_open(const char *dir, bool sync_each, int lock_fd, struct err *err)
@@ -227,11 +243,13 @@ struct disk *disk_open(const char *dir, bool sync_each, int lock_fd, struct err 
 	if (take_dir(d, dir, err))
 		goto fail;
 	rc = open_db(d, &why);
-	if (disk_is_corrupt(rc) ? disk_begin_anew(d, why.msg, err) : rc != SQLITE_OK) {
-		if (!disk_is_corrupt(rc) && err)
-			*err = why;
-		goto fail;
+	if (is_wrong(d, rc)) {
+		rc = disk_begin_anew(d, why.msg, err);
+	} else if (rc != SQLITE_OK && err) {
+		*err = why;
 	}
+	if (rc != SQLITE_OK)
+		goto fail;
 	if (sync_dir(dir, err))
 		goto fail;
 	return d;
@@ -252,6 +270,9 @@ void disk_close(struct disk **dp)
 	if (!d)
 		return;
 	*dp = NULL;
+	if (d->db && d->has_epoch) /* without that it may have gone down at any moment, and the WAL is needed */
+		disk_exec(
+		    d, "UPDATE epoch SET is_synced = is_synced | 2 WHERE epoch = (SELECT max(epoch) FROM epoch)", NULL);
 	close_db(d);
 	if (d->lock_fd != -1)
 		close(d->lock_fd);

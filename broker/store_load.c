@@ -100,6 +100,27 @@ static int load_objects(struct disk *d, const struct store_keeper *keeper, size_
 	return rc;
 }
 
+/* A page can lose rows without becoming unreadable: SQLite looks only when it is asked. */
+static int check_pages(struct disk *d, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(d->db, "PRAGMA quick_check(1)", -1, &st, NULL);
+	const char *text = NULL;
+
+	if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW)
+		text = (const char *)sqlite3_column_text(st, 0);
+	if (text && strcmp(text, "ok") != 0) {
+		err_set(err, ERR_SYS, "check %s: %s", d->path, text);
+		rc = SQLITE_CORRUPT;
+	} else if (rc == SQLITE_ROW) {
+		rc = SQLITE_OK;
+	} else {
+		disk_fail(d, rc, "check", err);
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
 static void read_boot_id(char out[BOOT_ID_SIZE])
 {
 	int fd = open(BOOT_ID_FILE, O_RDONLY | O_CLOEXEC);
@@ -108,6 +129,15 @@ static void read_boot_id(char out[BOOT_ID_SIZE])
 	if (fd != -1)
 		close(fd);
 	out[n > 0 ? strcspn(out, "\n") < (size_t)n ? strcspn(out, "\n") : (size_t)n : 0] = '\0';
+}
+
+/* The last broker did not close the file: so there must be a WAL. */
+static bool misses_wal(struct disk *d)
+{
+	int64_t flags = DISK_EPOCH_CLOSED;
+
+	return disk_exec(d, "SELECT is_synced FROM epoch ORDER BY epoch DESC LIMIT 1", &flags) == SQLITE_OK &&
+	       !(flags & DISK_EPOCH_CLOSED) && !d->had_wal;
 }
 
 /* What was committed and is not there any more, though no machine went down. */
@@ -124,7 +154,7 @@ static bool has_lost_commits(struct disk *d)
 	if (!path)
 		return true; /* it can't be told */
 	snprintf(path, strlen(d->path) + 8, "%s-wal", d->path);
-	has_lost = wal_has_more(path, frames > 0 ? (uint64_t)frames : 0);
+	has_lost = wal_has_more(path, frames > 0 ? (uint64_t)frames : 0) || misses_wal(d);
 	if (has_lost)
 		LOG(ERROR, "store.damaged", "file=\"%s\" lost=\"what was committed last\" do=\"look at the disk\"",
 		    path);
@@ -133,7 +163,7 @@ static bool has_lost_commits(struct disk *d)
 }
 
 /* Those of before, with where they end. The boot of each tells whether anything of it may have been lost since. */
-static int load_epochs(struct disk *d, const char *boot, bool has_lost, struct disk_loaded *l)
+static int load_epochs(struct disk *d, const char *boot, struct disk_loaded *l)
 {
 	sqlite3_stmt *st = NULL;
 	int rc = sqlite3_prepare_v2(d->db,
@@ -152,7 +182,7 @@ static int load_epochs(struct disk *d, const char *boot, bool has_lost, struct d
 		l->epochs[l->epochs_count++] = (struct store_epoch){
 		    .epoch = (uint64_t)sqlite3_column_int64(st, 0),
 		    .is_whole =
-			!has_lost && (sqlite3_column_int(st, 3) || (boot[0] && then && strcmp(boot, then) == 0)),
+			(sqlite3_column_int(st, 3) & DISK_EPOCH_SYNCED) || (boot[0] && then && strcmp(boot, then) == 0),
 		};
 		if (first > l->next_position)
 			l->next_position = first;
@@ -167,10 +197,13 @@ static int begin_epoch(struct disk *d, bool has_lost, struct disk_loaded *l, str
 {
 	char boot[BOOT_ID_SIZE];
 	sqlite3_stmt *st = NULL;
-	int rc;
+	int rc = SQLITE_OK;
 
 	read_boot_id(boot);
-	rc = load_epochs(d, boot, has_lost, l);
+	if (has_lost) /* of none of them can anybody say any more that it is whole, at no later start */
+		rc = disk_exec(d, "UPDATE epoch SET is_synced = 0, boot = ''", NULL);
+	if (rc == SQLITE_OK)
+		rc = load_epochs(d, boot, l);
 	if (l->epochs_count > 0) {
 		l->epochs[l->epochs_count - 1].end = l->next_position;
 		if (l->epoch <= l->epochs[l->epochs_count - 1].epoch)
@@ -183,7 +216,7 @@ static int begin_epoch(struct disk *d, bool has_lost, struct disk_loaded *l, str
 		sqlite3_bind_int64(st, 1, (int64_t)l->epoch);
 		sqlite3_bind_int64(st, 2, (int64_t)l->next_position);
 		sqlite3_bind_text(st, 3, boot, -1, SQLITE_STATIC);
-		sqlite3_bind_int(st, 4, d->sync_each);
+		sqlite3_bind_int(st, 4, d->sync_each ? DISK_EPOCH_SYNCED : 0);
 		rc = sqlite3_step(st);
 		rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
 	}
@@ -192,6 +225,7 @@ static int begin_epoch(struct disk *d, bool has_lost, struct disk_loaded *l, str
 		rc = disk_exec(d,
 		    "DELETE FROM epoch WHERE epoch NOT IN (SELECT epoch FROM epoch ORDER BY epoch DESC LIMIT 64)",
 		    NULL);
+	d->has_epoch = rc == SQLITE_OK;
 	return rc == SQLITE_OK ? disk_sync(d, err) : disk_fail(d, rc, "begin an epoch in", err);
 }
 
@@ -215,7 +249,9 @@ int disk_load(struct disk *d, const struct store_keeper *keeper, struct disk_loa
 	bool has_lost = has_lost_commits(d); /* before anything is written */
 	int rc, ret = -1;
 
-	rc = load_events(d, &x, &why);
+	rc = check_pages(d, &why);
+	if (rc == SQLITE_OK)
+		rc = load_events(d, &x, &why);
 	if (rc == SQLITE_OK)
 		rc = load_objects(d, NULL, &lost_objects, &why);
 	if (disk_is_corrupt(rc)) {
@@ -255,9 +291,10 @@ int disk_resume(struct disk *d, struct err *err)
 {
 	int rc;
 
-	if (d->sync_each)
-		return disk_sync(d, err);
-	rc = disk_exec(
-	    d, "UPDATE epoch SET is_synced = 0 WHERE is_synced AND epoch = (SELECT max(epoch) FROM epoch)", NULL);
-	return rc == SQLITE_OK ? 0 : disk_fail(d, rc, "go on in", err);
+	rc = disk_exec(d,
+	    d->sync_each ? "UPDATE epoch SET is_synced = is_synced & 1 WHERE epoch = (SELECT max(epoch) FROM epoch)"
+			 : "UPDATE epoch SET is_synced = 0 WHERE epoch = (SELECT max(epoch) FROM epoch)",
+	    NULL);
+	d->has_epoch = rc == SQLITE_OK;
+	return rc != SQLITE_OK ? disk_fail(d, rc, "go on in", err) : d->sync_each ? disk_sync(d, err) : 0;
 }

@@ -25,7 +25,7 @@ bool wal_has_more(const char *path, uint64_t frames)
 {
 	unsigned char header[HEADER_LEN], frame[FRAME_LEN];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool was_commit = false, has_more = false;
+	bool has_more = false;
 	uint64_t stride;
 
 	if (fd == -1)
@@ -39,8 +39,7 @@ bool wal_has_more(const char *path, uint64_t frames)
 			if (pread(fd, frame, sizeof(frame), at) != sizeof(frame) ||
 			    memcmp(frame + FRAME_SALTS, header + HEADER_SALTS, SALTS_LEN) != 0)
 				break;
-			has_more = was_commit;
-			was_commit = get_u32(frame + FRAME_COMMIT) != 0;
+			has_more = get_u32(frame + FRAME_COMMIT) != 0;
 		}
 	}
 	close(fd);

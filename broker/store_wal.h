@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /* SQLite read the first frames of it and takes the rest for the remains of a transaction that was not committed.
- * Whether there is a commit among that rest, other than the very last frame, at which a process that is killed may
- * stand. False too if the file is not there. */
+ * Whether there is a commit among that rest. That may also be one at which the process was killed, of which nobody was
+ * told: what can't be told apart counts as lost. False if the file is not there. */
 bool wal_has_more(const char *path, uint64_t frames);
 
 #endif
