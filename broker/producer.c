@@ -227,6 +227,22 @@ void producers_kept(struct broker *b)
 	}
 }
 
+static void keep_again(struct table_node *n, void *arg)
+{
+	struct producer *p = TABLE_OF(n, struct producer, node);
+
+	(void)arg;
+	for (unsigned part = 0; part < PARTS_MAX; part++) {
+		if (p->parts_kept >> part & 1)
+			keep_part(p, part);
+	}
+}
+
+void producers_keep_all(struct broker *b)
+{
+	table_each(&b->producers, keep_again, NULL);
+}
+
 static void forget_outcomes(struct producer *p)
 {
 	leave_unkept(p);

@@ -93,6 +93,7 @@ void producers_kept(struct broker *b);
 /* One of an earlier broker, which is away; it is made if it is not there. NULL: no memory. producers_expect() gives all
  * of them the time to come back. */
 struct producer *producer_restore(struct broker *b, uint64_t id);
+void producers_keep_all(struct broker *b);
 bool producer_restore_outcomes(struct broker *b, struct slice key, struct slice value);
 void producers_expect(struct broker *b);
 

@@ -86,6 +86,7 @@ void recover_again(void *arg)
 	topic_keep_all(b);
 	task_keep_all(b);
 	once_keep_all(b);
+	producers_keep_all(b);
 }
 
 int recover(struct broker *b, struct err *err)

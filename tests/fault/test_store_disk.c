@@ -20,7 +20,7 @@
 #define EVENT  65536 /* bytes of each */
 #define NEEDLE "event %03u "
 
-static const char *const sets[] = {"broker_drain_ms=100", "store_cache_bytes=65536"};
+static const char *const sets[] = {"broker_drain_ms=100", "store_cache_bytes=65536", "link_return_ms=10"};
 static const char *const group[] = {"broker_drain_ms=100", "store_sync=group"};
 static const char *const soon_over[] = {"broker_drain_ms=100", "store_keep_s=1"};
 static struct breaker *breaker;
@@ -344,6 +344,64 @@ static void what_nobody_comes_for(void **state)
 	print_message("# events that nobody read for store_keep_s: gaps, %ju ms\n", (uintmax_t)(now_ms() - began));
 }
 
+/* ---- clocks, and company */
+
+/* A day back and a year on, while it runs and over a restart: whoever had an id goes on after it. */
+static void the_clock_steps(void **state)
+{
+	static const int64_t day_ms = 86400000;
+	const int64_t steps[] = {-day_ms, 365 * day_ms, -365 * day_ms, 0};
+	struct fixture *f = *state;
+	uint64_t own, epochs[2 * COUNT_OF(steps) + 1], began = now_ms();
+	struct fake_server s;
+	unsigned events = 0;
+	char text[32];
+
+	make_session(f);
+	own = own_stream(f);
+	for (size_t i = 0; i < COUNT_OF(steps); i++) {
+		for (unsigned is_restart = 0; is_restart < 2; is_restart++) {
+			breaker->clock_ms = steps[i];
+			if (is_restart)
+				restart(f, SIGKILL);
+			epochs[events] = f->w.epoch;
+			assert_true(events == 0 || epochs[events] >= epochs[events - 1] + is_restart);
+			snprintf(text, sizeof(text), "{\"n\":%u}", ++events);
+			assert_true(breaker_acked(f, breaker_send(f, LINK_APPEND, 0, own, text)));
+		}
+	}
+	usleep(1200000); /* timers look each second */
+	for (unsigned n = 1; n < events; n++) {
+		assert_int_equal(attach_after(f, own, epochs[n - 1], n, &s), 0);
+		expect_text(&s, text);
+		snprintf(text, sizeof(text), "{\"n\":%u}", n);
+		assert_null(strstr(s.text.data, text));
+		snprintf(text, sizeof(text), "{\"n\":%u}", n + 1);
+		assert_non_null(strstr(s.text.data, text));
+		snprintf(text, sizeof(text), "{\"n\":%u}", events);
+		fake_server_release(&s);
+	}
+	breaker->clock_ms = 0;
+	print_message(
+	    "# %zu steps of the clock, while it runs and over a restart, %u events acknowledged, 0 lost, %ju ms\n",
+	    COUNT_OF(steps), events, (uintmax_t)(now_ms() - began));
+}
+
+/* The second one ends at once (in good order: whoever needed a broker has one), and the first one goes on. */
+static void two_brokers(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t own, began = now_ms();
+
+	make_session(f);
+	own = own_stream(f);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(fake_broker_run(f->broker.dir, NULL, 0), 0);
+	assert_false(breaker_is_dead(f));
+	assert_true(breaker_acked(f, breaker_send(f, LINK_APPEND, 0, own, "{\"n\":1}")));
+	print_message("# a second broker in both directories: ends, 0 lost, %ju ms\n", (uintmax_t)(now_ms() - began));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +411,8 @@ int main(void)
 	    TEST_WITH(a_page_that_is_lost, setup),
 	    TEST_WITH(a_call_with_a_gap_ends_with_its_will, setup),
 	    TEST_WITH(what_nobody_comes_for, setup_soon_over),
+	    TEST_WITH(the_clock_steps, setup),
+	    TEST_WITH(two_brokers, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

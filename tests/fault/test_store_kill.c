@@ -17,7 +17,7 @@
 #define POINTS_MAX 200 /* of one kind, before one conversation is through: more would be an endless test */
 #define FINAL      "{\"result\":1}"
 
-static const char *const sets[] = {"store_sync=group", "broker_drain_ms=100"};
+static const char *const sets[] = {"store_sync=group", "broker_drain_ms=100", "link_return_ms=10"};
 static struct breaker *breaker;
 
 static int setup(void **state)
