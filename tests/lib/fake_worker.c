@@ -180,7 +180,7 @@ void fake_worker_put_hello(struct buf *packet, uint64_t producer, uint32_t conne
 	link_put_u8(packet, (uint8_t)role);
 }
 
-static void connect_as(struct fake_worker *w, const char *dir, enum link_role role)
+void fake_worker_again(struct fake_worker *w, const char *dir, enum link_role role)
 {
 	unsigned char routing[LINK_ROUTING_LEN];
 	char address[160], packet[512];
@@ -191,7 +191,7 @@ static void connect_as(struct fake_worker *w, const char *dir, enum link_role ro
 	int zero = 0;
 	ssize_t len;
 
-	*w = (struct fake_worker){.producer = rnd_u64(), .connection = 1, .seq = 1};
+	w->connection++;
 	w->ctl = fake_ctl_connect(dir);
 	assert_int_not_equal(w->ctl, -1);
 	buf_init(&hello, 512);
@@ -208,6 +208,7 @@ static void connect_as(struct fake_worker *w, const char *dir, enum link_role ro
 	w->epoch = link_get_u64(&in, &bad);
 	w->credit = link_get_u64(&in, &bad);
 	w->body_max = link_get_u32(&in, &bad);
+	w->is_known = link_get_u8(&in, &bad);
 	assert_false(bad);
 	w->context = zmq_ctx_new();
 	w->dealer = zmq_socket(w->context, ZMQ_DEALER);
@@ -220,22 +221,32 @@ static void connect_as(struct fake_worker *w, const char *dir, enum link_role ro
 
 void fake_worker_connect(struct fake_worker *w, const char *dir)
 {
-	connect_as(w, dir, LINK_ROLE_WORKER);
+	*w = (struct fake_worker){.producer = rnd_u64(), .seq = 1};
+	fake_worker_again(w, dir, LINK_ROLE_WORKER);
 }
 
 void fake_runner_connect(struct fake_worker *w, const char *dir)
 {
-	connect_as(w, dir, LINK_ROLE_RUNNER);
+	*w = (struct fake_worker){.producer = rnd_u64(), .seq = 1};
+	fake_worker_again(w, dir, LINK_ROLE_RUNNER);
+}
+
+void fake_worker_close_data(struct fake_worker *w)
+{
+	if (!w->dealer)
+		return;
+	zmq_close(w->dealer);
+	zmq_ctx_term(w->context);
+	w->dealer = NULL;
 }
 
 void fake_worker_die(struct fake_worker *w)
 {
+	fake_worker_close_data(w);
 	if (w->ctl == -1)
 		return;
 	close(w->ctl);
 	w->ctl = -1;
-	zmq_close(w->dealer);
-	zmq_ctx_term(w->context);
 }
 
 void fake_worker_send_raw(struct fake_worker *w, const struct slice *frames, size_t count)
@@ -264,6 +275,28 @@ uint64_t fake_worker_send(struct fake_worker *w, const struct link_header *h, st
 	fake_worker_send_raw(w, frames, 3);
 	buf_release(&header);
 	return full.seq;
+}
+
+void fake_return(struct fake_worker *w, const uint64_t *calls, const char *const *tasks)
+{
+	struct link_header h = {.type = LINK_RETURN};
+	uint32_t calls_count = 0, tasks_count = 0;
+	struct buf body;
+
+	while (calls && calls[2 * calls_count])
+		calls_count++;
+	while (tasks && tasks[tasks_count])
+		tasks_count++;
+	buf_init(&body, 4096);
+	link_put_u32(&body, calls_count);
+	for (uint32_t i = 0; i < 2 * calls_count; i++)
+		link_put_u64(&body, calls[i]);
+	link_put_u32(&body, tasks_count);
+	for (uint32_t i = 0; i < tasks_count; i++)
+		link_put_bytes(&body, slice_str(tasks[i]));
+	assert_int_equal(buf_check(&body, NULL), 0);
+	fake_worker_send(w, &h, SLICE(""), buf_slice(&body));
+	buf_release(&body);
 }
 
 static void take_frame(struct fake_worker *w, struct buf *out)

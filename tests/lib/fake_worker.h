@@ -32,6 +32,7 @@ void fake_broker_stop(struct fake_broker_process *b); /* SIGTERM; the status mus
 struct fake_worker {
 	uint64_t producer, seq, epoch, credit;
 	uint32_t connection, body_max;
+	bool is_known; /* as WELCOME says */
 	int ctl;
 	void *context, *dealer;
 };
@@ -46,6 +47,11 @@ struct fake_answer {
 int fake_ctl_connect(const char *dir); /* the bare control socket, or -1 */
 void fake_worker_connect(struct fake_worker *w, const char *dir);
 void fake_runner_connect(struct fake_worker *w, const char *dir);
+/* The same producer once more, on its next connection: to another broker, or as if it had lost the one that it has. */
+void fake_worker_again(struct fake_worker *w, const char *dir, enum link_role role);
+/* RETURN. calls: pairs of number and stream, ended by 0; tasks end by NULL; both may be NULL. */
+void fake_return(struct fake_worker *w, const uint64_t *calls, const char *const *tasks);
+void fake_worker_close_data(struct fake_worker *w); /* the control socket stays open */
 void fake_worker_die(struct fake_worker *w); /* the control socket closes, as by kill -9 */
 void fake_worker_put_hello(struct buf *packet, uint64_t producer, uint32_t connection, uint16_t version_min,
     uint16_t version_max, enum link_role role);
