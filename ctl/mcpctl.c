@@ -351,7 +351,7 @@ static const char schema_definitions[] =
     "\"include\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"items\":{\"type\":\"string\"}}],"
     "\"description\":\"Files to read too, as glob patterns, relative to this file\"},\n"
     "\"databases\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"additionalProperties\":false,"
-    "\"properties\":{\"sqlite\":{\"type\":\"string\"},\"postgresql\":{\"type\":\"string\"},"
+    "\"properties\":{\"sqlite\":{\"type\":\"string\"},\"postgresql\":{\"type\":\"string\"},\"mysql\":{\"type\":\"string\"},"
     "\"password_file\":{\"type\":\"string\"},\"write\":{\"type\":\"boolean\"},"
     "\"connections_max\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":256}}}},\n"
     "\"tools\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"

@@ -89,6 +89,7 @@ libworker_a_SOURCES = \
 	%D%/sql_offers.c %D%/sql_offers.h \
 	%D%/sql_query.c %D%/sql_query.h \
 	%D%/sql_sqlite.c \
+	%D%/sql_value.c \
 	%D%/supervisor.c %D%/supervisor.h \
 	%D%/task.c %D%/task.h \
 	%D%/task_call.c %D%/task_call.h \
@@ -101,10 +102,13 @@ libworker_a_SOURCES = \
 if HAVE_LIBPQ
 libworker_a_SOURCES += %D%/sql_postgresql.c
 endif
+if HAVE_LIBMARIADB
+libworker_a_SOURCES += %D%/sql_mysql.c
+endif
 
 # What whoever links the worker's parts needs.
 WORKER_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS) \
-	$(SQLITE_LIBS) $(PQ_LIBS)
+	$(SQLITE_LIBS) $(PQ_LIBS) $(MARIADB_LIBS)
 
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c

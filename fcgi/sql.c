@@ -1,6 +1,7 @@
 /* Statements: SQL text with {placeholders}, and a run with what a client sent for them. */
 #include "config.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -99,11 +100,12 @@ static int read_placeholder(struct reader *r, struct slice name, struct err *err
 /* Quoted text from p on, as SQL has it: a quote twice is one of it. 0: it does not end. */
 static size_t quoted_len(const struct reader *r, const char *p, char end)
 {
-	bool escapes = r->driver->has_backslashes || (p > r->text && (p[-1] == 'E' || p[-1] == 'e'));
+	bool is_e = end == '\'' && p > r->text && (p[-1] == 'E' || p[-1] == 'e');
+	bool escapes = r->driver->is_mysql ? end != '`' : is_e;
 	size_t i = 1;
 
 	for (; p[i]; i++) {
-		if (p[i] == '\\' && escapes && end == '\'' && p[i + 1])
+		if (p[i] == '\\' && escapes && p[i + 1])
 			i++;
 		else if (p[i] == end && p[i + 1] == end)
 			i++;
@@ -124,14 +126,17 @@ static size_t opaque_len(const struct reader *r, const char *p, bool *is_open)
 		*is_open = len == 0;
 		return len;
 	}
-	if (p[0] == '-' && p[1] == '-')
+	if (p[0] == '-' && p[1] == '-' && (!r->driver->is_mysql || strchr(" \t\r\n", p[2])))
+		return strcspn(p, "\n");
+	if (*p == '#' && r->driver->is_mysql)
 		return strcspn(p, "\n");
 	if (p[0] == '/' && p[1] == '*') {
 		end = strstr(p + 2, "*/");
 		*is_open = !end;
 		return end ? (size_t)(end - p) + 2 : 0;
 	}
-	if (p[0] == '$' && (p[1] == '$' || ascii_is_letter(p[1]))) { /* $tag$ ... $tag$ of PostgreSQL */
+	if (p[0] == '$' && !r->driver->is_mysql &&
+	    (p[1] == '$' || ascii_is_letter(p[1]))) { /* $tag$ ... $tag$ of PostgreSQL */
 		char tag[66];
 
 		len = 1 + strcspn(p + 1, "$ \t\r\n");
@@ -292,6 +297,24 @@ int sql_row_add(
 	run->is_cut = true;
 	return json_object_array_del_idx(run->rows, json_object_array_length(run->rows) - 1, 1) ? out_of_memory(err)
 												: 1;
+}
+
+int sql_wait(struct call *call, uint64_t deadline_ms, struct pollfd *fd, struct err *err)
+{
+	int n;
+
+	do {
+		int timeout_ms = ms_until(deadline_ms, now_ms());
+
+		n = call ? call_poll(call, fd, 1, timeout_ms, err) : poll(fd, 1, timeout_ms);
+		if (n > 0)
+			return 0;
+		if (n == -1 && call)
+			return -1;
+		if (n == -1 && errno != EINTR)
+			return err_sys(err, "poll");
+	} while (now_ms() < deadline_ms);
+	return err_set(err, ERR_EXPIRED, "the database did not answer in time");
 }
 
 int sql_pause(const struct sql_run *run, int wait_ms, struct err *err)

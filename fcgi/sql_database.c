@@ -22,6 +22,9 @@ static const struct sql_driver *const drivers[] = {
 #ifdef HAVE_LIBPQ
     &sql_postgresql,
 #endif
+#ifdef HAVE_LIBMARIADB
+    &sql_mysql,
+#endif
 };
 
 static struct {
@@ -90,6 +93,7 @@ static int read_members(
 static int read_target(struct sql_database *db, json_object *def, struct cfg *cfg, const char *pointer, struct err *err)
 {
 	struct slice words;
+	struct err why;
 	size_t found = 0;
 
 	for (size_t i = 0; i < COUNT_OF(drivers); i++) {
@@ -110,6 +114,9 @@ static int read_target(struct sql_database *db, json_object *def, struct cfg *cf
 	if (words.len == 0 || strlen(words.p) != words.len)
 		return cfg_complain_at(
 		    cfg, pointer, db->driver->name, "%s must say where the database is", db->driver->name);
+	if (db->driver->check && db->driver->check(words.p, &why))
+		return why.code == ERR_NOMEM ? out_of_memory(err)
+					     : cfg_complain_at(cfg, pointer, db->driver->name, "%s", why.msg);
 	db->target = mem_dup(words.p, words.len);
 	return db->target ? 0 : out_of_memory(err);
 }

@@ -2,11 +2,9 @@
 #include "config.h"
 
 #include <libpq-fe.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/base64.h"
 #include "common/jx.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -15,7 +13,6 @@
 
 #define NAME_MAX_LEN    32
 #define PASSWORD_MAX    4096
-#define JSON_DEPTH_MAX  64
 #define NUMBER_MAX_SIZE 64
 
 /* Types by their numbers, which are for ever. */
@@ -54,12 +51,8 @@ static int out_of_memory(struct err *err)
 static int wait_for(const struct conn *c, short events, struct err *err)
 {
 	struct pollfd fd = {.fd = PQsocket(c->pg), .events = events};
-	int timeout_ms = ms_until(c->deadline_ms, now_ms());
-	int n = c->call ? call_poll(c->call, &fd, 1, timeout_ms, err) : poll(&fd, 1, timeout_ms);
 
-	if (n == -1)
-		return c->call ? -1 : err_sys(err, "poll");
-	return n || now_ms() < c->deadline_ms ? 0 : err_set(err, ERR_EXPIRED, "the database did not answer in time");
+	return sql_wait(c->call, c->deadline_ms, &fd, err);
 }
 
 /* libpq's texts end with a newline, and have several lines. */
@@ -337,14 +330,8 @@ static json_object *new_bytes(const char *text)
 {
 	size_t len;
 	unsigned char *bytes = PQunescapeBytea((const unsigned char *)text, &len);
-	json_object *val;
-	struct buf encoded;
+	json_object *val = bytes ? sql_value_bytes((struct slice){(const char *)bytes, len}) : NULL;
 
-	buf_init(&encoded, SIZE_MAX / 2);
-	if (bytes)
-		base64_encode(&encoded, BASE64_PADDED, (struct slice){(const char *)bytes, len});
-	val = bytes && !encoded.fault ? jx_new_str(buf_slice(&encoded)) : NULL;
-	buf_release(&encoded);
 	PQfreemem(bytes);
 	return val;
 }
@@ -353,8 +340,7 @@ static json_object *new_bytes(const char *text)
 static json_object *value_of(const PGresult *result, int column, bool *is_null)
 {
 	const char *text = PQgetvalue(result, 0, column);
-	double number;
-	struct err ignored;
+	struct slice str = {text, (size_t)PQgetlength(result, 0, column)};
 
 	*is_null = PQgetisnull(result, 0, column);
 	if (*is_null)
@@ -366,21 +352,18 @@ static json_object *value_of(const PGresult *result, int column, bool *is_null)
 	case PG_INT4:
 	case PG_INT8:
 	case PG_OID:
-		return json_object_new_int64(strtoll(text, NULL, 10));
+		return sql_value_integer(text);
 	case PG_FLOAT4:
 	case PG_FLOAT8:
 	case PG_NUMERIC:
-		number = strtod(text, NULL);
-		*is_null = !isfinite(number); /* JSON has no infinity */
-		return *is_null ? NULL : json_object_new_double_s(number, text);
+		return sql_value_number(text, is_null);
 	case PG_JSON:
 	case PG_JSONB:
-		*is_null = strcmp(text, "null") == 0;
-		return *is_null ? NULL : jx_parse(slice_str(text), JSON_DEPTH_MAX, &ignored);
+		return sql_value_json(str, is_null);
 	case PG_BYTEA:
 		return new_bytes(text);
 	default:
-		return jx_new_str((struct slice){text, (size_t)PQgetlength(result, 0, column)});
+		return jx_new_str(str);
 	}
 }
 

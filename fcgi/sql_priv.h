@@ -7,10 +7,12 @@
 #include "fcgi/sql.h"
 
 struct sql_driver {
-	const char *name;     /* "sqlite": the member that chooses it */
-	char numbered;        /* '$': the first parameter is $1; NUL: each is "?", as often as it stands there */
-	bool has_backslashes; /* in quotes they escape */
-	bool is_file;         /* what it is given is a path, and must be there */
+	const char *name; /* "sqlite": the member that chooses it */
+	char numbered;    /* '$': the first parameter is $1; NUL: each is "?", as often as it stands there */
+	bool is_mysql;    /* backslashes escape in quotes, # begins a comment, -- only before a space, no $$ quotes */
+	bool is_file;     /* what it is given is a path, and must be there */
+	int (*check)(
+	    const char *target, struct err *err); /* err->msg: what is wrong with its words. NULL: all are right */
 	/* ERR_BUSY with the reason. call NULL: nobody waits who could leave. */
 	int (*open)(struct sql_database *db, struct call *call, uint64_t deadline_ms, void **conn, struct err *err);
 	bool (*is_alive)(void *conn); /* of one that was idle; NULL: always */
@@ -21,7 +23,7 @@ struct sql_driver {
 	void (*close)(void *conn);
 };
 
-extern const struct sql_driver sql_postgresql, sql_sqlite;
+extern const struct sql_driver sql_mysql, sql_postgresql, sql_sqlite;
 
 struct sql_idle {
 	struct sql_idle *next;
@@ -60,6 +62,16 @@ int sql_row_add(
 
 /* Adds a column to an object that may not be there yet. schema is JSON text. ERR_PARAMS: a second one of this name. */
 int sql_column_add(json_object **columns, const char *name, const char *schema, struct err *err);
+
+/* Waits for fd->events on a connection. call NULL: nobody waits who could leave. ERR_EXPIRED at the deadline. */
+int sql_wait(struct call *call, uint64_t deadline_ms, struct pollfd *fd, struct err *err);
+
+/* A column's value of what a database sends. NULL with *is_null: there is nothing that JSON could say, else there is no
+ * memory. */
+json_object *sql_value_bytes(struct slice bytes);
+json_object *sql_value_integer(const char *text);
+json_object *sql_value_number(const char *text, bool *is_null);
+json_object *sql_value_json(struct slice text, bool *is_null);
 
 /* While a query runs in our own thread: -1 with ERR_CANCELLED or ERR_EXPIRED when it is to end, after at most wait_ms.
  */

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <sqlite3.h>
 
-#include "common/base64.h"
 #include "common/jx.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -230,18 +229,6 @@ static int bind(sqlite3_stmt *stmt, int at, json_object *val)
 	}
 }
 
-static json_object *new_blob(const void *bytes, size_t len)
-{
-	json_object *val;
-	struct buf text;
-
-	buf_init(&text, SIZE_MAX / 2);
-	base64_encode(&text, BASE64_PADDED, (struct slice){bytes, len});
-	val = text.fault ? NULL : jx_new_str(buf_slice(&text));
-	buf_release(&text);
-	return val;
-}
-
 /* *is_null: that is its value, and not a lack of memory. */
 static json_object *value_of(sqlite3_stmt *stmt, int column, bool *is_null)
 {
@@ -261,7 +248,8 @@ static json_object *value_of(sqlite3_stmt *stmt, int column, bool *is_null)
 		return jx_new_str((struct slice){
 		    (const char *)sqlite3_column_text(stmt, column), (size_t)sqlite3_column_bytes(stmt, column)});
 	case SQLITE_BLOB:
-		return new_blob(sqlite3_column_blob(stmt, column), (size_t)sqlite3_column_bytes(stmt, column));
+		return sql_value_bytes(
+		    (struct slice){sqlite3_column_blob(stmt, column), (size_t)sqlite3_column_bytes(stmt, column)});
 	default:
 		return NULL;
 	}

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Queries behind a real web server: the same tools, resources and prompts on SQLite and on a real PostgreSQL, which is then
-stopped, locked, slow, restarted and asked by too many at once.
+"""Queries behind a real web server: the same tools, resources and prompts on SQLite and on a real PostgreSQL and MariaDB,
+which are then stopped, locked, slow, restarted and asked by too many at once.
 
     tests/fault/databases.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
 
+import atexit
 import concurrent.futures
 import json
 import os
@@ -21,6 +22,7 @@ sys.dont_write_bytecode = True  # the sources may be read-only
 from faults import Cases, Site, check, main, message_of, until  # noqa: E402
 
 case = Cases()
+MARIADBD = shutil.which("mariadbd", path="/usr/sbin:/usr/libexec:/usr/bin")
 BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
 PASSWORD = "s3cret of the \\'web\\'"
 TABLE = """
@@ -32,33 +34,75 @@ INSERT INTO clients VALUES (2, 'Beat "B" O''Neil', NULL, {false}, -0.25, NULL, N
 SLOW = {
     "lite": "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) AS m FROM c",
     "post": "SELECT CAST(pg_sleep(1000) AS text) AS m",
+    "maria": "SELECT SLEEP(1000) AS m",
 }
+NAP = {"post": "SELECT CAST(pg_sleep(0.3) AS text) AS m", "maria": "SELECT CAST(SLEEP(0.3) AS CHAR) AS m"}
+# Of MariaDB: column type, what is inserted, what comes, its schema
+BASE64 = {"type": ["string", "null"], "contentEncoding": "base64"}
+TYPES = {
+    "yes": ("BOOLEAN", "TRUE", True, {"type": ["boolean", "null"]}),
+    "tiny": ("TINYINT(3)", "-5", -5, {"type": ["integer", "null"]}),
+    "large": ("BIGINT UNSIGNED", "18446744073709551615", 2**64 - 1, {"type": ["integer", "null"]}),
+    "lowest": ("BIGINT", "-9223372036854775808", -2**63, {"type": ["integer", "null"]}),
+    "flags": ("BIT(12)", "b'101000000001'", 0xa01, {"type": ["integer", "null"]}),
+    "born": ("YEAR", "1984", 1984, {"type": ["integer", "null"]}),
+    "price": ("DECIMAL(30,2) ZEROFILL", "12345678901234567890.50", 12345678901234567890.5, {"type": ["number", "null"]}),
+    "ratio": ("FLOAT", "0.1", 0.1, {"type": ["number", "null"]}),
+    "exact": ("DOUBLE", "0.1", 0.1, {"type": ["number", "null"]}),
+    "day": ("DATE", "'2024-02-29'", "2024-02-29", {"type": ["string", "null"], "format": "date"}),
+    "moment": ("DATETIME(3)", "'2024-02-29 01:02:03.004'", "2024-02-29 01:02:03.004", {"type": ["string", "null"]}),
+    "clock": ("TIME", "'-12:34:56'", "-12:34:56", {"type": ["string", "null"]}),
+    "data": ("JSON", """'{"a": [1, null]}'""", {"a": [1, None]}, {}),
+    "nothing": ("JSON", "'null'", None, {}),
+    "key_id": ("UUID", "'123e4567-e89b-12d3-a456-426655440000'", "123e4567-e89b-12d3-a456-426655440000",
+               {"type": ["string", "null"], "format": "uuid"}),
+    "size": ("ENUM('small', 'grande')", "'grande'", "grande", {"type": ["string", "null"]}),
+    "latin": ("VARCHAR(9)", "_utf8mb4'caf\u00e9'", "caf\u00e9", {"type": ["string", "null"]}),
+    "wide": ("VARCHAR(9) CHARACTER SET utf8mb4", "_utf8mb4'\U0001f30a'", "\U0001f30a", {"type": ["string", "null"]}),
+    "bytes": ("VARBINARY(4)", "x'00ff'", "AP8=", BASE64),
+    "empty": ("BLOB", "''", "", BASE64),
+    "long_bytes": ("BLOB", "REPEAT(x'00', 300)", "A" * 400, BASE64),
+    "none": ("VARBINARY(4)", "NULL", None, BASE64),
+}
+MARIA_TOOLS = {
+    "types": {"sql": "SELECT * FROM types", "rows": "one"},
+    # what stands in quotes and comments is no placeholder, and backslashes and -- are MySQL's
+    "echo": {"sql": "SELECT {text} AS text, {whole} + 0 AS whole, {part} + 0 AS part, {flag} + 0 AS flag, {list} AS list,"
+                    " 'it\\'s {x}' AS a, \"\\\"{x}\" AS b, 5--3 AS c -- it's {x}\n# it's {x}\n /* it's {x} */",
+             "rows": "one", "input": {name: {} for name in ("text", "whole", "part", "flag", "list")}},
+    "long_text": {"sql": "SELECT REPEAT('\u00e9', {size}) AS v", "rows": "one", "input": {"size": {"type": "integer"}}},
+    "some": {"sql": "SELECT seq FROM seq_1_to_500", "rows_max": 2},
+    "many": {"sql": "SELECT seq, SLEEP(seq DIV 5000) AS m FROM seq_1_to_1000000", "rows_max": 2},
+    "signal": {"sql": "CALL refuse({why})", "input": {"why": {"type": "string"}}},
+    "call": {"sql": "CALL two()"},
+}
+FORGET = {"post": "SELECT forget() AS n", "maria": "CALL forget()"}
 KINDS = tuple(SLOW)
+SERVERS = tuple(NAP)
 
 
-class PostgreSQL:
-    def __init__(self, directory):
+class Server:
+    """A database's server, in a directory of its own, as a user that is not root."""
+
+    def __init__(self, directory, user):
         self.dir = directory
         self.user = pwd.getpwuid(os.getuid()).pw_name
         self.prefix = []
-        if os.getuid() == 0:  # it refuses to run as root
-            self.user = "postgres"
-            self.prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-            shutil.chown(directory, "postgres", "postgres")
-        self.run("initdb", "-D", f"{directory}/data", "-U", self.user, "--auth-local=trust", "--no-sync", "-E", "UTF8")
-        Path(directory, "data", "pg_hba.conf").write_text(f"local all {self.user} trust\nlocal all web scram-sha-256\n")
         self.process = None
-        self.start()
+        atexit.register(self.stop)
+        if os.getuid() == 0:  # they refuse to run as root
+            self.user = user
+            self.prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+            shutil.chown(directory, user, user)
 
-    def run(self, program, *words, **more):
-        return subprocess.run([*self.prefix, str(BIN[-1].with_name(program)), *words], check=True, capture_output=True, text=True,
-                              cwd=self.dir, **more).stdout
+    def run(self, *command, **more):
+        return subprocess.run([*self.prefix, *map(str, command)], check=True, capture_output=True, text=True, cwd=self.dir,
+                              **more).stdout
 
     def start(self):
-        command = [*self.prefix, str(BIN[-1]), "-D", f"{self.dir}/data", "-k", self.dir, "-c", "listen_addresses=", "-F"]
         with open(f"{self.dir}/log", "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.dir)
-        until("PostgreSQL is ready", self.is_ready)
+            self.process = subprocess.Popen([*self.prefix, *map(str, self.command())], stdout=log, stderr=log, cwd=self.dir)
+        until(f"{self.process.args[-1]} is ready", self.is_ready)
 
     def is_ready(self):
         try:
@@ -67,18 +111,76 @@ class PostgreSQL:
             return False
 
     def stop(self):
-        self.process.send_signal(signal.SIGINT)  # its fast shutdown
-        self.process.wait()
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(self.STOP)
+            self.process.wait()
+
+
+class PostgreSQL(Server):
+    STOP = signal.SIGINT  # its fast shutdown
+
+    def __init__(self, directory):
+        super().__init__(directory, "postgres")
+        self.run(BIN[-1].with_name("initdb"), "-D", f"{directory}/data", "-U", self.user, "--auth-local=trust", "--no-sync", "-E",
+                 "UTF8")
+        Path(directory, "data", "pg_hba.conf").write_text(f"local all {self.user} trust\nlocal all web scram-sha-256\n")
+        self.start()
+        self.ask(TABLE.format(real="FLOAT", date="DATE", blob="BYTEA", true="true", false="false", bytes="'\\x00ff'") +
+                 f"CREATE ROLE web LOGIN PASSWORD $${PASSWORD}$$; GRANT ALL ON clients TO web;"
+                 " CREATE FUNCTION forget() RETURNS integer LANGUAGE sql AS 'DELETE FROM clients RETURNING 1'")
+        self.database = {"postgresql": f"host={directory} dbname=postgres user=web", "password_file": "password"}
+
+    def command(self):
+        return BIN[-1], "-D", f"{self.dir}/data", "-k", self.dir, "-F", "-c", "listen_addresses="
 
     def ask(self, text):
-        return self.run("psql", "-h", self.dir, "-U", self.user, "-d", "postgres", "-XAtq", "-v", "ON_ERROR_STOP=1",
-                        input=text).strip()
+        return self.run(BIN[-1].with_name("psql"), "-h", self.dir, "-U", self.user, "-d", "postgres", "-XAtq", "-v",
+                        "ON_ERROR_STOP=1", input=text).strip()
 
     def queries(self):
         return int(self.ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web' AND state = 'active'"))
 
+    def end_queries(self):
+        self.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'web' AND state = 'active'")
 
-def site_of(directory, lite, words):
+
+class MariaDB(Server):
+    STOP = signal.SIGTERM
+    QUERIES = "FROM information_schema.processlist WHERE user = 'web' AND command <> 'Sleep'"
+
+    def __init__(self, directory):
+        super().__init__(directory, "mysql")
+        self.socket = f"{directory}/socket"
+        self.run("mariadb-install-db", "--no-defaults", f"--datadir={directory}/data", "--auth-root-authentication-method=normal",
+                 "--skip-test-db")
+        self.start()
+        password = PASSWORD.replace("\\", "\\\\").replace("'", "''")
+        self.ask("CREATE DATABASE web CHARACTER SET latin1;; USE web;; " +
+                 TABLE.format(real="DOUBLE", date="DATE", blob="BLOB", true="true", false="false", bytes="x'00ff'").replace(";", ";;") +
+                 f"CREATE TABLE types ({', '.join(f'{name} {row[0]}' for name, row in TYPES.items())});;"
+                 f"INSERT INTO types VALUES ({', '.join(row[1] for row in TYPES.values())});;"
+                 "CREATE PROCEDURE forget() DELETE FROM clients;;"
+                 "CREATE PROCEDURE two() BEGIN SELECT 1 AS n; SELECT 2 AS n; END;;"
+                 "CREATE PROCEDURE refuse(why TEXT) SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = why;;"
+                 f"CREATE USER web@localhost IDENTIFIED BY '{password}';; GRANT ALL ON web.* TO web@localhost")
+        self.database = {"mysql": f"socket={self.socket} user=web database=web", "password_file": "password"}
+
+    def command(self):
+        return (MARIADBD, "--no-defaults", f"--datadir={self.dir}/data", f"--pid-file={self.dir}/pid", "--skip-networking",
+                "--innodb-flush-log-at-trx-commit=0", f"--socket={self.socket}")
+
+    def ask(self, text):
+        return self.run("mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root", "-BN", "--delimiter=;;", input=text).strip()
+
+    def queries(self):
+        return int(self.ask(f"SELECT count(*) {self.QUERIES}"))
+
+    def end_queries(self):
+        for pid in self.ask(f"SELECT id {self.QUERIES}").split():
+            self.ask(f"KILL {pid}")
+
+
+def site_of(directory, lite, servers):
     tools, resources, prompts = {"echo": {"builtin": "echo"}}, {}, {}
     for kind in KINDS:
         tools |= {
@@ -96,18 +198,19 @@ def site_of(directory, lite, words):
         resources[f"{kind}://clients/{{id}}"] = {
             "sql": "SELECT name, email FROM clients WHERE id = CAST({id} AS INTEGER)", "rows": "one",
             "list": "SELECT id, name FROM clients",
-            "complete": {"id": "SELECT id FROM clients WHERE CAST(id AS VARCHAR(9)) LIKE {value} || '%'"}}
+            "complete": {"id": "SELECT id FROM clients WHERE SUBSTR(CAST(id AS CHAR(9)), 1, LENGTH({value})) = {value}"}}
         prompts[f"{kind}_summary"] = {
             "sql": "SELECT name, joined FROM clients WHERE email = {email}", "arguments": {"email": {}},
             "template": "What do we know about {name} ({email}), with us since {joined}?"}
         for definition in (*tools.values(), *resources.values(), *prompts.values()):
             if "sql" in definition:
                 definition.setdefault("database", kind)
-    tools["post_nap"] = {"sql": "SELECT CAST(pg_sleep(0.3) AS text) AS m", "timeout_s": 20, "database": "post2"}
-    tools["forget"] = {"sql": "SELECT forget() AS n", "database": "post2"}
-    databases = {"lite": {"sqlite": lite, "write": True},
-                 "post": {"postgresql": words, "password_file": "password", "write": True},
-                 "post2": {"postgresql": words, "password_file": "password", "connections_max": 2}}
+    databases = {"lite": {"sqlite": lite, "write": True}}
+    for kind, server in servers.items():
+        tools[f"{kind}_nap"] = {"sql": NAP[kind], "timeout_s": 20, "database": f"{kind}2"}
+        tools[f"{kind}_forget"] = {"sql": FORGET[kind], "database": f"{kind}2"}
+        databases |= {kind: server.database | {"write": True}, f"{kind}2": server.database | {"connections_max": 2}}
+    tools |= {f"maria_{name}": {"database": "maria"} | tool for name, tool in MARIA_TOOLS.items()}
     Path(directory, "password").write_text(f"{PASSWORD}\n")
     Path(directory, "mcp.json").write_text(json.dumps({
         "databases": databases, "tools": tools, "resources": resources, "prompts": prompts}))
@@ -117,26 +220,26 @@ class Databases(Site):
     def __init__(self, args, **more):
         self.dir = tempfile.mkdtemp(prefix="mcp-databases.")
         os.chmod(self.dir, 0o755)
-        site, home, data = (Path(self.dir, name) for name in ("site", "pg", "lite"))
-        for path in site, home, data:
+        site, data, *homes = (Path(self.dir, name) for name in ("site", "lite", *SERVERS))
+        for path in site, data, *homes:
             path.mkdir()
         self.lite = data / "clients.db"
         with sqlite3.connect(self.lite) as lite:
             lite.executescript(TABLE.format(real="REAL", date="DATE", blob="BLOB", true=1, false=0, bytes="x'00ff'"))
         data.chmod(0o777)  # as root the site is www-data's
         self.lite.chmod(0o666)
-        self.server = PostgreSQL(str(home))
-        self.server.ask(TABLE.format(real="FLOAT", date="DATE", blob="BYTEA", true="true", false="false", bytes="'\\x00ff'"))
-        self.server.ask(f"CREATE ROLE web LOGIN PASSWORD $${PASSWORD}$$; GRANT ALL ON clients TO web;"
-                        " CREATE FUNCTION forget() RETURNS integer LANGUAGE sql AS 'DELETE FROM clients RETURNING 1'")
-        site_of(site, str(self.lite), f"host={home} dbname=postgres user=web")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            servers = pool.map(lambda make, home: make(str(home)), (PostgreSQL, MariaDB), homes)
+            self.servers = dict(zip(SERVERS, servers))
+        site_of(site, str(self.lite), self.servers)
         super().__init__(args, site=site, **more)
         for _ in range(8 if self.url else 0):  # what is opened at first need is open
             self.works()
 
     def end(self):
         status = super().end()
-        self.server.stop()
+        for server in self.servers.values():
+            server.stop()
         shutil.rmtree(self.dir)
         return status
 
@@ -168,8 +271,33 @@ def _(site):
     same(site, lambda kind: site.call(f"{kind}_add", id=3, name="Carl"), {"changed": 1})
     same(site, lambda kind: site.call(f"{kind}_all")["truncated"], True)
     same(site, lambda kind: site.call(f"{kind}_all", after=2), {"rows": [{"id": 3, "name": "Carl"}]})
-    same(site, lambda kind: "unique" in site.call(f"{kind}_add", id=3, name="Carl").lower(), True)
+    for kind, why in {"lite": "UNIQUE", "post": "unique", "maria": "Duplicate entry '3'"}.items():
+        check(why in site.call(f"{kind}_add", id=3, name="Carl"), site.call(f"{kind}_add", id=3, name="Carl"))
     check("NUL" in site.call("post_add", id=4, name="a\0b"), "a NUL")
+
+
+@case("every type has its JSON, and what the schema says is what comes")
+def _(site):
+    listed = {tool["name"]: tool for tool in site.ask({}, "tools/list")["result"]["tools"]}
+    schemas = listed["maria_types"]["outputSchema"]["properties"]
+    got = site.call("maria_types")
+    for name, (_, _, value, schema) in TYPES.items():
+        check(got[name] == value and type(got[name]) is type(value), name, got[name], "is not", value)
+        check(schemas[name] == schema, name, schemas[name])
+    values = {"text": "a\0b' \U0001f30a", "whole": 2**64 - 1, "part": 0.5, "flag": True, "list": [1, "\u00e9"]}
+    check(site.call("maria_echo", **values) == values | {"flag": 1, "list": '[1,"\u00e9"]', "a": "it's {x}", "b": '"{x}', "c": 8},
+          site.call("maria_echo", **values))
+    check(site.call("maria_long_text", size=300000)["v"] == "\u00e9" * 300000, "a long text")
+    check(site.call("maria_call") == {"rows": [{"n": 1}, {"n": 2}]}, site.call("maria_call"))
+    check(site.call("maria_signal", why="not today") == "maria_signal: not today", site.call("maria_signal", why="not today"))
+
+
+@case("what is more than wanted is neither read nor computed, and the next query is not in its way")
+def _(site):
+    for _ in range(3):
+        for tool, rows in {"some": [{"seq": 1}, {"seq": 2}], "many": [{"seq": 1, "m": 0}, {"seq": 2, "m": 0}]}.items():
+            check(site.call(f"maria_{tool}") == {"rows": rows, "truncated": True}, site.call(f"maria_{tool}"))
+    until("the server ended them", lambda: site.servers["maria"].queries() == 0)
 
 
 @case("resources, their list, completion and prompts are the same from each")
@@ -196,61 +324,69 @@ def _(site):
         types = {name: schema["type"][0] for name, schema in tools[f"{kind}_get"]["outputSchema"]["properties"].items()}
         check(types == {"id": "integer", "name": "string", "vip": "boolean", "score": "number", "photo": "string",
                         "joined": types["joined"]}, kind, types)
-    check("readOnlyHint" in tools["post_nap"]["annotations"] and "annotations" not in tools["post_get"], tools["post_nap"])
+    for kind in SERVERS:
+        tool = tools[f"{kind}_nap"]
+        check("readOnlyHint" in tool["annotations"] and "annotations" not in tools[f"{kind}_get"], tool)
 
 
 @case("a query that takes too long is ended, on the server too")
 def _(site):
     same(site, lambda kind: site.call(f"{kind}_slow").partition(": ")[2], "timed out after 1 s")
-    until("the server ended it", lambda: site.server.queries() == 0)
+    for server in site.servers.values():
+        until("the server ended it", lambda: server.queries() == 0)
 
 
 @case("a client that leaves ends its query")
 def _(site):
     for kind in KINDS:
         stream = site.modern_open({"name": f"{kind}_long", "arguments": {}})
-        if kind == "post":
-            until("it runs", lambda: site.server.queries() == 1)
+        if kind in SERVERS:
+            until("it runs", lambda: site.servers[kind].queries() == 1)
         stream.close()
         stream.connection.close()
-    until("the server ended it", lambda: site.server.queries() == 0)
+    for server in site.servers.values():
+        until("the server ended it", lambda: server.queries() == 0)
 
 
 @case("more calls than connections: each waits for its turn")
 def _(site):
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: site.call("post_nap"), range(8)))
-    check(all(result == {"rows": [{"m": ""}]} for result in results), results)
+    for kind, m in {"post": "", "maria": "0"}.items():
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(lambda _: site.call(f"{kind}_nap"), range(8)))
+        check(all(result == {"rows": [{"m": m}]} for result in results), results)
 
 
 @case("reading is all that a connection without write may do, whatever its role may")
 def _(site):
-    check("server's log" in site.call("forget"), site.call("forget"))
-    check(site.server.ask("SELECT count(*) > 1 FROM clients") == "t", "they are gone")
+    for kind, table in {"post": "clients", "maria": "web.clients"}.items():
+        check("server's log" in site.call(f"{kind}_forget"), site.call(f"{kind}_forget"))
+        check(int(site.servers[kind].ask(f"SELECT count(*) FROM {table}")) > 1, "they are gone")
 
 
 @case("the server goes and comes back: a clear error, then the next call works")
 def _(site):
-    check(site.call("post_all")["rows"], "before")
-    site.server.stop()
-    began = time.monotonic()
-    text = site.call("post_all")
-    check("can't be used just now" in text and time.monotonic() - began < 5, text)
-    check(site.call("lite_all")["rows"], "the other database")
-    site.server.start()
-    for _ in range(10):  # through both workers, and the connections that were idle
-        rows = site.call("post_all")
-        check("rows" in rows and rows["rows"][0]["name"] == "Anna", "after:", rows)
+    for kind, server in site.servers.items():
+        check(site.call(f"{kind}_all")["rows"], "before")
+        server.stop()
+        began = time.monotonic()
+        text = site.call(f"{kind}_all")
+        check("can't be used just now" in text and time.monotonic() - began < 5, text)
+        check(site.call("lite_all")["rows"], "the other database")
+        server.start()
+        for _ in range(10):  # through both workers, and the connections that were idle
+            rows = site.call(f"{kind}_all")
+            check("rows" in rows and rows["rows"][0]["name"] == "Anna", "after:", rows)
 
 
 @case("a connection that the server ends in the middle of a query")
 def _(site):
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        result = pool.submit(site.call, "post_long")
-        until("it runs", lambda: site.server.queries() == 1)
-        site.server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'web' AND state = 'active'")
-        check("can't be used just now" in result.result(), result.result())
-    check(site.call("post_all")["rows"], "after")
+    for kind, server in site.servers.items():
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            result = pool.submit(site.call, f"{kind}_long")
+            until("it runs", lambda: server.queries() == 1)
+            server.end_queries()
+            check("can't be used just now" in result.result(), result.result())
+        check(site.call(f"{kind}_all")["rows"], "after")
 
 
 @case("a lock is waited for, and no longer than the time of the call")
@@ -266,7 +402,7 @@ def _(site):
 
 
 if __name__ == "__main__":
-    if not BIN or not shutil.which("setpriv"):
-        print("1..0 # SKIP no PostgreSQL")
+    if not BIN or not MARIADBD or not shutil.which("setpriv"):
+        print("1..0 # SKIP no PostgreSQL, MariaDB or setpriv")
         sys.exit(0)
     sys.exit(main(case, __doc__, Databases))

@@ -34,7 +34,13 @@ static void execute(const char *name, const char *sql)
 #define DATABASES "{\n\"databases\": {\"d\": {\"sqlite\": \"d.db\"}},\n"
 #define TOOL(def) DATABASES "\"tools\": {\n\"t\": " def "\n}}"
 #define SQL(text) TOOL("{\"sql\": \"" text "\", \"input\": {\"a\": {}}}")
-#define BAD(why)  "DIR/mcp.json:4: /tools/t/sql: " why "\n"
+#define MYSQL(words)                                                                                                   \
+	"{\n\"databases\": {\"d\": {\"mysql\": \"" words "\"}},\n\"tools\": {\n\"t\": {\"sql\": \"SELECT 1\"}}}"
+#define BAD_WORDS(why) "DIR/mcp.json:2: /databases/d/mysql: " why "\n"
+#define MYSQL_SQL(text)                                                                                                \
+	"{\n\"databases\": {\"d\": {\"mysql\": \"socket=/nowhere\"}},\n\"tools\": {\n\"t\": {\"sql\": \"" text         \
+	"\", \"input\": {\"a\": {}}}}}"
+#define BAD(why) "DIR/mcp.json:4: /tools/t/sql: " why "\n"
 
 static const struct {
 	const char *text, *want;
@@ -93,6 +99,22 @@ static const struct {
 	"DIR/mcp.json:4: /prompts/p/template: template must be the text of the prompt, with the {columns} of a row\n"},
     {DATABASES "\"prompts\": {\n\"p\": {\"sql\": \"SELECT 1 AS x\", \"template\": \"{y}\"}}}",
 	"DIR/mcp.json:4: /prompts/p/template: {y} is neither a column nor an argument\n"},
+#ifdef HAVE_LIBMARIADB
+    {MYSQL("socket=/x web"), BAD_WORDS("words as in socket=/run/mysqld/mysqld.sock user=web are wanted")},
+    {MYSQL("socket="), BAD_WORDS("words as in socket=/run/mysqld/mysqld.sock user=web are wanted")},
+    {MYSQL("sockt=/x"),
+	BAD_WORDS("unknown word \\\"sockt\\\"; socket, host, port, user, database and tls_ca are known")},
+    {MYSQL("host=h password=x"), BAD_WORDS("a password belongs into the file that password_file names")},
+    {MYSQL("user=web"), BAD_WORDS("socket= or host= must say where the server is")},
+    {MYSQL("host=h port=65536"), BAD_WORDS("port must be a number, up to 65535")},
+    {MYSQL("host=h port=-1"), BAD_WORDS("port must be a number, up to 65535")},
+    /* each ends before {b}, for MySQL only */
+    {MYSQL_SQL("SELECT 'it\\\\'s', {b}"), BAD("{b} is not one of its arguments")},
+    {MYSQL_SQL("SELECT \\\"\\\\\\\"\\\", {b}"), BAD("{b} is not one of its arguments")},
+    {MYSQL_SQL("SELECT 1 # it's {a\\n + {b}"), BAD("{b} is not one of its arguments")},
+    {MYSQL_SQL("SELECT 5--{b}"), BAD("{b} is not one of its arguments")},
+    {MYSQL_SQL("SELECT a$b$c, {b}"), BAD("{b} is not one of its arguments")},
+#endif
 };
 
 /* \" within what C's literals already escape once. */
