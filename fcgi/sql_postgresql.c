@@ -207,7 +207,11 @@ static bool conn_is_alive(void *arg)
 	struct conn *c = arg;
 	struct pollfd fd = {.fd = PQsocket(c->pg), .events = POLLIN};
 
-	return poll(&fd, 1, 0) == 0 || (PQconsumeInput(c->pg) && PQstatus(c->pg) == CONNECTION_OK);
+	while (poll(&fd, 1, 0) > 0) { /* its last words come before its end */
+		if (!PQconsumeInput(c->pg) || PQstatus(c->pg) != CONNECTION_OK)
+			return false;
+	}
+	return true;
 }
 
 static const char *name_of(const struct sql_statement *s, char name[NAME_MAX_LEN])
