@@ -80,7 +80,7 @@ static void close_conn(struct admin_conn *c)
 	uv_close((uv_handle_t *)&c->watch, on_conn_unwatched);
 	close(c->fd);
 	if (a->conns_count-- == ADMIN_CONNS_MAX)
-		uv_poll_start(&a->watch, UV_READABLE, on_connect);
+		gate_watch(&a->gate, &a->broker->loop, &a->watch, on_connect);
 }
 
 static const char *reason(int status)
@@ -335,7 +335,7 @@ static struct admin_conn *add_conn(struct admin *a, int fd)
 		c->next->at = &c->next;
 	a->conns = c;
 	if (++a->conns_count == ADMIN_CONNS_MAX)
-		uv_poll_stop(&a->watch);
+		gate_unwatch(&a->gate);
 	return c;
 }
 
@@ -350,7 +350,7 @@ static void on_connect(uv_poll_t *watch, int status, int events)
 	(void)events;
 	if (status < 0)
 		return;
-	fd = accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	fd = gate_accept(&a->gate, a->fd);
 	if (fd == -1)
 		return;
 	if (!gate_may_pass(&a->gate, fd, &peer)) {
@@ -383,6 +383,7 @@ void admin_close(struct admin **ap)
 	*ap = NULL;
 	while (a->conns)
 		close_conn(a->conns);
+	gate_unwatch(&a->gate);
 	uv_close((uv_handle_t *)&a->watch, on_unwatched);
 	close(a->fd);
 }
@@ -407,7 +408,7 @@ static struct admin *make(struct broker *b, int fd, struct err *err)
 		err_set(err, ERR_SYS, "watch the admin socket: %s", uv_strerror(rc));
 		goto fail;
 	}
-	uv_poll_start(&a->watch, UV_READABLE, on_connect);
+	gate_watch(&a->gate, &b->loop, &a->watch, on_connect);
 	return a;
 fail:
 	close(fd);

@@ -342,9 +342,9 @@ static void on_connect(uv_poll_t *watch, int status, int events)
 	(void)events;
 	if (status < 0)
 		return;
-	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	fd = gate_accept(&l->gate, l->fd);
 	if (fd == -1)
-		return; /* the peer gave up; EMFILE can't be, the budget sees to that */
+		return;
 	if (!gate_may_pass(&l->gate, fd, &peer)) {
 		refuse(l, fd, &peer, "this user may not connect (broker_peer_uids)");
 		return;
@@ -374,7 +374,7 @@ void ctl_stop_accepting(struct ctl_listener *l)
 {
 	if (l->fd == -1)
 		return;
-	uv_poll_stop(&l->watch);
+	gate_unwatch(&l->gate);
 	close(l->fd);
 	l->fd = -1;
 }
@@ -412,7 +412,7 @@ static struct ctl_listener *make_listener(struct broker *b, int fd, struct err *
 		err_set(err, ERR_SYS, "watch the control channel: %s", uv_strerror(rc));
 		goto fail;
 	}
-	uv_poll_start(&l->watch, UV_READABLE, on_connect);
+	gate_watch(&l->gate, &b->loop, &l->watch, on_connect);
 	return l;
 fail:
 	close(fd);

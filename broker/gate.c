@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -7,10 +8,12 @@
 #include <unistd.h>
 
 #include "broker/gate.h"
+#include "broker/table.h"
 #include "common/mem.h"
 #include "common/banned.h"
 
-#define BACKLOG 256
+#define BACKLOG  256
+#define PAUSE_MS 200
 
 /* Names or numbers to numbers. */
 int gate_init(struct gate *g, const struct cfg *cfg, struct err *err)
@@ -56,6 +59,46 @@ bool gate_may_pass(const struct gate *g, int fd, struct ucred *peer)
 			return true;
 	}
 	return false;
+}
+
+static void on_pause_over(struct wheel_timer *t)
+{
+	struct gate *g = TABLE_OF(t, struct gate, pause);
+
+	uv_poll_start(g->watch, UV_READABLE, g->on_connect);
+}
+
+void gate_watch(struct gate *g, struct loop *loop, uv_poll_t *watch, uv_poll_cb on_connect)
+{
+	g->loop = loop;
+	g->watch = watch;
+	g->on_connect = on_connect;
+	g->pause.fire = on_pause_over;
+	loop_untimer(loop, &g->pause);
+	uv_poll_start(watch, UV_READABLE, on_connect);
+}
+
+void gate_unwatch(struct gate *g)
+{
+	if (!g->watch)
+		return;
+	loop_untimer(g->loop, &g->pause);
+	uv_poll_stop(g->watch);
+}
+
+int gate_accept(struct gate *g, int fd)
+{
+	int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	unsigned dropped;
+
+	if (peer != -1 || (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM))
+		return peer;
+	if (log_rate_ok(&g->rate, 1, 10000, &dropped))
+		LOG(ERROR, "gate.closed", "errno=%d why=\"no descriptor for who connects\" pause_ms=%d not_logged=%u",
+		    errno, PAUSE_MS, dropped);
+	uv_poll_stop(g->watch);
+	loop_timer(g->loop, &g->pause, PAUSE_MS);
+	return -1;
 }
 
 int gate_listen(const char *path, int type, struct err *err)
