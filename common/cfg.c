@@ -375,11 +375,10 @@ const char *cfg_dir_of(const struct cfg *cfg, const char *pointer)
 	return o ? o->dir : ".";
 }
 
-/* Replaces ${NAME}; -1 after a complaint. out is empty when there was nothing to replace. */
+/* text with each ${NAME} replaced; -1 after a complaint. */
 static int expand_text(struct cfg *cfg, struct slice text, const char *pointer, struct buf *out)
 {
 	const char *end = text.p + text.len;
-	bool changed = false;
 
 	for (const char *p = text.p; p < end;) {
 		char name[NAME_MAX_LEN];
@@ -388,7 +387,6 @@ static int expand_text(struct cfg *cfg, struct slice text, const char *pointer, 
 		if (end - p >= 3 && memcmp(p, "$${", 3) == 0) {
 			buf_adds(out, "${");
 			p += 3;
-			changed = true;
 			continue;
 		}
 		if (end - p < 2 || p[0] != '$' || p[1] != '{') {
@@ -408,10 +406,7 @@ static int expand_text(struct cfg *cfg, struct slice text, const char *pointer, 
 		}
 		buf_adds(out, value);
 		p = close + 1;
-		changed = true;
 	}
-	if (!changed)
-		buf_clear(out);
 	return 0;
 }
 
@@ -425,7 +420,7 @@ static int expand_string(struct cfg *cfg, json_object *value, const char *pointe
 		return 0;
 	buf_init(&out, 1 << 20);
 	ret = expand_text(cfg, text, pointer, &out);
-	if (ret == 0 && (out.fault || (out.len && !json_object_set_string_len(value, out.data, (int)out.len)))) {
+	if (ret == 0 && (out.fault || !json_object_set_string_len(value, out.len ? out.data : "", (int)out.len))) {
 		cfg_complain(cfg, pointer, "no room for the value with its variables");
 		ret = -1;
 	}

@@ -215,6 +215,7 @@ static void test_good(void **state)
 	        "\"server\": {\"name\": \"a ${MCP_TEST_NAME} $${b} $c\", \"title\": \"\\u00e9\"},\n"
 	        "\"auth\": {\"api_keys_file\": \"keys\"},\n"
 	        "\"run\": {\"dir\": \"/run/x\"},\n"
+	        "\"http\": {\"ca_file\": \"${MCP_TEST_EMPTY}\"},\n"
 	        "\"broker\": {\"autostart\": false}, /* of old */\n"
 	        "\"stream\": {\"after_ms\": 10, \"max\": 1000000},\n"
 	        "\"cors\": {\"origins\": [\"https://a\", \"https://b\"]},\n"
@@ -232,6 +233,7 @@ static void test_good(void **state)
 	(void)state;
 	buf_init(&said, 8192);
 	assert_int_equal(setenv("MCP_TEST_NAME", "site", 1), 0);
+	assert_int_equal(setenv("MCP_TEST_EMPTY", "", 1), 0);
 	if (load(&cfg, files, sets, &said, &err))
 		fail_msg("%s %s", err.msg, said.data ? said.data : "");
 	assert_string_equal(cfg.server_name, "a site ${b} $c");
@@ -239,6 +241,7 @@ static void test_good(void **state)
 	snprintf(path, sizeof(path), "%s/keys", dir);
 	assert_string_equal(cfg.auth_api_keys_file, path);
 	assert_string_equal(cfg.run_dir, "/run/x");
+	assert_string_equal(cfg.http_ca_file, "");
 	assert_false(cfg.broker_autostart);
 	assert_int_equal(cfg.stream_after_ms, 10);
 	assert_int_equal(cfg.stream_max, 1000000);
@@ -263,6 +266,7 @@ static void test_good(void **state)
 	assert_string_equal(said.data, "more-2.json:2: /tools/c/none/deep: late\n");
 	assert_int_equal(cfg.complaint_count, 1);
 	unsetenv("MCP_TEST_NAME");
+	unsetenv("MCP_TEST_EMPTY");
 	buf_release(&said);
 	cfg_release(&cfg);
 	cfg_release(&cfg); /* harmless */
