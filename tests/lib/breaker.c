@@ -71,20 +71,32 @@ static unsigned call_on(int fd, unsigned on_db, unsigned on_wal, unsigned on_dir
 	return call_on_path(path, on_db, on_wal);
 }
 
+static bool is_due(unsigned call)
+{
+	int64_t nth, wait = breaker->wait;
+
+	if (!(breaker->calls & call))
+		return false;
+	nth = atomic_fetch_add(&breaker->seen, 1);
+	return wait >= 0 && nth >= wait && nth < wait + breaker->times;
+}
+
 /* What is to become of this call; -1: nothing. */
 static int verdict(unsigned call)
 {
-	int64_t nth;
+	int act = -1;
 
-	if (!breaker || !call || !(breaker->calls & call))
+	if (!breaker || !call)
 		return -1;
-	nth = atomic_fetch_add(&breaker->seen, 1);
-	if (breaker->wait < 0 || nth < breaker->wait || nth >= breaker->wait + breaker->times)
-		return -1;
-	breaker->is_killed = breaker->act != BREAKER_FAIL;
-	if (breaker->act == BREAKER_KILL_BEFORE)
+	breaker->inside++;
+	if (is_due(call)) {
+		act = breaker->act;
+		breaker->is_killed = act != BREAKER_FAIL;
+	}
+	breaker->inside--;
+	if (act == BREAKER_KILL_BEFORE)
 		raise(SIGKILL);
-	return breaker->act;
+	return act;
 }
 
 static void after(int act)

@@ -38,6 +38,7 @@ struct breaker {
 	_Atomic int64_t wait;   /* after so many of these calls; -1: never */
 	_Atomic int64_t times;  /* of so many */
 	_Atomic int64_t seen;   /* of these calls */
+	_Atomic int inside;     /* calls of which it is being decided what becomes of them */
 	_Atomic bool is_killed;
 	_Atomic int64_t clock_ms; /* added to CLOCK_REALTIME */
 };

@@ -44,6 +44,7 @@ void breaker_set(struct breaker *b, unsigned calls, enum breaker_act act, int er
 	b->wait = wait;
 	b->times = times;
 	b->seen = 0;
+	b->inside = 0; /* one may have been killed otherwise, meanwhile */
 	b->is_killed = false;
 	b->calls = calls;
 }
@@ -52,7 +53,8 @@ bool breaker_heal(struct breaker *b)
 {
 	b->wait = -1;
 	b->calls = 0;
-	usleep(1000); /* for one that looks at it just now */
+	for (int waited = 0; b->inside > 0 && !b->is_killed && waited < FAKE_WAIT_MS; waited++)
+		usleep(1000);
 	return b->is_killed;
 }
 
