@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#include "broker/accept.h"
 #include "broker/admin.h"
 #include "broker/broker.h"
 #include "broker/call.h"
@@ -182,6 +183,8 @@ int broker_budget_fds(struct broker *b, struct err *err)
 		    "RLIMIT_NOFILE %ju leaves nothing beside broker_fd_reserve and our own: %zu",
 		    (uintmax_t)lim.rlim_cur, kept);
 	b->fd_max = (size_t)lim.rlim_cur - kept;
+	/* Whom we know of stays below the reserve; the store may need the rest of it. */
+	accept_limit((int)lim.rlim_cur - (int)b->cfg->broker_fd_reserve / 2);
 	return 0;
 }
 

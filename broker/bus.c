@@ -60,6 +60,7 @@ int bus_open(struct broker *b, const char *path, struct err *err)
 	bus->context = zmq_ctx_new();
 	bus->socket = bus->context ? zmq_socket(bus->context, ZMQ_ROUTER) : NULL;
 	if (!bus->socket || set_int(bus->socket, ZMQ_ROUTER_MANDATORY, 1) || set_int(bus->socket, ZMQ_LINGER, 0) ||
+	    set_int(bus->socket, ZMQ_HANDSHAKE_IVL, (int)b->cfg->link_timeout_ms) ||
 	    set_int(bus->socket, ZMQ_SNDHWM, BUS_HWM) || set_int(bus->socket, ZMQ_RCVHWM, BUS_HWM) ||
 	    zmq_setsockopt(bus->socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof(frame_max)) ||
 	    zmq_bind(bus->socket, address) || zmq_getsockopt(bus->socket, ZMQ_FD, &fd, &len)) {

@@ -1,6 +1,7 @@
 # broker/: mcp-broker, the one process per host that owns sessions and streams; the library is for its tests
 noinst_LIBRARIES += libbroker.a
 libbroker_a_SOURCES = \
+	%D%/accept.c %D%/accept.h \
 	%D%/admin.c %D%/admin.h \
 	%D%/admin_pages.c %D%/admin_pages.h \
 	%D%/admin_request.c %D%/admin_request.h \

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/lib/broker_fixture.h"
@@ -210,6 +211,41 @@ static void who_asks_the_admin_socket(void **state)
 	    COUNT_OF(fds), now_ms() - begun_ms);
 }
 
+static int data_connect(const struct fixture *f)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/%s", f->broker.dir, LINK_ZMQ_NAME);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	return fd;
+}
+
+/* Who may enter the directory may connect there without being anybody's worker: the budget does not know of them. */
+static void peers_of_the_data_channel(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t begun_ms = now_ms(), call, stream;
+	struct fake_worker other;
+	struct fake_server s;
+	int fds[MANY];
+
+	make_session(f);
+	make_stream(f, &call, &stream, &s);
+	for (size_t i = 0; i < MANY; i++)
+		fds[i] = data_connect(f);
+	assert_int_equal(fake_append(&f->w, stream, "{\"n\":1}"), 0);
+	expect_text(&s, "{\"n\":1}");
+	expect_alive(f);
+	assert_true(is_logged("bus.refused"));
+	close_all(fds, MANY);
+	fake_worker_connect(&other, f->broker.dir);
+	assert_int_equal(fake_call_begin(&other, KEY, HIM, 0, NULL, NULL, NULL), 0);
+	fake_worker_die(&other);
+	fake_server_release(&s);
+	print_message("# data channel: %d strangers, lost 0, took %" PRIu64 " ms\n", MANY, now_ms() - begun_ms);
+}
+
 static double cpu_s(pid_t pid)
 {
 	unsigned long user, sys;
@@ -284,6 +320,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(peers_that_say_nothing, setup, teardown),
 	    cmocka_unit_test_setup_teardown(workers_and_clients, setup, teardown),
 	    cmocka_unit_test_setup_teardown(who_asks_the_admin_socket, setup, teardown),
+	    cmocka_unit_test_setup_teardown(peers_of_the_data_channel, setup, teardown),
 	    cmocka_unit_test_setup_teardown(accept_without_a_descriptor, setup, teardown),
 	};
 
