@@ -219,6 +219,7 @@ void cfg_release(struct cfg *cfg)
 		mem_free(o);
 	}
 	list_release(&cfg->sets);
+	sources_release(&cfg->sources);
 	for (size_t i = 0; i < COUNT_OF(catalogs); i++)
 		json_object_put(*catalog(cfg, i));
 	mem_free(cfg->file);
@@ -697,6 +698,22 @@ static void read_catalog(struct reader *r, const struct cfg_origin *o, size_t wh
 
 static void read_file(struct reader *r, const char *file);
 
+/* Where files that match may come and go; a pattern of directories is seen as far as its first one. */
+static void note_directory(struct cfg *cfg, const char *pattern)
+{
+	size_t plain = strcspn(pattern, "*?["), len = 0;
+	char *dir;
+
+	for (size_t i = 0; i < plain; i++) {
+		if (pattern[i] == '/')
+			len = i;
+	}
+	dir = mem_dup(len ? pattern : "/", len ? len : 1);
+	if (!dir || sources_add(&cfg->sources, dir, NULL))
+		cfg_complain(cfg, "/include", "out of memory");
+	mem_free(dir);
+}
+
 static void read_glob(struct reader *r, const struct cfg_origin *o, struct slice pattern)
 {
 	char *path = pattern.p ? cfg_path_join(o->dir, pattern.p) : NULL;
@@ -707,6 +724,7 @@ static void read_glob(struct reader *r, const struct cfg_origin *o, struct slice
 		cfg_complain(r->cfg, "/include", "must be a string or an array of strings");
 		return;
 	}
+	note_directory(r->cfg, path);
 	rc = glob(path, 0, NULL, &found); /* sorted */
 	if (rc == GLOB_NOMATCH && !strpbrk(path, "*?[")) {
 		cfg_complain(r->cfg, "/include", "%s: no such file", path);
@@ -737,12 +755,13 @@ static void read_includes(struct reader *r, const struct cfg_origin *o, json_obj
 static struct cfg_origin *load_origin(struct cfg *cfg, const char *file)
 {
 	struct cfg_origin *o = mem_alloc(1, sizeof(*o)), **at;
-	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	const char *slash = strrchr(file, '/');
+	bool is_noted = sources_add(&cfg->sources, file, NULL) == 0;
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	struct stat st;
 	ssize_t n = 0;
 
-	if (o && fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= FILE_MAX_BYTES) {
+	if (o && is_noted && fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= FILE_MAX_BYTES) {
 		o->file = mem_dup(file, strlen(file));
 		o->dir = slash == file ? mem_dup("/", 1)
 			 : slash       ? mem_dup(file, (size_t)(slash - file))

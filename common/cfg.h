@@ -15,6 +15,7 @@
 #include <json-c/json.h>
 
 #include "common/buf.h"
+#include "common/source.h"
 
 struct cfg_list {
 	char **items; /* owned; count entries */
@@ -36,6 +37,7 @@ struct cfg {
 	char *file;	    /* the main file, absolute; "" when there is none */
 	struct cfg_list sets; /* the "NAME=VALUE" texts that cfg_load() was given: a broker that a worker starts gets them too */
 	json_object *tools, *resources, *prompts, *databases; /* owned; objects, possibly empty */
+	struct sources sources; /* what it was read from, by whoever reads more for it too */
 	struct cfg_origin *origins; /* private: where each included text stands, for cfg_complain() */
 	int complaint_count;
 	void (*complain)(void *arg, const char *line); /* gets each complaint; NULL: LOG(ERROR, "config.bad", ...) */

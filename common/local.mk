@@ -16,6 +16,7 @@ libcommon_a_SOURCES = \
 	%D%/mem.c %D%/mem.h \
 	%D%/opts.c %D%/opts.h \
 	%D%/rnd.c %D%/rnd.h \
+	%D%/source.c %D%/source.h \
 	%D%/sse.c %D%/sse.h \
 	%D%/utf8.c %D%/utf8.h \
 	%D%/util.h

@@ -70,6 +70,8 @@ static int read_secret(const struct reader *r, const char *member, struct slice 
 		ret = out_of_memory(r->err);
 	else if (jx_has(r->def->secrets, key))
 		ret = 0;
+	else if (sources_add(&r->cfg->sources, path, r->err))
+		ret = -1;
 	else if (read_all(path, bytes, sizeof(bytes), &len))
 		ret = cfg_complain_at(r->cfg, r->pointer, member, "%s: %s", path, strerrordesc_np(errno));
 	else {

@@ -15,6 +15,7 @@
 #include "common/opts.h"
 #include "fcgi/changes.h"
 #include "fcgi/pool.h"
+#include "fcgi/reload.h"
 #include "fcgi/req_cgi.h"
 #include "fcgi/supervisor.h"
 #include "common/banned.h"
@@ -59,13 +60,13 @@ static void block_ends(void)
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGQUIT);
 	sigprocmask(SIG_BLOCK, &ends, NULL);
 }
 
 /* In the process that serves, after the last fork. */
-static int serve(void *arg, int listen_fd)
+static int serve(struct worker *w, int listen_fd)
 {
-	struct worker *w = arg;
 	struct err err = {0};
 
 	w->link = link_new(&w->cfg);
@@ -115,8 +116,45 @@ static int serve_cgi(struct worker *w)
 	return EXIT_SUCCESS;
 }
 
-static int supervise(struct worker *w)
+/* What a supervisor's children serve. */
+
+static int serve_now(void *arg, int listen_fd)
 {
+	return serve(((struct reload *)arg)->now, listen_fd);
+}
+
+static bool renew(void *arg, bool is_told)
+{
+	struct reload *r = arg;
+	struct worker *old;
+	struct err err = {0};
+
+	if ((!is_told && !reload_is_due(r)) || reload_try(r, &old))
+		return false;
+	if (rate_open(&r->now->rate, &r->now->cfg, &err)) {
+		LOG(ERROR, "reload.refused", "why=\"%s\"", err.msg);
+		reload_free_worker(r->now);
+		r->now = old;
+		return false;
+	}
+	reload_free_worker(old); /* its children have it */
+	return true;
+}
+
+static int64_t look_ms(void *arg)
+{
+	return ((struct reload *)arg)->now->cfg.worker_reload_ms;
+}
+
+static unsigned processes_of(void *arg)
+{
+	return (unsigned)((struct reload *)arg)->now->cfg.worker_processes;
+}
+
+static int supervise(struct reload *r)
+{
+	const struct supervised supervised = {
+	    .serve = serve_now, .renew = renew, .look_ms = look_ms, .processes = processes_of, .arg = r};
 	struct err err = {0};
 	int fd = supervisor_listen(socket_address, &err), ret;
 
@@ -125,8 +163,8 @@ static int supervise(struct worker *w)
 		return EXIT_FAILURE;
 	}
 	LOG(INFO, "supervisor.ready", "socket=%s processes=%lld threads=%lld tools=%zu", socket_address,
-	    (long long)w->cfg.worker_processes, (long long)w->cfg.worker_threads, w->tools.count);
-	ret = supervisor_run(fd, (unsigned)w->cfg.worker_processes, serve, w);
+	    (long long)r->now->cfg.worker_processes, (long long)r->now->cfg.worker_threads, r->now->tools.count);
+	ret = supervisor_run(&supervised, fd);
 	if (strchr(socket_address, '/'))
 		unlink(socket_address);
 	return ret;
@@ -144,7 +182,7 @@ static void add_set(struct opts *opts, const char *name, const char *value, char
 int main(int argc, char **argv)
 {
 	struct opts opts;
-	struct worker w;
+	struct reload site;
 	struct err err = {0};
 	char set_processes[SET_MAX], set_threads[SET_MAX];
 	int ret, fd;
@@ -155,19 +193,20 @@ int main(int argc, char **argv)
 		return opts.status;
 	add_set(&opts, "worker_processes", processes, set_processes);
 	add_set(&opts, "worker_threads", threads, set_threads);
-	if (worker_init(&w, opts.conf, opts.sets, opts.sets_count, &err) || rate_open(&w.rate, &w.cfg, &err)) {
+	if (reload_init(&site, opts.conf, opts.sets, opts.sets_count, &err) ||
+	    rate_open(&site.now->rate, &site.now->cfg, &err)) {
 		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
-		worker_release(&w);
+		reload_release(&site);
 		opts_release(&opts);
 		return EXIT_FAILURE;
 	}
 	fd = socket_address ? -1 : is_listening(STDIN_FILENO) ? STDIN_FILENO : systemd_socket();
 	if (socket_address) {
-		ret = supervise(&w);
+		ret = supervise(&site);
 	} else if (fd >= 0) {
-		ret = serve(&w, fd);
+		ret = serve(site.now, fd);
 	} else if (getenv("REQUEST_METHOD")) {
-		ret = serve_cgi(&w);
+		ret = serve_cgi(site.now);
 	} else {
 		fprintf(stderr,
 		    "mcp-worker: nothing to serve: descriptor 0 is no listening socket, and this is no CGI request.\n"
@@ -175,7 +214,7 @@ int main(int argc, char **argv)
 		    "mcp-worker(8).\n");
 		ret = EXIT_FAILURE;
 	}
-	worker_release(&w);
+	reload_release(&site);
 	opts_release(&opts);
 	return ret;
 }

@@ -2,8 +2,9 @@
  * another is started in its place, so that answers and cancels always find a free thread. When it is done it waits for
  * requests again, or ends if enough others do. From worker_calls_max such calls on no further one begins (method.c).
  *
- * The end: SIGTERM is blocked everywhere and taken by sigtimedwait here; threads that sit in accept() are woken by
- * SIGUSR1 (FCGI_FAIL_ACCEPT_ON_INTR). The listening socket is shared with other processes and never shut down. */
+ * The end: SIGTERM and SIGQUIT are blocked everywhere and taken by sigwait() here; threads that sit in accept() are
+ * woken by SIGUSR1 (FCGI_FAIL_ACCEPT_ON_INTR). The listening socket is shared with other processes and never shut down.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -18,8 +19,9 @@
 #include "fcgi/req_fcgi.h"
 #include "common/banned.h"
 
-#define ACCEPT_PAUSE_US 50000 /* after accept() failed for lack of descriptors or memory */
-#define WAKE_STEP_MS    10
+#define ACCEPT_PAUSE_US  50000 /* after accept() failed for lack of descriptors or memory */
+#define WAKE_STEP_MS     10
+#define WAKE_STEP_MAX_MS 1000
 
 struct pool {
 	struct worker *w; /* borrowed */
@@ -155,9 +157,22 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* Wakes and waits until no thread is left or the time is over; how many are left. */
-static size_t stop(struct pool *pool, uint64_t end_ms)
+/* Whether SIGTERM or SIGINT is there by now. */
+static bool is_told_to_hurry(const sigset_t *ends)
 {
+	const struct timespec now = {0};
+	int sig = sigtimedwait(ends, NULL, &now);
+
+	return sig == SIGTERM || sig == SIGINT;
+}
+
+/* Wakes and waits until no thread is left or the time is over; how many are left. is_patient: their calls may take as
+ * long as they do, until somebody says otherwise. */
+static size_t stop(struct pool *pool, const sigset_t *ends, bool is_patient)
+{
+	uint64_t drain_ms = (uint64_t)pool->w->cfg.worker_drain_ms,
+		 end_ms = is_patient ? UINT64_MAX : now_ms() + drain_ms;
+	long step_ms = WAKE_STEP_MS;
 	size_t left;
 
 	pool->stopping = true;
@@ -166,13 +181,19 @@ static size_t stop(struct pool *pool, uint64_t end_ms)
 	while (pool->total > 0 && now_ms() < end_ms) {
 		struct timespec until;
 
-		for (struct pool_thread *t = pool->threads; t; t = t->next)
-			pthread_kill(t->id, SIGUSR1);
+		for (struct pool_thread *t = pool->threads; t; t = t->next) {
+			if (t->counts) /* others see it when their call is over */
+				pthread_kill(t->id, SIGUSR1);
+		}
 		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += WAKE_STEP_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / 1000000000L;
+		until.tv_nsec += step_ms % 1000 * 1000000L;
+		until.tv_sec += step_ms / 1000 + until.tv_nsec / 1000000000L;
 		until.tv_nsec %= 1000000000L;
 		pthread_cond_timedwait(&pool->ended, &pool->mtx, &until);
+		if (is_patient && step_ms < WAKE_STEP_MAX_MS)
+			step_ms += WAKE_STEP_MS;
+		if (end_ms == UINT64_MAX && is_told_to_hurry(ends))
+			end_ms = now_ms() + drain_ms;
 	}
 	left = pool->total;
 	pthread_mutex_unlock(&pool->mtx);
@@ -206,9 +227,10 @@ int pool_run(struct worker *w, int listen_fd, struct err *err)
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGQUIT);
 	while (sigwait(&ends, &sig) != 0)
 		;
-	left = stop(&pool, now_ms() + (uint64_t)w->cfg.worker_drain_ms);
+	left = stop(&pool, &ends, sig == SIGQUIT);
 	LOG(INFO, "worker.ended", "signal=%d calls_left=%zu", sig, left);
 	return left ? err_set(err, ERR_BUSY, "%zu calls were still running", left) : 0;
 }

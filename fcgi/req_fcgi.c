@@ -2,14 +2,21 @@
  * has the descriptor; then FCGX_Detach() and FCGX_Free(req, 1): libfcgi closes its copy without shutdown() and without
  * writing. FCGX_Finish_r() must not follow: it would write STDOUT-EOF and END_REQUEST into the broker's stream.
  *
- * Accepted descriptors lack CLOEXEC. Nothing is executed from here but mcp-launch and mcp-broker, which close what they
- * inherit, so that no request pays a system call for it. */
+ * Connections of a Unix socket are accepted here and lent to libfcgi as ones that it kept. Its own accept looks at each
+ * by select(), and drops it when a signal comes just then: at the end of a worker requests would be lost. It knows no
+ * CLOEXEC either. Those of TCP are left to it, with FCGI_WEB_SERVER_ADDRS; for their sake mcp-launch and mcp-broker
+ * close what they inherit. */
 #include "config.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "fcgi/req_fcgi.h"
 #include "common/banned.h"
+
+#define SILENT_MS 2000 /* how long a connection may say nothing, as in libfcgi */
 
 #define R(req) ((struct req_fcgi *)(req)) /* base is the first member */
 
@@ -52,15 +59,50 @@ static const struct req_ops fcgi_ops = {fcgi_read, fcgi_reply, fcgi_fd, fcgi_det
 
 int req_fcgi_init(struct req_fcgi *r, int listen_fd, struct err *err)
 {
+	struct sockaddr addr = {0};
+	socklen_t len = sizeof(addr);
+
 	*r = (struct req_fcgi){.base.ops = &fcgi_ops};
 	if (FCGX_InitRequest(&r->fcgx, listen_fd, FCGI_FAIL_ACCEPT_ON_INTR) != 0)
 		return err_set(err, ERR_INTERNAL, "FCGX_InitRequest failed");
+	r->is_unix = getsockname(listen_fd, &addr, &len) == 0 && addr.sa_family == AF_UNIX;
 	return 0;
+}
+
+/* A connection that has something to say. -1: *err, ERR_GONE when a signal came first. */
+static int accept_unix(int listen_fd, struct err *err)
+{
+	for (;;) {
+		struct pollfd fd = {.fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC), .events = POLLIN};
+		int ready;
+
+		if (fd.fd == -1 && errno == EINTR)
+			return err_set(err, ERR_GONE, "interrupted");
+		if (fd.fd == -1 && errno == ECONNABORTED)
+			continue;
+		if (fd.fd == -1)
+			return err_sys(err, "accept a FastCGI connection");
+		do
+			ready = poll(&fd, 1, SILENT_MS);
+		while (ready == -1 && errno == EINTR);
+		if (ready == 1)
+			return fd.fd;
+		close(fd.fd);
+	}
 }
 
 int req_fcgi_accept(struct req_fcgi *r, struct err *err)
 {
-	int rc = FCGX_Accept_r(&r->fcgx);
+	int rc;
+
+	if (r->is_unix && r->fcgx.ipcFd < 0) {
+		rc = accept_unix(r->fcgx.listen_sock, err);
+		if (rc == -1)
+			return -1;
+		r->fcgx.ipcFd = rc;
+		r->fcgx.keepConnection = 1; /* until its first record says what it is */
+	}
+	rc = FCGX_Accept_r(&r->fcgx);
 
 	if (rc == -EINTR || rc < -4095) /* libfcgi returns -errno, and odd numbers once it is shutting down */
 		return err_set(err, ERR_GONE, "interrupted");

@@ -9,6 +9,7 @@
 struct req_fcgi {
 	struct req base;
 	FCGX_Request fcgx;
+	bool is_unix; /* its socket */
 };
 
 int req_fcgi_init(struct req_fcgi *r, int listen_fd, struct err *err); /* after FCGX_Init() */

@@ -20,6 +20,7 @@
 #define BACKLOG          1024
 #define LIVED_LONG_MS    1000 /* a child that dies sooner is not restarted at once */
 #define RESTART_AFTER_MS 500
+#define START_STEP_MS    100
 
 static void err_no_dir(const char *path, struct err *err)
 {
@@ -106,8 +107,19 @@ struct child {
 	uint64_t started_ms, start_at_ms;
 };
 
-static void start(
-    struct child *c, int listen_fd, const sigset_t *mask, int (*serve)(void *arg, int listen_fd), void *arg)
+/* Those that end are forgotten when they have; so many at most, or the oldest is ended at once. */
+#define RETIRED_MAX 64
+
+struct family {
+	const struct supervised *s;
+	int listen_fd;
+	sigset_t child_mask;
+	struct child children[SUPERVISED_MAX];
+	pid_t retired[RETIRED_MAX]; /* oldest first */
+	size_t retired_count;
+};
+
+static void start(struct family *f, struct child *c)
 {
 	pid_t parent = getpid(), pid = fork();
 
@@ -123,18 +135,36 @@ static void start(
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(0); /* the supervisor died before the line above */
-	sigprocmask(SIG_SETMASK, mask, NULL);
-	_exit(serve(arg, listen_fd)); /* not exit(): what the parent registered is the parent's */
+	sigprocmask(SIG_SETMASK, &f->child_mask, NULL);
+	_exit(f->s->serve(f->s->arg, f->listen_fd)); /* not exit(): what the parent registered is the parent's */
 }
 
-static void reap(struct child *children, unsigned count)
+static void forget_retired(struct family *f, size_t i)
+{
+	f->retired_count--;
+	memmove(&f->retired[i], &f->retired[i + 1], (f->retired_count - i) * sizeof(f->retired[0]));
+}
+
+static bool reap_retired(struct family *f, pid_t pid)
+{
+	for (size_t i = 0; i < f->retired_count; i++) {
+		if (f->retired[i] != pid)
+			continue;
+		forget_retired(f, i);
+		LOG(INFO, "worker.retired", "pid=%d left=%zu", (int)pid, f->retired_count);
+		return true;
+	}
+	return false;
+}
+
+static void reap(struct family *f)
 {
 	int status;
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		for (unsigned i = 0; i < count; i++) {
-			struct child *c = &children[i];
+		for (unsigned i = 0; !reap_retired(f, pid) && i < SUPERVISED_MAX; i++) {
+			struct child *c = &f->children[i];
 
 			if (c->pid != pid)
 				continue;
@@ -148,48 +178,91 @@ static void reap(struct child *children, unsigned count)
 	}
 }
 
-static void end(struct child *children, unsigned count)
+static void retire(struct family *f)
 {
-	for (unsigned i = 0; i < count; i++) {
-		if (children[i].pid)
-			kill(children[i].pid, SIGTERM);
-	}
-	for (unsigned i = 0; i < count; i++) {
-		if (children[i].pid)
-			waitpid(children[i].pid, NULL, 0); /* each ends by itself after worker_drain_ms */
+	for (unsigned i = 0; i < SUPERVISED_MAX; i++) {
+		struct child *c = &f->children[i];
+
+		if (c->pid) {
+			if (f->retired_count == RETIRED_MAX) {
+				kill(f->retired[0], SIGTERM);
+				waitpid(f->retired[0], NULL, 0);
+				forget_retired(f, 0);
+			}
+			kill(c->pid, SIGQUIT);
+			f->retired[f->retired_count++] = c->pid;
+		}
+		*c = (struct child){0};
 	}
 }
 
-int supervisor_run(int listen_fd, unsigned processes_count, int (*serve)(void *arg, int listen_fd), void *arg)
+static void end(struct family *f)
 {
-	struct child *children = mem_alloc(processes_count, sizeof(*children));
-	const struct timespec step = {.tv_nsec = 100 * 1000000L};
-	sigset_t set, child_mask;
+	for (unsigned i = 0; i < SUPERVISED_MAX; i++) {
+		if (f->children[i].pid)
+			kill(f->children[i].pid, SIGTERM);
+	}
+	for (size_t i = 0; i < f->retired_count; i++)
+		kill(f->retired[i], SIGTERM);
+	while (wait(NULL) > 0 || errno == EINTR) /* each ends by itself after worker_drain_ms */
+		;
+}
+
+/* Waits for a signal, at most until something is to be done. 0: it is time. */
+static int wait_for_signal(const sigset_t *set, int64_t timeout_ms)
+{
+	const struct timespec timeout = {.tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000};
+	int sig = timeout_ms ? sigtimedwait(set, NULL, &timeout) : sigwaitinfo(set, NULL);
+
+	return sig == -1 ? 0 : sig;
+}
+
+static bool keep_running(struct family *f)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < f->s->processes(f->s->arg); i++) {
+		struct child *c = &f->children[i];
+
+		if (c->pid == 0 && c->start_at_ms <= now_ms())
+			start(f, c);
+		all = all && c->pid;
+	}
+	return all;
+}
+
+int supervisor_run(const struct supervised *s, int listen_fd)
+{
+	struct family *f = mem_alloc(1, sizeof(*f));
+	sigset_t set;
 	int sig;
 
-	if (!children) {
+	if (!f) {
 		LOG(ERROR, "supervisor.failed", "why=\"out of memory\"");
 		return EXIT_FAILURE;
 	}
+	f->s = s;
+	f->listen_fd = listen_fd;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	child_mask = set; /* pool_run wants these two blocked */
+	f->child_mask = set; /* pool_run wants these blocked */
+	sigaddset(&f->child_mask, SIGQUIT);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	do {
-		bool waiting = false;
+		int64_t look_ms = s->look_ms(s->arg);
 
-		reap(children, processes_count);
-		for (unsigned i = 0; i < processes_count; i++) {
-			if (children[i].pid == 0 && children[i].start_at_ms <= now_ms())
-				start(&children[i], listen_fd, &child_mask, serve, arg);
-			waiting = waiting || children[i].pid == 0;
-		}
-		sig = waiting ? sigtimedwait(&set, NULL, &step) : sigwaitinfo(&set, NULL);
+		reap(f);
+		if (!keep_running(f))
+			look_ms = START_STEP_MS;
+		sig = wait_for_signal(&set, look_ms);
+		if ((sig == 0 || sig == SIGHUP) && s->renew(s->arg, sig == SIGHUP))
+			retire(f);
 	} while (sig != SIGTERM && sig != SIGINT);
 	LOG(INFO, "supervisor.ending", "signal=%d", sig);
-	end(children, processes_count);
-	mem_free(children);
+	end(f);
+	mem_free(f);
 	return EXIT_SUCCESS;
 }

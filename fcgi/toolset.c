@@ -681,7 +681,7 @@ static int read_manifest(
 	if (!program || buf_check(&pointer, err)) {
 		out_of_memory(err);
 	} else {
-		if (read_file(path, &text, err) == 0)
+		if (sources_add(&cfg->sources, path, err) == 0 && read_file(path, &text, err) == 0)
 			def = jx_parse(buf_slice(&text), DEFINITION_DEPTH_MAX, err);
 		if (!def || !json_object_is_type(def, json_type_object))
 			cfg_complain(cfg, pointer.data, "%s", def ? "a manifest is an object" : err->msg);
@@ -713,6 +713,10 @@ static int read_dir(struct toolset *set, struct cfg *cfg, size_t index, struct e
 	dir = cfg_path_join(cfg_dir_of(cfg, pointer), cfg->exec_dirs.items[index]);
 	if (!dir)
 		return out_of_memory(err);
+	if (sources_add(&cfg->sources, dir, err)) {
+		mem_free(dir);
+		return -1;
+	}
 	count = scandir(dir, &entries, is_manifest, alphasort);
 	if (count == -1)
 		cfg_complain(cfg, pointer, "%s: %s", dir, strerrordesc_np(errno));

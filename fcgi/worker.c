@@ -97,31 +97,24 @@ int worker_init(struct worker *w, const char *file, const char *const *sets, siz
 	if (cfg_init(&w->cfg, err))
 		return -1;
 	if (cfg_load(&w->cfg, file, sets, sets_count, err))
-		goto bad;
+		return -1;
 	if (log_parse_level(w->cfg.log_level, &level))
 		log_level_max = level;
 	if (toolset_init(&w->tools, &w->cfg, err) || resourceset_init(&w->resources, &w->cfg, err) ||
 	    promptset_init(&w->prompts, &w->cfg, err))
-		goto bad;
+		return -1;
+	if (w->cfg.auth_api_keys_file[0] && sources_add(&w->cfg.sources, w->cfg.auth_api_keys_file, err))
+		return -1;
 	if (w->cfg.auth_api_keys_file[0] && keys_load(&w->keys, w->cfg.auth_api_keys_file, err))
-		goto bad;
+		return -1;
 	if (read_origins(w, err))
-		goto bad;
-	if (address_nets_read(&w->proxies, &w->cfg.rate_proxies, err)) {
-		err_wrap(err, "rate_proxies");
-		goto bad;
-	}
+		return -1;
+	if (address_nets_read(&w->proxies, &w->cfg.rate_proxies, err))
+		return err_wrap(err, "rate_proxies");
 	w->seal = seal_new(&w->cfg);
-	if (!w->seal) {
-		err_set(err, ERR_NOMEM, "seal");
-		goto bad;
-	}
-	if (make_server_info(w, err) || make_cors_headers(w, err))
-		goto bad;
-	return 0;
-bad:
-	worker_release(w);
-	return -1;
+	if (!w->seal)
+		return err_set(err, ERR_NOMEM, "seal");
+	return make_server_info(w, err) || make_cors_headers(w, err) ? -1 : 0;
 }
 
 void worker_release(struct worker *w)

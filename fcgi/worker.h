@@ -37,7 +37,7 @@ struct worker {
 	char *cors_headers;  /* for Access-Control-Allow-Headers: with every Mcp-Param-* of the tools */
 };
 
-/* Reads the configuration and everything that hangs on it. Complaints are logged. */
+/* Reads the configuration and everything that hangs on it. Complaints are logged. To be released in any case. */
 int worker_init(struct worker *w, const char *file, const char *const *sets, size_t sets_count, struct err *err);
 void worker_release(struct worker *w);
 

@@ -175,6 +175,7 @@ int main(int argc, char **argv)
 		return opts.status;
 	if (worker_init(&r.w, opts.conf, opts.sets, opts.sets_count, &err)) {
 		LOG(ERROR, "runner.config", "why=\"%s\"", err.msg);
+		worker_release(&r.w);
 		opts_release(&opts);
 		return DAEMON_USAGE;
 	}

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""A configuration that changes while it is served: a good one takes the old one's place, a bad one does not, and no call is
+lost in between.
+
+    tests/fault/reload.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True  # the sources may be read-only
+from faults import SSE, Cases, Site, check, main, message_of, toll, until  # noqa: E402
+
+case = Cases()
+LISTEN = {"notifications": {"toolsListChanged": True}}
+
+
+class Reloaded(Site):
+    def __init__(self, args, **more):
+        super().__init__(args, worker_reload_ms=100, **more)
+        if not self.url:
+            return
+        self.dir = Path(self.worker_socket).parent / "site"  # a copy of its own
+        self.file = self.dir / "mcp.json"
+        self.first = self.file.read_text().partition("\n")[2]  # without its comment it is JSON for us too
+        for _ in range(8):  # what is opened at first need is open
+            self.works()
+
+    def log(self):
+        return (Path(self.worker_socket).parent / "logs" / "worker.log").read_text()
+
+    def write(self, text, path=None):
+        """As editors do."""
+        new = (path or self.file).with_suffix(".new")
+        new.write_text(text)
+        new.chmod(0o644)
+        new.rename(path or self.file)
+
+    def with_tools(self, **tools):
+        definition = json.loads(self.first)
+        definition["tools"].update(tools)
+        return json.dumps(definition, indent="\t")
+
+    def tools(self):
+        status, _, body = self.modern({}, "tools/list")
+        check(status == 200, status, body[:300])
+        return {tool["name"] for tool in json.loads(body)["result"]["tools"]}
+
+    def back(self):
+        """As it was."""
+        before = self.workers()
+        self.write(self.first)
+        until("the first one serves", lambda: not before & self.workers() and len(self.workers()) == 2)
+
+
+def events(stream):
+    while True:
+        line = stream.readline()
+        if not line:
+            return
+        if line.startswith(b"data:") and line[5:].strip():
+            yield json.loads(line[5:])
+
+
+@case("a new tool is served and told of, to listeners of both eras", may_lose_workers=True)
+def _(site):
+    session = site.session()
+    get = site.open("GET", {**SSE, **session})
+    headers, body = site.modern_parts(LISTEN, "subscriptions/listen")
+    listener = site.open("POST", headers, body)
+    modern = events(listener)
+    check(next(modern)["method"] == "notifications/subscriptions/acknowledged", "no acknowledgement")
+    site.write(site.with_tools(fresh={"builtin": "echo"}))
+    until("it is served", lambda: "fresh" in site.tools())
+    check(next(events(get))["method"] == "notifications/tools/list_changed", "the session")
+    check(next(modern)["method"] == "notifications/tools/list_changed", "the listener")
+    status, _, body = site.modern({"name": "fresh", "arguments": {"text": "x"}})
+    check(status == 200 and "result" in json.loads(body), body)
+    for stream in get, listener:
+        stream.close()
+        stream.connection.close()
+    site.back()
+
+
+@case("one with mistakes changes nothing, and is named in the log; mended, it is served", may_lose_workers=True)
+def _(site):
+    before = site.workers()
+    for text, why in ((site.first[:-20], "reload.refused"), (site.with_tools(worse={"exec": ["no-such-program"]}), "no-such-program"),
+                      ("", "reload.refused")):
+        length = len(site.log())
+        site.write(text)
+        until(f"{why} in the log", lambda: why in site.log()[length:])
+    check(site.workers() == before and "worse" not in site.tools(), "it was served")
+    site.write(site.with_tools(better={"builtin": "echo"}))
+    until("it is served", lambda: "better" in site.tools())
+    site.back()
+
+
+@case("what runs goes on with the old one until it has ended", may_lose_workers=True)
+def _(site):
+    long = site.modern_open({"name": "nap", "arguments": {"s": 3}})
+    old = site.workers()
+    site.write(site.with_tools(other={"builtin": "echo"}))
+    until("the new one serves", lambda: "other" in site.tools())
+    check("result" in message_of(long.read()), "its answer")
+    long.connection.close()
+    until("the old ones have ended", lambda: not any(Path(f"/proc/{pid}").exists() for pid in old))
+    site.back()
+
+
+@case("files that come to a directory of tools, and SIGHUP", may_lose_workers=True)
+def _(site):
+    tools = site.dir / "more"
+    tools.mkdir()
+    tools.chmod(0o755)
+    definition = json.loads(site.first)
+    definition.setdefault("exec", {}).setdefault("dirs", []).append("more")
+    site.write(json.dumps(definition))
+    time.sleep(0.5)
+    (tools / "hello").write_text("#!/bin/sh\necho hello\n")
+    (tools / "hello").chmod(0o755)
+    site.write('{"description": "Says hello"}', tools / "hello.json")
+    until("it is served", lambda: "hello" in site.tools())
+    (tools / "hello.json").unlink()
+    until("it is gone", lambda: "hello" not in site.tools())
+    before = site.workers()
+    os.kill(site.supervisor, signal.SIGHUP)
+    until("others serve", lambda: not before & site.workers() and len(site.workers()) == 2)
+    site.back()
+
+
+@case("twenty changes in a row under load: no call is lost", may_lose_workers=True)
+def _(site):
+    over, wrong, count = threading.Event(), [], 0
+
+    def load():
+        nonlocal count
+        while not over.is_set():
+            try:
+                status, _, body = site.modern({"name": "echo", "arguments": {"text": "hello"}})
+                if status != 200 or "result" not in json.loads(body):
+                    wrong.append((status, body[:200]))
+                count += 1
+            except OSError as why:
+                wrong.append(why)
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(20):
+        name = f"tool{number}"
+        site.write(site.with_tools(**{name: {"builtin": "echo"}}))
+        until(f"{name} is served", lambda: name in site.tools())
+    over.set()
+    for thread in threads:
+        thread.join()
+    toll["lost"] += len(wrong)
+    check(not wrong and count > 100, len(wrong), "of", count, wrong[:3])
+    site.back()
+
+
+if __name__ == "__main__":
+    sys.exit(main(case, __doc__, Reloaded))
