@@ -22,9 +22,9 @@ struct entry {
 };
 
 struct jobs {
-	const struct worker *w; /* borrowed */
-	int lost_fd;            /* borrowed */
+	int lost_fd; /* borrowed */
 	pthread_mutex_t mtx;
+	const struct worker *w; /* borrowed; by mtx */
 	pthread_cond_t ended;   /* a job or a thread */
 	LIST_HEAD(, entry) all; /* by mtx, as the rest */
 	TAILQ_HEAD(, entry) queue;
@@ -263,4 +263,11 @@ bool jobs_end(struct jobs *jobs, uint64_t drain_ms)
 	has_ended = jobs->is_closed = !has_any(jobs);
 	pthread_mutex_unlock(&jobs->mtx);
 	return has_ended;
+}
+
+void jobs_use(struct jobs *jobs, const struct worker *w)
+{
+	pthread_mutex_lock(&jobs->mtx);
+	jobs->w = w;
+	pthread_mutex_unlock(&jobs->mtx);
 }

@@ -11,8 +11,8 @@ struct jobs *jobs_new(const struct worker *w); /* w is borrowed; NULL: no memory
 /* No thread works any more (jobs_end()). */
 void jobs_free(struct jobs **jobsp);
 
-/* For link_join(): takes tasks, and what is sent to them. lost_fd, an eventfd, is written when the connection to the broker
- * is lost; the jobs go on, and the next broker is told of them. */
+/* For link_join(): takes tasks, and what is sent to them. lost_fd, an eventfd, is written when the connection to the
+ * broker is lost; the jobs go on, and the next broker is told of them. */
 struct link_runner jobs_runner(struct jobs *jobs, int lost_fd);
 
 /* Takes no more, and gives those that run drain_ms to finish; the others end, and the broker is told. False: some of
@@ -20,5 +20,8 @@ struct link_runner jobs_runner(struct jobs *jobs, int lost_fd);
 bool jobs_end(struct jobs *jobs, uint64_t drain_ms);
 
 bool jobs_has_any(struct jobs *jobs);
+
+/* Jobs that come from here on are w's; those that are there stay with the one that they have. */
+void jobs_use(struct jobs *jobs, const struct worker *w);
 
 #endif

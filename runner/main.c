@@ -1,5 +1,5 @@
-/* mcp-runner: works on tasks, which go on when whoever asked for them has gone, and watches files. One per run_dir; workers
- * start it. */
+/* mcp-runner: works on tasks, which go on when whoever asked for them has gone, and watches files. One per run_dir;
+ * workers start it. */
 #include "config.h"
 
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/opts.h"
+#include "fcgi/reload.h"
 #include "runner/jobs.h"
 #include "runner/watcher.h"
 #include "common/banned.h"
@@ -32,8 +33,15 @@ static const struct opts_row rows[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+/* Sites of before, with jobs of theirs: with so many the next change waits until nothing runs. */
+#define OLD_MAX 8
+
 struct runner {
-	struct worker w;
+	struct reload site;
+	struct worker *old[OLD_MAX]; /* owned */
+	size_t old_count;
+	struct worker *first; /* borrowed: its settings are the link's, which lives as long as we do */
+	struct link *link;
 	struct jobs *jobs;
 	struct watcher *watcher;
 	struct link_runner link_runner;
@@ -43,14 +51,14 @@ struct runner {
 /* 1: another one runs. */
 static int take_lock(struct runner *r, struct err *err)
 {
-	char *path = cfg_path_join(r->w.cfg.run_dir, LOCK_NAME);
+	char *path = cfg_path_join(r->site.now->cfg.run_dir, LOCK_NAME);
 
 	if (!path)
 		return err_set(err, ERR_NOMEM, "path of " LOCK_NAME);
 	r->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660);
 	mem_free(path);
 	if (r->lock_fd == -1)
-		return err_sys(err, "%s in %s", LOCK_NAME, r->w.cfg.run_dir);
+		return err_sys(err, "%s in %s", LOCK_NAME, r->site.now->cfg.run_dir);
 	if (flock(r->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	return errno == EWOULDBLOCK ? 1 : err_sys(err, "lock " LOCK_NAME);
@@ -63,6 +71,7 @@ static int open_fds(struct runner *r, struct err *err)
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGHUP);
 	sigprocmask(SIG_BLOCK, &ends, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	r->signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -70,32 +79,69 @@ static int open_fds(struct runner *r, struct err *err)
 	return r->signal_fd == -1 || r->lost_fd == -1 ? err_sys(err, "descriptors") : 0;
 }
 
-/* Waits for an end (true) or, at most timeout_ms, for the loss of the broker. */
-static bool wait_for_end(struct runner *r, int timeout_ms)
+enum event { EVENT_TIME, EVENT_END, EVENT_RELOAD, EVENT_LOST };
+
+/* timeout_ms 0: without end. sees_loss: of the broker. */
+static enum event wait_for_event(struct runner *r, int timeout_ms, bool sees_loss)
 {
 	struct pollfd fds[] = {{.fd = r->signal_fd, .events = POLLIN}, {.fd = r->lost_fd, .events = POLLIN}};
+	struct signalfd_siginfo signal;
 	eventfd_t ignored;
 
-	while (poll(fds, timeout_ms < 0 ? 2 : 1, timeout_ms) == -1 && errno == EINTR)
+	while (poll(fds, sees_loss ? 2 : 1, timeout_ms ? timeout_ms : -1) == -1 && errno == EINTR)
 		;
-	if (fds[0].revents)
-		return true;
-	if (fds[1].revents)
-		eventfd_read(r->lost_fd, &ignored);
-	return false;
+	if (fds[0].revents && read(r->signal_fd, &signal, sizeof(signal)) == sizeof(signal))
+		return signal.ssi_signo == SIGHUP ? EVENT_RELOAD : EVENT_END;
+	if (!fds[1].revents)
+		return EVENT_TIME;
+	eventfd_read(r->lost_fd, &ignored);
+	return EVENT_LOST;
 }
 
-/* 0: joined. 1: told to end. -1: there is no broker, for so long that nobody needs us, and no task goes on; workers start a
- * broker, and then a runner, when they need one. */
+/* All have the same link. */
+static void free_site(struct worker *w)
+{
+	w->link = NULL;
+	reload_free_worker(w);
+}
+
+static void free_old(struct runner *r)
+{
+	while (r->old_count)
+		free_site(r->old[--r->old_count]);
+}
+
+/* The configuration is another one: jobs that come are of that. */
+static void reload(struct runner *r)
+{
+	struct worker *old;
+	struct err why = {0};
+
+	if (!jobs_has_any(r->jobs))
+		free_old(r);
+	if (r->old_count == OLD_MAX || reload_try(&r->site, &old))
+		return;
+	watcher_end(&r->watcher);
+	r->site.now->link = r->link;
+	r->site.now->cfg.broker_autostart = false;
+	jobs_use(r->jobs, r->site.now);
+	if (watcher_start(&r->watcher, r->site.now, &why))
+		LOG(ERROR, "watcher.failed", "why=\"%s\" effect=\"nobody is told of changed files\"", why.msg);
+	if (old != r->first)
+		r->old[r->old_count++] = old;
+}
+
+/* 0: joined. 1: told to end. -1: there is no broker, for so long that nobody needs us, and no task goes on; workers
+ * start a broker, and then a runner, when they need one. */
 static int join(struct runner *r, struct err *err)
 {
 	uint64_t until = now_ms() + ALONE_MAX_MS;
 	int pause_ms = JOIN_STEP_MS;
 
-	while (link_join(r->w.link, &r->link_runner, err)) {
-		if ((now_ms() >= until && !jobs_has_any(r->jobs)) || access(r->w.cfg.run_dir, F_OK) == -1)
+	while (link_join(r->link, &r->link_runner, err)) {
+		if ((now_ms() >= until && !jobs_has_any(r->jobs)) || access(r->site.now->cfg.run_dir, F_OK) == -1)
 			return -1;
-		if (wait_for_end(r, pause_ms))
+		if (wait_for_event(r, pause_ms, false) == EVENT_END)
 			return 1;
 		pause_ms = 2 * pause_ms < JOIN_PAUSE_MS ? 2 * pause_ms : JOIN_PAUSE_MS;
 	}
@@ -107,22 +153,29 @@ static int serve(struct runner *r, int ready_fd, struct err *err)
 	int joined = join(r, err);
 	struct err why = {0};
 
-	if (joined == 0 && watcher_start(&r->watcher, &r->w, &why))
+	if (joined == 0 && watcher_start(&r->watcher, r->site.now, &why))
 		LOG(ERROR, "watcher.failed", "why=\"%s\" effect=\"nobody is told of changed files\"", why.msg);
 	daemon_tell(ready_fd, joined == 0 ? DAEMON_READY : DAEMON_NO_START);
 	if (joined != 0)
 		return joined == 1 ? 0 : -1;
-	LOG(INFO, "runner.ready", "run_dir=\"%s\" tools=%zu", r->w.cfg.run_dir, r->w.tools.count);
-	while (!wait_for_end(r, -1)) {
+	LOG(INFO, "runner.ready", "run_dir=\"%s\" tools=%zu", r->site.now->cfg.run_dir, r->site.now->tools.count);
+	for (;;) {
+		enum event event = wait_for_event(r, (int)r->site.now->cfg.worker_reload_ms, true);
+
+		if (event == EVENT_END)
+			return 0;
+		if (event == EVENT_RELOAD || (event == EVENT_TIME && reload_is_due(&r->site)))
+			reload(r);
+		if (event != EVENT_LOST)
+			continue;
 		LOG(WARN, "runner.lost_broker", "effect=\"its tasks go on and wait for the next one\"");
 		joined = join(r, err);
 		if (joined == -1)
 			LOG(INFO, "runner.alone", "why=\"no broker came back\" last=\"%s\"", err->msg);
 		if (joined != 0)
 			return 0;
-		LOG(INFO, "runner.joined", "run_dir=\"%s\"", r->w.cfg.run_dir);
+		LOG(INFO, "runner.joined", "run_dir=\"%s\"", r->site.now->cfg.run_dir);
 	}
-	return 0;
 }
 
 static int run(void *arg, int ready_fd)
@@ -133,14 +186,15 @@ static int run(void *arg, int ready_fd)
 	int locked = take_lock(r, &err);
 
 	if (locked == 1) {
-		LOG(INFO, "runner.already_running", "run_dir=\"%s\"", r->w.cfg.run_dir);
+		LOG(INFO, "runner.already_running", "run_dir=\"%s\"", r->site.now->cfg.run_dir);
 		daemon_tell(ready_fd, DAEMON_READY);
 		return DAEMON_READY;
 	}
-	r->w.cfg.broker_autostart = false; /* who wants to know of a task starts one */
-	r->w.link = link_new(&r->w.cfg);
-	r->jobs = jobs_new(&r->w);
-	if (locked == 0 && (!r->w.link || !r->jobs))
+	r->site.now->cfg.broker_autostart = false; /* who wants to know of a task starts one */
+	r->first = r->site.now;
+	r->link = r->site.now->link = link_new(&r->site.now->cfg);
+	r->jobs = jobs_new(r->site.now);
+	if (locked == 0 && (!r->link || !r->jobs))
 		err_set(&err, ERR_NOMEM, "a runner");
 	if (err.code == ERR_NONE && open_fds(r, &err) == 0) {
 		r->link_runner = jobs_runner(r->jobs, r->lost_fd);
@@ -152,13 +206,17 @@ static int run(void *arg, int ready_fd)
 	if (status != DAEMON_READY)
 		LOG(ERROR, "runner.failed", "why=\"%s\"", err.msg);
 	watcher_end(&r->watcher);
-	if (r->jobs && !jobs_end(r->jobs, (uint64_t)r->w.cfg.runner_drain_ms)) {
+	if (r->jobs && !jobs_end(r->jobs, (uint64_t)r->site.now->cfg.runner_drain_ms)) {
 		LOG(ERROR, "runner.hangs", "effect=\"ends all the same\"");
 		_exit((int)status); /* threads still use what we would free */
 	}
 	LOG(INFO, "runner.ended", "status=%d", (int)status);
-	link_free(&r->w.link);
+	r->site.now->link = NULL;
+	link_free(&r->link);
 	jobs_free(&r->jobs);
+	free_old(r);
+	if (r->first != r->site.now)
+		free_site(r->first);
 	return (int)status;
 }
 
@@ -173,14 +231,14 @@ int main(int argc, char **argv)
 	if (opts_parse(&opts, argc, argv, "mcp-runner",
 		"Works on tasks and on tools that wait, for this machine's workers.", rows, NULL))
 		return opts.status;
-	if (worker_init(&r.w, opts.conf, opts.sets, opts.sets_count, &err)) {
+	if (reload_init(&r.site, opts.conf, opts.sets, opts.sets_count, &err)) {
 		LOG(ERROR, "runner.config", "why=\"%s\"", err.msg);
-		worker_release(&r.w);
+		reload_release(&r.site);
 		opts_release(&opts);
 		return DAEMON_USAGE;
 	}
 	status = daemon_run(foreground != NULL, run, &r);
-	worker_release(&r.w);
+	reload_release(&r.site);
 	opts_release(&opts);
 	return status;
 }

@@ -369,6 +369,7 @@ fault_tests += %D%/fault/bad_offers.py
 fault_tests += %D%/fault/clocks.py
 fault_tests += %D%/fault/handover.py
 fault_tests += %D%/fault/databases.py
+fault_tests += %D%/fault/reload.py
 fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py
 fault_tests += %D%/fault/stalled.py

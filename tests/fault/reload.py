@@ -133,6 +133,32 @@ def _(site):
     site.back()
 
 
+@case("a task of a tool that is new, while one of before goes on: the runner has both", may_lose_workers=True)
+def _(site):
+    tasks = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}}
+
+    def make(tool, **arguments):
+        status, _, body = site.modern({"name": tool, "arguments": arguments}, meta=tasks)
+        result = json.loads(body).get("result", {})
+        check(status == 200 and result.get("resultType") == "task", status, body[:300])
+        return result["taskId"]
+
+    def state(task):
+        _, _, body = site.modern({"taskId": task, "name": task}, "tasks/get", tasks)
+        return json.loads(body)["result"]
+    nap = {"exec": ["/bin/sleep", "{s}"], "input": {"s": {"type": "number"}}, "task": "required"}
+    site.write(site.with_tools(old_task=nap))
+    until("it is served", lambda: "old_task" in site.tools())
+    old = make("old_task", s=3)
+    site.write(site.with_tools(new_task=nap))
+    until("the other is served", lambda: "new_task" in site.tools())
+    until("the runner has it too", lambda: "reload.done" in site.log().rpartition("mcp-runner")[2])
+    new = make("new_task", s=0.1)
+    for task in new, old:
+        until("it is completed", lambda task=task: state(task)["status"] == "completed")
+    site.back()
+
+
 @case("twenty changes in a row under load: no call is lost", may_lose_workers=True)
 def _(site):
     over, wrong, count = threading.Event(), [], 0
