@@ -11,6 +11,7 @@ TESTS += %D%/clients/limits.mjs
 TESTS += %D%/clients/listen.mjs
 TESTS += %D%/clients/restart.mjs
 TESTS += %D%/clients/resume.mjs
+TESTS += %D%/clients/riverwatch.mjs
 TESTS += %D%/clients/offers.mjs
 TESTS += %D%/clients/sdk.mjs
 TESTS += %D%/clients/storm.mjs
@@ -33,6 +34,7 @@ EXTRA_DIST += \
 	%D%/clients/listen.mjs \
 	%D%/clients/restart.mjs \
 	%D%/clients/resume.mjs \
+	%D%/clients/riverwatch.mjs \
 	%D%/clients/offers.mjs \
 	%D%/clients/sdk.mjs \
 	%D%/clients/storm.mjs \
