@@ -1,9 +1,11 @@
 # tests/: what it builds and installs
 
 # Real clients, the conformance suites and a browser, all in Node; tests/clients/install.sh gets what they need.
+TESTS += %D%/browser/clients.mjs
 TESTS += %D%/browser/demo.mjs
 TESTS += %D%/clients/eras.mjs
 TESTS += %D%/clients/asks.mjs
+TESTS += %D%/clients/database.mjs
 TESTS += %D%/clients/examples.mjs
 TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
@@ -19,9 +21,12 @@ TESTS += %D%/clients/streams.mjs
 TESTS += %D%/clients/tasks.mjs
 TESTS += %D%/conformance/run.mjs
 EXTRA_DIST += \
+	%D%/browser/clients.mjs \
 	%D%/browser/demo.mjs \
+	%D%/browser/lib.mjs \
 	%D%/clients/eras.mjs \
 	%D%/clients/asks.mjs \
+	%D%/clients/database.mjs \
 	%D%/clients/examples.mjs \
 	%D%/clients/faults.mjs \
 	%D%/clients/files.mjs \

@@ -1,29 +1,16 @@
 #!/usr/bin/env node
 // The page of www/ in a real browser: it shows the endpoint, and its button calls the echo tool.
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { done, load, needModules, servers, serve, skipAll, test } from '../clients/lib.mjs';
+import { done, servers, serve, skipAll, test } from '../clients/lib.mjs';
+import { open } from './lib.mjs';
 
-needModules();
 const source = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const program = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
-if (!program)
-  skipAll('no browser is installed (Debian: apt install chromium)');
-const { chromium } = load('playwright-core');
-
 const up = await serve(join(source, 'examples', 'hello'), servers[0], '--www', join(source, 'www'));
 if (!up)
   skipAll(`${servers[0]} is not installed`);
-const browser = await chromium.launch({ executablePath: program, args: ['--headless', '--no-sandbox', '--disable-gpu',
-  '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] });
-const page = await browser.newPage();
-const complaints = [];
-
-page.setDefaultTimeout(10000);
-page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
-page.on('pageerror', (e) => complaints.push(String(e)));
+const { page, complaints, close } = await open();
 
 await test('the page opens, shows the endpoint and finds the tools', async () => {
   const res = await page.goto(new URL('/', up.url).href);
@@ -56,6 +43,6 @@ await test('Stop ends a call', async () => {
   await page.getByLabel('Answer of the tool').filter({ hasText: 'Stopped' }).waitFor();
 });
 await test('the browser has nothing to complain about', () => assert.deepEqual(complaints, []));
-await browser.close();
+await close();
 await test('ends, with nothing to complain about', () => up.stop(), 60000);
 done();

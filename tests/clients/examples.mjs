@@ -2,10 +2,9 @@
 // Everything that examples/tools offers, used by the official clients in both eras: what doc/tools.md shows works as it says.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, cpSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { EXAMPLES, MODERN, answer, done, eachServer, load, modern, needModules, skipAll, test,
+import { EXAMPLES, MODERN, answer, copyOf, done, eachServer, load, modern, needModules, skipAll, test,
   textOf, until } from './lib.mjs';
 
 needModules();
@@ -292,10 +291,7 @@ async function converse(up, era) {
 }
 
 // A copy, for one tool has to be compiled, and tools write.
-const copy = mkdtempSync(join(tmpdir(), 'mcp-examples.'));
-process.once('exit', () => rmSync(copy, { recursive: true, force: true }));
-cpSync(EXAMPLES, copy, { recursive: true });
-execFileSync('chmod', ['-R', 'u+w,go+rX', copy]); // from a source tree that may be read only
+const copy = copyOf(EXAMPLES);
 execFileSync('make', ['-C', copy], { stdio: ['ignore', 'ignore', 'inherit'] });
 process.env.CARRIER_KEY = 'for the program that may have it';
 await eachServer(copy, ['--workers', '2'], async (up) => {

@@ -2,9 +2,10 @@
 //
 // MCP_TEST_URL=http://host:port/mcp runs them against a server that is up already and offers the tools of
 // tests/conformance/site; what needs its processes is then skipped.
-import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +14,7 @@ const TESTS = dirname(here);
 export const MODULES = join(here, 'node_modules');
 export const FIXTURE = join(TESTS, 'conformance', 'site');
 export const EXAMPLES = join(dirname(TESTS), 'examples', 'tools');
+export const CLIENTS = join(dirname(TESTS), 'examples', 'clients');
 export const SITES = join(TESTS, 'proto', 'sites');
 export const MODERN = '2026-07-28';
 export const load = createRequire(join(here, 'package.json'));
@@ -132,6 +134,15 @@ async function checkWire() {
 }
 
 // ---- a site behind a web server
+
+// A copy, until the end: of a site that makes files, from a source tree that may be read only.
+export function copyOf(site) {
+  const copy = mkdtempSync(join(tmpdir(), 'mcp-site.'));
+  process.once('exit', () => rmSync(copy, { recursive: true, force: true }));
+  cpSync(site, copy, { recursive: true });
+  execFileSync('chmod', ['-R', 'u+w,go+rX', copy]);
+  return copy;
+}
 
 const NOT_INSTALLED = 77;
 export const servers = process.env.MCP_TEST_URL ? ['given'] : ['lighttpd', 'apache'];

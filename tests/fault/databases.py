@@ -22,6 +22,7 @@ sys.dont_write_bytecode = True  # the sources may be read-only
 from faults import Cases, Site, check, main, message_of, until  # noqa: E402
 
 case = Cases()
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "clients"
 MARIADBD = shutil.which("mariadbd", path="/usr/sbin:/usr/libexec:/usr/bin")
 BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
 PASSWORD = "s3cret of the \\'web\\'"
@@ -133,8 +134,8 @@ class PostgreSQL(Server):
     def command(self):
         return BIN[-1], "-D", f"{self.dir}/data", "-k", self.dir, "-F", "-c", "listen_addresses="
 
-    def ask(self, text):
-        return self.run(BIN[-1].with_name("psql"), "-h", self.dir, "-U", self.user, "-d", "postgres", "-XAtq", "-v",
+    def ask(self, text, database="postgres"):
+        return self.run(BIN[-1].with_name("psql"), "-h", self.dir, "-U", self.user, "-d", database, "-XAtq", "-v",
                         "ON_ERROR_STOP=1", input=text).strip()
 
     def queries(self):
@@ -216,8 +217,23 @@ def site_of(directory, lite, servers):
         "databases": databases, "tools": tools, "resources": resources, "prompts": prompts}))
 
 
-class Databases(Site):
+class Queries(Site):
+    def ask(self, params, method="tools/call"):
+        status, _, body = self.modern(params, method)
+        check(status == 200, status, body[:500])
+        return message_of(body)
+
+    def call(self, tool, **arguments):
+        """structuredContent, or the words of a failure."""
+        message = self.ask({"name": tool, "arguments": arguments})
+        check("result" in message, message)
+        result = message["result"]
+        return result["content"][0]["text"] if result.get("isError") else result["structuredContent"]
+
+
+class Databases(Queries):
     def __init__(self, args, **more):
+        self.args = args
         self.dir = tempfile.mkdtemp(prefix="mcp-databases.")
         os.chmod(self.dir, 0o755)
         site, data, *homes = (Path(self.dir, name) for name in ("site", "lite", *SERVERS))
@@ -242,18 +258,6 @@ class Databases(Site):
             server.stop()
         shutil.rmtree(self.dir)
         return status
-
-    def ask(self, params, method="tools/call"):
-        status, _, body = self.modern(params, method)
-        check(status == 200, status, body[:500])
-        return message_of(body)
-
-    def call(self, tool, **arguments):
-        """structuredContent, or the words of a failure."""
-        message = self.ask({"name": tool, "arguments": arguments})
-        check("result" in message, message)
-        result = message["result"]
-        return result["content"][0]["text"] if result.get("isError") else result["structuredContent"]
 
 
 def same(site, run, wanted):
@@ -315,6 +319,32 @@ def _(site):
          ["2"])
     same(site, lambda kind: site.ask({"name": f"{kind}_summary", "arguments": {"email": "test@example.com"}}, "prompts/get")
          ["result"]["messages"][0]["content"]["text"], "What do we know about Anna (test@example.com), with us since 2024-05-06?")
+
+
+@case("examples/clients says the same on PostgreSQL, by one setting")
+def _(site):
+    example = Path(site.dir, "example")
+    example.mkdir()
+    post = site.servers["post"]
+    post.ask("CREATE DATABASE clients OWNER web")
+    post.ask((EXAMPLE / "clients.sql").read_text() + "GRANT SELECT ON clients, bookings TO web;", "clients")
+    setting = json.dumps(post.database).replace("dbname=postgres", "dbname=clients")
+    (example / "mcp.json").write_text((EXAMPLE / "mcp.json").read_text().replace('{ "sqlite": "clients.db" }', setting))
+    (example / "password").write_text(PASSWORD)
+    other = Queries(site.args, site=example)
+    try:
+        client = other.call("get_client", email="Test@example.com")
+        check(client == {"id": 1, "name": "Tessa Tester", "email": "test@example.com", "joined": "2021-03-14", "bookings": 3,
+                         "last_booking": "2024-08-09"}, client)
+        pages = [item["uri"] for item in other.ask({}, "resources/list")["result"]["resources"]]
+        check(pages == ["db://clients"] + [f"db://clients/page/{n}" for n in (1, 2, 3)], pages)
+        counts = [len(json.loads(other.ask({"uri": uri, "name": uri}, "resources/read")["result"]["contents"][0]["text"]))
+                  for uri in pages]
+        check(counts == [100, 100, 100, 50], counts)
+        text = other.ask({"name": "client_summary", "arguments": {"email": "test@example.com"}}, "prompts/get")
+        check("Bookings so far: 3. Client since: 2021-03-14." in text["result"]["messages"][0]["content"]["text"], text)
+    finally:
+        check(other.end() == 0, "it ended with complaints")
 
 
 @case("each tool lists the schema of its columns")
