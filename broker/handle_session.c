@@ -193,6 +193,9 @@ unsigned do_answer(struct message *m)
 	call = park_find(session, ask_id);
 	if (!call)
 		return 0; /* m->outcome->value says IGNORED */
+	/* Who took it up now would be cancelled as if the will had been said. The next broker has the question too. */
+	if (m->broker->draining && broker_keeps(m->broker))
+		return LINK_NACK_BUSY;
 	commit = commit_new(m);
 	nack = commit ? park_answer(call, ask_id, answer, m->producer, m->h->seq, &state) : LINK_NACK_BUSY;
 	if (!nack) {

@@ -29,6 +29,7 @@ from streams import (FIXTURE, REVISIONS, Client, OldClient, Reader, broker_pid, 
 SETTINGS = {"stream_after_ms": 20, "stream_keep_s": 10, "store_cache_bytes": 2 << 20, "task_ttl_ms": 20000,
             "session_grace_s": 2, "session_idle_s": 60}
 TROUBLE, WARM = 0.4, 0.5  # of the time, when they are over
+TURN_S = 6  # from one trouble to the next
 GROWTH_KB, GROWTH_SHARE, GROWTH_FDS = 2048, 0.15, 32  # what may be an accident, over the time that is measured
 EXTENSION = {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
 CAN = {"io.modelcontextprotocol/clientCapabilities": EXTENSION}
@@ -221,7 +222,7 @@ def make_trouble(load, end):
     """Until end, every few seconds: one of the processes that may end at any time does."""
     site, said = load.site, Counter()
     for turn in itertools.cycle(range(6)):
-        time.sleep(min(6, max(0, end - time.monotonic())))
+        time.sleep(min(TURN_S, max(0, end - time.monotonic())))
         if time.monotonic() >= end or load.is_over():
             return said
         with contextlib.suppress(ProcessLookupError):

@@ -264,6 +264,37 @@ static void a_question_can_still_be_answered(void **state)
 	free(part);
 }
 
+static int setup_long_drain(void **state)
+{
+	static const char *const more[] = {"broker_drain_ms=3000"};
+
+	return fixture_start(state, more, COUNT_OF(more), 0);
+}
+
+/* Who takes it up would be cancelled with all that the broker had said the wills of. */
+static void a_broker_that_goes_takes_no_answer(void **state)
+{
+	static const char *const asks[] = {"\"a1\"", "{\"ask\":1}", NULL};
+	struct fixture *f = *state;
+	uint64_t call, stream, other, modern;
+	struct fake_server s;
+	struct fake_answer a;
+
+	make_session(f);
+	make_stream(f, &call, &stream, &s);
+	assert_int_equal(fake_park(&f->w, call, stream, LONG_MS, "{\"too\":\"late\"}", "state", asks), 0);
+	fake_server_release(&s);
+	assert_int_equal(fake_open(&f->w, "", LINK_STREAM_MODERN, 0, one_id, &other, &modern), 0); /* is waited for */
+	kill(f->broker.pid, SIGTERM);
+	expect_message(&f->w, LINK_DRAIN, &a);
+	fake_answer_release(&a);
+	assert_int_equal(fake_give(&f->w, KEY, HIM, "\"a1\"", "yes", &a), LINK_NACK_BUSY);
+	fake_answer_release(&a);
+	assert_int_equal(fake_finish(&f->w, other, modern, "{}"), 0);
+	restart(f, SIGTERM);
+	assert_int_equal(give(f, "\"a1\"", "yes"), LINK_ANSWER_TAKEN);
+}
+
 static void a_question_has_its_time(void **state)
 {
 	static const char *const asks[] = {"\"a1\"", "{\"ask\":1}", NULL};
@@ -508,6 +539,7 @@ int main(void)
 	    TEST_WITH(calls_on_a_session_stream_have_wills_too, setup),
 	    TEST_WITH(what_nobody_has_read_is_there, setup),
 	    TEST_WITH(a_question_can_still_be_answered, setup),
+	    TEST_WITH(a_broker_that_goes_takes_no_answer, setup_long_drain),
 	    TEST_WITH(a_question_has_its_time, setup),
 	    TEST_WITH(subscriptions_still_work, setup),
 	    TEST_WITH(tasks_are_there_or_have_failed, setup),
