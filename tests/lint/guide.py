@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("abs_top_srcdir") or Path(__file__).resolve().parents[2])
 BUILD = Path(os.environ.get("abs_top_builddir") or ROOT)
-PAGES = {"doc/tools.md": "tools", "examples/riverwatch/README.md": "riverwatch"}  # and their sites
+PAGES = {"doc/tools.md": "tools", "examples/clients/README.md": "clients", "examples/riverwatch/README.md": "riverwatch"}  # and their sites
 VARIABLES = {"RIVERWATCH_API": "http://127.0.0.1", "RIVERWATCH_KEYS": ""}  # without which mcp.json can't be read
 URL = "http://127.0.0.1:8080/mcp"  # as the pages have it
 COMMAND_S = 60
