@@ -28,6 +28,17 @@ static uint64_t producer_id(const struct call *c)
 	return c->producer ? c->producer->id : 0; /* which is nobody's */
 }
 
+/* Its worker would have said so itself, link_timeout_ms ago: it hangs, or was stopped. */
+static void on_late(struct wheel_timer *t)
+{
+	struct call *c = TABLE_OF(t, struct call, late_timer);
+
+	LOG(WARN, "call.late", "producer=%016" PRIx64 " call=%" PRIu64 " why=\"call_timeout_s are over\"",
+	    producer_id(c), c->number);
+	call_cancel(c, SLICE(""), "call_timeout_s are over");
+	call_end(c, "call_timeout_s are over");
+}
+
 static void give(struct call *c, struct producer *p, uint64_t number)
 {
 	struct broker *b = c->broker;
@@ -40,6 +51,9 @@ static void give(struct call *c, struct producer *p, uint64_t number)
 		if (p->calls)
 			p->calls->at_producer = &c->next_of_producer;
 		p->calls = c;
+		c->late_timer.fire = on_late;
+		loop_timer(&b->loop, &c->late_timer,
+		    (uint64_t)b->cfg->call_timeout_s * 1000 + (uint64_t)b->cfg->link_timeout_ms);
 	}
 	table_add(&b->calls, &c->node, table_hash_u64(&b->calls, producer_id(c), c->number));
 }
@@ -47,6 +61,7 @@ static void give(struct call *c, struct producer *p, uint64_t number)
 static void take(struct call *c)
 {
 	table_remove(&c->broker->calls, &c->node);
+	loop_untimer(&c->broker->loop, &c->late_timer);
 	if (!c->at_producer)
 		return;
 	*c->at_producer = c->next_of_producer;

@@ -32,6 +32,7 @@ struct call {
 	bool is_cancelled; /* as a whole: its producer was told */
 	uint16_t ids_count;
 	struct slice wills; /* owned: ids_count * (bytes id, bytes will) */
+	struct wheel_timer late_timer; /* of a call that has a producer: it has taken too long */
 	struct loop_doom doom;
 };
 

@@ -50,9 +50,11 @@ CFG_INT(session_life_s, 604800, 0, 315360000, "s", "Time after which a session e
 CFG_INT(session_grace_s, 30, 0, 3600, "s", "How long an HTTP+SSE session outlives its connection")
 CFG_INT(session_max, 10000, 1, 1000000, "sessions", "Sessions that the broker holds")
 CFG_INT(session_calls_max, 64, 1, 4096, "calls", "Requests that one session may have open, in each direction")
-CFG_INT(session_streams_max, 1000, 1, 1000000, "streams", "Streams of one session, those included that are kept to be resumed; further answers are plain JSON")
+CFG_INT(session_streams_max, 1000, 1, 1000000, "streams", "Streams of one session, with those that are kept to be resumed; further answers are plain JSON")
 CFG_INT(session_topics_max, 1000, 1, 100000, "topics", "Topics that one session or one subscriptions/listen may subscribe to")
 CFG_INT(session_blob_max_bytes, 65536, 1024, 1048576, "bytes", "What a session may remember: client name, capabilities")
+
+CFG_INT(call_timeout_s, 3600, 1, 604800, "s", "How long a request may be worked on, or wait for a task, before it is answered by an error; the time in which its client is asked (ask_wait_s) does not count")
 
 CFG_INT(ask_wait_s, 600, 1, 86400, "s", "How long a question to a client waits for its answer")
 CFG_INT(ask_rounds_max, 10, 1, 1000, "rounds", "How often one request may ask its client")

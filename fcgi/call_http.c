@@ -88,6 +88,11 @@ static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int ti
 
 		if (http_is_cancelled(call))
 			return err_set(err, ERR_CANCELLED, "cancelled by the client");
+		if (now >= h->ends_at_ms)
+			return err_set(err, ERR_EXPIRED, "it took longer than call_timeout_s (%lld s)",
+			    (long long)x->w->cfg.call_timeout_s);
+		if (h->ends_at_ms < until)
+			until = h->ends_at_ms;
 		if (is_early && h->stream_at_ms < until)
 			until = h->stream_at_ms;
 		if (close_at_ms < until)
@@ -142,7 +147,9 @@ static const struct call_ops ops = {
 
 void call_http_init(struct call_http *h, struct exchange *x, const struct rpc *rpc)
 {
-	*h = (struct call_http){.x = x, .stream_at_ms = x->started_ms + (uint64_t)x->w->cfg.stream_after_ms};
+	*h = (struct call_http){.x = x,
+	    .stream_at_ms = x->started_ms + (uint64_t)x->w->cfg.stream_after_ms,
+	    .ends_at_ms = x->started_ms + (uint64_t)x->w->cfg.call_timeout_s * 1000};
 	call_init(&h->call, &h->priv, &ops, x->w, rpc);
 	h->call.era = x->era;
 	h->call.revision = x->revision;

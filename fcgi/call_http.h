@@ -11,6 +11,7 @@ struct call_http {
 	struct call_priv priv;
 	struct exchange *x;    /* borrowed */
 	uint64_t stream_at_ms; /* when silence becomes a stream */
+	uint64_t ends_at_ms;   /* when it has taken too long (call_timeout_s) */
 	bool is_late;          /* that has been */
 	uint64_t close_at_ms;  /* when the stream lets go of its connection (stream_poll_after_ms); 0: not known yet */
 };

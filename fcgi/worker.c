@@ -184,7 +184,7 @@ void worker_add_slow(struct exchange *x)
 	pthread_mutex_unlock(&slow_mtx);
 }
 
-static void drop_slow(struct exchange *x)
+void worker_drop_slow(struct exchange *x)
 {
 	if (!x->at)
 		return;
@@ -192,6 +192,7 @@ static void drop_slow(struct exchange *x)
 	*x->at = x->next;
 	if (x->next)
 		x->next->at = x->at;
+	x->at = NULL;
 	pthread_mutex_unlock(&slow_mtx);
 }
 
@@ -211,5 +212,5 @@ void worker_serve(struct worker *w, struct req *req, void (*busy)(void *arg), vo
 	endpoint_serve(&x);
 	if (x.phase == EXCHANGE_OPEN) /* no path leads here; a client must not wait for the proof */
 		exchange_reply_later(&x);
-	drop_slow(&x);
+	worker_drop_slow(&x);
 }

@@ -45,10 +45,12 @@ void worker_release(struct worker *w);
  * watches them; that it can't be started is logged. */
 void worker_watch(const struct worker *w, const struct resource *resource);
 
-/* Whether a call that may take long may begin: neither all that may are under way, nor owner's share of them. ERR_LIMIT. */
+/* Whether a call that may take long may begin: neither all that may are under way, nor owner's share of them.
+ * ERR_LIMIT. */
 int worker_check_calls(const struct worker *w, struct slice owner, struct err *err);
-/* x takes long from now on. Twice is no harm. */
+/* x takes long from now on, and no longer. Twice is no harm. */
 void worker_add_slow(struct exchange *x);
+void worker_drop_slow(struct exchange *x);
 
 /* Answers one request, whatever it is. busy is called at most once, when the request stops counting as one that
  * occupies an accepting thread (it became a stream, was answered 202, or takes long), before the rest of its work. */

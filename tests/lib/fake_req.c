@@ -90,6 +90,13 @@ void fake_req_set(struct fake_req *r, const char *name, const char *value)
 	r->env_count++;
 }
 
+/* What a web server says under a name of its own. */
+static bool is_of_server(const char *name)
+{
+	return strcmp(name, "HTTP_CONTENT_TYPE") == 0 || strcmp(name, "HTTP_CONTENT_LENGTH") == 0 ||
+	       strcmp(name, "HTTP_REMOTE_ADDR") == 0;
+}
+
 void fake_req_set_headers(struct fake_req *r, const char *lines)
 {
 	while (lines && *lines) {
@@ -105,10 +112,7 @@ void fake_req_set_headers(struct fake_req *r, const char *lines)
 		while (len > 0 && *lines == ' ')
 			lines++, len--;
 		snprintf(value, sizeof(value), "%.*s", (int)len, lines);
-		fake_req_set(r,
-		    strcmp(name, "HTTP_CONTENT_TYPE") == 0 || strcmp(name, "HTTP_CONTENT_LENGTH") == 0 ? name + 5
-												       : name,
-		    value);
+		fake_req_set(r, is_of_server(name) ? name + 5 : name, value);
 		lines += len + (lines[len] == '\n');
 	}
 }

@@ -246,6 +246,42 @@ static void idle_time_goes_on_while_no_broker_runs(void **state)
 	assert_int_equal(fake_call_begin(&f->w, "kept", HIM, 0, NULL, NULL, NULL), 0);
 }
 
+static int setup_late(void **state)
+{
+	static const char *const sets[] = {"call_timeout_s=1", "link_timeout_ms=200"};
+
+	return fixture_start(state, sets, COUNT_OF(sets), 0);
+}
+
+/* A worker that hangs: its client is answered, and the worker told. */
+static void a_call_has_an_end(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t call, stream, modern, told = 0, begun_ms = now_ms();
+	struct fake_server s, m;
+
+	make_session(f);
+	make_stream(f, &call, &stream, &s);
+	assert_int_equal(fake_open(&f->w, "", LINK_STREAM_MODERN, 0, one_id, &modern, &stream), 0);
+	fake_server_init(&m, fake_adopt(&f->w, stream, LINK_KIND_FCGI, 0, 15000));
+	expect_text(&s, WILL);
+	expect_end(&s);
+	expect_text(&m, WILL);
+	expect_end(&m);
+	assert_in_range(now_ms() - begun_ms, 1200, 2200);
+	for (int i = 0; i < 2; i++) { /* in either order */
+		struct fake_answer a;
+
+		expect_message(&f->w, LINK_CANCELLED, &a);
+		told += a.h.corr;
+		fake_answer_release(&a);
+	}
+	assert_int_equal(told, call + modern);
+	assert_int_equal(fake_finish(&f->w, call, stream, "{}"), LINK_NACK_CLOSED);
+	fake_server_release(&s);
+	fake_server_release(&m);
+}
+
 static int setup_rotate(void **state)
 {
 	static const char *const sets[] = {"stream_rotate_s=1"};
@@ -327,6 +363,7 @@ int main(void)
 	    TEST_WITH(streams_of_one_session, setup_streams),
 	    TEST_WITH(a_session_has_an_end, setup_life),
 	    TEST_WITH(idle_time_goes_on_while_no_broker_runs, setup_idle),
+	    TEST_WITH(a_call_has_an_end, setup_late),
 	    TEST_WITH(a_get_is_rotated, setup_rotate),
 	    TEST_WITH(the_kernel_keeps_no_more_than_it_is_told, setup_sndbuf),
 	};

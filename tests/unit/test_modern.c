@@ -1,6 +1,8 @@
 /* fcgi/modern.c, method.c, method_tools.c: 2026-07-28, DT-20 .. DT-44 in their order (differences.md 2.3a) */
 #include "config.h"
 
+#include <stdio.h>
+
 #include "common/jx.h"
 #include "tests/lib/site.h"
 #include "common/banned.h"
@@ -217,7 +219,8 @@ static void test_rows(void **state)
 		"1}],\"nextCursor\":\"0123456789abcdef.3\"}}"},
 	    {"tools/list, last page", POST_MCP, LIST,
 		REQUEST("1", "tools/list", "\"cursor\":\"0123456789abcdef.6\"," META), 200, JSON_TYPE, 0, "1", NULL,
-		"\"tools\":[{\"name\":\"region\",\"era\":1},{\"name\":\"slow\",\"era\":1},{\"name\":\"where\",\"era\":1}]}}"},
+		"\"tools\":[{\"name\":\"region\",\"era\":1},{\"name\":\"slow\",\"era\":1},{\"name\":\"where\",\"era\":"
+		"1}]}}"},
 	    {"DT-38 no token, no level: nothing to stream", POST_MCP, TO_CALL("progress"), CALL("progress", ""), 200,
 		JSON_TYPE, 0, "\"q\"", NULL, "done"},
 	    {"DT-38 progress", POST_MCP, TO_CALL("progress"),
@@ -353,6 +356,81 @@ static void test_full(void **state)
 	site_release(&s);
 }
 
+/* What a client reads of a tool that takes too long; and of one whose client has its share of those that do. */
+static void test_too_long(void **state)
+{
+	struct site_answer a;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	s.w.cfg.call_timeout_s = 0;
+	site_ask(&s, POST_MCP, TO_CALL("slow"), CALL("slow", ""), &a);
+	assert_int_equal(json_object_get_int(jx_get(jx_get(a.last, "error"), "code")), -32603);
+	assert_true(slice_is(jx_get_str(jx_get(a.last, "error"), "message"), "Deadline passed"));
+	site_answer_release(&a);
+	site_release(&s);
+}
+
+static void test_share_of_calls(void **state)
+{
+	struct exchange ann[2] = {{.owner = SLICE("192.0.2.1")}, {.owner = SLICE("192.0.2.1")}};
+	struct exchange bob = {.owner = SLICE("192.0.2.2")}, local = {.owner = SLICE("")};
+	struct err err;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	s.w.cfg.worker_calls_max = 3; /* half of that, rounded up: two */
+	worker_add_slow(&bob);
+	worker_add_slow(&ann[0]);
+	assert_int_equal(worker_check_calls(&s.w, ann[0].owner, &err), 0);
+	worker_add_slow(&ann[1]);
+	worker_add_slow(&ann[1]);
+	assert_int_equal(worker_check_calls(&s.w, ann[0].owner, &err), -1);
+	assert_int_equal(err.code, ERR_LIMIT);
+	assert_non_null(strstr(err.msg, "principal_share_percent"));
+	assert_int_equal(worker_check_calls(&s.w, bob.owner, &err), 0);
+	assert_int_equal(worker_check_calls(&s.w, local.owner, &err), 0);
+	worker_drop_slow(&ann[0]);
+	assert_int_equal(worker_check_calls(&s.w, ann[0].owner, &err), 0);
+	worker_drop_slow(&ann[1]);
+	worker_drop_slow(&bob);
+	worker_drop_slow(&bob);
+	site_release(&s);
+}
+
+/* Whose share a stream uses, as the broker is told. */
+static void test_owner(void **state)
+{
+	static const struct {
+		const char *address, *owner;
+	} rows[] = {
+	    {"192.0.2.7", "192.0.2.7"},
+	    {"2001:db8:1:2:3::4", "2001:db8:1:2::/64"},
+	    {"127.0.0.1", ""},
+	    {"::1", ""},
+	};
+	struct site_answer a;
+	struct site s;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		char vars[512];
+
+		site_init(&s);
+		snprintf(vars, sizeof(vars), "%sRemote-Addr: %s\n", TO_CALL("progress"), rows[i].address);
+		site_ask(&s, POST_MCP, vars,
+		    REQUEST("5", "tools/call",
+			"\"name\":\"progress\"," META_WITH("\"progressToken\":1," KEY("logLevel") ":\"info\"")),
+		    &a);
+		assert_true(a.is_handed_over);
+		assert_string_equal(s.w.link->owner, rows[i].owner);
+		site_answer_release(&a);
+		site_release(&s);
+	}
+}
+
 /* DT-44: without a broker, or with one that is full, the answer is one JSON object, whatever fails. */
 static void test_stream_refused(void **state)
 {
@@ -440,6 +518,9 @@ int main(void)
 	    cmocka_unit_test(test_counted),
 	    cmocka_unit_test(test_stream),
 	    cmocka_unit_test(test_full),
+	    cmocka_unit_test(test_too_long),
+	    cmocka_unit_test(test_share_of_calls),
+	    cmocka_unit_test(test_owner),
 	    cmocka_unit_test(test_stream_refused),
 	    cmocka_unit_test(test_answer_too_big_for_a_stream),
 	    cmocka_unit_test(test_client_left),
