@@ -4,7 +4,8 @@
  *     store_append DIR [SECONDS]
  *
  * In the way of the broker: events of 256 bytes of 1000 streams, each followed by the sync that its sender waits for,
- * some of them under way at a time. */
+ * some of them under way at a time; and what one worker was answered, with each turn (broker/producer.h), or without.
+ */
 #include "config.h"
 
 #include <poll.h>
@@ -22,6 +23,9 @@
 #define STREAMS     1000
 #define BYTES_MAX   (256u << 20)
 #define PENDING_MAX 4096
+#define WINDOW      4096 /* outcomes that are kept, ... */
+#define PART        64   /* ... so many in a row, */
+#define OUTCOME_LEN 9    /* of so many bytes */
 
 struct pending {
 	struct store_op op;
@@ -90,7 +94,24 @@ static struct store *open_store(const char *dir, bool sync_each, int *wake_fd, s
 	return s;
 }
 
-static int measure(const char *dir, bool sync_each, size_t window, uint64_t seconds, struct err *err)
+/* The rows in which the outcomes of these sequences are. */
+static void keep_outcomes(struct store *s, uint64_t first, uint64_t last)
+{
+	static const char row[PART * OUTCOME_LEN];
+	struct buf value;
+
+	for (uint64_t part = first / PART; part <= last / PART; part++) {
+		unsigned char key[9] = {(unsigned char)(part % (WINDOW / PART))};
+
+		buf_init(&value, sizeof(row));
+		buf_add(&value, row, part < last / PART ? sizeof(row) : (size_t)(last % PART + 1) * OUTCOME_LEN);
+		s->put(s, STORE_OUTCOMES, (struct slice){(const char *)key, sizeof(key)}, &value);
+		buf_release(&value);
+	}
+}
+
+static int measure(
+    const char *dir, bool sync_each, bool keeps_outcomes, size_t window, uint64_t seconds, struct err *err)
 {
 	static const char bytes[EVENT_LEN];
 	int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -113,6 +134,7 @@ static int measure(const char *dir, bool sync_each, size_t window, uint64_t seco
 	until_us = from_us + seconds * 1000000;
 	while (now_us() < until_us && run->store->bytes_used < BYTES_MAX) {
 		struct pollfd p = {wake_fd, POLLIN, 0};
+		uint64_t before = seq;
 
 		while (run->idle_count > 0) {
 			struct pending *next = run->idle[--run->idle_count];
@@ -124,6 +146,8 @@ static int measure(const char *dir, bool sync_each, size_t window, uint64_t seco
 				abort();
 			run->store->sync(run->store, &next->op);
 		}
+		if (keeps_outcomes && seq > before)
+			keep_outcomes(run->store, before + 1, seq);
 		if (run->store->reap(run->store))
 			continue;
 		poll(&p, 1, 100);
@@ -131,9 +155,9 @@ static int measure(const char *dir, bool sync_each, size_t window, uint64_t seco
 			continue;
 	}
 	from_us = now_us() - from_us;
-	printf("sync %-5s  %4zu under way   %7.0f events/s   slowest %6.1f ms   failed %ju\n",
-	    sync_each ? "group" : "write", window, (double)run->done * 1e6 / (double)from_us,
-	    (double)run->slowest_us / 1000, (uintmax_t)run->failed);
+	printf("sync %-5s  outcomes %-3s  %4zu under way   %7.0f events/s   slowest %6.1f ms   failed %ju\n",
+	    sync_each ? "group" : "write", keeps_outcomes ? "yes" : "no", window,
+	    (double)run->done * 1e6 / (double)from_us, (double)run->slowest_us / 1000, (uintmax_t)run->failed);
 	run->store->close(&run->store);
 	rc = 0;
 out:
@@ -156,9 +180,11 @@ int main(int argc, char **argv)
 	log_init("store_append", LOG_LEVEL_WARN);
 	for (int sync_each = 1; sync_each >= 0; sync_each--) {
 		for (size_t i = 0; i < COUNT_OF(windows); i++) {
-			if (measure(argv[1], sync_each, windows[i], seconds, &err)) {
-				fprintf(stderr, "store_append: %s\n", err.msg);
-				return 1;
+			for (int keeps = 0; keeps <= 1; keeps++) {
+				if (measure(argv[1], sync_each, keeps, windows[i], seconds, &err)) {
+					fprintf(stderr, "store_append: %s\n", err.msg);
+					return 1;
+				}
 			}
 		}
 	}

@@ -151,6 +151,10 @@ void producer_lost(struct producer *p, bool may_return)
 /* What an outcome is kept in: bit n of the masks is the window's part n. */
 #define PARTS_MAX 64
 
+/* Beside the type, what follows it: an event's ACK has neither. A row of 64 then needs no overflow page of SQLite's. */
+enum { KEPT_STREAM = 64, KEPT_VALUE = 128 };
+_Static_assert(LINK_RETURN < KEPT_STREAM, "types leave these bits");
+
 static uint64_t part_len(const struct producer *p)
 {
 	return ((uint64_t)p->broker->cfg->link_window + PARTS_MAX - 1) / PARTS_MAX;
@@ -176,9 +180,11 @@ static void keep_part(struct producer *p, unsigned part)
 		if (!o->is_kept)
 			continue;
 		link_put_u64(&value, o->seq);
-		link_put_u8(&value, o->type);
-		link_put_u64(&value, o->stream);
-		link_put_u64(&value, o->value);
+		link_put_u8(&value, (uint8_t)(o->type | (o->stream ? KEPT_STREAM : 0) | (o->value ? KEPT_VALUE : 0)));
+		if (o->stream)
+			link_put_u64(&value, o->stream);
+		if (o->value)
+			link_put_u64(&value, o->value);
 	}
 	broker_keep(p->broker, STORE_OUTCOMES, buf_slice(&key), &value);
 	buf_release(&key);
@@ -284,8 +290,9 @@ bool producer_restore_outcomes(struct broker *b, struct slice key, struct slice 
 
 		o.seq = link_get_u64(&value, &bad);
 		o.type = link_get_u8(&value, &bad);
-		o.stream = link_get_u64(&value, &bad);
-		o.value = link_get_u64(&value, &bad);
+		o.stream = o.type & KEPT_STREAM ? link_get_u64(&value, &bad) : 0;
+		o.value = o.type & KEPT_VALUE ? link_get_u64(&value, &bad) : 0;
+		o.type &= KEPT_STREAM - 1;
 		at = &p->window[o.seq % (uint64_t)b->cfg->link_window];
 		if (bad || !handle_has(o.type) || at->seq > o.seq)
 			continue;
