@@ -153,7 +153,7 @@ void producer_lost(struct producer *p, bool may_return)
 
 /* Beside the type, what follows it: an event's ACK has neither. A row of 64 then needs no overflow page of SQLite's. */
 enum { KEPT_STREAM = 64, KEPT_VALUE = 128 };
-_Static_assert(LINK_RETURN < KEPT_STREAM, "types leave these bits");
+_Static_assert((unsigned)LINK_RETURN < (unsigned)KEPT_STREAM, "types leave these bits");
 
 static uint64_t part_len(const struct producer *p)
 {

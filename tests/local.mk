@@ -331,6 +331,7 @@ EXTRA_DIST += \
 	%D%/fault/bad_input.py \
 	%D%/fault/bad_offers.py \
 	%D%/fault/clocks.py \
+	%D%/fault/comeback.py \
 	%D%/fault/faults.py \
 	%D%/fault/links.py \
 	%D%/fault/handover.py \
@@ -374,6 +375,7 @@ endif
 fault_tests += %D%/fault/bad_input.py
 fault_tests += %D%/fault/bad_offers.py
 fault_tests += %D%/fault/clocks.py
+fault_tests += %D%/fault/comeback.py
 fault_tests += %D%/fault/handover.py
 fault_tests += %D%/fault/databases.py
 fault_tests += %D%/fault/reload.py

@@ -1215,13 +1215,13 @@ def _(site):
         site.state_of(task, "completed")
 
 
-@case("the broker is killed while 30 listen, 8 wait and tasks run: workers and runner live, the next one serves", may_lose_broker=True)
+@case("the broker is killed while 30 listen, 8 wait and tasks run: all of that goes on at the next one", may_lose_broker=True)
 def _(site):
     streams = [listen(site, {"resourceSubscriptions": ["docs:///note.md"]}) for _ in range(30)]
     for _ in range(8):
         streams.append(site.asked(site.start(), asks())[0])
-    site.task("say_task", sleep=1000, child=1000)
-    streams.append(site.send(site.start(), "tools/call", {"name": "say_wait", "arguments": {"sleep": 1000}}))
+    task, session = site.task("say_task", sleep=1000, child=1000), site.start()
+    streams.append(site.send(session, "tools/call", {"name": "say_wait", "arguments": {"sleep": 1000}}, 7))
     until("programs run", lambda: len(site.programs()) >= 3)
     os.kill(site.broker, signal.SIGKILL)
     for stream in streams:
@@ -1233,6 +1233,10 @@ def _(site):
         with contextlib.suppress(Wrong, OSError, http.client.HTTPException):
             return site.task("say_task")
     until("tasks again", again)
+    check(site.state_of(task)["status"] == "working", "the task does not go on")
+    check(len(site.programs()) >= 3, "programs have ended:", site.programs())
+    site.ask_modern("tasks/cancel", {"taskId": task})
+    site.post({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}, session)
     until("programs have ended", lambda: not site.programs())
     site.find_broker()
 

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""The broker is killed while calls of every kind run, again and again: the workers come back to the next one with what they do.
+Each piece of work is done once, and each client that can come back reads its result once.
+
+    tests/fault/comeback.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
+
+import itertools
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True  # the sources may be read-only
+from faults import Cases, check, compare, main, until  # noqa: E402
+from streams import Client, OldClient, Reader, broker_pid, id_of, is_answer, kill_broker, message_of, read_together  # noqa: E402
+
+case = Cases()
+WORK_S = 1.2
+ROUNDS = 4
+EACH = 3  # clients of each kind
+words = itertools.count(1)
+
+
+class Work:
+    """What is to be done, and what was: each piece has a word that its tool writes down."""
+
+    def __init__(self, site):
+        self.site, self.path = site, Path(site.run_dir, "work")
+        self.sent = []
+
+    def new(self, s=WORK_S):
+        word = f"w{next(words)}"
+        self.sent.append(word)
+        return word, {"s": s, "word": word, "file": str(self.path)}
+
+    def done(self):
+        return self.path.read_text().split() if self.path.exists() else []
+
+    def check_done(self):
+        until("all work to be done", lambda: set(self.done()) >= set(self.sent))
+        compare(sorted(self.sent), sorted(self.done()))
+
+
+def text_of(message):
+    check("result" in message, "not a result:", message)
+    return message["result"]["content"][0]["text"].strip()
+
+
+def kill_when(site, streams):
+    """As soon as all of these are streams, which the broker has."""
+    read_together(streams, lambda: all(stream.status for stream in streams))
+    check(all(stream.status == 200 for stream in streams), "refused:", [stream.status for stream in streams])
+    kill_broker(site)
+
+
+def answers_of(client, stream):
+    """All answers that a client of 2025-11-25 reads who comes back until its stream ends."""
+    events = list(stream.events)
+    while not stream.ended or not any(map(is_answer, events)):
+        last = id_of(events[-1])
+        stream.close()
+        stream = client.resume(last)
+        if stream.status == 405:  # it has all of it
+            break
+        stream.read()
+        events += stream.events
+    stream.close()
+    compare(range(len(events)), [int(id_of(event).rpartition(".")[2]) for event in events])
+    return [message_of(event) for event in events if is_answer(event)]
+
+
+@case(f"{ROUNDS} brokers are killed under {EACH} calls of each kind: answers in JSON, streams, HTTP+SSE", may_lose_broker=True)
+def _(site):
+    work = Work(site)
+    for _ in range(ROUNDS):
+        plain, streams, old = [], [], []
+        for _ in range(EACH):
+            word, arguments = work.new()
+            client = Client(site, more={"Accept": "application/json"})
+            plain.append((word, client.call("work", arguments, wait=False)))
+            word, arguments = work.new()
+            client = Client(site)
+            streams.append((word, client, client.call("work", arguments, wait=False)))
+            word, arguments = work.new()
+            old.append(OldClient(site))
+            old[-1].call("work", arguments)
+        kill_when(site, [stream for _, _, stream in streams])
+        read_together([reader for _, reader in plain] + [stream for _, _, stream in streams] + [each.stream for each in old],
+                      lambda: False)
+        for word, reader in plain:
+            check(reader.status == 200, "status", reader.status, reader.body)
+            compare([f"did {word}"], [text_of(json.loads(reader.body))])
+            reader.close()
+        for word, client, stream in streams:
+            compare([f"did {word}"], [text_of(message) for message in answers_of(client, stream)])
+        for each in old:  # nobody can come back to a stream of 2024-11-05, but what it asked for is done
+            check(not any(map(is_answer, each.stream.events[2:])), each.stream.events)
+            each.stream.close()
+    work.check_done()
+    site.broker = broker_pid(site)
+
+
+@case("modern streams end with their broker, and their work with them", may_lose_broker=True)
+def _(site):
+    work, streams = Work(site), []
+    for _ in range(EACH):
+        _, arguments = work.new(s=3)
+        headers, body = site.modern_parts({"name": "work", "arguments": arguments})
+        streams.append(Reader(site, "POST", headers, body, wait=False))
+    kill_when(site, streams)
+    read_together(streams, lambda: False)
+    for stream in streams:
+        check(not any(map(is_answer, stream.events)), "an answer:", stream.events)
+        stream.close()
+    site.works()
+    time.sleep(3.5)
+    check(not set(work.sent) & set(work.done()), "it was done all the same")
+    site.broker = broker_pid(site)
+
+
+@case("a call that only the dead broker knew: its id is taken, and it can be cancelled", may_lose_broker=True)
+def _(site):
+    work = Work(site)
+    word, arguments = work.new(s=4)
+    client = Client(site, more={"Accept": "application/json"})
+    reader = client.call("work", arguments, wait=False)
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "work", "arguments": arguments}}
+    until("that it is begun", lambda: refused(client, call))
+    kill_broker(site)
+    until("that the next broker knows it", lambda: refused(client, call))
+    with client.post({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}) as answer:
+        check(answer.status == 202, "cancelled:", answer.status)
+    began = time.monotonic()
+    reader.read()
+    reader.close()
+    check(time.monotonic() - began < 3, "it was not cancelled")
+    time.sleep(4)
+    check(word not in work.done(), "it was done all the same")
+    site.broker = broker_pid(site)
+
+
+def refused(client, call):
+    """Whether another request of the same id is."""
+    call = {**call, "params": {"name": "echo", "arguments": {"text": "x"}}}
+    with client.post(call) as answer:
+        answer.read()
+        return answer.status not in (200, 503)
+
+
+@case("workers that are killed with the broker: their calls end with an error, once, in the time for coming back", may_lose_broker=True,
+      may_lose_workers=True, settings={"link_return_ms": 1500})
+def _(site):
+    client, work = Client(site), Work(site)
+    _, arguments = work.new(s=30)
+    stream = client.call("work", arguments, wait=False)
+    read_together([stream], lambda: stream.events)
+    pid, workers = broker_pid(site), site.workers()
+    for each in (pid, *workers):
+        os.kill(each, signal.SIGKILL)
+    read_together([stream], lambda: False)
+    until("new workers", lambda: len(site.workers() - workers) == len(workers))
+    answers = answers_of(client, stream)
+    check(len(answers) == 1 and answers[0]["error"]["code"] == -32603, answers)
+    site.broker = broker_pid(site)
+
+
+if __name__ == "__main__":
+    sys.exit(main(case, __doc__))
