@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The site examples/clients, used by the official clients in every revision that they can be made to speak.
 import assert from 'node:assert/strict';
-import { CLIENTS, MODERN, copyOf, done, eachServer, load, needModules, skipAll, test } from './lib.mjs';
+import { CLIENTS, MODERN, copyOf, done, eachServer, load, needModules, pinned, skipAll, test } from './lib.mjs';
 
 needModules();
 if (process.env.MCP_TEST_URL)
@@ -10,14 +10,6 @@ const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@mod
   ...load('@modelcontextprotocol/sdk/client/sse.js') };
 const v2 = load('@modelcontextprotocol/client');
 const me = { name: 'mcp-fcgi-tests', version: '1' };
-
-// v1 asks for its newest revision and takes what the server says: what it asks for is exchanged on its way.
-function pinned(transport, protocolVersion) {
-  const { send } = transport;
-  transport.send = (message, options) => send.call(transport, message.method !== 'initialize' ? message
-    : { ...message, params: { ...message.params, protocolVersion } }, options);
-  return transport;
-}
 
 const http = (up) => new v1.StreamableHTTPClientTransport(new URL(up.url));
 const clients = [

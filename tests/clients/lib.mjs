@@ -133,6 +133,14 @@ async function checkWire() {
     comment(complaints.split('\n').slice(0, 40).join('\n'));
 }
 
+// A transport of the v1 SDK, which asks for its newest revision and takes what the server says: it asks for another.
+export function pinned(transport, protocolVersion) {
+  const { send } = transport;
+  transport.send = (message, options) => send.call(transport, message.method !== 'initialize' ? message
+    : { ...message, params: { ...message.params, protocolVersion } }, options);
+  return transport;
+}
+
 // ---- a site behind a web server
 
 // A copy, until the end: of a site that makes files, from a source tree that may be read only.

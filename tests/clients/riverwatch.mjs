@@ -6,7 +6,7 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync }
 import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { EXAMPLES, MODERN, answer, done, eachServer, load, modern, needModules, post, request, skipAll, test, until } from './lib.mjs';
+import { EXAMPLES, MODERN, answer, done, eachServer, load, modern, needModules, pinned, post, request, skipAll, test, until } from './lib.mjs';
 
 needModules();
 if (process.env.MCP_TEST_URL)
@@ -22,13 +22,7 @@ const WATER = { bern: 18.4, thun: 17.6, basel: 21.2, zurich: 20.3, olten: 19.7, 
 const older = (revision) => ({
   revision,
   make: () => new v1.Client(me),
-  transport(up, options) {
-    const transport = new v1.StreamableHTTPClientTransport(new URL(up.url), options);
-    const { send } = transport;
-    transport.send = (message, ...more) => send.call(transport, message.method !== 'initialize' ? message
-      : { ...message, params: { ...message.params, protocolVersion: revision } }, ...more);
-    return transport;
-  },
+  transport: (up, options) => pinned(new v1.StreamableHTTPClientTransport(new URL(up.url), options), revision),
   call: (client, params) => client.callTool(params),
 });
 const clients = [...['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'].map(older), {
