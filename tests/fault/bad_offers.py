@@ -1275,7 +1275,7 @@ def _(site):
 
 
 @case("limits of streams, topics and marks: refused in words, and room again when they are gone",
-      settings={"stream_max": 20, "once_max": 2, "broker_topics_max_bytes": 65536, "ask_wait_s": 3})
+      settings={"principal_share_percent": 100, "stream_max": 20, "once_max": 2, "broker_topics_max_bytes": 65536, "ask_wait_s": 3})
 def _(site):
     streams, refused = [], 0
     for number in range(30):
@@ -1316,7 +1316,7 @@ def _(site):
         leave(stream)
 
 
-@case("tasks: more than task_max: refused, and room again when they have ended", settings={"task_max": 60, "task_ttl_ms": 3000, "runner_jobs_max": 2})
+@case("tasks: more than task_max: refused, and room again when they have ended", settings={"principal_share_percent": 100, "task_max": 60, "task_ttl_ms": 3000, "runner_jobs_max": 2})
 def _(site):
     answers = all_at_once(10, lambda _: [site.call("say_task", {"sleep": 5}, CAN_TASKS) for _ in range(8)])
     good = [message["result"]["taskId"] for group in answers for _, message in group if "result" in message]
