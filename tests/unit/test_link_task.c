@@ -201,12 +201,12 @@ static void test_bodies_of_tasks(void **state)
 	buf_init(&last.body, 4096);
 	linked_start(b, remember);
 	linked_expect(
-	    link_task_new(b->link, SLICE("t1"), "me", SLICE(""), 60000, LINK_TASK_HIDDEN, SLICE("{}"), SLICE("job"), &err), &err,
+	    link_task_new(b->link, SLICE("t1"), "me", SLICE("them"), 60000, LINK_TASK_HIDDEN, SLICE("{}"), SLICE("job"), &err), &err,
 	    ERR_NONE, "new");
 	PUT(&want, SLICE("me"));
 	link_put_u64(&want, 60000);
 	link_put_u8(&want, LINK_TASK_HIDDEN);
-	PUT(&want, SLICE("{}"), SLICE("job"));
+	PUT(&want, SLICE("{}"), SLICE("job"), SLICE("them"));
 	expect_message(LINK_TASK_NEW, "t1", &want);
 
 	linked_expect(
