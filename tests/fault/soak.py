@@ -30,7 +30,7 @@ SETTINGS = {"stream_after_ms": 20, "stream_keep_s": 10, "store_cache_bytes": 2 <
             "session_grace_s": 2, "session_idle_s": 60}
 TROUBLE, WARM = 0.4, 0.5  # of the time, when they are over
 TURN_S = 6  # from one trouble to the next
-GROWTH_KB, GROWTH_SHARE, GROWTH_FDS = 2048, 0.15, 32  # what may be an accident, over the time that is measured
+GROWTH_KB, GROWTH_SHARE, GROWTH_FDS = 2048, 0.15, 12  # what may be an accident, over the time that is measured
 EXTENSION = {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
 CAN = {"io.modelcontextprotocol/clientCapabilities": EXTENSION}
 SHAKY = (OSError, http.client.HTTPException, json.JSONDecodeError)
@@ -167,19 +167,24 @@ def asked(load, place):
     persist("DELETE", lambda: settled(end_of(client)))
 
 
-def modern(load, place):
-    """Calls of 2026-07-28, some of which become streams."""
-    with may_be_refused():
-        status, _, body = load.site.modern({"name": "test_ticks", "arguments": {"ms": place.choice((1, 100)), "steps": 3}})
-        check(status == 200 and body, status)
-
-
-def ask_modern(load, method, params):
+def send_modern(load, method, params):
     headers, body = load.site.modern_parts(params, method, CAN)
     if "taskId" in params:
         headers["Mcp-Name"] = params["taskId"]
-    status, _, text = load.site.request("POST", headers, body)
-    return json.loads(text) if status == 200 else None
+    return Reader(load.site, "POST", headers, body)
+
+
+def modern(load, place):
+    """Calls of 2026-07-28, some of which become streams."""
+    with may_be_refused():
+        with send_modern(load, "tools/call", {"name": "test_ticks", "arguments": {"ms": place.choice((1, 100)), "steps": 3}}) as reader:
+            check(reader.status == 200 and reader.read_whole(), reader.status)
+
+
+def ask_modern(load, method, params):
+    with send_modern(load, method, params) as reader:
+        body = reader.read_whole()
+        return json.loads(body) if reader.status == 200 else None
 
 
 def tasks(load, place):
@@ -200,14 +205,14 @@ def tasks(load, place):
 def listens(load, place):
     """subscriptions/listen for a while, and the session stream of a legacy client, which both may break."""
     with may_be_refused():
-        headers, body = load.site.modern_parts({"notifications": {"toolsListChanged": True}}, "subscriptions/listen")
-        with contextlib.closing(load.site.open("POST", headers, body)) as answer:
-            check(answer.status == 200, answer.status)
+        with send_modern(load, "subscriptions/listen", {"notifications": {"toolsListChanged": True}}) as listening:
+            check(listening.status == 200, listening.status)
             client = Client(load.site)
             with client.get() as own:
                 check(own.status == 200, own.status)
                 client.ask("tools/call", {"name": "test_trigger_tool_change"})
                 own.read_count(1)
+                listening.read_count(2)
                 time.sleep(place.random())
             client.end()
 
