@@ -41,6 +41,11 @@ void reload_release(struct reload *r)
 	sources_release(&r->tried);
 }
 
+bool reload_has_changed(const struct reload *r)
+{
+	return sources_mark(&r->tried) != r->tried.mark;
+}
+
 bool reload_is_due(struct reload *r)
 {
 	uint64_t mark = sources_mark(&r->tried), before = r->seen;

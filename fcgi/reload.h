@@ -20,6 +20,8 @@ struct reload {
 int reload_init(struct reload *r, const char *file, const char *const *sets, size_t sets_count, struct err *err);
 void reload_release(struct reload *r);
 
+/* Whether what it was read from is something else by now, perhaps half of it. */
+bool reload_has_changed(const struct reload *r);
 /* Whether it is time to try: something has changed, and is as it was at the last look. */
 bool reload_is_due(struct reload *r);
 /* Reads it anew. *old is the caller's then, to be released when nobody uses it any more. -1: logged, and now stays. */

@@ -30,6 +30,7 @@ struct job {
 	struct call call; /* first: what handlers see is ours */
 	struct call_priv priv;
 	const struct worker *w; /* borrowed */
+	bool is_of_last_site;   /* w is as new as can be */
 	char id[LINK_KEY_MAX + 1];
 	char *principal;
 	struct buf text;
@@ -517,13 +518,30 @@ static int read_spec(struct job *job, struct err *err)
 {
 	if (task_read_job(buf_slice(&job->text), &job->spec, err))
 		return -1;
-	job->tool = toolset_find(&job->w->tools, job->spec.tool);
-	if (!job->tool)
-		return err_set(err, ERR_INTERNAL, "no tool %.*s: this runner was started with another configuration",
-		    (int)job->spec.tool.len, job->spec.tool.p);
 	job->round.answers = json_object_get(job->spec.answers);
 	job->token = json_object_new_string(job->id);
 	return job->token ? 0 : err_set(err, ERR_NOMEM, "a task");
+}
+
+bool job_lacks_tool(const struct job *job)
+{
+	return job->spec.root && !job->tool;
+}
+
+void job_use(struct job *job, const struct worker *w)
+{
+	job->w = w;
+	job->is_of_last_site = true;
+}
+
+/* -1: there is none. */
+static int find_tool(struct job *job, struct err *err)
+{
+	if (!job->tool)
+		job->tool = toolset_find(&job->w->tools, job->spec.tool);
+	return job->tool ? 0
+			 : err_set(err, ERR_INTERNAL, "no tool %.*s: this runner has another configuration",
+			       (int)job->spec.tool.len, job->spec.tool.p);
 }
 
 static void make_call(struct job *job)
@@ -573,8 +591,14 @@ static bool run_tool(struct job *job)
 static bool work(struct job *job)
 {
 	struct err err;
+	int ret = job->spec.root ? 0 : read_spec(job, &err);
 
-	if (!job->spec.root && read_spec(job, &err)) {
+	if (ret == 0 && job->end == JOB_GOES_ON) {
+		ret = find_tool(job, &err);
+		if (ret && !job->is_of_last_site)
+			return false;
+	}
+	if (ret) {
 		tell_error(job, &err);
 		return true;
 	}

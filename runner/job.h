@@ -28,8 +28,13 @@ void job_end(struct job *job, enum job_end why);          /* the first reason co
 void job_add_answers(struct job *job, struct slice text); /* JSON text of an object: results by key */
 bool job_has_news(struct job *job);                       /* answers or an end that job_work() has not seen yet */
 
-/* Works on it, in one thread at a time. true: it has ended, and the broker was told. false: it waits for answers; call
- * it again when there is news. */
+/* Works on it, in one thread at a time. true: it has ended, and the broker was told. false: it waits for answers, or
+ * for job_use(); call it again when there is news. */
 bool job_work(struct job *job);
+
+/* Its tool is not of its site: a worker has read a configuration that we have not. */
+bool job_lacks_tool(const struct job *job);
+/* The one that we have by now; if that has no such tool either the job fails. While nobody works on it. */
+void job_use(struct job *job, const struct worker *w);
 
 #endif

@@ -22,7 +22,7 @@ struct entry {
 };
 
 struct jobs {
-	int lost_fd; /* borrowed */
+	int lost_fd, stale_fd; /* borrowed */
 	pthread_mutex_t mtx;
 	const struct worker *w; /* borrowed; by mtx */
 	pthread_cond_t ended;   /* a job or a thread */
@@ -51,7 +51,7 @@ struct jobs *jobs_new(const struct worker *w)
 	return jobs;
 }
 
-/* With mtx held, as all that follows but thread_main(). */
+/* With mtx held, as all that follows but can_go_on() and thread_main(). */
 static void drop(struct jobs *jobs, struct entry *e)
 {
 	LIST_REMOVE(e, all);
@@ -74,6 +74,11 @@ void jobs_free(struct jobs **jobsp)
 	mem_free(jobs);
 }
 
+static bool can_go_on(struct job *job)
+{
+	return job_has_news(job) && !job_lacks_tool(job);
+}
+
 static void *thread_main(void *arg)
 {
 	struct jobs *jobs = arg;
@@ -88,16 +93,18 @@ static void *thread_main(void *arg)
 		pthread_mutex_unlock(&jobs->mtx);
 		do
 			has_ended = job_work(e->job);
-		while (!has_ended && job_has_news(e->job));
+		while (!has_ended && can_go_on(e->job));
 		pthread_mutex_lock(&jobs->mtx);
 		if (has_ended) {
 			drop(jobs, e);
-		} else if (job_has_news(e->job)) { /* it came in between */
+		} else if (can_go_on(e->job)) { /* it came in between */
 			e->phase = PHASE_QUEUED;
 			TAILQ_INSERT_TAIL(&jobs->queue, e, queued);
 		} else {
 			e->phase = PHASE_WAITING;
 			pthread_cond_broadcast(&jobs->ended);
+			if (job_lacks_tool(e->job))
+				eventfd_write(jobs->stale_fd, 1);
 		}
 	}
 	jobs->threads--;
@@ -210,9 +217,10 @@ static void on_list(void *arg, struct buf *out)
 	pthread_mutex_unlock(&jobs->mtx);
 }
 
-struct link_runner jobs_runner(struct jobs *jobs, int lost_fd)
+struct link_runner jobs_runner(struct jobs *jobs, int lost_fd, int stale_fd)
 {
 	jobs->lost_fd = lost_fd;
+	jobs->stale_fd = stale_fd;
 	return (struct link_runner){.run = on_run, .input = on_input, .lost = on_lost, .list = on_list, .arg = jobs};
 }
 
@@ -267,7 +275,16 @@ bool jobs_end(struct jobs *jobs, uint64_t drain_ms)
 
 void jobs_use(struct jobs *jobs, const struct worker *w)
 {
+	struct entry *e;
+
 	pthread_mutex_lock(&jobs->mtx);
 	jobs->w = w;
+	LIST_FOREACH(e, &jobs->all, all)
+	{
+		if (e->phase == PHASE_WAITING && job_lacks_tool(e->job)) {
+			job_use(e->job, w);
+			enqueue(jobs, e);
+		}
+	}
 	pthread_mutex_unlock(&jobs->mtx);
 }

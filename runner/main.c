@@ -45,7 +45,7 @@ struct runner {
 	struct jobs *jobs;
 	struct watcher *watcher;
 	struct link_runner link_runner;
-	int lock_fd, signal_fd, lost_fd;
+	int lock_fd, signal_fd, lost_fd, stale_fd;
 };
 
 /* 1: another one runs. */
@@ -76,26 +76,32 @@ static int open_fds(struct runner *r, struct err *err)
 	signal(SIGPIPE, SIG_IGN);
 	r->signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 	r->lost_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return r->signal_fd == -1 || r->lost_fd == -1 ? err_sys(err, "descriptors") : 0;
+	r->stale_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return r->signal_fd == -1 || r->lost_fd == -1 || r->stale_fd == -1 ? err_sys(err, "descriptors") : 0;
 }
 
-enum event { EVENT_TIME, EVENT_END, EVENT_RELOAD, EVENT_LOST };
+enum event { EVENT_TIME, EVENT_END, EVENT_RELOAD, EVENT_LOST, EVENT_STALE };
 
-/* timeout_ms 0: without end. sees_loss: of the broker. */
-static enum event wait_for_event(struct runner *r, int timeout_ms, bool sees_loss)
+/* timeout_ms 0: without end. has_broker: sees that it is lost, and jobs that it brought. */
+static enum event wait_for_event(struct runner *r, int timeout_ms, bool has_broker)
 {
-	struct pollfd fds[] = {{.fd = r->signal_fd, .events = POLLIN}, {.fd = r->lost_fd, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = r->signal_fd, .events = POLLIN}, {.fd = r->lost_fd, .events = POLLIN},
+	    {.fd = r->stale_fd, .events = POLLIN}};
 	struct signalfd_siginfo signal;
 	eventfd_t ignored;
 
-	while (poll(fds, sees_loss ? 2 : 1, timeout_ms ? timeout_ms : -1) == -1 && errno == EINTR)
+	while (poll(fds, has_broker ? COUNT_OF(fds) : 1, timeout_ms ? timeout_ms : -1) == -1 && errno == EINTR)
 		;
 	if (fds[0].revents && read(r->signal_fd, &signal, sizeof(signal)) == sizeof(signal))
 		return signal.ssi_signo == SIGHUP ? EVENT_RELOAD : EVENT_END;
-	if (!fds[1].revents)
+	if (fds[1].revents) {
+		eventfd_read(r->lost_fd, &ignored);
+		return EVENT_LOST;
+	}
+	if (!fds[2].revents)
 		return EVENT_TIME;
-	eventfd_read(r->lost_fd, &ignored);
-	return EVENT_LOST;
+	eventfd_read(r->stale_fd, &ignored);
+	return EVENT_STALE;
 }
 
 /* All have the same link. */
@@ -129,6 +135,14 @@ static void reload(struct runner *r)
 		LOG(ERROR, "watcher.failed", "why=\"%s\" effect=\"nobody is told of changed files\"", why.msg);
 	if (old != r->first)
 		r->old[r->old_count++] = old;
+}
+
+/* A job came of a tool that we don't know: a worker was faster to see the change, or the tool is gone. */
+static void catch_up(struct runner *r)
+{
+	if (reload_has_changed(&r->site))
+		reload(r);
+	jobs_use(r->jobs, r->site.now);
 }
 
 /* 0: joined. 1: told to end. -1: there is no broker, for so long that nobody needs us, and no task goes on; workers
@@ -166,6 +180,8 @@ static int serve(struct runner *r, int ready_fd, struct err *err)
 			return 0;
 		if (event == EVENT_RELOAD || (event == EVENT_TIME && reload_is_due(&r->site)))
 			reload(r);
+		if (event == EVENT_STALE)
+			catch_up(r);
 		if (event != EVENT_LOST)
 			continue;
 		LOG(WARN, "runner.lost_broker", "effect=\"its tasks go on and wait for the next one\"");
@@ -197,7 +213,7 @@ static int run(void *arg, int ready_fd)
 	if (locked == 0 && (!r->link || !r->jobs))
 		err_set(&err, ERR_NOMEM, "a runner");
 	if (err.code == ERR_NONE && open_fds(r, &err) == 0) {
-		r->link_runner = jobs_runner(r->jobs, r->lost_fd);
+		r->link_runner = jobs_runner(r->jobs, r->lost_fd, r->stale_fd);
 		if (serve(r, ready_fd, &err) == 0)
 			status = DAEMON_READY;
 	} else {
@@ -222,7 +238,7 @@ static int run(void *arg, int ready_fd)
 
 int main(int argc, char **argv)
 {
-	struct runner r = {.lock_fd = -1, .signal_fd = -1, .lost_fd = -1};
+	struct runner r = {.lock_fd = -1, .signal_fd = -1, .lost_fd = -1, .stale_fd = -1};
 	struct opts opts;
 	struct err err = {0};
 	int status;
