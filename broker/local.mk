@@ -44,7 +44,11 @@ libbroker_a_SOURCES = \
 	%D%/store_sum.c %D%/store_sum.h \
 	%D%/store_wal.c %D%/store_wal.h \
 	%D%/store_writer.c %D%/store_writer.h \
-	%D%/stream.c %D%/stream.h %D%/stream_tbl.h \
+	%D%/stream.c %D%/stream.h %D%/stream_priv.h %D%/stream_tbl.h \
+	%D%/stream_id.c \
+	%D%/stream_kept.c \
+	%D%/stream_log.c \
+	%D%/stream_saved.c \
 	%D%/table.c %D%/table.h \
 	%D%/task.c %D%/task.h %D%/task_tbl.h \
 	%D%/topic.c %D%/topic.h \
