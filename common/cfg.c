@@ -68,6 +68,7 @@ static const struct {
     {"resources", "another file has a resource of this URI", offsetof(struct cfg, resources)},
     {"prompts", "another file has a prompt of this name", offsetof(struct cfg, prompts)},
     {"databases", "another file has a database of this name", offsetof(struct cfg, databases)},
+    {"apis", "another file has an API of this name", offsetof(struct cfg, apis)},
 };
 
 /* One file that was read. Kept whole, for the lines of later complaints. */

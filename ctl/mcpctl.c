@@ -325,18 +325,20 @@ static void add_schema_row(struct buf *out, const struct cfg_row *row)
 
 #define SCHEMA_NAMES "\"propertyNames\":{\"pattern\":\"^[A-Za-z0-9_.-]{1,128}$\"}"
 #define SCHEMA_EXEC  "\"exec\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\"}}"
+#define SCHEMA_HTTP_POLICY                                                                                             \
+	"\"retries\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10},"                                              \
+	"\"cache\":{\"anyOf\":[{\"type\":\"integer\",\"minimum\":0},{\"type\":\"object\",\"required\":[\"ttl_s\"],"      \
+	"\"additionalProperties\":false,\"properties\":{\"ttl_s\":{\"type\":\"integer\",\"minimum\":1},"                \
+	"\"stale_while_revalidate_s\":{\"type\":\"integer\",\"minimum\":0},"                                            \
+	"\"stale_if_error_s\":{\"type\":\"integer\",\"minimum\":0}}}]}"
 #define SCHEMA_HTTP                                                                                                    \
-	"\"http\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"object\",\"required\":[\"url\"],"                      \
-	"\"additionalProperties\":false,\"properties\":{\"url\":{\"type\":\"string\"},"                                \
+	"\"http\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"object\","                                             \
+	"\"additionalProperties\":false,\"properties\":{\"api\":{\"type\":\"string\"},\"url\":{\"type\":\"string\"},"    \
 	"\"method\":{\"enum\":[\"GET\",\"HEAD\",\"POST\",\"PUT\",\"PATCH\",\"DELETE\"]},"                              \
 	"\"query\":{\"type\":\"object\"},\"headers\":{\"type\":\"object\"},\"json\":true,"                             \
 	"\"form\":{\"type\":\"object\"},\"body\":{\"type\":\"string\"}}}]},"                                           \
 	"\"result\":{\"type\":\"string\"},\"template\":{\"type\":\"string\"},"                                         \
-	"\"retries\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10},"                                              \
-	"\"cache\":{\"anyOf\":[{\"type\":\"integer\",\"minimum\":1},{\"type\":\"object\",\"required\":[\"ttl_s\"],"      \
-	"\"additionalProperties\":false,\"properties\":{\"ttl_s\":{\"type\":\"integer\",\"minimum\":1},"                \
-	"\"stale_while_revalidate_s\":{\"type\":\"integer\",\"minimum\":0},"                                        \
-	"\"stale_if_error_s\":{\"type\":\"integer\",\"minimum\":0}}}]}"
+	SCHEMA_HTTP_POLICY
 #define SCHEMA_SQL                                                                                                     \
 	"\"sql\":{\"type\":\"string\"},\"database\":{\"type\":\"string\"},\"rows\":{\"enum\":[\"many\",\"one\"]},"     \
 	"\"rows_max\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000000}"
@@ -354,6 +356,11 @@ static const char schema_definitions[] =
     "\"properties\":{\"sqlite\":{\"type\":\"string\"},\"postgresql\":{\"type\":\"string\"},\"mysql\":{\"type\":\"string\"},"
     "\"password_file\":{\"type\":\"string\"},\"write\":{\"type\":\"boolean\"},"
     "\"connections_max\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":256}}}},\n"
+    "\"apis\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"required\":[\"url\"],"
+    "\"additionalProperties\":false,\"properties\":{\"url\":{\"type\":\"string\"},\"query\":{\"type\":\"object\"},"
+    "\"headers\":{\"type\":\"object\"},\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400},"
+    "\"output_max_bytes\":{\"type\":\"integer\",\"minimum\":1024,\"maximum\":67108864}," SCHEMA_HTTP_POLICY ","
+    "\"allow_addresses\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}},\n"
     "\"tools\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
     "\"builtin\":{\"type\":\"string\"}," SCHEMA_EXEC "," SCHEMA_HTTP "," SCHEMA_SQL "," SCHEMA_COMMON ","
     "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},\"annotations\":{\"type\":\"object\"},"

@@ -57,6 +57,19 @@ void address_nets_release(struct address_nets *nets)
 	*nets = (struct address_nets){0};
 }
 
+int address_nets_copy(struct address_nets *to, const struct address_nets *from, struct err *err)
+{
+	*to = (struct address_nets){0};
+	if (from->count == 0)
+		return 0;
+	to->items = mem_alloc(from->count, sizeof(*to->items));
+	if (!to->items)
+		return err_set(err, ERR_NOMEM, "list of networks");
+	memcpy(to->items, from->items, from->count * sizeof(*to->items));
+	to->count = from->count;
+	return 0;
+}
+
 int address_nets_read(struct address_nets *nets, const struct cfg_list *texts, struct err *err)
 {
 	*nets = (struct address_nets){0};

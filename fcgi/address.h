@@ -27,6 +27,7 @@ struct address_nets {
 
 /* "192.0.2.1", "192.0.2.0/24", "2001:db8::/32". ERR_CONFIG. nets is to be released in any case. */
 int address_nets_read(struct address_nets *nets, const struct cfg_list *texts, struct err *err);
+int address_nets_copy(struct address_nets *to, const struct address_nets *from, struct err *err);
 void address_nets_release(struct address_nets *nets);
 
 bool address_is_in(const struct address *a, const struct address_nets *nets);

@@ -8,25 +8,7 @@
 #include "fcgi/placeholder.h"
 #include "common/banned.h"
 
-#define CACHE_MAX_S 31536000
-
-static const char *const cache_members[] = {"ttl_s", "stale_while_revalidate_s", "stale_if_error_s", NULL};
-
 /* ---- the definition ---- */
-
-static int read_number(
-    json_object *def, const char *name, int64_t min, int64_t max, int64_t *number, struct cfg *cfg, const char *pointer)
-{
-	json_object *val = jx_get(def, name);
-
-	if (!jx_has(def, name))
-		return 0;
-	*number = jx_is_integer(val) ? json_object_get_int64(val) : min - 1;
-	if (*number < min || *number > max)
-		return cfg_complain_at(cfg, pointer, name, "%s must be a whole number, %lld to %lld", name,
-		    (long long)min, (long long)max);
-	return 0;
-}
 
 static int read_template(
     struct http_api *api, json_object *def, const struct http_names *names, struct cfg *cfg, const char *pointer)
@@ -63,59 +45,44 @@ static int read_result(struct http_api *api, json_object *def, struct cfg *cfg, 
 	return 0;
 }
 
-/* Seconds for which an answer is kept, or an object of such. */
-static int read_cache(struct http_api *api, json_object *def, struct cfg *cfg, const char *pointer)
+/* Of the definition, else of its API, else of the configuration. */
+static int read_policy(struct http_api *api, json_object *def, struct cfg *cfg, const char *pointer)
 {
-	json_object *cache = jx_get(def, "cache");
-	int64_t ttl_s = 0, revalidate_s = 0, error_s = 0;
-	char at[1024];
-	int bad;
+	const struct http_base *base = http_def_base(api->def);
 
-	if (!jx_has(def, "cache"))
-		return 0;
-	if (!http_def_may_be_cached(api->def))
+	if (base)
+		api->policy = base->policy;
+	if (!http_def_only_reads(api->def))
+		api->policy.ttl_ms = 0;
+	if (http_policy_read(&api->policy, def, cfg, pointer))
+		return -1;
+	if (api->policy.ttl_ms && !http_def_may_be_cached(api->def))
 		return cfg_complain_at(cfg, pointer, "cache", "only answers to GET, HEAD and POST can be kept");
-	if (!json_object_is_type(cache, json_type_object)) {
-		bad = read_number(def, "cache", 1, CACHE_MAX_S, &ttl_s, cfg, pointer);
-	} else {
-		snprintf(at, sizeof(at), "%s/cache", pointer);
-		bad = cfg_complain_unknown(cfg, at, cache, cache_members);
-		if (!jx_has(cache, "ttl_s"))
-			bad = cfg_complain_at(cfg, pointer, "cache", "cache needs ttl_s");
-		bad |= read_number(cache, "ttl_s", 1, CACHE_MAX_S, &ttl_s, cfg, at);
-		bad |= read_number(cache, "stale_while_revalidate_s", 0, CACHE_MAX_S, &revalidate_s, cfg, at);
-		bad |= read_number(cache, "stale_if_error_s", 0, CACHE_MAX_S, &error_s, cfg, at);
-	}
-	api->ttl_ms = 1000 * ttl_s;
-	api->revalidate_ms = 1000 * revalidate_s;
-	api->error_ms = 1000 * error_s;
-	return bad;
+	return 0;
 }
 
-struct http_api *http_api_new(
-    json_object *def, const struct http_names *names, struct cfg *cfg, const char *pointer, struct err *err)
+struct http_api *http_api_new(json_object *def, const struct http_names *names, int64_t *timeout_s, struct cfg *cfg,
+    const char *pointer, struct err *err)
 {
 	struct http_api *api = mem_alloc(1, sizeof(*api));
-	int64_t output_max_bytes = cfg->http_output_max_bytes;
 	int bad;
 
 	if (!api) {
 		err_set(err, ERR_NOMEM, "http");
 		return NULL;
 	}
-	api->retries = cfg->http_retries;
+	api->policy = http_policy_of(cfg);
 	api->def = http_def_new(def, names, cfg, pointer, err);
-	bad = api->def ? read_cache(api, def, cfg, pointer) : -1;
+	bad = api->def ? read_policy(api, def, cfg, pointer) : -1;
+	if (!jx_has(def, "timeout_s"))
+		*timeout_s = api->policy.timeout_s;
 	bad |= http_client_check(cfg, err);
 	bad |= read_result(api, def, cfg, pointer);
 	bad |= read_template(api, def, names, cfg, pointer);
-	bad |= read_number(def, "output_max_bytes", 1024, 67108864, &output_max_bytes, cfg, pointer);
-	bad |= read_number(def, "retries", 0, 10, &api->retries, cfg, pointer);
 	if (api->def)
 		api->breaker = http_breaker_get(cfg, http_def_host(api->def));
 	if (api->def && !api->breaker)
 		bad = err_set(err, ERR_NOMEM, "http");
-	api->output_max_bytes = (size_t)output_max_bytes;
 	api->needs_json = api->result.p || api->template;
 	if (bad)
 		http_api_free(&api);
@@ -150,10 +117,10 @@ int http_api_parse(const struct http_api *api, struct call *call, struct http_an
 		return -1;
 	if (!*root)
 		return http_answer_fail(
-		    answer, "%s: its answer is not the JSON that it should be: %s", http_def_host(api->def), err->msg);
+		    answer, "%s: its answer is not the JSON that it should be: %s", http_def_name(api->def), err->msg);
 	if (!jx_find(*root, api->result, result))
 		return http_answer_fail(
-		    answer, "%s: its answer has nothing at %s", http_def_host(api->def), api->result.p);
+		    answer, "%s: its answer has nothing at %s", http_def_name(api->def), api->result.p);
 	return 0;
 }
 

@@ -6,7 +6,7 @@
  *   "output_max_bytes"  of the answer, decompressed
  *   "retries"           how often a request that can be repeated (GET, HEAD, PUT, DELETE) is repeated: after 429, 502,
  *                       503 and 504, and when the connection breaks. One that could not be sent may be of any method
- *   "cache"             seconds for which an answer is kept, for all workers of this host; or an object:
+ *   "cache"             seconds for which an answer is kept, for all workers of this host; 0: none is; or an object:
  *       "ttl_s"                     these seconds
  *       "stale_while_revalidate_s"  so much longer it is given at once, while a new one is asked for
  *       "stale_if_error_s"          so much longer it is given when no new one comes
@@ -36,9 +36,10 @@ struct http_answer {
 	bool has_failed; /* it is stale, for no new one came */
 };
 
-/* Reads def, which stands at pointer. NULL: complained about, or *err is ERR_NOMEM. */
-struct http_api *http_api_new(
-    json_object *def, const struct http_names *names, struct cfg *cfg, const char *pointer, struct err *err);
+/* Reads def, which stands at pointer; but *timeout_s is its caller's to read, and only set without one. NULL:
+ * complained about, or *err is ERR_NOMEM. */
+struct http_api *http_api_new(json_object *def, const struct http_names *names, int64_t *timeout_s, struct cfg *cfg,
+    const char *pointer, struct err *err);
 void http_api_free(struct http_api **apip);
 
 /* Whether only an answer that is JSON will do. */

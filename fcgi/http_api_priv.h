@@ -12,10 +12,7 @@ struct http_api {
 	struct slice result;          /* borrowed from the configuration, as template */
 	const char *template;
 	bool needs_json;
-	size_t output_max_bytes;
-	int64_t retries;
-	int64_t ttl_ms; /* 0: nothing is kept */
-	int64_t revalidate_ms, error_ms;
+	struct http_policy policy;
 };
 
 #endif

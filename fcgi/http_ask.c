@@ -99,12 +99,12 @@ static void put_said(const struct http_api *api, const struct http_response *res
 static void explain(const struct http_api *api, const struct http_response *response, struct http_answer *answer)
 {
 	if (response->failure != HTTP_DONE) {
-		http_answer_fail(answer, "%s: %s", http_def_host(api->def), response->why);
+		http_answer_fail(answer, "%s: %s", http_def_name(api->def), response->why);
 		return;
 	}
 	answer->is_missing = response->status == 404 || response->status == 410;
 	answer->is_refusal = response->status < 500 && response->status != 408 && response->status != 429;
-	http_answer_fail(answer, "%s answered with status %d: %s", http_def_host(api->def), response->status,
+	http_answer_fail(answer, "%s answered with status %d: %s", http_def_name(api->def), response->status,
 	    words_of_status(response->status));
 	if (response->retry_after_s > 0)
 		buf_addf(&answer->why, " (in %lld s)", (long long)response->retry_after_s);
@@ -121,7 +121,7 @@ static void use_kept(struct asking *a, bool has_failed)
 	answer->body = a->kept.body;
 	buf_init(&a->kept.body, 0);
 	answer->age_ms = a->kept_age_ms;
-	answer->is_stale = a->kept_age_ms > a->api->ttl_ms;
+	answer->is_stale = a->kept_age_ms > a->api->policy.ttl_ms;
 	answer->has_failed = has_failed;
 	answer->is_missing = false;
 	buf_clear(&answer->why);
@@ -130,14 +130,14 @@ static void use_kept(struct asking *a, bool has_failed)
 static void look(struct asking *a)
 {
 	buf_release(&a->kept.body);
-	buf_init(&a->kept.body, a->api->output_max_bytes);
+	buf_init(&a->kept.body, (size_t)a->api->policy.output_max_bytes);
 	if (!http_cache_read(a->call->cfg, &a->key, &a->kept, &a->kept_age_ms))
 		a->kept_age_ms = -1;
 }
 
 static bool is_kept_for(const struct asking *a, int64_t longer_ms)
 {
-	return a->kept_age_ms >= 0 && a->kept_age_ms <= a->api->ttl_ms + longer_ms;
+	return a->kept_age_ms >= 0 && a->kept_age_ms <= a->api->policy.ttl_ms + longer_ms;
 }
 
 /* ---- a request ---- */
@@ -204,16 +204,17 @@ static int begin(struct asking *a, int lock_fd, struct http_transfer **t, struct
 		http_request_release(&request);
 		a->is_left_alone = true;
 		ret = http_answer_fail(a->answer, "%s: it failed too often just now; it is not asked for %llu s",
-		    http_def_host(a->api->def), (unsigned long long)(wait_ms + 999) / 1000);
+		    http_def_name(a->api->def), (unsigned long long)(wait_ms + 999) / 1000);
 	}
 	if (ret) {
 		if (lock_fd != -1)
 			close(lock_fd);
 		return ret;
 	}
-	*t = lock_fd == -1 ? http_client_begin(a->call->cfg, &request, a->deadline_ms, a->api->output_max_bytes, err)
-			   : http_client_begin_shared(a->call->cfg, &request, a->deadline_ms, a->api->output_max_bytes,
-				 &a->key, lock_fd, err);
+	*t = lock_fd == -1 ? http_client_begin(
+				 a->call->cfg, &request, a->deadline_ms, (size_t)a->api->policy.output_max_bytes, err)
+			   : http_client_begin_shared(a->call->cfg, &request, a->deadline_ms,
+				 (size_t)a->api->policy.output_max_bytes, &a->key, lock_fd, err);
 	if (!*t)
 		http_breaker_leave(a->api->breaker, HTTP_OUTCOME_NONE);
 	a->is_ours = *t != NULL;
@@ -243,7 +244,7 @@ static int begin_or_join(struct asking *a, struct http_transfer **t, struct err 
 		if (wait_until(a->call, now_ms() + LOOK_AGAIN_MS, err))
 			return -1;
 	}
-	return http_answer_fail(a->answer, "%s: it did not answer in time", http_def_host(a->api->def));
+	return http_answer_fail(a->answer, "%s: it did not answer in time", http_def_name(a->api->def));
 }
 
 /* A stale answer is given; who finds nobody at it asks for a new one, and does not wait. */
@@ -303,7 +304,7 @@ static int try(struct asking *a, int64_t retries, uint64_t *again_ms, struct err
 {
 	struct http_transfer *t = NULL;
 	const struct http_response *response;
-	int ret = a->api->ttl_ms ? begin_or_join(a, &t, err) : begin(a, -1, &t, err);
+	int ret = a->api->policy.ttl_ms ? begin_or_join(a, &t, err) : begin(a, -1, &t, err);
 
 	*again_ms = UINT64_MAX;
 	if (ret || await(a, &t, err))
@@ -318,7 +319,7 @@ static int try(struct asking *a, int64_t retries, uint64_t *again_ms, struct err
 	} else {
 		log_failure(a->api, a->name, response);
 		explain(a->api, response, a->answer);
-		if (retries < a->api->retries && is_worth_a_retry(a->api, response))
+		if (retries < a->api->policy.retries && is_worth_a_retry(a->api, response))
 			*again_ms = retry_at_ms(response, retries, a->deadline_ms);
 	}
 	http_transfer_release(&t);
@@ -358,7 +359,7 @@ static int ask_or_look(struct asking *a, struct err *err)
 		use_kept(a, false);
 		return 0;
 	}
-	if (is_kept_for(a, a->api->revalidate_ms)) {
+	if (is_kept_for(a, a->api->policy.revalidate_ms)) {
 		refresh(a);
 		use_kept(a, false);
 		return 0;
@@ -366,7 +367,7 @@ static int ask_or_look(struct asking *a, struct err *err)
 	ret = ask(a, err);
 	if (ret == 0 && a->answer->why.len == 0 && is_kept_for(a, 0))
 		use_kept(a, false); /* it came while we waited */
-	else if (ret == 0 && a->answer->why.len && !a->answer->is_refusal && is_kept_for(a, a->api->error_ms))
+	else if (ret == 0 && a->answer->why.len && !a->answer->is_refusal && is_kept_for(a, a->api->policy.error_ms))
 		use_kept(a, true);
 	return ret;
 }
@@ -396,7 +397,7 @@ int http_api_call(const struct http_api *api, struct call *call, const char *nam
 	a.deadline_ms = now_ms() + (uint64_t)timeout_s * 1000;
 	*answer = (struct http_answer){.age_ms = -1};
 	buf_init(&answer->why, 2 * WHY_MAX_BYTES);
-	ret = api->ttl_ms ? ask_or_look(&a, err) : ask(&a, err);
+	ret = api->policy.ttl_ms ? ask_or_look(&a, err) : ask(&a, err);
 	buf_release(&a.kept.body);
 	ret = ret ? ret : buf_check(&answer->why, err);
 	count(&a, ret, now_us() - begun_us);

@@ -7,7 +7,9 @@
  * Nothing of libcurl but curl_multi_wakeup() is called for a transfer outside of the thread once it is incoming. */
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,6 +30,7 @@
 struct http_transfer {
 	struct http_transfer *next; /* by mtx while incoming, then the thread's: active */
 	struct http_request request;
+	struct address_nets allowed; /* of the configuration */
 	CURL *easy;
 	struct curl_slist *headers;
 	struct http_response response;
@@ -50,7 +53,6 @@ static struct client {
 	pthread_mutex_t mtx;
 	pid_t owner; /* the process that the thread is in; 0: none */
 	CURLM *multi;
-	struct address_nets allowed;
 	char *ca_file;
 	int64_t connect_ms, redirects_max;
 	struct http_transfer *incoming, *active, *shared;
@@ -70,6 +72,7 @@ void http_request_release(struct http_request *request)
 	buf_release(&request->url);
 	buf_release(&request->headers);
 	buf_release(&request->body);
+	address_nets_release(&request->allowed);
 }
 
 static void transfer_free(struct http_transfer *t)
@@ -78,6 +81,7 @@ static void transfer_free(struct http_transfer *t)
 		curl_easy_cleanup(t->easy);
 	curl_slist_free_all(t->headers);
 	http_request_release(&t->request);
+	address_nets_release(&t->allowed);
 	buf_release(&t->response.body);
 	if (t->done_fd != -1)
 		close(t->done_fd);
@@ -88,15 +92,40 @@ static void transfer_free(struct http_transfer *t)
 
 /* ---- callbacks of libcurl, in the thread ---- */
 
+static bool is_allowed(const struct http_transfer *t, const struct sockaddr *address)
+{
+	return http_address_is_allowed(address, &t->allowed) || http_address_is_allowed(address, &t->request.allowed);
+}
+
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct http_transfer *t = arg;
 
 	(void)purpose;
-	if (http_address_is_allowed(&address->addr, &client.allowed))
+	if (is_allowed(t, &address->addr))
 		return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 	t->is_refused = true;
 	return CURL_SOCKET_BAD;
+}
+
+/* Just before the request is sent: a connection that was kept may have been opened for another API, which may go there.
+ */
+static int on_connected(void *arg, char *to, char *from, int to_port, int from_port)
+{
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+	struct sockaddr_in v4 = {.sin_family = AF_INET};
+	struct http_transfer *t = arg;
+
+	(void)from;
+	(void)to_port;
+	(void)from_port;
+	if (inet_pton(AF_INET, to, &v4.sin_addr) == 1)
+		t->is_refused = !is_allowed(t, (struct sockaddr *)(void *)&v4);
+	else if (inet_pton(AF_INET6, to, &v6.sin6_addr) == 1)
+		t->is_refused = !is_allowed(t, (struct sockaddr *)(void *)&v6);
+	else
+		t->is_refused = true;
+	return t->is_refused ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
@@ -178,6 +207,8 @@ static int set_options(struct http_transfer *t)
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)client.connect_ms);
 	SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
 	SET(CURLOPT_OPENSOCKETDATA, t);
+	SET(CURLOPT_PREREQFUNCTION, on_connected);
+	SET(CURLOPT_PREREQDATA, t);
 	SET(CURLOPT_HEADERFUNCTION, on_header);
 	SET(CURLOPT_HEADERDATA, t);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
@@ -200,6 +231,8 @@ static enum http_failure failure_of(const struct http_transfer *t, CURLcode code
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_CONNECT:
 		return t->is_refused ? HTTP_REFUSED : HTTP_UNREACHABLE;
+	case CURLE_ABORTED_BY_CALLBACK:
+		return t->is_refused ? HTTP_REFUSED : HTTP_BROKEN;
 	case CURLE_PEER_FAILED_VERIFICATION:
 		return HTTP_UNTRUSTED;
 	case CURLE_OUT_OF_MEMORY:
@@ -296,6 +329,7 @@ static int redirect(struct http_transfer *t)
 		curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
 		curl_slist_free_all(t->headers);
 		t->headers = NULL;
+		address_nets_release(&t->request.allowed);
 	}
 	buf_clear(&t->request.url);
 	buf_adds(&t->request.url, to);
@@ -471,8 +505,6 @@ static int start(const struct cfg *cfg, struct err *err)
 	DIE_UNLESS(client.owner == 0); /* nobody forks who has threads */
 	client.connect_ms = cfg->http_connect_ms;
 	client.redirects_max = cfg->http_redirects_max;
-	if (address_nets_read(&client.allowed, &cfg->http_allow_addresses, err))
-		goto fail;
 	if (cfg->http_ca_file[0]) {
 		client.ca_file = mem_dup(cfg->http_ca_file, strlen(cfg->http_ca_file));
 		if (!client.ca_file) {
@@ -506,7 +538,6 @@ fail:
 	client.ca_file = NULL;
 	mem_free(client.cache_dir);
 	client.cache_dir = NULL;
-	address_nets_release(&client.allowed);
 	return -1;
 }
 
@@ -533,6 +564,8 @@ static struct http_transfer *transfer_new(
 	ret = start(cfg, err);
 	pthread_mutex_unlock(&client.mtx);
 	t->redirects_left = (int)client.redirects_max;
+	if (ret == 0)
+		ret = address_nets_read(&t->allowed, &cfg->http_allow_addresses, err);
 	if (ret == 0 && t->done_fd == -1)
 		ret = err_sys(err, "eventfd");
 	if (ret == 0) {

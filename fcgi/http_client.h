@@ -12,6 +12,7 @@
 #define MCP_FCGI_HTTP_CLIENT_H
 
 #include "common/cfg.h"
+#include "fcgi/address.h"
 
 #define HTTP_URL_MAX          8192
 #define HTTP_HEADERS_MAX      65536 /* bytes of a request's headers, and of a response's */
@@ -23,6 +24,7 @@ struct http_request {
 	struct buf headers; /* "Name: value" and a NUL, each */
 	struct buf body;
 	bool has_body;
+	struct address_nets allowed; /* beside those of the configuration, but not after a redirect to elsewhere */
 };
 
 enum http_failure {

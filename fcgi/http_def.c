@@ -18,7 +18,7 @@
 #define JSON_DEPTH_MAX   32
 
 static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", NULL};
-static const char *const members[] = {"url", "method", "query", "headers", "json", "form", "body", NULL};
+static const char *const members[] = {"api", "url", "method", "query", "headers", "json", "form", "body", NULL};
 /* What belongs to the connection, not to the request. */
 static const char *const fixed_headers[] = {"Accept-Encoding", "Connection", "Content-Length", "Expect", "Host",
     "Keep-Alive", "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade"};
@@ -187,11 +187,30 @@ static bool is_host(struct slice host)
 	return true;
 }
 
+/* What clients are told instead of a host that only this host, or its network, knows. */
+static struct slice public_name(struct slice host)
+{
+	struct slice name = {host.p, strcspn(host.p, ":/?")};
+	struct address address;
+
+	if (address_read(host, &address) || !memchr(name.p, '.', name.len))
+		return SLICE("the API");
+	return name;
+}
+
+static int read_rest_of_url(const struct reader *r, const char *member, struct slice url, const char *after_scheme)
+{
+	if (strpbrk(after_scheme, "# \\") || !escape_fits_header(url))
+		return cfg_complain_at(r->cfg, r->pointer, member, "a URL holds no space, \\, # or control character");
+	r->def->url = url.p;
+	return check_text(r, member, url, true);
+}
+
 /* member is where it stands: "url", or "http" for a URL alone. */
 static int read_url(const struct reader *r, const char *member, struct slice url)
 {
 	const char *host = url.p ? strstr(url.p, "://") : NULL;
-	struct slice at;
+	struct slice at, name;
 
 	if (!host || (strncmp(url.p, "https://", 8) != 0 && strncmp(url.p, "http://", 7) != 0))
 		return cfg_complain_at(
@@ -201,11 +220,21 @@ static int read_url(const struct reader *r, const char *member, struct slice url
 	if (!is_host(at))
 		return cfg_complain_at(r->cfg, r->pointer, member,
 		    "the host of a URL is a name or an address, without {placeholder}, user or password");
-	if (strpbrk(host, "# \\") || !escape_fits_header(url))
-		return cfg_complain_at(r->cfg, r->pointer, member, "a URL holds no space, \\, # or control character");
-	r->def->url = url.p;
+	name = public_name(at);
 	r->def->host = mem_dup(at.p, at.len);
-	return r->def->host ? check_text(r, member, url, true) : out_of_memory(r->err);
+	r->def->name = mem_dup(name.p, name.len);
+	if (!r->def->host || !r->def->name)
+		return out_of_memory(r->err);
+	return read_rest_of_url(r, member, url, host);
+}
+
+/* What follows the URL of an API. */
+static int read_path(const struct reader *r, const char *member, struct slice path)
+{
+	if (!path.p || (path.len && path.p[0] != '/' && path.p[0] != '?'))
+		return cfg_complain_at(r->cfg, r->pointer, member,
+		    "url must be what follows that of the API: it begins with / or ?, as in \"/v1/{city}\"");
+	return read_rest_of_url(r, member, path, path.p);
 }
 
 static int read_method(const struct reader *r, json_object *http, bool has_body)
@@ -300,7 +329,10 @@ static int read_object(const struct reader *r, json_object *http)
 	bool has_body = jx_has(http, "json") || jx_has(http, "form") || jx_has(http, "body");
 	int bad = cfg_complain_unknown(r->cfg, r->pointer, http, members);
 
-	bad |= read_url(r, "url", jx_get_str(http, "url"));
+	if (r->def->base)
+		bad |= read_path(r, "url", jx_has(http, "url") ? jx_get_str(http, "url") : SLICE(""));
+	else
+		bad |= read_url(r, "url", jx_get_str(http, "url"));
 	bad |= read_fields(r, http, "query", &r->def->query);
 	bad |= read_headers(r, http);
 	bad |= read_body(r, http);
@@ -308,14 +340,9 @@ static int read_object(const struct reader *r, json_object *http)
 	return bad;
 }
 
-struct http_def *http_def_new(
-    json_object *def, const struct http_names *names, struct cfg *cfg, const char *pointer, struct err *err)
+static struct http_def *def_new(struct err *err)
 {
 	struct http_def *made = mem_alloc(1, sizeof(*made));
-	json_object *http = jx_get(def, "http"), *input = jx_get_object(def, "input");
-	char at[POINTER_MAX];
-	struct reader r = {made, names, cfg, at, err};
-	int bad;
 
 	if (made)
 		made->secrets = json_object_new_object();
@@ -325,13 +352,57 @@ struct http_def *http_def_new(
 		return NULL;
 	}
 	made->method = "GET";
+	return made;
+}
+
+static bool has_none(const void *arg, struct slice name)
+{
+	(void)arg;
+	(void)name;
+	return false;
+}
+
+struct http_def *http_def_new_base(json_object *api, struct cfg *cfg, const char *pointer, struct err *err)
+{
+	const struct http_names none = {has_none, has_none, NULL};
+	struct http_def *made = def_new(err);
+	const struct reader r = {made, &none, cfg, pointer, err};
+	int bad;
+
+	if (!made)
+		return NULL;
+	bad = read_url(&r, "url", jx_get_str(api, "url"));
+	if (made->url && strchr(made->url, '?'))
+		bad = cfg_complain_at(cfg, pointer, "url", "what follows ? goes into \"query\"");
+	bad |= read_fields(&r, api, "query", &made->query);
+	bad |= read_headers(&r, api);
+	if (bad)
+		http_def_free(&made);
+	return made;
+}
+
+struct http_def *http_def_new(
+    json_object *def, const struct http_names *names, struct cfg *cfg, const char *pointer, struct err *err)
+{
+	struct http_def *made = def_new(err);
+	json_object *http = jx_get(def, "http"), *input = jx_get_object(def, "input");
+	char at[POINTER_MAX];
+	struct reader r = {made, names, cfg, at, err};
+	int bad;
+
+	if (!made)
+		return NULL;
+	if (http_base_get(def, &made->base, cfg, pointer, err)) {
+		http_def_free(&made);
+		return NULL;
+	}
 	made->properties = jx_get_str(input, "type").p ? jx_get_object(input, "properties") : input;
 	snprintf(at, sizeof(at), "%s/http", pointer);
 	if (json_object_is_type(http, json_type_object)) {
 		bad = read_object(&r, http);
 	} else if (json_object_is_type(http, json_type_string)) {
 		r.pointer = pointer;
-		bad = read_url(&r, "http", jx_str(http));
+		bad = made->base ? read_path(&r, "http", jx_str(http)) : read_url(&r, "http", jx_str(http));
 	} else {
 		bad = cfg_complain_at(cfg, pointer, "http", "http must be a URL, or an object with \"url\"");
 	}
@@ -347,19 +418,36 @@ void http_def_free(struct http_def **defp)
 	if (!def)
 		return;
 	*defp = NULL;
+	http_base_free(&def->base);
 	json_object_put(def->secrets);
+	mem_free(def->name);
 	mem_free(def->host);
 	mem_free(def);
 }
 
 const char *http_def_host(const struct http_def *def)
 {
-	return def->host;
+	return def->base ? def->base->def->host : def->host;
+}
+
+const char *http_def_name(const struct http_def *def)
+{
+	return def->base ? def->base->name : def->name;
+}
+
+const struct http_base *http_def_base(const struct http_def *def)
+{
+	return def->base;
+}
+
+bool http_def_only_reads(const struct http_def *def)
+{
+	return strcmp(def->method, "GET") == 0 || strcmp(def->method, "HEAD") == 0;
 }
 
 bool http_def_may_be_cached(const struct http_def *def)
 {
-	return strcmp(def->method, "GET") == 0 || strcmp(def->method, "HEAD") == 0 || strcmp(def->method, "POST") == 0;
+	return http_def_only_reads(def) || strcmp(def->method, "POST") == 0;
 }
 
 bool http_def_is_repeatable(const struct http_def *def)

@@ -1,6 +1,8 @@
 /* fcgi/http_def.h - what a definition says about a request to an HTTP API, and the requests made of it.
  *
  *   "http": {
+ *     "api": "river",                                   what it shares with others (fcgi/http_base.h): then url is what
+ *                                                       follows that of the API
  *     "url": "https://api.example/v1/{city}/now",       or only this, as a string in the place of the object
  *     "method": "GET",                                  else POST when there is something to send, or GET
  *     "query": {"units": "{units}", "limit": 10},
@@ -23,7 +25,7 @@
 
 #include <json-c/json.h>
 
-#include "fcgi/http_client.h"
+#include "fcgi/http_base.h"
 
 struct http_def; /* made when the configuration is read, then only read, by any thread */
 
@@ -39,9 +41,12 @@ struct http_def *http_def_new(
     json_object *def, const struct http_names *names, struct cfg *cfg, const char *pointer, struct err *err);
 void http_def_free(struct http_def **defp);
 
-const char *http_def_host(const struct http_def *def); /* with its port, for logs and failures */
+const char *http_def_host(const struct http_def *def);             /* with its port, for logs */
+const char *http_def_name(const struct http_def *def);             /* for clients: says nothing of networks and ports */
+const struct http_base *http_def_base(const struct http_def *def); /* NULL: none */
 bool http_def_is_repeatable(const struct http_def *def);
 bool http_def_may_be_cached(const struct http_def *def);
+bool http_def_only_reads(const struct http_def *def);
 
 /* The request of these arguments; request was initialised. 1: they can't be, why says in what way. */
 int http_def_make(

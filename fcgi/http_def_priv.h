@@ -9,6 +9,8 @@ struct http_def {
 	const char *method;
 	const char *url;
 	char *host;                   /* owned */
+	char *name;                   /* owned */
+	struct http_base *base;       /* owned; NULL: none */
 	json_object *query, *headers; /* objects; NULL: none */
 	json_object *json, *form;     /* at most one of these and body */
 	bool has_json;                /* json may be a null */
@@ -17,6 +19,9 @@ struct http_def {
 	json_object *properties; /* of the arguments, with their defaults; NULL: none */
 	json_object *secrets;    /* owned; "file:PATH" -> text */
 };
+
+/* The url, query and headers that an API's definition, at pointer, has for all who ask it. As http_def_new(). */
+struct http_def *http_def_new_base(json_object *api, struct cfg *cfg, const char *pointer, struct err *err);
 
 #define HTTP_SECRET_PREFIX "file:"
 

@@ -138,22 +138,25 @@ static int put_field(const struct maker *m, struct buf *out, const char **separa
 	return put_value(m, out, PLACE_FIELD, arg, val);
 }
 
-/* name=value&name=value */
-static int put_fields(const struct maker *m, struct buf *out, const char *separator, json_object *fields)
+/* name=value&name=value, but for the names in except. NULL objects are empty. */
+static int put_fields(
+    const struct maker *m, struct buf *out, const char **separator, json_object *fields, json_object *except)
 {
+	if (!fields)
+		return 0;
 	json_object_object_foreach(fields, name, template) {
 		struct slice text = jx_str(template), arg = {NULL, 0};
 		json_object *val;
 		int ret = 0;
 
-		if (text.p && !is_complete(m, text.p))
+		if (jx_has(except, name) || (text.p && !is_complete(m, text.p)))
 			continue;
 		val = text.p && http_is_placeholder(text.p, &arg) ? http_def_value(m->def, m->args, arg) : NULL;
 		if (!json_object_is_type(val, json_type_array)) {
-			ret = put_field(m, out, &separator, name, (struct slice){NULL, 0}, template);
+			ret = put_field(m, out, separator, name, (struct slice){NULL, 0}, template);
 		} else {
 			for (size_t i = 0; i < json_object_array_length(val) && ret == 0; i++)
-				ret = put_field(m, out, &separator, name, arg, json_object_array_get_idx(val, i));
+				ret = put_field(m, out, separator, name, arg, json_object_array_get_idx(val, i));
 		}
 		if (ret)
 			return ret;
@@ -161,13 +164,26 @@ static int put_fields(const struct maker *m, struct buf *out, const char *separa
 	return 0;
 }
 
+/* What all definitions of the API have, as if it was a definition of its own. def is NULL: there is none. */
+static struct maker base_of(const struct maker *m)
+{
+	return (struct maker){m->def->base ? m->def->base->def : NULL, NULL, m->why};
+}
+
 static int make_url(const struct maker *m, struct buf *url)
 {
-	const char *query = strchr(m->def->url, '?');
+	const char *query = strchr(m->def->url, '?'), *separator = !query ? "?" : query[1] ? "&" : "";
+	const struct maker base = base_of(m);
 
+	if (base.def && put_text(&base, url, PLACE_URL, base.def->url))
+		return 1;
+	if (base.def && url->len && url->data[url->len - 1] == '/' && m->def->url[0] == '/')
+		url->len--;
 	if (put_text(m, url, PLACE_URL, m->def->url))
 		return 1;
-	if (m->def->query && put_fields(m, url, !query ? "?" : query[1] ? "&" : "", m->def->query))
+	if (base.def && put_fields(&base, url, &separator, base.def->query, m->def->query))
+		return 1;
+	if (put_fields(m, url, &separator, m->def->query, NULL))
 		return 1;
 	if (!url->fault && has_dot_segment(buf_slice(url))) {
 		buf_adds(m->why, "an argument must not be \".\" or \"..\"");
@@ -193,22 +209,42 @@ static int put_header(const struct maker *m, struct buf *out, const char *name, 
 	return 0;
 }
 
+static bool has_header(json_object *headers, const char *wanted)
+{
+	if (headers) {
+		json_object_object_foreach(headers, name, template) {
+			(void)template;
+			if (strcasecmp(name, wanted) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* All of def's but those in except. */
+static int put_headers(const struct maker *m, struct buf *out, json_object *except)
+{
+	if (!m->def || !m->def->headers)
+		return 0;
+	json_object_object_foreach(m->def->headers, name, template) {
+		if (!has_header(except, name) && put_header(m, out, name, template))
+			return 1;
+	}
+	return 0;
+}
+
 static int make_headers(const struct maker *m, struct buf *out)
 {
+	const struct maker base = base_of(m);
 	const char *type = m->def->has_json ? "application/json"
 			   : m->def->form   ? "application/x-www-form-urlencoded"
 			   : m->def->body   ? "text/plain; charset=utf-8"
 					    : NULL;
 
-	if (m->def->headers) {
-		json_object_object_foreach(m->def->headers, name, template) {
-			if (put_header(m, out, name, template))
-				return 1;
-			if (strcasecmp(name, "Content-Type") == 0)
-				type = NULL;
-		}
-	}
-	if (type) {
+	if (put_headers(&base, out, m->def->headers) || put_headers(m, out, NULL))
+		return 1;
+	if (type && !has_header(m->def->headers, "Content-Type") &&
+	    !(base.def && has_header(base.def->headers, "Content-Type"))) {
 		buf_addf(out, "Content-Type: %s", type);
 		buf_add(out, "", 1);
 	}
@@ -269,11 +305,12 @@ static bool put_json(const struct maker *m, struct buf *out, json_object *val)
 static int make_body(const struct maker *m, struct http_request *request)
 {
 	const struct http_def *def = m->def;
+	const char *separator = "";
 
 	buf_init(&request->body, BODY_MAX_BYTES);
 	request->has_body = def->has_json || def->form || def->body;
 	if (def->form)
-		return put_fields(m, &request->body, "", def->form);
+		return put_fields(m, &request->body, &separator, def->form, NULL);
 	if (def->body)
 		return put_text(m, &request->body, def->is_xml ? PLACE_XML : PLACE_TEXT, def->body);
 	if (def->has_json && !put_json(m, &request->body, def->json)) {
@@ -290,6 +327,8 @@ int http_def_make(
 	const struct buf *parts[] = {&request->url, &request->headers, &request->body};
 
 	request->method = def->method;
+	if (def->base && address_nets_copy(&request->allowed, &def->base->allowed, err))
+		return -1;
 	if (make_url(&m, &request->url) || make_headers(&m, &request->headers) || make_body(&m, request))
 		return buf_check(why, err) ? -1 : 1;
 	for (size_t i = 0; i < COUNT_OF(parts); i++) {
@@ -303,28 +342,35 @@ int http_def_make(
 	return 0;
 }
 
+/* Where the first secret stands in text, the longest if several begin there, unless *found is before it. */
+static void find_secret(const struct http_def *def, struct slice text, struct slice *found)
+{
+	json_object_object_foreach(def->secrets, name, val) {
+		struct slice secret = jx_str(val);
+		const char *at = memmem(text.p, text.len, secret.p, secret.len);
+
+		(void)name;
+		if (at && (!found->p || at < found->p || (at == found->p && secret.len > found->len)))
+			*found = (struct slice){at, secret.len};
+	}
+}
+
 void http_def_put_clean(const struct http_def *def, struct buf *out, struct slice text)
 {
 	while (text.len) {
-		const char *first = NULL;
-		size_t len = 0;
+		struct slice secret = {NULL, 0};
+		size_t len = text.len;
 
-		json_object_object_foreach(def->secrets, name, val) {
-			struct slice secret = jx_str(val);
-			const char *at = memmem(text.p, text.len, secret.p, secret.len);
-
-			(void)name;
-			if (at && (!first || at < first || (at == first && secret.len > len))) {
-				first = at;
-				len = secret.len;
-			}
-		}
-		buf_add(out, text.p, first ? (size_t)(first - text.p) : text.len);
-		if (!first)
+		find_secret(def, text, &secret);
+		if (def->base)
+			find_secret(def->base->def, text, &secret);
+		if (secret.p)
+			len = (size_t)(secret.p - text.p);
+		buf_add(out, text.p, len);
+		if (!secret.p)
 			return;
 		buf_adds(out, "[secret]");
-		len += (size_t)(first - text.p);
-		text.p += len;
-		text.len -= len;
+		text.p += len + secret.len;
+		text.len -= len + secret.len;
 	}
 }

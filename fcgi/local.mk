@@ -31,6 +31,7 @@ libworker_a_SOURCES = \
 	%D%/http_address.c %D%/http_address.h \
 	%D%/http_api.c %D%/http_api.h %D%/http_api_priv.h \
 	%D%/http_ask.c \
+	%D%/http_base.c %D%/http_base.h \
 	%D%/http_breaker.c %D%/http_breaker.h \
 	%D%/http_cache.c %D%/http_cache.h \
 	%D%/http_client.c %D%/http_client.h \

@@ -98,9 +98,7 @@ static int tool_init(struct tool *tool, json_object *def, struct cfg *cfg, const
 	if (!http)
 		return err_set(err, ERR_NOMEM, "http");
 	tool->priv = http;
-	if (!jx_has(def, "timeout_s"))
-		tool->timeout_s = cfg->http_timeout_s;
-	http->api = http_api_new(def, &names, cfg, pointer, err);
+	http->api = http_api_new(def, &names, &tool->timeout_s, cfg, pointer, err);
 	bad = read_output(http, tool, def, cfg, pointer);
 	return http->api ? bad : -1;
 }
@@ -296,9 +294,7 @@ static int resource_init(
 {
 	const struct http_names names = {has_variable, has_variable, resource};
 
-	if (!jx_has(def, "timeout_s"))
-		resource->timeout_s = cfg->http_timeout_s;
-	resource->priv = http_api_new(def, &names, cfg, pointer, err);
+	resource->priv = http_api_new(def, &names, &resource->timeout_s, cfg, pointer, err);
 	return resource->priv ? 0 : -1;
 }
 
@@ -360,9 +356,7 @@ static int prompt_init(struct prompt *prompt, json_object *def, struct cfg *cfg,
 {
 	const struct http_names names = {is_argument, is_required_argument, prompt};
 
-	if (!jx_has(def, "timeout_s"))
-		prompt->timeout_s = cfg->http_timeout_s;
-	prompt->priv = http_api_new(def, &names, cfg, pointer, err);
+	prompt->priv = http_api_new(def, &names, &prompt->timeout_s, cfg, pointer, err);
 	return prompt->priv ? 0 : -1;
 }
 

@@ -24,17 +24,28 @@ static struct toolfile file;
 static pid_t standin;
 
 /* A set of one tool "t" with this definition. */
-static const struct tool *load_with(const char *settings, const char *def)
+static const struct tool *load_all(const char *apis, const char *settings, const char *def)
 {
 	struct buf text;
 	struct err err;
 
 	buf_init(&text, 65536);
-	buf_addf(&text, "{\"run\":{\"dir\":\".\"},\"http\":{%s},\"tools\":{\"t\":%s}}", settings, def);
+	buf_addf(
+	    &text, "{\"run\":{\"dir\":\".\"},\"http\":{%s},\"apis\":{%s},\"tools\":{\"t\":%s}}", settings, apis, def);
 	if (toolfile_load(&file, text.data, &err))
 		fail_msg("%s: %s %s", def, err.msg, file.complaints.data ? file.complaints.data : "");
 	buf_release(&text);
 	return &file.set.tools[0];
+}
+
+static const struct tool *load_with(const char *settings, const char *def)
+{
+	return load_all("", settings, def);
+}
+
+static const struct tool *load_of(const char *apis, const char *def)
+{
+	return load_all(apis, "", def);
 }
 
 static const struct tool *load(const char *def)
@@ -134,30 +145,63 @@ static const struct {
 	"{}", GET("/echo/there")},
 };
 
+static void expect_sent(const char *name, const struct tool *tool, const char *args, const char *want_text)
+{
+	char *text = structured(tool, args);
+	json_object *got, *want;
+	struct err err;
+
+	got = jx_parse(slice_str(text), 64, &err);
+	want = jx_parse(slice_str(want_text), 64, &err);
+	assert_non_null(want);
+	if (!json_object_equal(got, want))
+		fail_msg("%s:\n got %s\nwant %s", name, text, want_text);
+	json_object_put(got);
+	json_object_put(want);
+	free(text);
+}
+
 static void test_sent(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < COUNT_OF(sent); i++) {
-		struct err err;
-		json_object *got, *want;
-		char *text = structured(load(sent[i].def), sent[i].args);
+	for (size_t i = 0; i < COUNT_OF(sent); i++)
+		expect_sent(sent[i].name, load(sent[i].def), sent[i].args, sent[i].want);
+}
 
-		got = jx_parse(slice_str(text), 64, &err);
-		want = jx_parse(slice_str(sent[i].want), 64, &err);
-		assert_non_null(want);
-		if (!json_object_equal(got, want))
-			fail_msg("%s:\n got %s\nwant %s", sent[i].name, text, sent[i].want);
-		json_object_put(got);
-		json_object_put(want);
-		free(text);
-	}
+/* By what an API has for all of its definitions. */
+#define KEYED                                                                                                          \
+	"\"river\":{\"url\":\"${API}/echo/\",\"query\":{\"k\":\"{file:token}\",\"v\":2},"                              \
+	"\"headers\":{\"X-Key\":\"{file:token}\",\"X-Lang\":\"de\"},\"allow_addresses\":[\"127.0.0.1\"]}"
+
+static const struct {
+	const char *name, *def, *want;
+} sent_by_api[] = {
+    {"its url, query and headers", "{\"http\":\"/now\"}",
+	"{\"method\":\"GET\",\"target\":\"/echo/"
+	"now?k=s3cret&v=2\",\"headers\":{\"x-key\":\"s3cret\",\"x-lang\":\"de\"},"
+	"\"body\":\"\"}"},
+    {"its url alone", "{\"http\":{\"api\":\"river\"}}",
+	"{\"method\":\"GET\",\"target\":\"/echo/?k=s3cret&v=2\",\"headers\":{\"x-key\":\"s3cret\",\"x-lang\":\"de\"},"
+	"\"body\":\"\"}"},
+    {"the definition wins",
+	"{\"http\":{\"api\":\"river\",\"url\":\"?a=1\",\"query\":{\"v\":3,\"b\":\"x\"},\"headers\":{\"x-lang\":\"fr\"}}"
+	"}",
+	"{\"method\":\"GET\",\"target\":\"/echo/?a=1&k=s3cret&v=3&b=x\",\"headers\":{\"x-key\":\"s3cret\",\"x-lang\":"
+	"\"fr\"},\"body\":\"\"}"},
+};
+
+static void test_sent_by_api(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(sent_by_api); i++)
+		expect_sent(sent_by_api[i].name, load_of(KEYED, sent_by_api[i].def), "{}", sent_by_api[i].want);
 }
 
 #define ERROR(text)      "{\"content\":[{\"type\":\"text\",\"text\":\"t: " text "\"}],\"isError\":true}"
 #define GOOD(text)       "{\"content\":[{\"type\":\"text\",\"text\":\"" text "\"}]}"
 #define BOTH(text, json) "{\"content\":[{\"type\":\"text\",\"text\":\"" text "\"}],\"structuredContent\":" json "}"
 #define RIVER            "{\"http\":\"${API}/river/{city}\",\"input\":{\"city\":{}}"
-#define AT               "127.0.0.1:PORT"
+#define AT               "the API"
 
 /* What comes back. */
 static const struct {
@@ -235,10 +279,9 @@ static const struct {
     {"a POST that is redirected",
 	"{\"http\":{\"url\":\"${API}/redirect/307\",\"method\":\"POST\",\"query\":{\"to\":\"/echo\"}}}", "{}",
 	ERROR(AT ": it redirects a request that is not to be repeated elsewhere")},
-    {"a certificate of its own", "{\"http\":\"${API_TLS}/echo\"}", "{}",
-	ERROR("127.0.0.1:TLSPORT: its certificate is not trusted")},
+    {"a certificate of its own", "{\"http\":\"${API_TLS}/echo\"}", "{}", ERROR(AT ": its certificate is not trusted")},
     {"nobody there", "{\"http\":\"http://127.0.0.1:1/\",\"retries\":0}", "{}",
-	ERROR("127.0.0.1:1: it can't be reached: Couldn't connect to server")},
+	ERROR(AT ": it can't be reached: Couldn't connect to server")},
 };
 
 static void replace(char *text, const char *what, const char *by)
@@ -379,6 +422,39 @@ static void test_cache(void **state)
 	expect(tool, "{\"k\":\"c1\"}", GOOD("4"));
 	grow_older(-10); /* the clock was set back */
 	expect(tool, "{\"k\":\"c1\"}", GOOD("5"));
+}
+
+static void test_policy_of_api(void **state)
+{
+	static const struct {
+		const char *def, *first, *second;
+	} rows[] = {
+	    {"{\"http\":\"/count/b1\"}", GOOD("1"), KEPT("1", "0", "false")},
+	    {"{\"http\":\"/count/b2\",\"cache\":0}", GOOD("1"), GOOD("2")},
+	    {"{\"http\":{\"api\":\"river\",\"url\":\"/count/b3\",\"method\":\"POST\"}}", GOOD("1"), GOOD("2")},
+	    {"{\"http\":\"/slow/3\"}", ERROR("river: it did not answer in time"),
+		ERROR("river: it did not answer in time")},
+	    {"{\"http\":\"/flaky/b4/1\"}",
+		ERROR("river answered with status 503: it has a problem of its own; try again later\\n1"), GOOD("2")},
+	    {"{\"http\":\"/flaky/b5/1\",\"retries\":1}", GOOD("2"), KEPT("2", "0", "false")},
+	    /* To a connection that is open. */
+	    {"{\"http\":\"${API}/count/b6\"}",
+		ERROR(AT ": its address is not a public one (setting http.allow_addresses)"),
+		ERROR(AT ": its address is not a public one (setting http.allow_addresses)")},
+	    {"{\"http\":{\"api\":\"river\",\"url\":\"/redirect\",\"query\":{\"to\":\"${API_OTHER}/echo\"}}}",
+		ERROR("river: its address is not a public one (setting http.allow_addresses)"),
+		ERROR("river: its address is not a public one (setting http.allow_addresses)")},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		const struct tool *tool = load_of("\"river\":{\"url\":\"${API}\",\"allow_addresses\":[\"127.0.0.1\"],"
+						  "\"retries\":0,\"cache\":60,\"timeout_s\":1}",
+		    rows[i].def);
+
+		expect(tool, "{}", rows[i].first);
+		expect(tool, "{}", rows[i].second);
+	}
 }
 
 static void test_stale_if_error(void **state)
@@ -577,8 +653,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_sent),
+	    cmocka_unit_test(test_sent_by_api),
 	    cmocka_unit_test(test_results),
 	    cmocka_unit_test(test_cache),
+	    cmocka_unit_test(test_policy_of_api),
 	    cmocka_unit_test(test_stale_if_error),
 	    cmocka_unit_test(test_stale_while_revalidate),
 	    cmocka_unit_test(test_joined),

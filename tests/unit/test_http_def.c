@@ -155,6 +155,7 @@ static void test_pointers(void **state)
 /* ---- definitions ---- */
 
 #define AT            "DIR/mcp.json:1: /tools/t"
+#define IN_API        "DIR/mcp.json:1: /apis/river"
 #define HTTP(members) "{\"http\":{\"url\":\"https://h/\"," members "}}"
 
 static const struct {
@@ -208,56 +209,129 @@ static const struct {
     {"{\"http\":\"http://h/\",\"retries\":11}", AT "/retries: retries must be a whole number, 0 to 10\n"},
     {"{\"http\":\"http://h/\",\"output_max_bytes\":1}",
 	AT "/output_max_bytes: output_max_bytes must be a whole number, 1024 to 67108864\n"},
-    {"{\"http\":\"http://h/\",\"cache\":0}", AT "/cache: cache must be a whole number, 1 to 31536000\n"},
+    {"{\"http\":\"http://h/\",\"cache\":-1}", AT "/cache: cache must be a whole number, 0 to 31536000\n"},
     {"{\"http\":\"http://h/\",\"cache\":{\"ttl\":1}}",
 	AT "/cache/ttl: unknown member \"ttl\"; did you mean \"ttl_s\"?\n" AT "/cache: cache needs ttl_s\n"},
     {"{\"http\":{\"url\":\"http://h/\",\"method\":\"PUT\"},\"cache\":1}",
 	AT "/cache: only answers to GET, HEAD and POST can be kept\n"},
 };
 
-static void test_complaints(void **state)
-{
-	struct toolfile file;
-	struct buf text;
-	int bad = 0;
+/* Members of "apis", and the tools "t" and "u" of it. */
+#define RIVER "\"river\":{\"url\":\"https://h/v1\"}"
 
+static const struct {
+	const char *apis, *http, *want;
+} api_complaints[] = {
+    {"", "\"/x\"",
+	AT "/http: url must be a URL as in \"https://api.example/v1/{city}\", or \"apis\" define what it is of\n"},
+    {"", "{\"api\":\"river\"}", AT "/http/api: there is no such API in \"apis\"\n"},
+    {RIVER, "{\"api\":\"rivr\"}", AT "/http/api: there is no such API; did you mean \"river\"?\n"},
+    {RIVER, "{\"api\":1}", AT "/http/api: there is no such API in \"apis\"\n"},
+    {RIVER ",\"sea\":{\"url\":\"https://h/\"}", "\"/x\"",
+	AT "/http: \"api\" must say which of the 2 the path belongs to\n"},
+    {RIVER, "{\"api\":\"river\",\"url\":\"https://h/v1/x\"}",
+	AT "/http/url: url must be what follows that of the API: it begins with / or ?, as in \"/v1/{city}\"\n"},
+    {RIVER, "{\"api\":\"river\",\"url\":\".evil.example/\"}",
+	AT "/http/url: url must be what follows that of the API: it begins with / or ?, as in \"/v1/{city}\"\n"},
+    {RIVER, "{\"api\":\"river\",\"url\":\"/{x}\"}", AT "/http/url: {x} is not one of its arguments\n"},
+    {"\"river\":[]", "{\"api\":\"river\"}",
+	IN_API ": an API is described by an object, as in {\"url\": \"https://api.example/v1\"}\n"},
+    {"\"river\":{\"urls\":\"https://h/\"}", "\"/x\"",
+	IN_API "/urls: unknown member \"urls\"; did you mean \"url\"?\n" IN_API
+	       "/url: url must be a URL as in \"https://api.example/v1/{city}\"\n"},
+    {"\"river\":{\"url\":\"https://h/?a=1\"}", "\"/x\"", IN_API "/url: what follows ? goes into \"query\"\n"},
+    {"\"river\":{\"url\":\"https://h/{x}\"}", "\"/x\"", IN_API "/url: {x} is not one of its arguments\n"},
+    {"\"river\":{\"url\":\"https://h/\",\"headers\":{\"A\":\"{file:none}\",\"Host\":\"h\"},\"query\":1}", "\"/x\"",
+	IN_API "/query: query must be an object\n" IN_API "/headers/A: DIR/none: No such file or directory\n" IN_API
+	       "/headers/Host: Host is not for you to set\n"},
+    {"\"river\":{\"url\":\"https://h/\",\"timeout_s\":0,\"retries\":-1,\"cache\":{}}", "\"/x\"",
+	IN_API "/cache: cache needs ttl_s\n" IN_API "/retries: retries must be a whole number, 0 to 10\n" IN_API
+	       "/timeout_s: timeout_s must be a whole number, 1 to 86400\n"},
+    {"\"river\":{\"url\":\"https://h/\",\"allow_addresses\":\"10.0.0.1\"}", "\"/x\"",
+	IN_API "/allow_addresses: allow_addresses must be an array of at most 64 addresses or networks\n"},
+    {"\"river\":{\"url\":\"https://h/\",\"allow_addresses\":[\"10.0.0.0/8\",7]}", "\"/x\"",
+	IN_API "/allow_addresses: \"\" is no address and no network\n"},
+};
+
+static struct toolfile file;
+
+static int set_up(void **state)
+{
 	(void)state;
 	toolfile_init(&file);
 	toolfile_write(&file, "empty", "\n", 0600);
 	toolfile_write(&file, "lines", "a\nb\n", 0600);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	toolfile_release(&file);
+	return 0;
+}
+
+/* Whether that is what is complained about. */
+static bool complains(const char *config, const char *want)
+{
+	struct err err = {0};
+
+	assert_int_equal(toolfile_load(&file, config, &err), -1);
+	if (file.complaints.data && strcmp(file.complaints.data, want) == 0)
+		return true;
+	print_error("%s:\n got %s\nwant %s\n", config, file.complaints.data, want);
+	return false;
+}
+
+static void test_complaints(void **state)
+{
+	struct buf text;
+	int bad = 0;
+
+	(void)state;
 	buf_init(&text, 65536);
 	for (size_t i = 0; i < COUNT_OF(complaints); i++) {
-		struct err err = {0};
-
 		buf_clear(&text);
 		buf_addf(&text, "{\"tools\":{\"t\":%s}}", complaints[i].def);
-		assert_int_equal(toolfile_load(&file, text.data, &err), -1);
-		if (!file.complaints.data || strcmp(file.complaints.data, complaints[i].want) != 0) {
-			print_error(
-			    "%s:\n got %s\nwant %s\n", complaints[i].def, file.complaints.data, complaints[i].want);
-			bad++;
-		}
+		bad += !complains(text.data, complaints[i].want);
 	}
 	assert_int_equal(bad, 0);
 	buf_release(&text);
-	toolfile_release(&file);
+}
+
+/* One that is wrong is complained about once, not at each of those that ask it. */
+static void test_api_complaints(void **state)
+{
+	struct buf text;
+	int bad = 0;
+
+	(void)state;
+	buf_init(&text, 65536);
+	for (size_t i = 0; i < COUNT_OF(api_complaints); i++) {
+		const char *http = api_complaints[i].http;
+		bool is_api_bad = strstr(api_complaints[i].want, " /apis/");
+
+		buf_clear(&text);
+		buf_addf(&text, "{\"apis\":{%s},\"tools\":{\"t\":{\"http\":%s},\"u\":{\"http\":%s}}}",
+		    api_complaints[i].apis, http, is_api_bad ? http : "\"https://h/\"");
+		bad += !complains(text.data, api_complaints[i].want);
+	}
+	assert_int_equal(bad, 0);
+	buf_release(&text);
 }
 
 /* A mistake in the list of addresses is found before the first call. */
 static void test_bad_setting(void **state)
 {
-	struct toolfile file;
 	struct err err;
 
 	(void)state;
-	toolfile_init(&file);
 	assert_int_equal(
 	    toolfile_load(
 		&file, "{\"http\":{\"allow_addresses\":[\"here\"]},\"tools\":{\"t\":{\"http\":\"http://h/\"}}}", &err),
 	    -1);
 	assert_string_equal(
 	    file.complaints.data, "DIR/mcp.json:1: /http/allow_addresses: \"here\" is no address and no network\n");
-	toolfile_release(&file);
 }
 
 int main(void)
@@ -266,8 +340,9 @@ int main(void)
 	    cmocka_unit_test(test_addresses),
 	    cmocka_unit_test(test_pointers),
 	    cmocka_unit_test(test_complaints),
+	    cmocka_unit_test(test_api_complaints),
 	    cmocka_unit_test(test_bad_setting),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
