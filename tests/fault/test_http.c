@@ -23,7 +23,10 @@ static pid_t standin;
 	"\"json\":{\"b\":\"{b}\",\"c\":[\"x{a}\"]}},\"result\":\"/body\",\"template\":\"{/"                            \
 	"}{a}\",\"timeout_s\":5," ARGS "}"
 #define KEPT   "{\"http\":\"${API}/say/scalar\",\"cache\":{\"ttl_s\":100,\"stale_if_error_s\":5},\"output_schema\":{}}"
-#define FAILED "{\"http\":{\"url\":\"${API}/status/401/secret\",\"headers\":{\"Authorization\":\"{file:token}\"}}}"
+#define FAILED "{\"http\":\"/status/401/secret\"}"
+#define API                                                                                                            \
+	"{\"url\":\"${API}\",\"query\":{\"a\":1},\"headers\":{\"Authorization\":\"{file:token}\"},"                      \
+	"\"cache\":{\"ttl_s\":9},\"allow_addresses\":[\"127.0.0.1\"]}"
 
 static void test_reading(void **state)
 {
@@ -99,8 +102,10 @@ static int set_up(void **state)
 	toolfile_init(&file);
 	toolfile_write(&file, "token", "s3cret\n", 0600);
 	standin = standin_start(NULL);
-	if (toolfile_load(
-		&file, "{" SETS ",\"tools\":{\"plain\":" PLAIN ",\"kept\":" KEPT ",\"failed\":" FAILED "}}", &err))
+	if (toolfile_load(&file,
+		"{" SETS ",\"apis\":{\"api\":" API "},\"tools\":{\"plain\":" PLAIN ",\"kept\":" KEPT
+		",\"failed\":" FAILED "}}",
+		&err))
 		fail_msg("%s: %s", err.msg, file.complaints.data);
 	file.cfg.complain_arg = &file;
 	return 0;
