@@ -1,61 +1,21 @@
 #include "config.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "common/jx.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "fcgi/ask_round.h"
-#include "fcgi/call_priv.h"
 #include "fcgi/method_tools.h"
 #include "fcgi/result.h"
 #include "fcgi/rpc.h"
-#include "fcgi/task.h"
-#include "fcgi/topic.h"
-#include "runner/job.h"
+#include "runner/job_priv.h"
 #include "common/banned.h"
 
 #define DEPTH_MAX         600
-#define MESSAGE_MAX_BYTES 1000  /* of a task's statusMessage */
-#define NEWS_PAUSE_MS     200   /* between two states that differ in their message or events alone */
-#define END_WAIT_MS       60000 /* how long a broker is waited for that takes the end of a job */
-#define END_PAUSE_MS      500
-#define EVENTS_MAX        64 /* notifications that wait for the follower of a hidden task */
-
-struct job {
-	struct call call; /* first: what handlers see is ours */
-	struct call_priv priv;
-	const struct worker *w; /* borrowed */
-	bool is_of_last_site;   /* w is as new as can be */
-	char id[LINK_KEY_MAX + 1];
-	char *principal;
-	struct buf text;
-	uint64_t begun_us;
-	int wake_fd; /* eventfd: there is news */
-	atomic_int end;
-
-	pthread_mutex_t mtx;
-	struct buf inbox; /* by mtx: answers, each as bytes of the link */
-
-	/* Of the thread that works on it: */
-	struct task_job spec;
-	const struct tool *tool;
-	json_object *token; /* owned; stands for a progress token when the client gave none */
-	struct ask_round round;
-	json_object *asks;   /* owned; open questions; NULL or empty: none */
-	json_object *events; /* owned; the last ones of a hidden task; NULL: none */
-	uint64_t events_seq; /* of the first */
-	struct buf message;
-	bool has_news;             /* the broker does not know message or events yet */
-	uint64_t news_at_ms;       /* when it may be told */
-	struct link_call *session; /* NULL: not asked for yet, or none */
-	bool session_is_gone;
-	bool has_failed;
-};
+#define MESSAGE_MAX_BYTES 1000 /* of a task's statusMessage */
+#define EVENTS_MAX        64   /* notifications that wait for the follower of a hidden task */
 
 static struct job *job_of(struct call *call)
 {
@@ -140,169 +100,6 @@ bool job_has_news(struct job *job)
 	has_news = job->inbox.len > 0 || job->end != JOB_GOES_ON;
 	pthread_mutex_unlock(&job->mtx);
 	return has_news;
-}
-
-static bool is_asking(const struct job *job)
-{
-	return job->asks && json_object_object_length(job->asks) > 0;
-}
-
-/* Telling the broker, and through it the client. */
-
-/* The session's own stream, where what is said about a task goes under 2025-11-25. 0: it has none. */
-static uint64_t session_stream(struct job *job)
-{
-	struct err err;
-
-	if (!job->session && !job->session_is_gone && job->spec.session[0] && !job->spec.is_hidden)
-		job->session_is_gone = link_call_begin(job->w->link, slice_str(job->spec.session), job->principal, 0,
-					   NULL, 0, &job->session, &err) != 0;
-	return job->session ? job->session->session_stream : 0;
-}
-
-/* Who listens is told of the new state; times are the broker's. */
-static void announce(struct job *job, const struct task_state *state)
-{
-	uint64_t stream = session_stream(job);
-	struct link *link = job->w->link;
-	struct link_task task;
-	struct buf members, event;
-	struct err err = {0};
-
-	if (job->spec.is_hidden || link_task_get(link, slice_str(job->id), job->principal, 0, -1, &task, &err))
-		return;
-	buf_init(&members, (size_t)job->w->cfg.body_max_bytes);
-	buf_init(&event, (size_t)job->w->cfg.body_max_bytes);
-	if (stream) {
-		buf_adds(&event, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tasks/status\",\"params\":{");
-		task_put_members(job->w, ERA_LEGACY, &task, state, false, &event);
-		buf_adds(&event, "}}");
-		if (buf_check(&event, &err) == 0)
-			link_append(link, stream, buf_slice(&event), false, &err);
-	}
-	task_put_members(job->w, ERA_MODERN, &task, state, true, &members);
-	if (buf_check(&members, &err) == 0)
-		topic_publish_task(link, slice_str(job->id), SLICE(""), buf_slice(&members), &err);
-	if (err.code != ERR_NONE)
-		LOG(DEBUG, "task.not_announced", "task=%.8s why=\"%s\"", job->id, err.msg);
-	buf_release(&members);
-	buf_release(&event);
-	link_task_release(&task);
-}
-
-/* The oldest count of them. */
-static void drop_events(struct job *job, size_t count)
-{
-	json_object_array_del_idx(job->events, 0, count);
-	job->events_seq += count;
-}
-
-static int keep_state(struct job *job, enum link_task_state to, struct task_state *state, struct err *err)
-{
-	struct buf text;
-	int ret;
-
-	if (job->spec.is_hidden) {
-		state->events = job->events;
-		state->events_seq = job->events_seq;
-	}
-	buf_init(&text, SIZE_MAX / 2); /* the link knows what is too much */
-	task_put_state(state, &text);
-	ret = buf_check(&text, err);
-	if (ret == 0)
-		ret = link_task_put(job->w->link, slice_str(job->id), to, buf_slice(&text), err);
-	buf_release(&text);
-	return ret;
-}
-
-static bool is_out_of_reach(const struct err *err)
-{
-	return err->code == ERR_BROKER || err->code == ERR_EXPIRED || err->code == ERR_BUSY;
-}
-
-/* An end is said to whichever broker comes, unless this process ends meanwhile. Where both don't fit, what it said
- * gives way to what it is. */
-static int put_state(struct job *job, enum link_task_state to, struct task_state *state, struct err *err)
-{
-	bool is_end = to == LINK_TASK_COMPLETED || to == LINK_TASK_FAILED;
-	uint64_t until_ms = now_ms() + END_WAIT_MS;
-	int ret = keep_state(job, to, state, err);
-
-	while (ret && is_end && is_out_of_reach(err) && job->end == JOB_GOES_ON && now_ms() < until_ms) {
-		poll(NULL, 0, END_PAUSE_MS);
-		ret = keep_state(job, to, state, err);
-	}
-
-	if (ret && err->code == ERR_TOO_BIG && job->events) {
-		drop_events(job, json_object_array_length(job->events));
-		ret = keep_state(job, to, state, err);
-	}
-	if (ret == 0)
-		announce(job, state);
-	else if (err->code == ERR_GONE || err->code == ERR_NO_TASK)
-		job_end(job, JOB_CANCELLED);
-	else
-		LOG(WARN, "task.not_kept", "task=%.8s why=\"%s\"", job->id, err->msg);
-	return ret;
-}
-
-static void tell_error(struct job *job, const struct err *why)
-{
-	struct task_state state = {.error = *why, .error_data = job->priv.error_data};
-	struct err err;
-
-	job->has_failed = true;
-	if (why->code >= ERR_CONFIG)
-		LOG(WARN, "task.failed", "task=%.8s why=\"%s\"", job->id, why->msg);
-	put_state(job, LINK_TASK_FAILED, &state, &err);
-}
-
-/* While it works or asks. What can't be told now is told with the next state, but nobody would ever hear of questions
- * that the broker can't keep. */
-static void tell(struct job *job)
-{
-	struct task_state state = {.message = buf_slice(&job->message), .asks = is_asking(job) ? job->asks : NULL};
-	struct err err = {0};
-
-	job->has_news = false;
-	job->news_at_ms = now_ms() + NEWS_PAUSE_MS;
-	if (put_state(job, state.asks ? LINK_TASK_INPUT_REQUIRED : LINK_TASK_WORKING, &state, &err) == 0 ||
-	    err.code != ERR_TOO_BIG)
-		return;
-	err_set(&err, ERR_INTERNAL, "its questions are larger than this server keeps (task_blob_max_bytes)");
-	tell_error(job, &err);
-	job_end(job, JOB_FAILED);
-}
-
-static void tell_result(struct job *job, json_object *result)
-{
-	struct task_state state = {.message = buf_slice(&job->message), .result = result};
-	struct err err = {0};
-
-	if (put_state(job, LINK_TASK_COMPLETED, &state, &err) && err.code == ERR_TOO_BIG) {
-		err_set(&err, ERR_INTERNAL, "the result is larger than this server keeps (task_blob_max_bytes)");
-		tell_error(job, &err);
-	}
-}
-
-/* The end that came from elsewhere. */
-static void tell_end(struct job *job)
-{
-	struct task_state state = {.message = buf_slice(&job->message)};
-	struct err err;
-
-	switch ((enum job_end)job->end) {
-	case JOB_CANCELLED:
-		announce(job, &state);
-		break;
-	case JOB_STOPPED:
-		err_set(&err, ERR_INTERRUPTED, "the runner was stopped");
-		tell_error(job, &err);
-		break;
-	case JOB_FAILED:
-	case JOB_GOES_ON:
-		break;
-	}
 }
 
 /* Questions and answers. */
@@ -399,7 +196,7 @@ static int keep_event(struct job *job, json_object *event, struct err *err)
 	if (jx_append(job->events, json_object_get(event), err))
 		return -1;
 	if (json_object_array_length(job->events) > EVENTS_MAX)
-		drop_events(job, 1);
+		job_drop_events(job, 1);
 	job->has_news = true;
 	return 0;
 }
@@ -436,7 +233,7 @@ static int job_send(struct call *call, struct slice text, struct err *err)
 	struct job *job = job_of(call);
 	json_object *event = jx_parse(text, DEPTH_MAX, err);
 	bool is_progress = slice_is(jx_get_str(event, "method"), "notifications/progress");
-	uint64_t stream = session_stream(job);
+	uint64_t stream = job_session_stream(job);
 	int ret = 0;
 
 	if (!event)
@@ -481,13 +278,13 @@ static int job_poll(struct call *call, struct pollfd *fds, nfds_t count, int tim
 			eventfd_read(job->wake_fd, &ignored);
 			ready--;
 			if (take_answers(job)) {
-				tell(job);
+				job_tell(job);
 				return ready;
 			}
 		}
 		now = now_ms();
 		if (job->has_news && now >= job->news_at_ms)
-			tell(job);
+			job_tell(job);
 		if (ready > 0)
 			return ready;
 		if (now >= end_ms)
@@ -501,7 +298,7 @@ static int job_publish(struct call *call, struct err *err)
 
 	if (open_asks(job, err))
 		return -1;
-	tell(job);
+	job_tell(job);
 	return 0;
 }
 
@@ -572,16 +369,16 @@ static bool run_tool(struct job *job)
 	make_call(job);
 	ret = method_tools_run(&job->call, job->tool, job->spec.args, &result, &err);
 	if (job->end != JOB_GOES_ON) {
-		tell_end(job);
+		job_tell_end(job);
 	} else if (ret) {
-		tell_error(job, &err);
+		job_tell_error(job, &err);
 	} else if (result) {
-		tell_result(job, result);
+		job_tell_result(job, result);
 	} else if (open_asks(job, &err)) {
-		tell_error(job, &err);
+		job_tell_error(job, &err);
 	} else {
 		has_ended = false;
-		tell(job);
+		job_tell(job);
 	}
 	json_object_put(result);
 	call_release(&job->call);
@@ -599,18 +396,18 @@ static bool work(struct job *job)
 			return false;
 	}
 	if (ret) {
-		tell_error(job, &err);
+		job_tell_error(job, &err);
 		return true;
 	}
-	if (is_asking(job) && take_answers(job))
-		tell(job);
+	if (job_is_asking(job) && take_answers(job))
+		job_tell(job);
 	while (job->end == JOB_GOES_ON) {
-		if (is_asking(job))
+		if (job_is_asking(job))
 			return false;
 		if (run_tool(job))
 			return true;
 	}
-	tell_end(job);
+	job_tell_end(job);
 	return true;
 }
 

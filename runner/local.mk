@@ -1,7 +1,8 @@
 # runner/: mcp-runner, the one process per host that owns what outlives a request; the library is for its tests
 noinst_LIBRARIES += librunner.a
 librunner_a_SOURCES = \
-	%D%/job.c %D%/job.h \
+	%D%/job.c %D%/job.h %D%/job_priv.h \
+	%D%/job_tell.c \
 	%D%/jobs.c %D%/jobs.h \
 	%D%/watch.c %D%/watch.h \
 	%D%/watcher.c %D%/watcher.h
