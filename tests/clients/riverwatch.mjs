@@ -176,7 +176,7 @@ async function fail(up, copy) {
   await test('the API is down, and nobody asked before: a failure that says so', async () => {
     const { content, isError } = await temperature(up, 'thun');
     assert.ok(isError);
-    assert.match(content[0].text, /status 503: it has a problem of its own; try again later/);
+    assert.match(content[0].text, /^get_current_temperature: river answered with status 503: it has a problem of its own; try again later/);
   });
   rmSync(down);
   await test('the API is back', () => until('the answer is new', async () => !await isStale('bern')));
@@ -252,7 +252,7 @@ await eachServer(copy, ['--workers', '2'], async (up) => {
 }, ['lighttpd']);
 // Two minutes are too long for a test, and so is a host that is left alone after failures.
 writeFileSync(conf, text.replaceAll('"ttl_s": 120', '"ttl_s": 1'));
-await test('everything is kept for 120 s', () => assert.equal(text.match(/"ttl_s": 120/g).length, text.match(/"http": \{\s*"url"/g).length));
+await test('everything is kept for 120 s', () => assert.deepEqual(text.match(/"ttl_s": \d+/g), ['"ttl_s": 120']));
 await eachServer(copy, ['--workers', '1', '--set', 'http_breaker_failures=0'], (up) => fail(up, copy), ['lighttpd']);
 writeFileSync(conf, text);
 writeFileSync(join(copy, 'keys'), `river:${KEY}\n`, { mode: 0o600 });

@@ -4,6 +4,7 @@ lost in between.
 
     tests/fault/reload.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
 
+import http.server
 import json
 import os
 import signal
@@ -130,6 +131,45 @@ def _(site):
     before = site.workers()
     os.kill(site.supervisor, signal.SIGHUP)
     until("others serve", lambda: not before & site.workers() and len(site.workers()) == 2)
+    site.back()
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"{self.path} {self.headers['Authorization']}".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@case("an API: its url, its secret, and the addresses that it may have", may_lose_workers=True)
+def _(site):
+    def said():
+        _, _, body = site.modern({"name": "asked", "arguments": {}})
+        return json.dumps(json.loads(body))
+
+    def write(**api):
+        definition = json.loads(site.with_tools(asked={"http": "/now"}))
+        definition["apis"] = {"river": {"url": f"http://127.0.0.1:{server.server_port}{api.pop('path')}",
+                                        "headers": {"Authorization": "{file:token}"}, **api}}
+        site.write(json.dumps(definition))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        site.write("first", site.dir / "token")
+        write(path="/v1")
+        until("it is refused", lambda: "river: its address is not a public one" in said())
+        write(path="/v1", allow_addresses=["127.0.0.1"])
+        until("it is asked", lambda: "/v1/now first" in said())
+        write(path="/v2", allow_addresses=["127.0.0.1"])
+        until("it is asked elsewhere", lambda: "/v2/now first" in said())
+        site.write("second", site.dir / "token")
+        until("the new secret is sent", lambda: "/v2/now second" in said())
+        server.shutdown()
     site.back()
 
 
