@@ -2,6 +2,7 @@
 
 # Real clients, the conformance suites and a browser, all in Node; tests/clients/install.sh gets what they need.
 TESTS += %D%/browser/clients.mjs
+TESTS += %D%/browser/console.mjs
 TESTS += %D%/browser/demo.mjs
 TESTS += %D%/clients/eras.mjs
 TESTS += %D%/clients/asks.mjs
@@ -22,6 +23,7 @@ TESTS += %D%/clients/tasks.mjs
 TESTS += %D%/conformance/run.mjs
 EXTRA_DIST += \
 	%D%/browser/clients.mjs \
+	%D%/browser/console.mjs \
 	%D%/browser/demo.mjs \
 	%D%/browser/lib.mjs \
 	%D%/clients/eras.mjs \

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The page of www/ in a real browser: it shows the endpoint, and its button calls the echo tool.
+// The page of the demo in a real browser: it shows the endpoint, and its button calls the echo tool.
 import assert from 'node:assert/strict';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,35 +12,41 @@ if (!up)
   skipAll(`${servers[0]} is not installed`);
 const { page, complaints, close } = await open();
 
+const panel = page.locator('#tools-panel');
+const choose = (name) => panel.getByRole('button', { name: new RegExp(`^${name}`) }).first().click();
+const press = (name) => page.getByRole('button', { name, exact: true }).click();
+const last = panel.getByLabel('Answers').getByRole('listitem').first();
+
 await test('the page opens, shows the endpoint and finds the tools', async () => {
   const res = await page.goto(new URL('/', up.url).href);
   assert.equal(res.status(), 200);
   await page.getByRole('status').filter({ hasText: /^Ready: \d+ tools/ }).waitFor();
+  await page.getByRole('tab', { name: 'Connect a client' }).click();
   assert.equal(await page.getByLabel('URL of the endpoint').textContent(), up.url);
   const config = JSON.parse(await page.getByLabel("JSON for a client's configuration").textContent());
   assert.equal(Object.values(config.mcpServers)[0].url, up.url);
+  await page.getByRole('tab', { name: 'Tools' }).click();
 });
-await test('the button calls echo and its answer is seen', async () => {
+await test('the button calls echo, which is there at once, and its answer is seen', async () => {
   const text = 'Zürich <b>"1"</b> & more';
-  await page.getByLabel('Text for the tool echo').fill(text);
-  await page.getByRole('button', { name: 'Call echo' }).click();
+  await page.getByLabel('text', { exact: true }).fill(text);
+  await press('Call echo');
   await page.getByLabel('Answer of echo').filter({ hasText: text }).waitFor();
 });
 await test('a call with progress shows it, then its answer', async () => {
-  await page.getByLabel('Tool', { exact: true }).selectOption('count_down');
-  await page.getByLabel('Arguments, as JSON').fill('{"from": 2}');
-  await page.getByRole('button', { name: 'Call the tool' }).click();
-  await page.getByLabel('Progress of the call').waitFor();
-  await page.getByLabel('Progress of the call').waitFor({ state: 'hidden' });
-  assert.equal(await page.getByLabel('Answer of the tool').getAttribute('class'), '');
-  assert.notEqual(await page.getByLabel('Answer of the tool').textContent(), '');
+  await choose('count_down');
+  await page.getByLabel('from', { exact: true }).fill('2');
+  await press('Call count_down');
+  await last.getByLabel('Progress of the call').waitFor();
+  await last.locator('.state').filter({ hasText: /^Done/ }).waitFor();
+  assert.notEqual(await last.getByLabel('Answer of count_down').textContent(), '');
 });
-await test('Stop ends a call', async () => {
-  await page.getByLabel('Arguments, as JSON').fill('{"from": 30}');
-  await page.getByRole('button', { name: 'Call the tool' }).click();
-  await page.getByLabel('Progress of the call').waitFor();
-  await page.getByRole('button', { name: 'Stop' }).click();
-  await page.getByLabel('Answer of the tool').filter({ hasText: 'Stopped' }).waitFor();
+await test('Cancel ends a call', async () => {
+  await page.getByLabel('from', { exact: true }).fill('30');
+  await press('Call count_down');
+  await last.getByLabel('Progress of the call').waitFor();
+  await press('Cancel');
+  await last.locator('.state').filter({ hasText: /^Cancelled/ }).waitFor();
 });
 await test('the browser has nothing to complain about', () => assert.deepEqual(complaints, []));
 await close();

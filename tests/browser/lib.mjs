@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { load, needModules, skipAll } from '../clients/lib.mjs';
 
-// {page, complaints: what the browser's console says is wrong, close()}
+// {page, complaints: what the browser's console says is wrong, and each violation of a page's policy, close()}
 export async function open() {
   needModules();
   const program = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
@@ -14,7 +14,9 @@ export async function open() {
   const page = await browser.newPage();
   const complaints = [];
 
-  page.setDefaultTimeout(10000);
+  page.setDefaultTimeout(20000);
+  await page.addInitScript(() => document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
+    console.error(`policy: ${violatedDirective} forbids ${blockedURI}`)));
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
   page.on('pageerror', (e) => complaints.push(String(e)));
   return { page, complaints, close: () => browser.close() };

@@ -1,0 +1,452 @@
+#!/usr/bin/env node
+// The console of www/ in a real browser: every era, forms, questions answered by hand, streams dropped and resumed, the
+// keyboard alone, and a server that means ill. Behind lighttpd and Apache.
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { FIXTURE, copyOf, done, eachServer, skipAll, test } from '../clients/lib.mjs';
+import { open } from './lib.mjs';
+
+const WWW = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'www');
+const ERAS = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
+
+if (process.env.MCP_TEST_URL)
+  skipAll('the console is tested with a web server of its own');
+
+// The fixture, with a tool whose arguments are of every kind: it answers with what it was given.
+const EVERYTHING = {
+  exec: ['/bin/cat'],
+  description: 'Answers with its arguments',
+  input: {
+    type: 'object',
+    $defs: { place: { type: 'object', properties: { street: { type: 'string' }, number: { type: 'integer' } }, required: ['street'] } },
+    properties: {
+      name: { type: 'string', description: 'Of a person', minLength: 2 },
+      ratio: { type: 'number', minimum: 0, maximum: 1 },
+      count: { type: 'integer', default: 3 },
+      loud: { type: 'boolean', default: false },
+      color: { enum: ['red', 'green'] },
+      home: { $ref: '#/$defs/place' },
+      work: { $ref: '#/$defs/place' },
+      tags: { type: 'array', items: { type: 'string' } },
+      days: { type: 'array', items: { enum: ['mon', 'tue', 'wed'] }, uniqueItems: true },
+      either: { anyOf: [{ type: 'string' }, { type: 'integer' }] },
+      anything: {},
+    },
+    required: ['name', 'color', 'home'],
+  },
+};
+
+function makeSite() {
+  const site = copyOf(FIXTURE);
+  const conf = join(site, 'mcp.json');
+  const text = readFileSync(conf, 'utf8');
+  const changed = text.replace('"tools": {', `"tools": { "everything": ${JSON.stringify(EVERYTHING)},`);
+
+  assert.notEqual(changed, text);
+  writeFileSync(conf, changed);
+  return site;
+}
+
+// What one does with the console, by the names that everybody finds things by.
+function hands(page) {
+  const press = (name, within = page) => within.getByRole('button', { name, exact: true }).click();
+  const timeline = page.getByLabel('Messages', { exact: true });
+  const calls = page.locator('#tools-panel').getByLabel('Answers', { exact: true });
+
+  return {
+    press,
+    calls,
+    tab: (name) => page.getByRole('tab', { name, exact: true }).click(),
+    says: (hasText) => page.locator('#state').filter({ hasText }).waitFor(),
+    row: (hasText) => timeline.getByRole('listitem').filter({ hasText }),
+    shown: (hasText, n = 0) => timeline.getByRole('listitem').filter({ hasText }).nth(n).waitFor(),
+    question: (name) => page.getByRole('form', { name, exact: true }).first(),
+    choose: async (tool) => {
+      await page.locator('#tools-panel').getByRole('button', { name: tool, exact: true }).click();
+      return page.getByRole('form', { name: tool, exact: true });
+    },
+    answer: (tool, hasText) => calls.getByLabel(`Answer of ${tool}`, { exact: true }).first().filter({ hasText }).waitFor(),
+    state: (hasText) => calls.locator('.state').first().filter({ hasText }).waitFor(),
+    connect: async (revision) => {
+      await page.getByLabel('Revision').selectOption(revision);
+      await page.locator('#connect').click();
+      await page.locator('#state').filter({ hasText: /^Ready/ }).filter({ hasText: revision }).waitFor();
+    },
+  };
+}
+
+// Behind the second web server those that differ most: the streams are what may go wrong there.
+const erasOf = (server) => server === 'lighttpd' ? ERAS : ['2026-07-28', '2025-11-25', '2024-11-05'];
+
+async function everyEra(page, up, server) {
+  const { press, tab, says, shown, row, question, choose, answer, state, connect, calls } = hands(page);
+
+  for (const era of erasOf(server)) {
+    const step = (what, fn) => test(`${server}: ${era}: ${what}`, fn);
+    const hasSession = era !== ERAS[0];
+    const canDrop = hasSession && era !== '2024-11-05';
+
+    await step('connects', () => connect(era));
+    await step('calls a tool, and shows its progress and its log', async () => {
+      await page.getByLabel('Log level').selectOption('debug');
+      await choose('test_tool_with_logging');
+      await press('Call test_tool_with_logging');
+      await answer('test_tool_with_logging', 'done');
+      await shown('info: Tool execution completed');
+      const form = await choose('test_ticks');
+      await form.getByLabel('ms', { exact: true }).fill('300');
+      await form.getByLabel('steps', { exact: true }).fill('3');
+      await press('Call test_ticks');
+      await answer('test_ticks', 'done');
+      await state(/^Done/);
+      await shown('notifications/progress', 2);
+    });
+    await step('answers for the model, by hand', async () => {
+      const form = await choose('test_sampling');
+      await form.getByLabel('prompt', { exact: true }).fill('Say <b>hi</b>');
+      await press('Call test_sampling');
+      await question('A question for the model').getByText('Say <b>hi</b>').first().waitFor();
+      await question('A question for the model').getByLabel("The model's answer").fill('re: "hi"');
+      await press('Answer', question('A question for the model'));
+      await answer('test_sampling', 'LLM response: re: "hi"');
+    });
+    await step('names roots, by hand', async () => {
+      await choose('test_input_required_result_list_roots');
+      await press('Call test_input_required_result_list_roots');
+      await question('The directories you work in').getByLabel('URIs, one a line').fill('file:///a\nfile:///b');
+      await press('Answer', question('The directories you work in'));
+      await answer('test_input_required_result_list_roots', '2 roots: file:///a, file:///b');
+    });
+    if (!['2025-03-26', '2024-11-05'].includes(era))
+      await step('answers for the user, by a form that checks, and says no', async () => {
+        const form = await choose('test_elicitation');
+        for (const action of ['accept', 'decline']) {
+          await form.getByLabel('message', { exact: true }).fill('Who are you?');
+          await press('Call test_elicitation');
+          const asked = question('A question for the user');
+          await asked.getByText('Who are you?').waitFor();
+          if (action === 'accept') {
+            await press('Accept', asked);
+            await asked.getByText('A text is due here.').first().waitFor();
+            await asked.getByLabel(/user/i).fill('anna');
+            await asked.getByLabel(/mail/i).fill('anna@example.org');
+          }
+          await press(action === 'accept' ? 'Accept' : 'Decline', asked);
+          await answer('test_elicitation', `action=${action}`);
+        }
+      });
+    await step('cancels a call', async () => {
+      const form = await choose('test_ticks');
+      await form.getByLabel('ms', { exact: true }).fill('60000');
+      await form.getByLabel('steps', { exact: true }).fill('600');
+      await press('Call test_ticks');
+      await calls.getByLabel('Progress of the call').first().waitFor();
+      await press('Cancel', calls.getByRole('listitem').first());
+      await state(/^Cancelled/);
+      await shown(hasSession ? 'notifications/cancelled' : 'closed the connection');
+    });
+    await step('reads a resource, and hears when one changes', async () => {
+      await tab('Resources');
+      await page.getByRole('button', { name: /^test:\/\/static-text/ }).click();
+      await press('Read');
+      await page.getByLabel('Answer of test://static-text').first().filter({ hasText: 'content of the static text' }).waitFor();
+      await page.getByRole('button', { name: /^test:\/\/watched-resource/ }).click();
+      await press('Subscribe');
+      await page.getByRole('button', { name: 'Unsubscribe' }).waitFor();
+      if (!hasSession)
+        await shown('notifications/subscriptions/acknowledged');
+      await tab('Tools');
+      await (await choose('test_trigger_resource_update')).getByLabel('uri', { exact: true }).fill('test://watched-resource');
+      await press('Call test_trigger_resource_update');
+      await shown('notifications/resources/updated');
+      await tab('Resources');
+      await page.getByLabel('Answer of changed: test://watched-resource').first().filter({ hasText: 'may be subscribed' }).waitFor();
+    });
+    await step('reads what a template makes, with completion; gets a prompt', async () => {
+      await page.getByRole('button', { name: /^test:\/\/template/ }).click();
+      await page.getByLabel('id', { exact: true }).fill('a b');
+      await press('Read');
+      await page.getByLabel('Answer of test://template/a%20b/data').first().filter({ hasText: '"id": "a b"' }).waitFor();
+      await tab('Prompts');
+      await page.locator('#prompts-panel').getByRole('button', { name: 'test_prompt_with_arguments', exact: true }).click();
+      await page.getByLabel('arg1', { exact: true }).fill('te');
+      if (era !== '2024-11-05' && era !== '2025-03-26') // completion is no capability yet in the first, and has no context in both
+        await page.locator('#prompts-panel datalist option[value="test two"]').first().waitFor({ state: 'attached' });
+      await page.getByLabel('arg2', { exact: true }).fill('<i>');
+      await press('Get test_prompt_with_arguments');
+      await page.getByLabel('Answer of test_prompt_with_arguments').first().filter({ hasText: "arg1='te', arg2='<i>'" }).waitFor();
+      await tab('Tools');
+    });
+    if (canDrop)
+      await step('drops the stream of a call, resumes it, and shows what was resumed', async () => {
+        const form = await choose('test_ticks');
+        await form.getByLabel('ms', { exact: true }).fill('1000');
+        await form.getByLabel('steps', { exact: true }).fill('10');
+        await press('Call test_ticks');
+        await calls.getByLabel('Progress of the call').first().waitFor();
+        const [drop, resume] = ['Drop', 'Resume'].map((what) => page.getByRole('button', { name: new RegExp(`^${what} #`) }));
+        await drop.click();
+        await shown('dropped the connection');
+        const before = await row('notifications/progress').count();
+        await page.waitForTimeout(300); // what is missed meanwhile
+        assert.equal(await row('notifications/progress').count(), before);
+        await resume.click();
+        await answer('test_ticks', 'done');
+        assert.ok(await row('resumed').filter({ hasText: 'notifications/progress' }).count() > 1);
+      });
+    if (era === '2025-11-25')
+      await step('comes back by itself to a stream that the server closes', async () => {
+        await choose('test_reconnection');
+        await press('Call test_reconnection');
+        await answer('test_reconnection', 'Reconnection test completed');
+        await shown('the server ended the connection');
+      });
+    if (canDrop)
+      await step("drops the server's own stream, and resumes it", async () => {
+        await press('Drop GET');
+        await press('Resume GET');
+        await page.getByRole('list', { name: 'Open streams' }).getByText('open').first().waitFor();
+        await press('Close GET');
+        await page.getByRole('button', { name: "Open the server's stream" }).waitFor();
+      });
+    if (['2026-07-28', '2025-11-25'].includes(era))
+      await step('runs a tool as a task', async () => {
+        const form = await choose('confirm_delete');
+        await form.getByLabel('filename', { exact: true }).fill('a.txt');
+        if (hasSession)
+          await form.getByLabel('Run as a task').check();
+        await press('Call confirm_delete');
+        await question('A question for the user').getByLabel(/confirm/i).check();
+        await press('Accept', question('A question for the user'));
+        await answer('confirm_delete', 'deleted a.txt');
+        await shown('tasks/get');
+      });
+    await step('disconnects', async () => {
+      await press('Disconnect');
+      await says('Not connected');
+      await press('Clear');
+    });
+  }
+}
+
+async function forms(page, server) {
+  const { press, choose, answer, connect } = hands(page);
+  const step = (what, fn) => test(`${server}: forms: ${what}`, fn);
+  const given = () => page.locator('#tools-panel').getByLabel('Answer of everything').first();
+  let form;
+
+  await step('a field for each argument, each with its kind', async () => {
+    await connect(ERAS[0]);
+    form = await choose('everything');
+    assert.equal(await form.getByLabel('count', { exact: true }).inputValue(), '3');
+    assert.equal(await form.getByLabel('ratio', { exact: true }).getAttribute('type'), 'number');
+    assert.equal(await form.getByLabel('name', { exact: true }).getAttribute('aria-required'), 'true');
+    await form.getByText('Of a person', { exact: true }).waitFor();
+  });
+  await step('what is missing or wrong is said where it is, and nothing is sent', async () => {
+    await form.getByLabel('ratio', { exact: true }).fill('2');
+    await press('Call everything');
+    await form.getByText('A text is due here.').first().waitFor();
+    await form.getByText('At most 1.').waitFor();
+    await form.getByText('Choose one.').waitFor();
+    assert.equal(await form.getByLabel('name', { exact: true }).evaluate((node) => node === document.activeElement), true);
+    assert.equal(await given().count(), 0);
+  });
+  const want = { name: 'Ann', ratio: 0.5, count: 3, loud: true, color: 'green', home: { street: 'Lane', number: 7 }, tags: ['a', 'c'],
+    days: ['mon', 'wed'], either: 12, anything: { x: [null] } };
+  await step('what is filled in is what is sent', async () => {
+    await form.getByLabel('name', { exact: true }).fill('Ann');
+    await form.getByLabel('ratio', { exact: true }).fill('0.5');
+    await form.getByLabel('loud', { exact: true }).check();
+    await form.getByLabel('color', { exact: true }).selectOption('green');
+    await form.getByRole('group', { name: /^home/ }).getByLabel('street', { exact: true }).fill('Lane');
+    await form.getByRole('group', { name: /^home/ }).getByLabel('number', { exact: true }).fill('7');
+    for (const [i, tag] of ['a', 'b', 'c'].entries()) {
+      await press('Add to tags', form);
+      await form.getByLabel(`tags ${i + 1}`, { exact: true }).fill(tag);
+    }
+    await press('Remove tags 2', form);
+    await form.getByLabel('mon', { exact: true }).check();
+    await form.getByLabel('wed', { exact: true }).check();
+    await form.getByLabel('either', { exact: true }).selectOption('integer');
+    await form.getByLabel('either, value', { exact: true }).fill('12');
+    await form.getByLabel('anything', { exact: true }).fill('{"x": [null]}');
+    await press('Call everything');
+    await answer('everything', 'Lane');
+    assert.deepEqual(JSON.parse(await given().locator('pre').first().textContent()), want);
+  });
+  await step('the same as JSON, and back', async () => {
+    await form.getByLabel('JSON', { exact: true }).check();
+    assert.deepEqual(JSON.parse(await form.getByLabel('Arguments as JSON').inputValue()), want);
+    await form.getByLabel('Arguments as JSON').fill('{"name": ');
+    await press('Call everything');
+    await form.getByRole('alert').filter({ hasText: 'This is not JSON' }).waitFor();
+    await form.getByLabel('Arguments as JSON').fill(JSON.stringify({ ...want, work: { street: 'Road' }, extra: 1 }));
+    await form.getByLabel('Form', { exact: true }).check();
+    assert.equal(await form.getByRole('group', { name: /^work/ }).getByLabel('street', { exact: true }).inputValue(), 'Road');
+    await press('Call everything');
+    await answer('everything', 'Road');
+    assert.deepEqual(JSON.parse(await given().locator('pre').first().textContent()), { ...want, work: { street: 'Road' }, extra: 1 });
+  });
+}
+
+// From the address bar to the answer of a tool, its question and the timeline, without a mouse.
+async function keyboard(page, up, server) {
+  const at = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim());
+  const goTo = async (name) => {
+    for (let n = 0; n < 100; n++) {
+      await page.keyboard.press('Tab');
+      if (await page.evaluate((wanted) => {
+        const { activeElement: node } = document;
+        return [node.getAttribute('aria-label'), node.labels?.[0]?.textContent, node.textContent.trim()].includes(wanted);
+      }, name))
+        return;
+    }
+    assert.fail(`no ${name} in 100 Tabs`);
+  };
+  const type = (text) => page.keyboard.type(text);
+  const key = (name) => page.keyboard.press(name);
+
+  await test(`${server}: the keyboard alone`, async () => {
+    await page.goto(new URL('/', up.url).href);
+    await hands(page).says(/^Ready/);
+    await key('Tab');
+    assert.equal(await at(), 'Skip to the tools');
+    await key('Enter');
+    await goTo('Tools');
+    await key('ArrowRight');
+    assert.equal(await at(), 'Resources');
+    await page.locator('#resources-panel').waitFor();
+    await key('ArrowLeft');
+    await goTo('Filter tools');
+    await type('test_elicitation');
+    await goTo('test_elicitation');
+    await key('Enter');
+    await goTo('message');
+    await type('Who?');
+    await key('Enter');
+    await hands(page).question('A question for the user').waitFor();
+    await page.waitForFunction(() => document.activeElement.closest('.question') || document.activeElement.matches('input'));
+    await page.keyboard.press('Escape');
+    // The question stands before the tools: back there.
+    for (let n = 0; n < 40 && await at() !== 'Decline'; n++)
+      await key('Shift+Tab');
+    assert.equal(await at(), 'Decline');
+    await key('Enter');
+    await hands(page).answer('test_elicitation', 'action=decline');
+    const last = page.getByLabel('Messages', { exact: true }).locator('summary').first();
+    await page.getByLabel('Filter messages').focus();
+    await key('Tab');
+    await key('Tab');
+    assert.equal(await last.evaluate((node) => node === document.activeElement), true, `at ${await at()}`);
+    await key('End');
+    await key('Enter');
+    await page.locator('.rows details[open] .body pre').first().waitFor();
+  });
+}
+
+// A server that means ill, in each place where it may say something.
+async function hostile(page, up, server) {
+  const evil = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>‮"\'>';
+  const schema = { type: 'object', title: evil, properties: {
+    [evil]: { type: 'string', title: evil, description: evil, default: evil, pattern: '^(a+)+$' },
+    __proto__x: { type: 'integer' },
+    again: { $ref: '#' },
+    forever: { allOf: [{ $ref: '#/properties/forever' }, { $ref: '#/properties/forever' }] },
+    choice: { enum: [evil, { constructor: evil }] },
+    bad: { type: 7, properties: 'x', required: 'y', items: 3 },
+  }, required: [evil] };
+  const results = {
+    'server/discover': { supportedVersions: [ERAS[0]], capabilities: { tools: {}, resources: { subscribe: true }, prompts: {} }, instructions: evil,
+      _meta: { 'io.modelcontextprotocol/serverInfo': { name: evil, title: evil, version: evil } } },
+    'tools/list': { tools: [{ name: 'a', title: evil, description: evil, inputSchema: schema, annotations: { readOnlyHint: evil } },
+      { name: evil, inputSchema: schema }, { name: 'b', inputSchema: null }] },
+    'resources/list': { resources: [{ uri: 'javascript:window.pwned=1', name: evil, title: evil, mimeType: evil, description: evil }] },
+    'resources/templates/list': { resourceTemplates: [{ uriTemplate: `x://{${evil}}{+a}`, name: evil }] },
+    'prompts/list': { prompts: [{ name: evil, title: evil, arguments: [{ name: evil, description: evil, required: true }] }] },
+    'tools/call': { content: [{ type: 'text', text: evil }, { type: 'image', mimeType: 'image/svg+xml', data: btoa('<svg onload="window.pwned=1"/>') },
+      { type: 'image', mimeType: 'image/png', data: '"><script>window.pwned=1</script>' }, { type: 'image', mimeType: 'text/html', data: 'AAAA' },
+      { type: evil }, { type: 'resource', resource: { uri: evil, mimeType: 'text/html', text: evil } },
+      { type: 'resource_link', uri: 'javascript:window.pwned=1', name: evil }, null, 7], structuredContent: { [evil]: evil } },
+  };
+  const ask = { resultType: 'input_required', requestState: 's', inputRequests: {
+    page: { method: 'elicitation/create', params: { mode: 'url', message: evil, url: 'javascript:window.pwned=1' } },
+    form: { method: 'elicitation/create', params: { message: evil, requestedSchema: schema } },
+    model: { method: 'sampling/createMessage', params: { systemPrompt: evil, messages: [{ role: evil, content: { type: 'text', text: evil } }] } } } };
+  const { press, says, answer, question, choose } = hands(page);
+
+  await page.route('**/mcp', async (route) => {
+    const { id, method, params } = route.request().postDataJSON();
+    const result = method === 'tools/call' && !params.inputResponses ? ask : { resultType: 'complete', ...results[method] };
+    await route.fulfill({ contentType: 'application/json', body: JSON.stringify({ jsonrpc: '2.0', id, result }) });
+  });
+  await test(`${server}: a server that means ill is shown as the text that it is`, async () => {
+    await page.goto(new URL('/', up.url).href);
+    await says(/^Ready: 3 tools, 2 resources, 1 prompt/);
+    assert.equal(await page.locator('h1').textContent(), evil);
+    for (const tool of [evil, 'b'])
+      await page.locator('#tools-panel .item').filter({ has: page.getByText(tool, { exact: true }) }).last().click();
+    await page.locator('#tools-panel .item').first().click();
+    await page.getByRole('form', { name: 'a', exact: true }).getByText(evil).first().waitFor();
+    await press('Call a');
+    assert.equal(await question('A page to visit').getByRole('link').count(), 0);
+    await press('Cancel', question('A page to visit'));
+    await press('Cancel', question('A question for the user'));
+    await press('Answer', question('A question for the model'));
+    await answer('a', evil);
+    await hands(page).tab('Resources');
+    await hands(page).tab('Prompts');
+    for (const summary of await page.locator('.rows summary').all())
+      await summary.click();
+    assert.equal(await page.evaluate(() => window.pwned), undefined);
+    assert.equal(await page.evaluate(() => document.querySelectorAll('main script, main [onerror], main [onload], main img, main a, main iframe').length), 0);
+    assert.equal(await page.evaluate(() => ({}).constructor === Object && Object.prototype.x === undefined), true);
+  });
+  await test(`${server}: it may speak as much as it likes: the timeline stays bounded`, async () => {
+    const { entries, forgotten, chars } = await page.evaluate(async () => {
+      const { Journal } = await import('/journal.js');
+      const journal = new Journal();
+      for (let i = 0; i < 5000; i++)
+        journal.addMessage('in', '#1', { jsonrpc: '2.0', id: i, result: {} }, 'x'.repeat(10000));
+      return { entries: journal.entries.length, forgotten: journal.forgotten, chars: journal.entries.reduce((sum, { text }) => sum + text.length, 0) };
+    });
+    assert.ok(entries <= 2000 && chars <= 8 << 20 && entries + forgotten === 5000, JSON.stringify({ entries, forgotten, chars }));
+  });
+  await test(`${server}: the browser refuses markup and scripts, even to this page`, async () => {
+    const refused = await page.evaluate(() => {
+      try {
+        document.createElement('p').innerHTML = '<b>x</b>';
+        return false;
+      } catch {
+        return true;
+      }
+    });
+    assert.equal(refused, true);
+  });
+  await page.unroute('**/mcp');
+}
+
+await eachServer(makeSite(), ['--www', WWW], async (up, server) => {
+  const { page, complaints, close } = await open();
+  try {
+    await test(`${server}: the page opens, and finds what there is`, async () => {
+      assert.equal((await page.goto(new URL('/', up.url).href)).status(), 200);
+      await hands(page).says(/^Ready: \d+ tools, 4 resources, \d prompts · 2026-07-28/);
+      await hands(page).tab('Connect a client');
+      assert.equal(await page.getByLabel('URL of the endpoint').textContent(), up.url);
+      await hands(page).tab('Tools');
+    });
+    await everyEra(page, up, server);
+    await forms(page, server);
+    await keyboard(page, up, server);
+    await test(`${server}: the browser has nothing to complain about`, () => assert.deepEqual(complaints, []));
+    await hostile(page, up, server);
+    // The last one is of the assignment to innerHTML that was to be refused.
+    await test(`${server}: nor what means ill made it complain`, () => assert.deepEqual(complaints.filter((each) => !/TrustedHTML|trusted-types/.test(each)), []));
+  } finally {
+    await close();
+  }
+});
+done();
