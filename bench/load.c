@@ -14,15 +14,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/histogram.h"
 #include "bench/target.h"
 #include "common/mem.h"
 #include "common/banned.h"
 
-#define HISTOGRAM_US (1u << 21) /* latencies from here on count as this */
-#define ANSWER_MAX   (1u << 20)
-#define ERRORS_MAX   1000
-#define STALL_MS     10000
-#define ID_FIRST     1000000000u /* all ids have ten digits, so that a request keeps its length */
+#define ANSWER_MAX (1u << 20)
+#define ERRORS_MAX 1000
+#define STALL_MS   10000
+#define ID_FIRST   1000000000u /* all ids have ten digits, so that a request keeps its length */
 
 struct conn {
 	int fd;
@@ -43,7 +43,7 @@ struct load {
 	uint32_t next_id;
 	uint64_t started, answered, wrong, errors, reconnects;
 	uint64_t last_us;
-	uint32_t *histogram; /* owned; HISTOGRAM_US + 1 counters */
+	struct histogram took;
 };
 
 static NORETURN void fail(const struct err *err)
@@ -185,7 +185,7 @@ static void load_count(struct load *l, const struct conn *c)
 
 	l->answered++;
 	l->last_us = now_us();
-	l->histogram[us < HISTOGRAM_US ? us : HISTOGRAM_US]++;
+	histogram_add(&l->took, us);
 	if (a->len < 12 || memcmp(a->data + 8, " 200", 4) != 0 ||
 	    !memmem(a->data, a->len, l->must_contain, strlen(l->must_contain))) {
 		if (l->wrong++ == 0)
@@ -234,18 +234,6 @@ static int conn_read(struct conn *c, struct load *l, struct err *err)
 	}
 }
 
-static uint64_t percentile(const struct load *l, double part)
-{
-	uint64_t want = (uint64_t)((double)l->answered * part), seen = 0;
-
-	for (uint64_t us = 0; us < HISTOGRAM_US; us++) {
-		seen += l->histogram[us];
-		if (seen > want)
-			return us;
-	}
-	return HISTOGRAM_US;
-}
-
 static void load_run(struct load *l, struct conn *conns, size_t conns_count, uint64_t limit_us)
 {
 	struct epoll_event ready[256];
@@ -278,7 +266,7 @@ static void load_run(struct load *l, struct conn *conns, size_t conns_count, uin
 	printf("requests %" PRIu64 " seconds %.3f rate %.0f p50_us %" PRIu64 " p99_us %" PRIu64 " wrong %" PRIu64
 	       " errors %" PRIu64 " reconnects %" PRIu64 "\n",
 	    l->answered, (double)seconds_us / 1e6, (double)l->answered * 1e6 / (double)(seconds_us ? seconds_us : 1),
-	    percentile(l, 0.5), percentile(l, 0.99), l->wrong, l->errors, l->reconnects);
+	    histogram_at(&l->took, 0.5), histogram_at(&l->took, 0.99), l->wrong, l->errors, l->reconnects);
 }
 
 static NORETURN void usage(void)
@@ -332,8 +320,7 @@ int main(int argc, char **argv)
 		fail(&err);
 	l.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	conns = mem_alloc(conns_count, sizeof(*conns));
-	l.histogram = mem_alloc(HISTOGRAM_US + 1, sizeof(*l.histogram));
-	if (l.epoll_fd == -1 || !conns || !l.histogram) {
+	if (l.epoll_fd == -1 || !conns || histogram_init(&l.took)) {
 		err_sys(&err, "start");
 		fail(&err);
 	}
@@ -344,7 +331,7 @@ int main(int argc, char **argv)
 		buf_release(&conns[i].answer);
 	}
 	mem_free(conns);
-	mem_free(l.histogram);
+	histogram_release(&l.took);
 	close(l.epoll_fd);
 	buf_release(&l.body);
 	target_release(&l.target);

@@ -342,6 +342,7 @@ EXTRA_DIST += \
 	%D%/fault/site \
 	%D%/fault/soak.py \
 	%D%/fault/stalled.py \
+	%D%/fault/storms.py \
 	%D%/fault/streams.py \
 	%D%/fault/tasks.py \
 	%D%/lib/http_standin.py \
@@ -384,6 +385,7 @@ fault_tests += %D%/fault/reload.py
 fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py
 fault_tests += %D%/fault/stalled.py
+fault_tests += %D%/fault/storms.py
 fault_tests += %D%/fault/tasks.py
 # Preloaded into the programs of a site.
 fault_at = %D%/fault/fault_at.so
