@@ -1,5 +1,5 @@
 // calls.js - requests that a person made: how far they are, a way to cancel them, and what came of them. The newest is first.
-import { copyButton, el, shorten, showJson } from './dom.js';
+import { announce, copyButton, el, shorten, showJson } from './dom.js';
 import { Cancelled } from './client.js';
 
 const CALLS_MAX = 20; // shown
@@ -10,7 +10,7 @@ let tokens = 0;
 // Runs run({signal, token, onNotification, say(text)}), which gives a result, and shows it with show(result): nodes.
 export async function startCall(list, title, run, show) {
   const controller = new AbortController();
-  const state = el('span', { class: 'state', role: 'status' }, 'Waiting …');
+  const state = el('span', { class: 'state' }, 'Waiting …');
   const cancel = el('button', { type: 'button', class: 'small', onclick: () => controller.abort() }, 'Cancel');
   const progress = el('progress', { 'aria-label': 'Progress of the call', hidden: true });
   const log = el('ol', { class: 'log', 'aria-label': 'Log of the call' });
@@ -22,6 +22,7 @@ export async function startCall(list, title, run, show) {
   const end = (kind, text) => {
     card.classList.add(kind);
     state.textContent = `${text} ${seconds(performance.now() - began)}`;
+    announce(`${shorten(title, 200)}: ${state.textContent}`);
   };
 
   list.prepend(card);

@@ -83,8 +83,10 @@ async function open() {
     tellReady();
   } catch (e) {
     setState('bad', e.status === 401 ? 'The server asks for an API key' : `Not connected: ${shorten(e.message, 300)}`);
-    if (e.status === 401)
+    if (e.status === 401) {
+      $('settings').open = true;
       $('key').focus();
+    }
   } finally {
     $('connect').disabled = false;
   }
@@ -198,6 +200,7 @@ $('tabs').addEventListener('keydown', onTabKey);
 if (window.top !== window.self) {
   setState('bad', 'This console does not run in a frame.');
 } else {
+  $('settings').open = matchMedia('(min-width: 44rem)').matches; // a small screen is for the tools
   $('endpoint').value = new URL('mcp', location.href).pathname;
   $('revision').append(...REVISIONS.map((revision) => el('option', { value: revision }, revision)));
   $('connection').addEventListener('submit', (event) => {

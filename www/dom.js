@@ -30,6 +30,9 @@ export const newId = (prefix) => `${prefix}-${++ids}`;
 export const quoted = (text) => el('bdi', {}, shorten(text, 500));
 export const shorten = (text, max) => String(text).length > max ? `${String(text).slice(0, max)} …` : String(text);
 
+// A name of many words in one, which may be broken where words meet.
+export const breakable = (name) => shorten(name, 200).split(/(?<=[_/.:-])/).flatMap((part, i) => i === 0 ? [part] : [el('wbr'), part]);
+
 // Where a server would like somebody to go. Only http and https become a link; what it says is where it goes.
 export function link(address) {
   const url = URL.canParse(address) ? new URL(address) : null;

@@ -1,5 +1,5 @@
 // list.js - a list of what a server offers, page by page, with a filter; one of its items is chosen.
-import { el, newId, shorten } from './dom.js';
+import { breakable, el, newId, shorten } from './dom.js';
 
 const ITEMS_MAX = 5000;
 
@@ -60,7 +60,7 @@ export class List {
           each.removeAttribute('aria-current');
         currentTarget.setAttribute('aria-current', 'true');
         this.choose(item);
-      } }, el('bdi', { class: 'name' }, shorten(item.name, 200)), item.title && el('bdi', { class: 'title' }, shorten(item.title, 200))))));
+      } }, el('bdi', { class: 'name' }, ...breakable(item.name)), item.title && el('bdi', { class: 'title' }, shorten(item.title, 200))))));
     this.empty.textContent = this.items.length === 0 ? `No ${this.what}.` : shown.length === 0 ? `None of ${this.items.length} ${this.what} fits.` : '';
     this.filter.hidden = this.items.length < 8;
     this.more.hidden = this.#next === undefined;

@@ -47,7 +47,7 @@ export class Prompts {
         { signal, onNotification, onRound: (round) => say(`It asks, round ${round}`) }), (result) => showPrompt(result, this.read));
     } },
     el('h3', {}, quoted(prompt.title ?? prompt.name)),
-    el('p', { class: 'facts' }, el('code', {}, quoted(prompt.name))),
+    prompt.title !== undefined && el('p', { class: 'facts' }, el('code', {}, quoted(prompt.name))),
     prompt.description && el('p', { class: 'description' }, quoted(shorten(prompt.description, 5000))),
     ...given.map((arg, i) => el('div', { class: 'field' },
       el('div', { class: 'head' }, el('label', { for: inputs[i].id }, el('bdi', {}, shorten(arg.title ?? arg.name, 100))), arg.required === true && el('span', { class: 'tag' }, 'required')),

@@ -86,7 +86,7 @@ export function limitsOf(schema) {
     : from === undefined ? `up to ${to}${unit}` : to === undefined ? `from ${from}${unit} on`
       : from === to ? `${from}${unit}` : `${from} to ${to}${unit}`;
 
-  return [typeOf(schema), format, range(min, max, ''), range(minLength, maxLength, ' characters'), range(minItems, maxItems, ' items'),
+  return [typeOf(schema) === 'string' ? '' : typeOf(schema), format, range(min, max, ''), range(minLength, maxLength, ' characters'), range(minItems, maxItems, ' items'),
     schema.exclusiveMinimum !== undefined && `more than ${schema.exclusiveMinimum}`,
     schema.exclusiveMaximum !== undefined && `less than ${schema.exclusiveMaximum}`,
     pattern && `matches ${pattern}`].filter(Boolean).join(', ');

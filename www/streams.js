@@ -49,7 +49,7 @@ export class Streams {
         stream.drop();
       this.#update();
     } });
-    const row = el('li', {}, el('strong', {}, name), title, facts, turn, el('button', { type: 'button', class: 'small', 'aria-label': `Close ${name}`,
+    const row = el('li', {}, el('strong', {}, name), el('span', { class: 'title' }, title), facts, turn, el('button', { type: 'button', class: 'small', 'aria-label': `Close ${name}`,
       onclick: () => this.#client.endStream(stream) }, 'Close'));
 
     this.list.append(row);

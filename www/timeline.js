@@ -7,6 +7,7 @@ const KINDS = { '': 'Everything', request: 'Requests', answer: 'Answers', error:
 export class Timeline {
   #rows = new Map(); // entry: row
   #current = null;   // where the Tab key comes in
+  #follows = true;   // what comes last is shown, until somebody looks at something else
 
   constructor(root, journal) {
     this.journal = journal;
@@ -14,8 +15,9 @@ export class Timeline {
       ...Object.entries(KINDS).map(([value, text]) => el('option', { value }, text)));
     this.search = el('input', { type: 'search', placeholder: 'Filter messages', 'aria-label': 'Filter messages', autocomplete: 'off', oninput: () => this.#refilter() });
     this.count = el('p', { class: 'note count' });
-    this.list = el('ol', { class: 'rows', 'aria-label': 'Messages', onkeydown: (event) => this.#onKey(event),
+    this.list = el('ol', { class: 'rows', 'aria-label': 'Messages', onkeydown: (event) => this.#onKey(event), onscroll: () => this.#look(),
       onfocusin: ({ target }) => target.matches('summary') && this.#setCurrent(target) });
+    this.list.addEventListener('toggle', () => this.#look(), true);
     root.append(el('div', { class: 'tools' }, this.kind, this.search, el('button', { type: 'button', class: 'small', onclick: () => this.#clear() }, 'Clear')),
       this.count, this.list);
     journal.onAdd = (entry) => this.#add(entry);
@@ -24,7 +26,6 @@ export class Timeline {
   }
 
   #add(entry) {
-    const isAtEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 40;
     const row = makeRow(entry);
 
     this.#rows.set(entry, row);
@@ -32,9 +33,14 @@ export class Timeline {
     this.list.append(row);
     if (!this.#current)
       this.#setCurrent(row.querySelector('summary'));
-    if (isAtEnd)
+    if (this.#follows)
       this.list.scrollTop = this.list.scrollHeight;
     this.#tellCount();
+  }
+
+  #look() {
+    const { scrollHeight, scrollTop, clientHeight } = this.list;
+    this.#follows = scrollHeight - scrollTop - clientHeight < 40;
   }
 
   #forget(entry) {

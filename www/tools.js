@@ -22,6 +22,8 @@ export class Tools {
   }
 
   async show(client) {
+    if (client !== this.#client)
+      this.#drafts.clear();
     this.#client = client;
     if (client?.capabilities.tools)
       await this.list.load('echo');
@@ -61,7 +63,7 @@ export class Tools {
 
     return el('form', { class: 'subject', novalidate: '', 'aria-label': tool.name, onsubmit: submit },
       el('h3', {}, quoted(tool.title ?? tool.name)),
-      el('p', { class: 'facts' }, el('code', {}, quoted(tool.name)), ...hints),
+      el('p', { class: 'facts' }, tool.title !== undefined && el('code', {}, quoted(tool.name)), ...hints),
       tool.description && el('p', { class: 'description' }, quoted(shorten(tool.description, 5000))),
       form.node,
       (support === 'optional' || support === 'required') && el('div', { class: 'check' }, asTask, el('label', { for: 'as-task' }, 'Run as a task')),

@@ -428,6 +428,47 @@ async function hostile(page, up, server) {
   await page.unroute('**/mcp');
 }
 
+// What goes wrong without anybody's ill will.
+async function trouble(page, up, server) {
+  const { press, says, choose, connect, question } = hands(page);
+
+  await test(`${server}: a key that is missing is asked for, and sent`, async () => {
+    const keys = [];
+    await page.route('**/mcp', async (route) => {
+      keys.push(route.request().headers()['x-api-key']);
+      await (keys.at(-1) === 'secret' ? route.continue() : route.fulfill({ status: 401, body: '' }));
+    });
+    await page.goto(new URL('/', up.url).href);
+    await says('The server asks for an API key');
+    assert.equal(await page.getByLabel('API key').evaluate((node) => node === document.activeElement), true);
+    assert.equal(keys.length, 1); // no other era would do better
+    await page.keyboard.type('secret');
+    await page.keyboard.press('Enter');
+    await says(/^Ready/);
+    assert.equal(await page.getByLabel('Messages', { exact: true }).filter({ hasText: 'secret' }).count(), 0);
+    await page.unroute('**/mcp');
+  });
+  await test(`${server}: a session that ended elsewhere is over here, with its questions`, async () => {
+    let id;
+    page.on('request', (request) => { id = request.headers()['mcp-session-id'] ?? id; });
+    await connect('2025-11-25');
+    await (await choose('test_elicitation')).getByLabel('message', { exact: true }).fill('Still there?');
+    await press('Call test_elicitation');
+    await question('A question for the user').waitFor();
+    const gone = await fetch(up.url, { method: 'DELETE', headers: { 'Mcp-Session-Id': id } });
+    assert.equal(gone.status, 200);
+    await press('Decline', question('A question for the user'));
+    await says('The server has ended the session.');
+    assert.equal(await page.locator('.question').count(), 0);
+    await page.getByRole('button', { name: 'Connect', exact: true }).waitFor();
+  });
+  await test(`${server}: an endpoint of somebody else is refused, and nobody is asked`, async () => {
+    await page.getByLabel('Endpoint', { exact: true }).fill('https://example.org/mcp');
+    await press('Connect');
+    await says('The endpoint has to be on the site that this page came from');
+  });
+}
+
 await eachServer(makeSite(), ['--www', WWW], async (up, server) => {
   const { page, complaints, close } = await open();
   try {
@@ -443,8 +484,10 @@ await eachServer(makeSite(), ['--www', WWW], async (up, server) => {
     await keyboard(page, up, server);
     await test(`${server}: the browser has nothing to complain about`, () => assert.deepEqual(complaints, []));
     await hostile(page, up, server);
-    // The last one is of the assignment to innerHTML that was to be refused.
-    await test(`${server}: nor what means ill made it complain`, () => assert.deepEqual(complaints.filter((each) => !/TrustedHTML|trusted-types/.test(each)), []));
+    await trouble(page, up, server);
+    // What had to be refused: markup, and two requests.
+    const others = (each) => !/TrustedHTML|trusted-types|status of 40[14]/.test(each);
+    await test(`${server}: nor about what meant ill or went wrong`, () => assert.deepEqual(complaints.filter(others), []));
   } finally {
     await close();
   }
