@@ -198,6 +198,9 @@ static int set_options(struct http_transfer *t)
 	SET(CURLOPT_URL, t->request.url.data);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	/* Wait for a connection that is being made, for it may carry all of them. Without TLS it can't, and libcurl would learn
+	 * that from the first response only. */
+	SET(CURLOPT_PIPEWAIT, strncmp(t->request.url.data, "https:", 6) == 0 ? 1L : 0L);
 	SET(CURLOPT_HTTP09_ALLOWED, 0L);
 	SET(CURLOPT_PATH_AS_IS, 1L);
 	SET(CURLOPT_PROXY, "");

@@ -381,6 +381,7 @@ fault_tests += %D%/fault/clocks.py
 fault_tests += %D%/fault/comeback.py
 fault_tests += %D%/fault/handover.py
 fault_tests += %D%/fault/databases.py
+fault_tests += %D%/fault/upstreams.py
 fault_tests += %D%/fault/reload.py
 fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py
