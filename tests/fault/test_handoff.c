@@ -621,6 +621,66 @@ static void test_broker_drains(void **state)
 	assert_false(link_is_up(f->link));
 }
 
+/* --- what must have no effect --- */
+
+/* A broker that stands still: who asked gives up at his deadline, and what he asked for is not done when it goes on. */
+static void test_after_the_deadline(void **state)
+{
+	struct fixture *f = *state;
+	struct link_call *call;
+	struct err err;
+	pid_t pid;
+	int rc;
+
+	put_session(f->link);
+	pid = broker_pid(f);
+	f->cfg.link_timeout_ms = 300;
+	kill(pid, SIGSTOP);
+	rc = link_session_put(f->link, SLICE("too late"), "me", SLICE(""), 0, 0, SLICE("{}"), NULL, &err);
+	assert_int_equal(rc, -1);
+	assert_int_equal(err.code, ERR_EXPIRED);
+	rc = link_session_del(f->link, SESSION, "me", &err);
+	assert_int_equal(rc, -1);
+	assert_int_equal(err.code, ERR_EXPIRED);
+	kill(pid, SIGCONT);
+	f->cfg.link_timeout_ms = PATIENCE_MS;
+	must(link_call_begin(f->link, SESSION, "me", 0, NULL, 0, &call, &err), &err, "what should have gone");
+	link_call_end(f->link, &call);
+	rc = link_call_begin(f->link, SLICE("too late"), "me", 0, NULL, 0, &call, &err);
+	assert_int_equal(rc, -1);
+	assert_int_equal(err.code, ERR_NO_SESSION);
+	must(link_session_put(f->link, SLICE("too late"), "me", SLICE(""), 0, 0, SLICE("{}"), NULL, &err), &err, "again");
+}
+
+/* A child that has its parent's link is told so, makes its own, and its end is not its parent's. */
+static void test_fork(void **state)
+{
+	struct fixture *f = *state;
+	struct link_call *call, *other;
+	uint64_t stream, cursor;
+	struct err err;
+	int status, rc;
+	pid_t pid;
+
+	put_session(f->link);
+	must(open_shape(f->link, LEGACY_POST, &call, &stream, &cursor, &err), &err, "call");
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		rc = link_append(f->link, stream, SLICE("{}"), true, &err);
+		if (rc != -1 || err.code != ERR_BROKER)
+			_exit(1);
+		link_free(&f->link);
+		f->link = link_new(&f->cfg);
+		_exit(link_call_begin(f->link, SESSION, "me", 0, NULL, 0, &other, &err) ? 2 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	must(link_append(f->link, stream, SLICE("{}"), true, &err), &err, "the parent's call goes on");
+	must(link_finish(f->link, call, stream, NULL, 0, &err), &err, "and ends");
+	link_call_end(f->link, &call);
+}
+
 /* --- who starts it --- */
 
 /* Eight processes find no broker at the same moment. One session each, and one broker knows all of them. */
@@ -676,6 +736,8 @@ int main(void)
 	    TEST(test_descriptor_limit),
 	    TEST(test_broker_killed),
 	    TEST(test_broker_drains),
+	    TEST(test_after_the_deadline),
+	    TEST(test_fork),
 	};
 
 	log_init("test_handoff", LOG_LEVEL_WARN);

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -349,6 +351,66 @@ static void the_kernel_keeps_no_more_than_it_is_told(void **state)
 	fake_server_release(&s);
 }
 
+#define IDLE           1000
+#define IDLE_MAX_BYTES 1536 /* a session with its stream, and a connection that waits */
+
+static int setup_idle_streams(void **state)
+{
+	struct rlimit files;
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	return fixture_start(state, NULL, 0, 0);
+}
+
+/* Of the broker, which it shares with nobody. */
+static uint64_t private_bytes(const struct fixture *f)
+{
+	char name[64], line[256];
+	uint64_t kb = 0;
+	FILE *file;
+
+	snprintf(name, sizeof(name), "/proc/%d/smaps_rollup", (int)f->broker.pid);
+	file = fopen(name, "r");
+	if (!file)
+		skip(); /* a kernel before 4.14, or none that is Linux */
+	while (fgets(line, sizeof(line), file))
+		if (strncmp(line, "Private_", 8) == 0)
+			kb += strtoull(strchr(line, ':') + 1, NULL, 10);
+	fclose(file);
+	return kb * 1024;
+}
+
+static void an_idle_stream_takes_little(void **state)
+{
+	struct fixture *f = *state;
+	int clients[IDLE];
+	uint64_t before = 0, stream, cursor, bytes;
+	struct fake_server s;
+	char key[32];
+
+	for (int i = 0; i < IDLE; i++) {
+		if (i == IDLE / 10) /* by then it has done everything once */
+			before = private_bytes(f);
+		snprintf(key, sizeof(key), "idle-%d", i);
+		assert_int_equal(
+		    fake_session_put(&f->w, key, HIM, 0, 0, "{\"client\":\"a name of usual length\"}", NULL), 0);
+		assert_int_equal(fake_attach(&f->w, key, HIM, "", &stream, &cursor), 0);
+		clients[i] = fake_adopt(&f->w, stream, LINK_KIND_FCGI, cursor, 15000);
+	}
+	fake_server_init(&s, clients[IDLE - 1]);
+	expect_text(&s, FAKE_HEAD);
+	bytes = (private_bytes(f) - before) / (IDLE - IDLE / 10);
+	print_message("# an idle stream takes %" PRIu64 " bytes\n", bytes);
+#ifndef __SANITIZE_ADDRESS__ /* which have bytes of their own around each of ours */
+	assert_in_range(bytes, 100, IDLE_MAX_BYTES);
+#endif
+	fake_server_release(&s);
+	for (int i = 0; i < IDLE - 1; i++)
+		close(clients[i]);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -366,6 +428,7 @@ int main(void)
 	    TEST_WITH(a_call_has_an_end, setup_late),
 	    TEST_WITH(a_get_is_rotated, setup_rotate),
 	    TEST_WITH(the_kernel_keeps_no_more_than_it_is_told, setup_sndbuf),
+	    TEST_WITH(an_idle_stream_takes_little, setup_idle_streams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -772,6 +772,91 @@ static void test_drain(void **state)
 	link_call_end(b->link, &call);
 }
 
+/* --- who waits for a broker --- */
+
+struct awaiting {
+	struct linked *b;
+	bool begins;
+	atomic_int asides;
+	int rc;
+	struct err err;
+	uint64_t took_ms;
+};
+
+static void on_aside(void *arg)
+{
+	atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static void *await(void *arg)
+{
+	struct awaiting *w = arg;
+	uint64_t began_ms = now_ms();
+
+	w->rc = link_await(w->b->link, w->begins, on_aside, &w->asides, &w->err);
+	w->took_ms = now_ms() - began_ms;
+	return NULL;
+}
+
+static void await_aside(struct awaiting *w)
+{
+	for (uint64_t until_ms = now_ms() + 5000; atomic_load(&w->asides) == 0; usleep(1000))
+		assert_true(now_ms() < until_ms);
+}
+
+static void test_await(void **state)
+{
+	struct linked *b = *state;
+	struct awaiting w = {.b = b}, late = {.b = b}, many = {.b = b};
+	pthread_t thread;
+
+	b->cfg.worker_calls_max = 2; /* of which one may wait */
+	b->cfg.link_timeout_ms = 300;
+	await(&w);
+	linked_expect(w.rc, &w.err, ERR_BROKER, "nobody comes");
+	assert_int_equal(atomic_load(&w.asides), 1);
+	assert_in_range(w.took_ms, 290, 5000);
+
+	b->cfg.link_timeout_ms = 20000;
+	assert_int_equal(pthread_create(&thread, NULL, await, &late), 0);
+	await_aside(&late);
+	await(&many);
+	linked_expect(many.rc, &many.err, ERR_BUSY, "one waits already");
+	assert_int_equal(atomic_load(&many.asides), 0);
+	assert_in_range(many.took_ms, 0, 5000);
+	linked_start(b, NULL);
+	pthread_join(thread, NULL);
+	linked_expect(late.rc, &late.err, ERR_NONE, "one came");
+	assert_int_equal(atomic_load(&late.asides), 1);
+
+	await(&many);
+	linked_expect(many.rc, &many.err, ERR_NONE, "it is there");
+	assert_int_equal(atomic_load(&many.asides), 0);
+}
+
+/* A broker that goes down serves what it has, and begins nothing. */
+static void test_await_draining(void **state)
+{
+	struct linked *b = *state;
+	struct awaiting old = {.b = b}, new = {.b = b, .begins = true};
+	struct link_call *call;
+	struct err err;
+
+	b->cfg.worker_calls_max = 2;
+	linked_start(b, drain);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
+	await(&old);
+	linked_expect(old.rc, &old.err, ERR_NONE, "what goes on");
+	assert_int_equal(atomic_load(&old.asides), 0);
+	b->cfg.link_timeout_ms = 300;
+	await(&new);
+	linked_expect(new.rc, &new.err, ERR_BUSY, "what begins");
+	assert_int_equal(atomic_load(&new.asides), 1);
+	assert_in_range(new.took_ms, 290, 5000);
+	link_call_end(b->link, &call);
+}
+
 /* --- descriptors and processes --- */
 
 static bool echo_head(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
@@ -911,6 +996,8 @@ int main(void)
 	    TEST(test_credit),
 	    TEST(test_sizes),
 	    TEST(test_drain),
+	    TEST(test_await),
+	    TEST(test_await_draining),
 	    TEST(test_adopt),
 	    TEST(test_adopt_full),
 	    TEST(test_fork),
