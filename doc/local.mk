@@ -1,6 +1,7 @@
 # doc/: for those who want to know why
 dist_doc_DATA =
 dist_doc_DATA += %D%/clients.md
+dist_doc_DATA += %D%/console.png
 dist_doc_DATA += %D%/decisions.md
 dist_doc_DATA += %D%/link.md
 dist_doc_DATA += %D%/performance.md

@@ -8,6 +8,7 @@ export class Timeline {
   #rows = new Map(); // entry: row
   #current = null;   // where the Tab key comes in
   #follows = true;   // what comes last is shown, until somebody looks at something else
+  #top = 0;          // where the list was scrolled to
 
   constructor(root, journal) {
     this.journal = journal;
@@ -15,9 +16,10 @@ export class Timeline {
       ...Object.entries(KINDS).map(([value, text]) => el('option', { value }, text)));
     this.search = el('input', { type: 'search', placeholder: 'Filter messages', 'aria-label': 'Filter messages', autocomplete: 'off', oninput: () => this.#refilter() });
     this.count = el('p', { class: 'note count' });
-    this.list = el('ol', { class: 'rows', 'aria-label': 'Messages', onkeydown: (event) => this.#onKey(event), onscroll: () => this.#look(),
+    this.list = el('ol', { class: 'rows', 'aria-label': 'Messages', onkeydown: (event) => this.#onKey(event), onscroll: () => this.#onScroll(),
       onfocusin: ({ target }) => target.matches('summary') && this.#setCurrent(target) });
-    this.list.addEventListener('toggle', () => this.#look(), true);
+    this.list.addEventListener('toggle', () => { this.#follows = this.#isAtEnd(); }, true);
+    new ResizeObserver(() => this.#follow()).observe(this.list);
     root.append(el('div', { class: 'tools' }, this.kind, this.search, el('button', { type: 'button', class: 'small', onclick: () => this.#clear() }, 'Clear')),
       this.count, this.list);
     journal.onAdd = (entry) => this.#add(entry);
@@ -33,14 +35,27 @@ export class Timeline {
     this.list.append(row);
     if (!this.#current)
       this.#setCurrent(row.querySelector('summary'));
-    if (this.#follows)
-      this.list.scrollTop = this.list.scrollHeight;
+    this.#follow();
     this.#tellCount();
   }
 
-  #look() {
+  #follow() {
+    if (this.#follows)
+      this.list.scrollTop = this.list.scrollHeight;
+  }
+
+  #isAtEnd() {
     const { scrollHeight, scrollTop, clientHeight } = this.list;
-    this.#follows = scrollHeight - scrollTop - clientHeight < 40;
+    return scrollHeight - scrollTop - clientHeight < 40;
+  }
+
+  // Only a person scrolls back; that the list became smaller says nothing.
+  #onScroll() {
+    const { scrollTop } = this.list;
+
+    if (scrollTop < this.#top || this.#isAtEnd())
+      this.#follows = this.#isAtEnd();
+    this.#top = scrollTop;
   }
 
   #forget(entry) {
