@@ -69,6 +69,7 @@ static const struct {
     {"prompts", "another file has a prompt of this name", offsetof(struct cfg, prompts)},
     {"databases", "another file has a database of this name", offsetof(struct cfg, databases)},
     {"apis", "another file has an API of this name", offsetof(struct cfg, apis)},
+    {"openapi", "another file has a description of this name", offsetof(struct cfg, openapi)},
 };
 
 /* One file that was read. Kept whole, for the lines of later complaints. */
@@ -308,11 +309,17 @@ static const struct cfg_origin *locate(const struct cfg *cfg, const char *pointe
 	return cfg->origins;
 }
 
+static void put_line(
+    char *text, size_t max, const char *file, unsigned line, const char *pointer, const char *message)
+{
+	snprintf(text, max, "%s:%u: %s%s%s", file, line, pointer, *pointer ? ": " : "", message);
+}
+
 static void report(struct cfg *cfg, const char *file, unsigned line, const char *pointer, const char *message)
 {
 	char text[1024];
 
-	snprintf(text, sizeof(text), "%s:%u: %s%s%s", file, line, pointer, *pointer ? ": " : "", message);
+	put_line(text, sizeof(text), file, line, pointer, message);
 	cfg->complaint_count++;
 	if (cfg->complain)
 		cfg->complain(cfg->complain_arg, text);
@@ -332,6 +339,24 @@ void cfg_complain(struct cfg *cfg, const char *pointer, const char *fmt, ...)
 	va_end(ap);
 	o = locate(cfg, pointer, &line);
 	report(cfg, o ? o->file : "configuration", line, pointer, message);
+}
+
+void cfg_warn(struct cfg *cfg, const char *pointer, const char *fmt, ...)
+{
+	const struct cfg_origin *o;
+	char message[768] = "warning: ", text[1024];
+	unsigned line;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message + strlen(message), sizeof(message) - strlen(message), fmt, ap);
+	va_end(ap);
+	o = locate(cfg, pointer, &line);
+	put_line(text, sizeof(text), o ? o->file : "configuration", line, pointer, message);
+	if (cfg->complain)
+		cfg->complain(cfg->complain_arg, text);
+	else
+		LOG(WARN, "config.warning", "%s", text);
 }
 
 int cfg_complain_at(struct cfg *cfg, const char *pointer, const char *member, const char *fmt, ...)

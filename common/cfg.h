@@ -6,6 +6,7 @@
  *   "prompts"    object: prompt name -> definition (fcgi/promptset.h)
  *   "databases"  object: name -> definition (fcgi/sql.h)
  *   "apis"       object: name -> definition (fcgi/http_base.h)
+ *   "openapi"    object: name -> definition (fcgi/openapi.h)
  *   "include"    string or array of globs, relative to the file; each match is merged: settings may be given once in
  *                all, definitions are joined, a name twice is an error
  * In every string ${NAME} is the environment variable NAME (an unset one is an error), $${ is a plain ${.
@@ -37,7 +38,7 @@ struct cfg {
 #undef CFG_LIST
 	char *file;	    /* the main file, absolute; "" when there is none */
 	struct cfg_list sets; /* the "NAME=VALUE" texts that cfg_load() was given: a broker that a worker starts gets them too */
-	json_object *tools, *resources, *prompts, *databases, *apis; /* owned; objects, possibly empty */
+	json_object *tools, *resources, *prompts, *databases, *apis, *openapi; /* owned; objects, possibly empty */
 	struct sources sources; /* what it was read from, by whoever reads more for it too */
 	struct cfg_origin *origins; /* private: where each included text stands, for cfg_complain() */
 	int complaint_count;
@@ -61,6 +62,10 @@ int cfg_load(struct cfg *cfg, const char *file, const char *const *sets, size_t 
 void cfg_complain(struct cfg *cfg, const char *pointer, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The same at a member of the object there; member may be a path ("exec/0"). Returns -1. */
 int cfg_complain_at(struct cfg *cfg, const char *pointer, const char *member, const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+/* The same line with "warning: " before the message, of what does not keep the configuration from being served. Not
+ * counted. */
+void cfg_warn(struct cfg *cfg, const char *pointer, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Complains about each member of obj, which stands there, that is not among known (NULL-terminated), with the nearest
  * that is. -1: there was one. */

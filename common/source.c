@@ -1,10 +1,14 @@
 #include "config.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/mem.h"
 #include "common/source.h"
 #include "common/banned.h"
+
+#define READ_STEP 4096
 
 /* A number that differs when a file does. What its clock can't tell apart its size or its number mostly does. */
 static uint64_t mark_of(const char *path)
@@ -40,6 +44,28 @@ int sources_add(struct sources *s, const char *path, struct err *err)
 	s->paths[s->count++] = copy;
 	s->mark += mark_of(path);
 	return 0;
+}
+
+int sources_read(struct sources *s, const char *path, struct buf *out, struct err *err)
+{
+	ssize_t got = 1;
+	int fd;
+
+	if (sources_add(s, path, err))
+		return -1;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd == -1)
+		return err_sys(err, "open");
+	while (got > 0 && buf_reserve(out, READ_STEP)) {
+		got = read(fd, out->data + out->len, READ_STEP);
+		if (got > 0)
+			out->len += (size_t)got;
+		out->data[out->len] = '\0';
+	}
+	if (got == -1)
+		err_sys(err, "read");
+	close(fd);
+	return got == -1 ? -1 : buf_check(out, err);
 }
 
 uint64_t sources_mark(const struct sources *s)

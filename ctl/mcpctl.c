@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/opts.h"
+#include "ctl/import.h"
 #include "ctl/mdoc.h"
 #include "ctl/status.h"
 #include "fcgi/capabilities.h"
@@ -28,6 +29,7 @@ static const char purpose[] = "Checks the configuration of mcp-fcgi, and shows w
 			      "  check [FILE]     name every mistake with its file and line\n"
 			      "  settings [FILE]  list all settings with their values (--json: as JSON)\n"
 			      "  schema           print a JSON Schema of the configuration, for editors\n"
+			      "  import openapi FILE  print the tools of an API that is described there\n"
 			      "and of a broker that runs\n"
 			      "  status           show what it holds and what it did (--json: as JSON)\n"
 			      "  sessions         list the sessions of clients (--json: as JSON)\n"
@@ -37,10 +39,21 @@ static const char purpose[] = "Checks the configuration of mcp-fcgi, and shows w
 			      "  metrics          print its numbers as Prometheus reads them";
 
 static const char *as_json, *as_mdoc;
+static struct import_options import_options;
 
 static const struct opts_row option_rows[] = {
     {"json", NULL, "settings, status, sessions, streams, restart: print JSON", &as_json},
     {"mdoc", NULL, "settings, metrics: print the list of the manual page; asks and reads nothing", &as_mdoc},
+    {"server", "URL", "import: where the API is, if its description doesn't say or says another", &import_options.server},
+    {"variables", "NAME=TEXT,...", "import: values for variables in the URL of its server", &import_options.variables},
+    {"prefix", "TEXT", "import: what the names of all its tools begin with", &import_options.prefix},
+    {"tags", "TAG,...", "import: operations with one of these tags", &import_options.tags},
+    {"paths", "PATTERN,...", "import: operations at such paths, as in '/pets*'", &import_options.paths},
+    {"methods", "METHOD,...", "import: operations of these methods, as in get,head", &import_options.methods},
+    {"operations", "PATTERN,...", "import: operations with such an operationId, as in 'list*,!listAll'",
+	&import_options.operations},
+    {"secrets", "SCHEME=FILE,...", "import: files with what its security schemes need; SCHEME=: do without",
+	&import_options.secrets},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -331,6 +344,7 @@ static void add_schema_row(struct buf *out, const struct cfg_row *row)
 	"\"additionalProperties\":false,\"properties\":{\"ttl_s\":{\"type\":\"integer\",\"minimum\":1},"                \
 	"\"stale_while_revalidate_s\":{\"type\":\"integer\",\"minimum\":0},"                                            \
 	"\"stale_if_error_s\":{\"type\":\"integer\",\"minimum\":0}}}]}"
+#define SCHEMA_TEXTS "{\"type\":[\"string\",\"array\"],\"items\":{\"type\":\"string\"}}"
 #define SCHEMA_HTTP                                                                                                    \
 	"\"http\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"object\","                                             \
 	"\"additionalProperties\":false,\"properties\":{\"api\":{\"type\":\"string\"},\"url\":{\"type\":\"string\"},"    \
@@ -361,6 +375,14 @@ static const char schema_definitions[] =
     "\"headers\":{\"type\":\"object\"},\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400},"
     "\"output_max_bytes\":{\"type\":\"integer\",\"minimum\":1024,\"maximum\":67108864}," SCHEMA_HTTP_POLICY ","
     "\"allow_addresses\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}},\n"
+    "\"openapi\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"additionalProperties\":false,"
+    "\"required\":[\"file\"],\"properties\":{\"file\":{\"type\":\"string\"},\"server\":{\"type\":\"string\"},"
+    "\"variables\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}},"
+    "\"prefix\":{\"type\":\"string\",\"pattern\":\"^[A-Za-z0-9_-]{0,32}$\"},"
+    "\"tags\":" SCHEMA_TEXTS ",\"paths\":" SCHEMA_TEXTS ",\"methods\":" SCHEMA_TEXTS ",\"operations\":" SCHEMA_TEXTS ","
+    "\"secrets\":{\"type\":\"object\",\"additionalProperties\":{\"type\":[\"string\",\"null\"]}},"
+    "\"timeout_s\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":86400},"
+    "\"output_max_bytes\":{\"type\":\"integer\",\"minimum\":1024,\"maximum\":67108864}," SCHEMA_HTTP_POLICY "}}},\n"
     "\"tools\":{\"type\":\"object\"," SCHEMA_NAMES ",\"additionalProperties\":{\"type\":\"object\",\"properties\":{"
     "\"builtin\":{\"type\":\"string\"}," SCHEMA_EXEC "," SCHEMA_HTTP "," SCHEMA_SQL "," SCHEMA_COMMON ","
     "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},\"annotations\":{\"type\":\"object\"},"
@@ -466,6 +488,11 @@ static int run(struct cfg *cfg, struct opts *opts)
 	for (size_t i = 0; i < COUNT_OF(of_broker); i++) {
 		if (strcmp(command, of_broker[i]) == 0)
 			return run_status(cfg, opts, command);
+	}
+	if (strcmp(command, "import") == 0) {
+		if (opts->rest_count != 3 || strcmp(opts->rest[1], "openapi") != 0)
+			return is_wrong("import", ": what is read is: import openapi FILE");
+		return import_openapi(opts->rest[2], &import_options);
 	}
 	if (opts->rest_count > (takes_file ? 2 : 1))
 		return is_wrong(opts->rest[takes_file ? 2 : 1], ": unexpected argument");

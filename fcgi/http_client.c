@@ -183,6 +183,8 @@ static int set_headers(struct http_transfer *t)
 	struct curl_slist *more = curl_slist_append(NULL, "Expect:");
 
 	t->headers = more;
+	if (more && !t->request.has_body) /* of an empty one libcurl says that it is a form */
+		more = curl_slist_append(t->headers, "Content-Type:");
 	for (size_t at = 0; more && at < t->request.headers.len; at += strlen(t->request.headers.data + at) + 1)
 		more = curl_slist_append(t->headers, t->request.headers.data + at);
 	return more && !curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers) ? 0 : -1;

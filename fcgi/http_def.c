@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/ascii.h"
+#include "common/base64.h"
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/escape.h"
@@ -58,12 +59,14 @@ static int read_all(const char *path, char *bytes, size_t max, size_t *len)
 	return got == -1 ? -1 : 0;
 }
 
+static const char file_prefix[] = "file:", basic_prefix[] = "basic:";
+
 /* The file of {file:PATH}, once. */
 static int read_secret(const struct reader *r, const char *member, struct slice name)
 {
-	size_t prefix_len = strlen(HTTP_SECRET_PREFIX), len;
+	size_t len;
 	char bytes[SECRET_MAX_BYTES + 1], *key = mem_dup(name.p, name.len);
-	char *path = key ? cfg_path_join(cfg_dir_of(r->cfg, r->pointer), key + prefix_len) : NULL;
+	char *path = key ? cfg_path_join(cfg_dir_of(r->cfg, r->pointer), key + strlen(file_prefix)) : NULL;
 	int ret = 0;
 
 	if (!path)
@@ -89,11 +92,42 @@ static int read_secret(const struct reader *r, const char *member, struct slice 
 	return ret;
 }
 
-static bool is_secret(struct slice name)
+/* The same of {basic:PATH}, in base64. What the file holds is a secret as well. */
+static int read_basic(const struct reader *r, const char *member, struct slice name)
 {
-	size_t len = strlen(HTTP_SECRET_PREFIX);
+	struct slice path = {name.p + strlen(basic_prefix), name.len - strlen(basic_prefix)}, plain;
+	struct buf key, file_key, text;
+	int ret;
 
-	return name.len > len && memcmp(name.p, HTTP_SECRET_PREFIX, len) == 0;
+	buf_init(&key, POINTER_MAX);
+	buf_init(&file_key, POINTER_MAX);
+	buf_init(&text, 2 * SECRET_MAX_BYTES);
+	buf_add_slice(&key, name);
+	buf_adds(&file_key, file_prefix);
+	buf_add_slice(&file_key, path);
+	if (key.fault || file_key.fault)
+		ret = cfg_complain_at(r->cfg, r->pointer, member, "the name of the file is too long");
+	else
+		ret = read_secret(r, member, buf_slice(&file_key));
+	if (ret == 0) {
+		plain = jx_get_str(r->def->secrets, file_key.data);
+		base64_encode(&text, BASE64_PADDED, plain);
+		ret =
+		    buf_check(&text, r->err) || jx_add(r->def->secrets, key.data, jx_new_str(buf_slice(&text)), r->err);
+	}
+	if (text.data)
+		explicit_bzero(text.data, text.len);
+	buf_release(&key);
+	buf_release(&file_key);
+	buf_release(&text);
+	return ret ? -1 : 0;
+}
+
+static bool begins_with(struct slice name, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return name.len > len && memcmp(name.p, prefix, len) == 0;
 }
 
 /* ---- templates ---- */
@@ -114,8 +148,8 @@ static int check_text(const struct reader *r, const char *member, struct slice t
 			return cfg_complain_at(r->cfg, r->pointer, member, "%s", PLACEHOLDER_SYNTAX);
 		if (kind == 0)
 			continue;
-		if (is_secret(part)) {
-			if (read_secret(r, member, part))
+		if (begins_with(part, file_prefix) || begins_with(part, basic_prefix)) {
+			if (part.p[0] == 'f' ? read_secret(r, member, part) : read_basic(r, member, part))
 				return -1;
 		} else if (!r->names->has(r->names->arg, part)) {
 			return cfg_complain_at(
@@ -151,8 +185,22 @@ static int check_strings(const struct reader *r, const char *member, json_object
 	return bad;
 }
 
-/* An object of texts, numbers and booleans. NULL into *out: it isn't there. */
-static int read_fields(const struct reader *r, json_object *http, const char *member, json_object **out)
+/* {"value": "{name}", "style": "comma"} */
+static int read_style(const struct reader *r, const char *at, json_object *field)
+{
+	struct slice value = jx_get_str(field, "value"), name;
+
+	if (http_style_of(field) == HTTP_STYLE_NONE || !value.p || json_object_object_length(field) != 2 ||
+	    strlen(value.p) != value.len || !http_is_placeholder(value.p, &name))
+		return cfg_complain_at(r->cfg, r->pointer, at,
+		    "a value with a style is written {\"value\": \"{name}\", \"style\": \"comma\"}; "
+		    "styles are comma, space, pipe, deep and json");
+	return check_text(r, at, value, false);
+}
+
+/* An object of texts, numbers and booleans; has_styles: of values with a style too. NULL into *out: it isn't there. */
+static int read_fields(
+    const struct reader *r, json_object *http, const char *member, bool has_styles, json_object **out)
 {
 	char at[POINTER_MAX];
 	int bad = 0;
@@ -166,6 +214,8 @@ static int read_fields(const struct reader *r, json_object *http, const char *me
 		snprintf(at, sizeof(at), "%s/%s", member, name);
 		if (json_object_is_type(val, json_type_string))
 			bad |= check_text(r, at, jx_str(val), false);
+		else if (has_styles && json_object_is_type(val, json_type_object))
+			bad |= read_style(r, at, val);
 		else if (!json_object_is_type(val, json_type_int) && !json_object_is_type(val, json_type_double) &&
 			 !json_object_is_type(val, json_type_boolean))
 			bad = cfg_complain_at(
@@ -270,7 +320,7 @@ static bool is_token(const char *name)
 static int read_headers(const struct reader *r, json_object *http)
 {
 	char at[POINTER_MAX];
-	int bad = read_fields(r, http, "headers", &r->def->headers);
+	int bad = read_fields(r, http, "headers", false, &r->def->headers);
 
 	if (!r->def->headers)
 		return bad;
@@ -311,7 +361,7 @@ static int read_body(const struct reader *r, json_object *http)
 	def->json = jx_get(http, "json");
 	def->has_json = jx_has(http, "json");
 	bad = check_strings(r, "json", def->json, 0);
-	bad |= read_fields(r, http, "form", &def->form);
+	bad |= read_fields(r, http, "form", true, &def->form);
 	if (!jx_has(http, "body"))
 		return bad;
 	if (check_text(r, "body", body, false))
@@ -333,7 +383,7 @@ static int read_object(const struct reader *r, json_object *http)
 		bad |= read_path(r, "url", jx_has(http, "url") ? jx_get_str(http, "url") : SLICE(""));
 	else
 		bad |= read_url(r, "url", jx_get_str(http, "url"));
-	bad |= read_fields(r, http, "query", &r->def->query);
+	bad |= read_fields(r, http, "query", true, &r->def->query);
 	bad |= read_headers(r, http);
 	bad |= read_body(r, http);
 	bad |= read_method(r, http, has_body);
@@ -374,7 +424,7 @@ struct http_def *http_def_new_base(json_object *api, struct cfg *cfg, const char
 	bad = read_url(&r, "url", jx_get_str(api, "url"));
 	if (made->url && strchr(made->url, '?'))
 		bad = cfg_complain_at(cfg, pointer, "url", "what follows ? goes into \"query\"");
-	bad |= read_fields(&r, api, "query", &made->query);
+	bad |= read_fields(&r, api, "query", true, &made->query);
 	bad |= read_headers(&r, api);
 	if (bad)
 		http_def_free(&made);

@@ -11,14 +11,18 @@
  *   }
  *
  * {name} is an argument, {file:PATH} the content of a file, less a newline at its end: a secret, read with the
- * configuration, never logged, and blotted out of whatever an API says. A missing argument has its default. Each place
+ * configuration, never logged, and blotted out of whatever an API says; {basic:PATH} the same in base64, for "user:password". A missing argument has its
+ * default. Each place
  * has its own escaping (fcgi/escape.h):
  *   url      percent-encoded; never in the scheme and host. Has to be there, and not to make a segment "." or ".."
  *   query    percent-encoded; a parameter whose argument is missing is left out, one that is exactly "{name}" is
  *            repeated for each item of an array. form is the same
+ *            Instead of a text there may be {"value": TEXT, "style": STYLE}: "comma", "space" and "pipe" write an array
+ *            with that between its items; "deep" writes NAME[MEMBER]=VALUE; "json" writes JSON
  *   headers  what holds a control character is refused; a header whose argument is missing is left out
- *   json     any JSON: "{name}" alone is the value itself, whatever its type, and left out when missing; {name} within
- *            a string is text
+ *            An array in a URL or a header is its items with commas between them
+ *   json     any JSON: "{name}" alone is the value itself, whatever its type, and left out when missing: if it was all,
+ *            nothing is sent; {name} within a string is text
  *   body     text as it is, in XML (by the header Content-Type) escaped for that */
 #ifndef MCP_FCGI_HTTP_DEF_H
 #define MCP_FCGI_HTTP_DEF_H

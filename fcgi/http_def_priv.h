@@ -23,7 +23,17 @@ struct http_def {
 /* The url, query and headers that an API's definition, at pointer, has for all who ask it. As http_def_new(). */
 struct http_def *http_def_new_base(json_object *api, struct cfg *cfg, const char *pointer, struct err *err);
 
-#define HTTP_SECRET_PREFIX "file:"
+/* How a value of a query or form is written that is no single value. */
+enum http_style {
+	HTTP_STYLE_NONE,  /* no such style */
+	HTTP_STYLE_COMMA, /* items with these between them */
+	HTTP_STYLE_SPACE,
+	HTTP_STYLE_PIPE,
+	HTTP_STYLE_DEEP, /* NAME[MEMBER]=..., as deep as it goes */
+	HTTP_STYLE_JSON  /* as JSON, strings too */
+};
+enum http_style http_style_of(json_object *field); /* its "style" */
+
 
 /* Whether text is one {placeholder} and nothing else: *name is that. */
 bool http_is_placeholder(const char *text, struct slice *name);

@@ -17,6 +17,18 @@ struct maker {
 	struct buf *why;
 };
 
+enum http_style http_style_of(json_object *field)
+{
+	static const char *const names[] = {"", "comma", "space", "pipe", "deep", "json"};
+	struct slice name = jx_get_str(field, "style");
+
+	for (size_t i = 1; name.p && i < COUNT_OF(names); i++) {
+		if (slice_is(name, names[i]))
+			return (enum http_style)i;
+	}
+	return HTTP_STYLE_NONE;
+}
+
 static json_object *find(json_object *obj, struct slice name)
 {
 	if (obj) {
@@ -58,12 +70,19 @@ static bool is_complete(const struct maker *m, const char *text)
 	return true;
 }
 
+/* Items with something between them; the value of a header or in a path, when it is an array. */
+static int put_items(const struct maker *m, struct buf *out, enum place place, struct slice name, const char *between,
+    json_object *array);
+
 static int put_value(const struct maker *m, struct buf *out, enum place place, struct slice name, json_object *val)
 {
 	struct slice text = jx_str(val);
 	struct buf json;
 	int ret = 0;
 
+	if ((place == PLACE_URL || place == PLACE_HEADER) && json_object_is_type(val, json_type_array) &&
+	    json_object_array_length(val))
+		return put_items(m, out, place, name, ",", val);
 	buf_init(&json, BODY_MAX_BYTES);
 	if (!text.p) {
 		jx_write(&json, val);
@@ -83,6 +102,17 @@ static int put_value(const struct maker *m, struct buf *out, enum place place, s
 		buf_add_slice(out, text);
 	buf_release(&json);
 	return ret;
+}
+
+static int put_items(const struct maker *m, struct buf *out, enum place place, struct slice name, const char *between,
+    json_object *array)
+{
+	for (size_t i = 0; i < json_object_array_length(array); i++) {
+		buf_adds(out, i ? between : "");
+		if (put_value(m, out, place, name, json_object_array_get_idx(array, i)))
+			return 1;
+	}
+	return 0;
 }
 
 /* A text with its values in place. One that is missing is empty, but in a URL. */
@@ -138,6 +168,73 @@ static int put_field(const struct maker *m, struct buf *out, const char **separa
 	return put_value(m, out, PLACE_FIELD, arg, val);
 }
 
+/* NAME[MEMBER]=VALUE for all that is in val. */
+static int put_deep(const struct maker *m, struct buf *out, const char **separator, struct buf *name, struct slice arg,
+    json_object *val)
+{
+	size_t mark = name->len, count = 0;
+	int ret = 0;
+
+	if (json_object_is_type(val, json_type_object)) {
+		json_object_object_foreach(val, key, member) {
+			buf_addf(name, "[%s]", key);
+			ret = ret ? ret : put_deep(m, out, separator, name, arg, member);
+			name->len = mark;
+		}
+		return ret;
+	}
+	if (!json_object_is_type(val, json_type_array)) {
+		if (name->fault)
+			out->fault = name->fault;
+		return name->fault ? 0 : put_field(m, out, separator, name->data, arg, val);
+	}
+	for (; count < json_object_array_length(val) && ret == 0; count++) {
+		buf_addf(name, "[%zu]", count);
+		ret = put_deep(m, out, separator, name, arg, json_object_array_get_idx(val, count));
+		name->len = mark;
+	}
+	return ret;
+}
+
+static void put_json_field(struct buf *out, json_object *val)
+{
+	struct buf json;
+
+	buf_init(&json, BODY_MAX_BYTES);
+	jx_write(&json, val);
+	if (json.fault)
+		out->fault = json.fault;
+	else
+		escape_put_percent(out, buf_slice(&json));
+	buf_release(&json);
+}
+
+static int put_styled(const struct maker *m, struct buf *out, const char **separator, const char *name,
+    enum http_style style, struct slice arg, json_object *val)
+{
+	static const char *const between[] = {"", ",", "%20", "%7C", "", ""};
+	struct buf at;
+	int ret;
+
+	if (style == HTTP_STYLE_DEEP) {
+		buf_init(&at, BODY_MAX_BYTES);
+		buf_adds(&at, name);
+		ret = put_deep(m, out, separator, &at, arg, val);
+		buf_release(&at);
+		return ret;
+	}
+	if (style != HTTP_STYLE_JSON && !json_object_is_type(val, json_type_array))
+		return put_field(m, out, separator, name, arg, val);
+	buf_adds(out, *separator);
+	*separator = "&";
+	escape_put_percent(out, slice_str(name));
+	buf_adds(out, "=");
+	if (style != HTTP_STYLE_JSON)
+		return put_items(m, out, PLACE_FIELD, arg, between[style], val);
+	put_json_field(out, val);
+	return 0;
+}
+
 /* name=value&name=value, but for the names in except. NULL objects are empty. */
 static int put_fields(
     const struct maker *m, struct buf *out, const char **separator, json_object *fields, json_object *except)
@@ -145,14 +242,17 @@ static int put_fields(
 	if (!fields)
 		return 0;
 	json_object_object_foreach(fields, name, template) {
-		struct slice text = jx_str(template), arg = {NULL, 0};
+		enum http_style style = http_style_of(template);
+		struct slice text = style ? jx_get_str(template, "value") : jx_str(template), arg = {NULL, 0};
 		json_object *val;
 		int ret = 0;
 
 		if (jx_has(except, name) || (text.p && !is_complete(m, text.p)))
 			continue;
 		val = text.p && http_is_placeholder(text.p, &arg) ? http_def_value(m->def, m->args, arg) : NULL;
-		if (!json_object_is_type(val, json_type_array)) {
+		if (style) {
+			ret = put_styled(m, out, separator, name, style, arg, val);
+		} else if (!json_object_is_type(val, json_type_array)) {
 			ret = put_field(m, out, separator, name, (struct slice){NULL, 0}, template);
 		} else {
 			for (size_t i = 0; i < json_object_array_length(val) && ret == 0; i++)
@@ -221,27 +321,31 @@ static bool has_header(json_object *headers, const char *wanted)
 	return false;
 }
 
-/* All of def's but those in except. */
-static int put_headers(const struct maker *m, struct buf *out, json_object *except)
+/* All of def's but those in except, and what there is no body to say of. */
+static int put_headers(const struct maker *m, struct buf *out, json_object *except, bool is_sent)
 {
 	if (!m->def || !m->def->headers)
 		return 0;
 	json_object_object_foreach(m->def->headers, name, template) {
-		if (!has_header(except, name) && put_header(m, out, name, template))
+		bool is_idle = m->def->has_json && !is_sent && strcasecmp(name, "Content-Type") == 0;
+
+		if (!is_idle && !has_header(except, name) && put_header(m, out, name, template))
 			return 1;
 	}
 	return 0;
 }
 
-static int make_headers(const struct maker *m, struct buf *out)
+/* is_sent: there is a body. */
+static int make_headers(const struct maker *m, bool is_sent, struct buf *out)
 {
 	const struct maker base = base_of(m);
-	const char *type = m->def->has_json ? "application/json"
-			   : m->def->form   ? "application/x-www-form-urlencoded"
-			   : m->def->body   ? "text/plain; charset=utf-8"
-					    : NULL;
+	const char *type = !is_sent           ? NULL
+			   : m->def->has_json ? "application/json"
+			   : m->def->form     ? "application/x-www-form-urlencoded"
+			   : m->def->body     ? "text/plain; charset=utf-8"
+					      : NULL;
 
-	if (put_headers(&base, out, m->def->headers) || put_headers(m, out, NULL))
+	if (put_headers(&base, out, m->def->headers, is_sent) || put_headers(m, out, NULL, is_sent))
 		return 1;
 	if (type && !has_header(m->def->headers, "Content-Type") &&
 	    !(base.def && has_header(base.def->headers, "Content-Type"))) {
@@ -302,21 +406,26 @@ static bool put_json(const struct maker *m, struct buf *out, json_object *val)
 	return true;
 }
 
+/* JSON that is one argument, which is missing, is not sent. */
+static bool has_body(const struct maker *m)
+{
+	const char *text = jx_str(m->def->json).p;
+
+	return m->def->form || m->def->body || (m->def->has_json && (!text || is_complete(m, text)));
+}
+
 static int make_body(const struct maker *m, struct http_request *request)
 {
 	const struct http_def *def = m->def;
 	const char *separator = "";
 
 	buf_init(&request->body, BODY_MAX_BYTES);
-	request->has_body = def->has_json || def->form || def->body;
 	if (def->form)
 		return put_fields(m, &request->body, &separator, def->form, NULL);
 	if (def->body)
 		return put_text(m, &request->body, def->is_xml ? PLACE_XML : PLACE_TEXT, def->body);
-	if (def->has_json && !put_json(m, &request->body, def->json)) {
-		buf_adds(m->why, "what is to be sent is missing");
-		return 1;
-	}
+	if (request->has_body)
+		put_json(m, &request->body, def->json);
 	return 0;
 }
 
@@ -327,9 +436,11 @@ int http_def_make(
 	const struct buf *parts[] = {&request->url, &request->headers, &request->body};
 
 	request->method = def->method;
+	request->has_body = has_body(&m);
 	if (def->base && address_nets_copy(&request->allowed, &def->base->allowed, err))
 		return -1;
-	if (make_url(&m, &request->url) || make_headers(&m, &request->headers) || make_body(&m, request))
+	if (make_url(&m, &request->url) || make_headers(&m, request->has_body, &request->headers) ||
+	    make_body(&m, request))
 		return buf_check(why, err) ? -1 : 1;
 	for (size_t i = 0; i < COUNT_OF(parts); i++) {
 		if (parts[i]->fault == ERR_TOO_BIG) {

@@ -62,6 +62,10 @@ libworker_a_SOURCES = \
 	%D%/modern.c %D%/modern.h \
 	%D%/oldsse.c %D%/oldsse.h \
 	%D%/pool.c %D%/pool.h \
+	%D%/openapi.c %D%/openapi.h %D%/openapi_priv.h \
+	%D%/openapi_schema.c \
+	%D%/openapi_request.c \
+	%D%/openapi_security.c \
 	%D%/placeholder.c %D%/placeholder.h \
 	%D%/promptset.c %D%/promptset.h \
 	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_http.c %D%/provider_sql.c %D%/provider_template.c \
@@ -108,9 +112,13 @@ if HAVE_LIBMARIADB
 libworker_a_SOURCES += %D%/sql_mysql.c
 endif
 
+if HAVE_LIBYAML
+libworker_a_SOURCES += %D%/yaml.c %D%/yaml.h
+endif
+
 # What whoever links the worker's parts needs.
 WORKER_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS) \
-	$(SQLITE_LIBS) $(PQ_LIBS) $(MARIADB_LIBS)
+	$(SQLITE_LIBS) $(PQ_LIBS) $(MARIADB_LIBS) $(YAML_LIBS)
 
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c

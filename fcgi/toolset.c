@@ -5,7 +5,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -17,6 +16,7 @@
 #include "fcgi/ask.h"
 #include "fcgi/content.h"
 #include "fcgi/definition.h"
+#include "fcgi/openapi.h"
 #include "fcgi/placeholder.h"
 #include "fcgi/toolset.h"
 #include "common/banned.h"
@@ -596,24 +596,6 @@ static int add_tool(void *arg, const struct definition *d, struct slice name, st
 
 /* Directories of tools. */
 
-static int read_file(const char *path, struct buf *out, struct err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	ssize_t got = 1;
-
-	if (fd == -1)
-		return err_sys(err, "open");
-	while (got > 0 && buf_reserve(out, 4096)) {
-		got = read(fd, out->data + out->len, 4096);
-		if (got > 0)
-			out->len += (size_t)got;
-	}
-	if (got == -1)
-		err_sys(err, "read");
-	close(fd);
-	return got == -1 ? -1 : buf_check(out, err);
-}
-
 static bool is_program(const char *path)
 {
 	struct stat st;
@@ -681,7 +663,7 @@ static int read_manifest(
 	if (!program || buf_check(&pointer, err)) {
 		out_of_memory(err);
 	} else {
-		if (sources_add(&cfg->sources, path, err) == 0 && read_file(path, &text, err) == 0)
+		if (sources_read(&cfg->sources, path, &text, err) == 0)
 			def = jx_parse(buf_slice(&text), DEFINITION_DEPTH_MAX, err);
 		if (!def || !json_object_is_type(def, json_type_object))
 			cfg_complain(cfg, pointer.data, "%s", def ? "a manifest is an object" : err->msg);
@@ -731,6 +713,18 @@ static int read_dir(struct toolset *set, struct cfg *cfg, size_t index, struct e
 	return ret;
 }
 
+/* The tools of an API. */
+static int add_api(void *arg, const struct definition *d, struct slice name, struct err *err)
+{
+	struct toolset *set = arg;
+	json_object *tools = openapi_load(d->cfg, d->pointer, d->def, err);
+
+	(void)name;
+	if (!tools || jx_append(set->made, tools, err))
+		return -1;
+	return definition_each(d->cfg, tools, d->pointer, add_tool, set, err);
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct tool *)a)->name, ((const struct tool *)b)->name);
@@ -750,7 +744,13 @@ int toolset_init(struct toolset *set, struct cfg *cfg, struct err *err)
 	int complaints = cfg->complaint_count;
 
 	*set = (struct toolset){0};
-	if (definition_each(cfg, cfg->tools, "/tools", add_tool, set, err))
+	set->made = json_object_new_array();
+	if (!set->made) {
+		out_of_memory(err);
+		goto fail;
+	}
+	if (definition_each(cfg, cfg->tools, "/tools", add_tool, set, err) ||
+	    definition_each(cfg, cfg->openapi, "/openapi", add_api, set, err))
 		goto fail;
 	for (size_t i = 0; i < cfg->exec_dirs.count; i++) {
 		if (read_dir(set, cfg, i, err))
@@ -774,6 +774,7 @@ void toolset_release(struct toolset *set)
 	for (size_t i = 0; i < set->count; i++)
 		tool_release(&set->tools[i]);
 	mem_free(set->tools);
+	json_object_put(set->made);
 	*set = (struct toolset){0};
 }
 

@@ -1,4 +1,4 @@
-/* fcgi/toolset.h - all tools of a site, in the order of their names: those of "tools", then of exec_dirs.
+/* fcgi/toolset.h - all tools of a site, in the order of their names: those of "tools", then of exec_dirs and "openapi".
  *
  * A definition is an object with exactly one provider member, and common members:
  *   "builtin": "echo"                  or        "exec": ["/usr/bin/du", "-sh", "{path}"]
@@ -19,6 +19,7 @@
 struct toolset {
 	struct tool *tools; /* owned, sorted by name (strcmp) */
 	size_t count;
+	json_object *made; /* owned: an array of the definitions that descriptions of APIs became; tools borrow of it */
 	bool has_tasks; /* a call of one of them may become a task */
 	char digest[17]; /* hex of a hash over the listings: part of a cursor, so that a cursor of another set is
 			    refused */

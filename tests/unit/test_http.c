@@ -87,6 +87,7 @@ static char *structured(const struct tool *tool, const char *args)
 	return got;
 }
 
+#define STYLED(name, style) "{\"value\":\"{" name "}\",\"style\":\"" style "\"}"
 #define GET(target) "{\"method\":\"GET\",\"target\":\"" target "\",\"headers\":{},\"body\":\"\"}"
 
 /* What is sent. */
@@ -101,6 +102,21 @@ static const struct {
 	"{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"a\":\"{a}\",\"b\":\"x{b}\",\"c\":\"{c}\",\"n\":10,\"t\":true,"
 	"\"s p\":\"&\"}}" ABC "}",
 	"{\"b\":\"1&c=2\"}", GET("/echo?b=x1%26c%3D2&c=see&n=10&t=true&s%20p=&")},
+    {"an array in a path and in a header",
+	"{\"http\":{\"url\":\"${API}/echo/{a}\",\"headers\":{\"X-A\":\"{a}\"}},\"input\":{\"a\":{}}}",
+	"{\"a\":[1,\"x,/\"]}",
+	"{\"method\":\"GET\",\"target\":\"/echo/1,x%2C%2F\",\"headers\":{\"x-a\":\"1,x,/\"},\"body\":\"\"}"},
+    {"values with a style",
+	"{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"c\":" STYLED("a", "comma") ",\"s\":" STYLED(
+	    "a", "space") ",\"p\":" STYLED("a", "pipe") ",\"d\":" STYLED("b", "deep") ",\"j\":" STYLED("c",
+	    "json") ",\"e\":" STYLED("c", "deep") "}}" ABC "}",
+	"{\"a\":[1,\"x,&\"],\"b\":{\"k&\":\"v=\",\"l\":[true,{\"m\":null}]}}",
+	GET("/echo?c=1,x%2C%26&s=1%20x%2C%26&p=1%7Cx%2C%26&d%5Bk%26%5D=v%3D&d%5Bl%5D%5B0%5D=true"
+	    "&d%5Bl%5D%5B1%5D%5Bm%5D=null&j=%22see%22&e=see")},
+    {"values with a style that are no arrays, or missing",
+	"{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"c\":" STYLED("b", "comma") ",\"s\":" STYLED("a", "deep") "}}" ABC
+	"}",
+	"{\"b\":\"1,2\"}", GET("/echo?c=1%2C2")},
     {"query of nothing", "{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"a\":\"{a}\"}}" ABC "}", "{}", GET("/echo")},
     {"query behind a query", "{\"http\":{\"url\":\"${API}/echo?x={c}\",\"query\":{\"a\":\"{a}\"}}" ABC "}",
 	"{\"a\":[1,\"z&\",null]}", GET("/echo?x=see&a=1&a=z%26&a=null")},
@@ -112,6 +128,8 @@ static const struct {
 	"\\u00c3\\u00bc\",\"x-n\":\"1\"},\"body\":\"\"}"},
     {"a secret", "{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"Authorization\":\"Bearer {file:token}\"}}}", "{}",
 	"{\"method\":\"GET\",\"target\":\"/echo\",\"headers\":{\"authorization\":\"Bearer s3cret\"},\"body\":\"\"}"},
+    {"a password", "{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"Authorization\":\"Basic {basic:token}\"}}}", "{}",
+	"{\"method\":\"GET\",\"target\":\"/echo\",\"headers\":{\"authorization\":\"Basic czNjcmV0\"},\"body\":\"\"}"},
     {"JSON",
 	"{\"http\":{\"url\":\"${API}/"
 	"echo\",\"json\":{\"a\":\"{a}\",\"b\":[\"{b}\",1,null],\"c\":\"<{c}>\",\"{\":true}}" ABC "}",
@@ -122,6 +140,10 @@ static const struct {
 	"{\"a\":\"\\\",1,\\\"\"}",
 	"{\"method\":\"PUT\",\"target\":\"/echo\",\"headers\":{\"content-type\":\"application/json\"},"
 	"\"body\":\"[\\\"x\\\\\\\",1,\\\\\\\"\\\"]\"}"},
+    {"JSON that is missing",
+	"{\"http\":{\"url\":\"${API}/echo\",\"method\":\"POST\",\"headers\":{\"Content-Type\":\"application/x+json\"},"
+	"\"json\":\"{a}\"}" ABC "}",
+	"{}", "{\"method\":\"POST\",\"target\":\"/echo\",\"headers\":{},\"body\":\"\"}"},
     {"a form", "{\"http\":{\"url\":\"${API}/echo\",\"form\":{\"a\":\"{a}\",\"b\":\"{b}\"}}" ABC "}",
 	"{\"a\":\"1&b=2\"}",
 	"{\"method\":\"POST\",\"target\":\"/echo\",\"headers\":{\"content-type\":\"application/"

@@ -183,6 +183,12 @@ static const struct {
     {HTTP("\"method\":\"GET\",\"json\":{}"), AT "/http/method: GET sends nothing: no json, form or body\n"},
     {HTTP("\"query\":[]"), AT "/http/query: query must be an object\n"},
     {HTTP("\"query\":{\"a\":null}"), AT "/http/query/a: a must be a string, a number, true or false\n"},
+    {HTTP("\"query\":{\"a\":{\"value\":\"x{b}\",\"style\":\"comma\"},\"b\":{\"value\":\"{b}\",\"style\":\"dot\"}}"),
+	AT "/http/query/a: a value with a style is written {\"value\": \"{name}\", \"style\": \"comma\"}; "
+	   "styles are comma, space, pipe, deep and json\n" AT
+	   "/http/query/b: a value with a style is written {\"value\": \"{name}\", \"style\": \"comma\"}; "
+	   "styles are comma, space, pipe, deep and json\n"},
+    {HTTP("\"headers\":{\"A\":\"{basic:none}\"}"), AT "/http/headers/A: DIR/none: No such file or directory\n"},
     {HTTP("\"query\":{\"a\":\"{b}\"}"), AT "/http/query/a: {b} is not one of its arguments\n"},
     {HTTP("\"headers\":{\"A B\":\"x\"}"), AT "/http/headers/A B: \"A B\" is no name of a header\n"},
     {HTTP("\"headers\":{\"A\":\"x\\r\\nB: y\"}"), AT "/http/headers/A: a header holds no control character\n"},

@@ -1,0 +1,887 @@
+/* A description is read as a whole; each of its operations is then converted on its own, and left out on its own. Names
+ * are given to all operations before any is chosen, so that they don't depend on what is. */
+#include "config.h"
+
+#include <fnmatch.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/ascii.h"
+#include "common/jx.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "fcgi/definition.h"
+#include "fcgi/openapi_priv.h"
+#ifdef HAVE_LIBYAML
+#include "fcgi/yaml.h"
+#endif
+#include "common/banned.h"
+
+#define DEPTH_MAX       100
+#define NODES_MAX       10000000 /* with what aliases stand for */
+#define OPERATIONS_MAX  20000
+#define TOOLS_MAX       2000
+#define INPUT_MAX_BYTES 262144
+#define TEXT_MAX        1024 /* bytes of a title or description */
+#define URL_MAX         8192
+#define PATTERNS_MAX    100 /* that are dropped of one operation */
+#define WARNINGS_MAX    100 /* that a worker logs of one description */
+
+const char *const openapi_members[] = {"file", "server", "variables", "prefix", "tags", "paths", "methods",
+    "operations", "secrets", "timeout_s", "retries", "cache", "output_max_bytes", NULL};
+
+static const struct {
+	const char *key, *method; /* NULL: nobody can send it */
+} methods[] = {
+    {"get", "GET"},
+    {"head", "HEAD"},
+    {"post", "POST"},
+    {"put", "PUT"},
+    {"patch", "PATCH"},
+    {"delete", "DELETE"},
+    {"options", NULL},
+    {"trace", NULL},
+};
+
+/* An operation before it is chosen. */
+struct entry {
+	const char *path, *key, *method; /* borrowed */
+	json_object *item, *op;          /* borrowed */
+	char name[OPENAPI_NAME_MAX + 1];
+};
+
+struct entries {
+	struct entry *items; /* owned */
+	size_t count, cap;
+};
+
+int openapi_refuse(struct err *err, const char *fmt, ...)
+{
+	char text[sizeof(err->msg)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return err_set(err, ERR_CONFIG, "%s", text);
+}
+
+static void say_left_out(const struct operation *o, const char *text)
+{
+	const struct openapi_listener *l = o->api->listener;
+	char line[512];
+
+	snprintf(line, sizeof(line), "%s %.100s: %s", o->method, o->path, text);
+	l->left_out(l->arg, o->at.data ? o->at.data : "", line);
+}
+
+void openapi_warn(const struct operation *o, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	say_left_out(o, text);
+}
+
+static void wrong_member(const struct openapi *api, const char *member, const char *text)
+{
+	api->listener->wrong_member(api->listener->arg, member, text);
+}
+
+static void wrong_file(const struct openapi *api, const char *pointer, const char *text)
+{
+	api->listener->wrong_file(api->listener->arg, pointer, text);
+}
+
+size_t openapi_enter(struct operation *o, const char *key)
+{
+	size_t mark = o->at.len;
+
+	jx_add_pointer(&o->at, slice_str(key));
+	return mark;
+}
+
+size_t openapi_enter_index(struct operation *o, size_t index)
+{
+	char key[24];
+
+	snprintf(key, sizeof(key), "%zu", index);
+	return openapi_enter(o, key);
+}
+
+void openapi_leave(struct operation *o, size_t mark)
+{
+	o->at.len = mark;
+	o->at.fault = ERR_NONE;
+	if (o->at.data)
+		o->at.data[mark] = '\0';
+}
+
+size_t openapi_cut(struct slice text, size_t max)
+{
+	size_t len = text.len;
+
+	if (len > max) {
+		len = max;
+		while (len && ((unsigned char)text.p[len] & 0xc0) == 0x80)
+			len--;
+	}
+	return len;
+}
+
+/* ---- the definition ---- */
+
+static bool is_text(json_object *val)
+{
+	return jx_str(val).p && strlen(jx_str(val).p) == jx_str(val).len;
+}
+
+static bool is_texts(json_object *val)
+{
+	if (!json_object_is_type(val, json_type_array))
+		return is_text(val);
+	for (size_t i = 0; i < json_object_array_length(val); i++) {
+		if (!is_text(json_object_array_get_idx(val, i)))
+			return false;
+	}
+	return true;
+}
+
+static bool has_texts(json_object *val)
+{
+	if (!json_object_is_type(val, json_type_object))
+		return false;
+	json_object_object_foreach(val, name, text) {
+		(void)name;
+		if (!is_text(text))
+			return false;
+	}
+	return true;
+}
+
+static bool is_prefix(json_object *val)
+{
+	struct slice prefix = jx_str(val);
+
+	if (!prefix.p || prefix.len > OPENAPI_NAME_MAX / 2)
+		return false;
+	for (size_t i = 0; i < prefix.len; i++) {
+		if (!ascii_is_letter(prefix.p[i]) && !ascii_is_digit(prefix.p[i]) && !ascii_is_among(prefix.p[i], "_-"))
+			return false;
+	}
+	return true;
+}
+
+static bool is_server(json_object *val)
+{
+	const char *url = jx_str(val).p;
+
+	return is_text(val) && (strncmp(url, "https://", 8) == 0 || strncmp(url, "http://", 7) == 0) &&
+	       !strpbrk(url, "?# \\{}\t\r\n");
+}
+
+static bool is_object(json_object *val)
+{
+	return json_object_is_type(val, json_type_object);
+}
+
+static int check_members(const struct openapi *api)
+{
+	static const struct {
+		const char *name;
+		bool (*is_fine)(json_object *val);
+		const char *words;
+	} rows[] = {
+	    {"server", is_server, "server must be a URL as in \"https://api.example/v1\""},
+	    {"variables", has_texts, "variables must be an object of strings"},
+	    {"prefix", is_prefix, "prefix is at most 32 of A-Z a-z 0-9 _ -"},
+	    {"tags", is_texts, "tags must be a string or an array of strings"},
+	    {"paths", is_texts, "paths must be a string or an array of strings"},
+	    {"methods", is_texts, "methods must be a string or an array of strings"},
+	    {"operations", is_texts, "operations must be a string or an array of strings"},
+	    {"secrets", is_object, "secrets must be an object: security scheme -> file"},
+	};
+	int bad = 0;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		if (jx_has(api->def, rows[i].name) && !rows[i].is_fine(jx_get(api->def, rows[i].name))) {
+			wrong_member(api, rows[i].name, rows[i].words);
+			bad = -1;
+		}
+	}
+	return bad;
+}
+
+/* Whether value fits one of patterns; is_refusal: those that begin with '!' */
+static bool fits_one(json_object *patterns, struct slice value, bool is_refusal, bool *is_any)
+{
+	size_t count = json_object_is_type(patterns, json_type_array) ? json_object_array_length(patterns) : 1;
+	bool fits = false;
+
+	*is_any = false;
+	for (size_t i = 0; i < count; i++) {
+		json_object *item = count == 1 && !json_object_is_type(patterns, json_type_array)
+					? patterns
+					: json_object_array_get_idx(patterns, i);
+		const char *pattern = jx_str(item).p;
+
+		if ((pattern[0] == '!') != is_refusal)
+			continue;
+		*is_any = true;
+		fits = fits || (value.p && fnmatch(pattern + is_refusal, value.p, FNM_CASEFOLD) == 0);
+	}
+	return fits;
+}
+
+static bool fits(const struct openapi *api, const char *member, const struct slice *values, size_t count)
+{
+	json_object *patterns = jx_get(api->def, member);
+	bool is_any = false, is_wanted = false;
+
+	if (!patterns)
+		return true;
+	for (size_t i = 0; i < count; i++) {
+		bool ignored;
+
+		if (fits_one(patterns, values[i], true, &ignored))
+			return false;
+		is_wanted = fits_one(patterns, values[i], false, &is_any) || is_wanted;
+	}
+	if (count == 0)
+		fits_one(patterns, (struct slice){NULL, 0}, false, &is_any);
+	return is_wanted || !is_any;
+}
+
+static bool is_chosen(const struct openapi *api, const struct entry *e)
+{
+	const struct slice path = slice_str(e->path), key = slice_str(e->key);
+	const struct slice names[] = {slice_str(e->name), jx_get_str(e->op, "operationId")};
+	json_object *list = jx_get_array(e->op, "tags");
+	struct slice tags[32];
+	size_t count = 0;
+
+	for (size_t i = 0; list && i < json_object_array_length(list) && count < COUNT_OF(tags); i++)
+		tags[count++] = jx_str(json_object_array_get_idx(list, i));
+	return fits(api, "paths", &path, 1) && fits(api, "methods", &key, 1) && fits(api, "operations", names, 2) &&
+	       fits(api, "tags", tags, count);
+}
+
+/* ---- names ---- */
+
+/* Appends what of text can be in a name; '_' stands for the rest. */
+static void put_name(struct buf *out, const char *text)
+{
+	for (; *text; text++) {
+		if (ascii_is_letter(*text) || ascii_is_digit(*text) || *text == '-')
+			buf_add(out, text, 1);
+		else if (out->len && out->data[out->len - 1] != '_')
+			buf_adds(out, "_");
+	}
+	while (out->len && out->data[out->len - 1] == '_')
+		out->data[--out->len] = '\0';
+}
+
+/* e->name is what it has, or too long: its beginning and a hash. */
+static void end_with_hash(struct entry *e, const char *name)
+{
+	uint64_t hash = definition_hash(definition_hash(DEFINITION_HASH_SEED, e->key), e->path);
+
+	snprintf(e->name, sizeof(e->name), "%.*s_%08x", OPENAPI_NAME_MAX - 9, name, (unsigned)(hash ^ (hash >> 32)));
+}
+
+static int name_entry(const struct openapi *api, struct entry *e, struct err *err)
+{
+	struct slice id = jx_get_str(e->op, "operationId"), prefix = jx_get_str(api->def, "prefix");
+	struct buf name;
+	int ret;
+
+	buf_init(&name, OPENAPI_FILE_MAX_BYTES);
+	if (id.p)
+		put_name(&name, id.p);
+	if (!name.len) {
+		buf_adds(&name, e->key);
+		buf_adds(&name, "_");
+		put_name(&name, e->path);
+	}
+	ret = buf_check(&name, err);
+	if (ret == 0 && prefix.len + name.len <= OPENAPI_NAME_MAX) {
+		snprintf(e->name, sizeof(e->name), "%.*s%s", (int)prefix.len, prefix.p ? prefix.p : "", name.data);
+	} else if (ret == 0) {
+		struct buf whole;
+
+		buf_init(&whole, OPENAPI_FILE_MAX_BYTES + OPENAPI_NAME_MAX);
+		buf_add_slice(&whole, prefix);
+		buf_add_slice(&whole, buf_slice(&name));
+		ret = buf_check(&whole, err);
+		if (ret == 0)
+			end_with_hash(e, whole.data);
+		buf_release(&whole);
+	}
+	buf_release(&name);
+	return ret;
+}
+
+/* Names that several have. */
+static int tell_apart(struct entries *all, struct err *err)
+{
+	json_object *uses = json_object_new_object();
+	int bad = uses ? 0 : err_set(err, ERR_NOMEM, "openapi");
+
+	for (size_t i = 0; !bad && i < all->count; i++) {
+		const char *name = all->items[i].name;
+
+		bad = jx_add(uses, name, json_object_new_int(json_object_get_int(jx_get(uses, name)) + 1), err);
+	}
+	for (size_t i = 0; !bad && i < all->count; i++) {
+		struct entry *e = &all->items[i];
+		char name[OPENAPI_NAME_MAX + 1];
+
+		snprintf(name, sizeof(name), "%s", e->name);
+		if (json_object_get_int(jx_get(uses, name)) > 1)
+			end_with_hash(e, name);
+	}
+	json_object_put(uses);
+	return bad;
+}
+
+/* ---- operations ---- */
+
+static int add_entry(const struct openapi *api, struct entries *all, const struct entry *e, struct err *err)
+{
+	if (all->count == OPERATIONS_MAX) {
+		wrong_file(api, "/paths", "it has too many operations");
+		return err_set(err, ERR_CONFIG, "openapi");
+	}
+	if (all->count == all->cap) {
+		size_t cap = all->cap ? 2 * all->cap : 64;
+		struct entry *more = mem_realloc(all->items, cap * sizeof(*more));
+
+		if (!more)
+			return err_set(err, ERR_NOMEM, "openapi");
+		all->items = more;
+		all->cap = cap;
+	}
+	all->items[all->count] = *e;
+	return name_entry(api, &all->items[all->count++], err);
+}
+
+static void operation_release(struct operation *o)
+{
+	json_object *const objects[] = {o->properties, o->required, o->defs, o->def_names, o->def_pointers, o->query,
+	    o->headers, o->json, o->form, o->text};
+
+	for (size_t i = 0; i < COUNT_OF(objects); i++)
+		json_object_put(objects[i]);
+	buf_release(&o->at);
+}
+
+static void go_to_operation(struct operation *o)
+{
+	openapi_leave(o, 0);
+	openapi_enter(o, "paths");
+	openapi_enter(o, o->path);
+	openapi_enter(o, o->key);
+}
+
+static int operation_init(struct operation *o, struct openapi *api, const struct entry *e, struct err *err)
+{
+	*o = (struct operation){.api = api,
+	    .method = e->method ? e->method : e->key,
+	    .path = e->path,
+	    .key = e->key,
+	    .item = e->item,
+	    .op = e->op,
+	    .properties = json_object_new_object(),
+	    .required = json_object_new_array(),
+	    .defs = json_object_new_object(),
+	    .def_names = json_object_new_object(),
+	    .def_pointers = json_object_new_array(),
+	    .query = json_object_new_object(),
+	    .headers = json_object_new_object()};
+	buf_init(&o->at, DEFINITION_POINTER_MAX);
+	go_to_operation(o);
+	return o->properties && o->required && o->defs && o->def_names && o->def_pointers && o->query && o->headers
+		   ? 0
+		   : err_set(err, ERR_NOMEM, "openapi");
+}
+
+/* ---- servers ---- */
+
+/* {name} of a server's URL. */
+static int put_variable(
+    const struct operation *o, struct buf *url, json_object *variables, struct slice name, struct err *err)
+{
+	json_object *given = jx_get_object(o->api->def, "variables"), *variable;
+	struct slice value;
+	char key[128];
+
+	snprintf(key, sizeof(key), "%.*s", name.len > 100 ? 100 : (int)name.len, name.p);
+	variable = jx_get_object(variables, key);
+	value = jx_get_str(given, key);
+	if (!value.p)
+		value = jx_get_str(variable, "default");
+	if (!value.p)
+		return openapi_refuse(err, "its server has {%s}, of which nobody says what it is: \"variables\"", key);
+	openapi_put_plain(url, value);
+	return 0;
+}
+
+static int put_server_url(
+    const struct operation *o, struct buf *url, struct slice text, json_object *variables, struct err *err)
+{
+	struct buf made;
+	int ret = 0;
+
+	buf_init(&made, URL_MAX);
+	for (size_t i = 0; i < text.len && ret == 0;) {
+		const char *end = text.p[i] == '{' ? memchr(text.p + i, '}', text.len - i) : NULL;
+
+		if (end) {
+			ret = put_variable(
+			    o, &made, variables, (struct slice){text.p + i + 1, (size_t)(end - text.p) - i - 1}, err);
+			i = (size_t)(end - text.p) + 1;
+		} else {
+			openapi_put_plain(&made, (struct slice){text.p + i, 1});
+			i++;
+		}
+	}
+	if (ret == 0)
+		ret = buf_check(&made, err) ? openapi_refuse(err, "the URL of its server is too long") : 0;
+	while (made.len && made.data[made.len - 1] == '/')
+		made.data[--made.len] = '\0';
+	if (ret == 0 &&
+	    (!made.len || (strncmp(made.data, "https://", 8) != 0 && strncmp(made.data, "http://", 7) != 0)))
+		ret = openapi_refuse(err, "its server is not named: \"server\" must say https://...");
+	if (ret == 0 && strpbrk(made.data, "?# \\{\t\r\n"))
+		ret = openapi_refuse(err, "the URL of its server holds what none can");
+	if (ret == 0)
+		buf_add_slice(url, buf_slice(&made));
+	buf_release(&made);
+	return ret;
+}
+
+static int put_server(struct operation *o, struct buf *url, struct err *err)
+{
+	struct slice given = jx_get_str(o->api->def, "server");
+	json_object *from = jx_get_array(o->op, "servers")     ? o->op
+			    : jx_get_array(o->item, "servers") ? o->item
+							       : o->api->root;
+	json_object *first = json_object_array_get_idx(jx_get_array(from, "servers"), 0);
+
+	if (given.p)
+		return put_server_url(o, url, given, NULL, err);
+	return put_server_url(o, url, jx_get_array(from, "servers") ? jx_get_str(first, "url") : SLICE(""),
+	    jx_get_object(first, "variables"), err);
+}
+
+/* ---- the tool ---- */
+
+static int add_texts(const struct operation *o, json_object *tool, struct err *err)
+{
+	struct slice summary = jx_get_str(o->op, "summary"), text = jx_get_str(o->op, "description");
+	bool is_deprecated = json_object_get_boolean(jx_get(o->op, "deprecated"));
+	struct buf out;
+	int bad = 0;
+
+	buf_init(&out, 4 * TEXT_MAX);
+	if (is_deprecated)
+		buf_adds(&out, "Deprecated. ");
+	if (summary.len)
+		bad = jx_add(tool, "title", jx_new_str((struct slice){summary.p, openapi_cut(summary, TEXT_MAX)}), err);
+	if (summary.len && !(text.len >= summary.len && memcmp(text.p, summary.p, summary.len) == 0)) {
+		buf_add(&out, summary.p, openapi_cut(summary, TEXT_MAX));
+		buf_adds(&out, text.len ? "\n\n" : "");
+	}
+	if (text.len)
+		buf_add(&out, text.p, openapi_cut(text, TEXT_MAX));
+	if (!summary.len && !text.len)
+		buf_addf(&out, "%s %.900s", o->method, o->path);
+	bad |= buf_check(&out, err) || jx_add(tool, "description", jx_new_str(buf_slice(&out)), err);
+	buf_release(&out);
+	return bad;
+}
+
+static int add_hints(const struct operation *o, json_object *tool, struct err *err)
+{
+	bool only_reads = strcmp(o->method, "GET") == 0 || strcmp(o->method, "HEAD") == 0;
+	bool is_idempotent = strcmp(o->method, "PUT") == 0 || strcmp(o->method, "DELETE") == 0;
+	json_object *hints = json_object_new_object();
+	int bad = jx_add(hints, "readOnlyHint", json_object_new_boolean(only_reads), err);
+
+	if (!only_reads)
+		bad |= jx_add(hints, "idempotentHint", json_object_new_boolean(is_idempotent), err);
+	return jx_add(tool, "annotations", hints, err) | bad;
+}
+
+/* obj is shared into to, unless it is NULL or has nothing. */
+static int add_share(json_object *to, const char *name, json_object *obj, struct err *err)
+{
+	if (!obj || (json_object_is_type(obj, json_type_object) && json_object_object_length(obj) == 0) ||
+	    (json_object_is_type(obj, json_type_array) && json_object_array_length(obj) == 0))
+		return 0;
+	return jx_add(to, name, json_object_get(obj), err);
+}
+
+static int add_http(const struct operation *o, json_object *tool, const struct buf *url, struct err *err)
+{
+	json_object *http = json_object_new_object();
+	int bad = jx_add(http, "url", jx_new_str(buf_slice(url)), err);
+
+	bad |= jx_add_str(http, "method", o->method, err);
+	bad |= add_share(http, "query", o->query, err);
+	bad |= add_share(http, "headers", o->headers, err);
+	bad |= add_share(http, "json", o->json, err);
+	bad |= add_share(http, "form", o->form, err);
+	bad |= add_share(http, "body", o->text, err);
+	return jx_add(tool, "http", http, err) | bad;
+}
+
+/* A pattern that can't be compiled is dropped, for the API to judge; true: there was one at that place. */
+static bool drop_pattern(struct operation *o, json_object *input, struct buf *where, const struct err *why)
+{
+	const char *last = where->data ? strrchr(where->data, '/') : NULL;
+	json_object *schema;
+
+	if (!last || strcmp(last, "/pattern") != 0 ||
+	    !jx_find(input, (struct slice){where->data, (size_t)(last - where->data)}, &schema) ||
+	    !jx_has(schema, "pattern"))
+		return false;
+	json_object_object_del(schema, "pattern");
+	openapi_warn(o, "a pattern is left out: %.200s", why->msg);
+	return true;
+}
+
+/* Whether the schema is one, and not too large. */
+static int check_input(struct operation *o, json_object *input, struct err *err)
+{
+	struct schema *schema = NULL;
+	struct buf where, text;
+	int ret;
+
+	buf_init(&where, DEFINITION_POINTER_MAX);
+	buf_init(&text, INPUT_MAX_BYTES);
+	jx_write(&text, input);
+	ret = text.fault == ERR_TOO_BIG
+		  ? openapi_refuse(err, "its input schema has more than %d bytes", INPUT_MAX_BYTES)
+		  : buf_check(&text, err);
+	for (int i = 0; ret == 0 && !schema && i < PATTERNS_MAX; i++) {
+		buf_clear(&where);
+		schema = schema_new(input, &where, err);
+		if (!schema && (err->code != ERR_CONFIG || !drop_pattern(o, input, &where, err)))
+			break;
+	}
+	if (ret == 0 && !schema && err->code == ERR_CONFIG) {
+		char why[sizeof(err->msg)];
+
+		snprintf(why, sizeof(why), "%s", err->msg);
+		openapi_refuse(err, "its input schema, %.100s: %.130s", where.data ? where.data : "", why);
+	}
+	ret = ret == 0 && schema ? 0 : -1;
+	schema_free(&schema);
+	buf_release(&where);
+	buf_release(&text);
+	return ret;
+}
+
+static int add_input(struct operation *o, json_object *tool, struct err *err)
+{
+	json_object *input = json_object_new_object();
+	int bad = jx_add_str(input, "type", "object", err);
+
+	bad |= add_share(input, "properties", o->properties, err);
+	bad |= add_share(input, "required", o->required, err);
+	bad |= jx_add(input, "additionalProperties", json_object_new_boolean(false), err);
+	bad |= add_share(input, "$defs", o->defs, err);
+	bad = jx_add(tool, "input", input, err) | bad;
+	return bad ? -1 : check_input(o, input, err);
+}
+
+static int add_passed_on(const struct operation *o, json_object *tool, struct err *err)
+{
+	static const char *const names[] = {"timeout_s", "retries", "output_max_bytes", "cache"};
+	int bad = 0;
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		if (strcmp(names[i], "cache") != 0 || strcmp(o->method, "GET") == 0)
+			bad |= add_share(tool, names[i], jx_get(o->api->def, names[i]), err);
+	}
+	return bad;
+}
+
+static int make_tool(struct operation *o, bool can_send, json_object *tool, struct err *err)
+{
+	struct buf url;
+	int ret;
+
+	if (!can_send)
+		return openapi_refuse(err, "such a request can't be sent");
+	buf_init(&url, URL_MAX);
+	ret = put_server(o, &url, err) || openapi_add_security(o, err) || openapi_add_request(o, &url, err);
+	if (ret == 0 && buf_check(&url, err))
+		ret = openapi_refuse(err, "its URL is too long");
+	ret = ret || openapi_add_defs(o, err) ? -1 : 0;
+	if (ret == 0)
+		go_to_operation(o);
+	ret = ret || add_texts(o, tool, err) || add_http(o, tool, &url, err) || add_input(o, tool, err) ||
+		      add_hints(o, tool, err) || add_passed_on(o, tool, err)
+		  ? -1
+		  : 0;
+	buf_release(&url);
+	return ret;
+}
+
+/* 0 also when it was left out. */
+static int add_tool(struct openapi *api, const struct entry *e, json_object *tools, struct err *err)
+{
+	json_object *tool = json_object_new_object();
+	struct operation o;
+	int ret = operation_init(&o, api, e, err);
+
+	if (ret == 0 && !tool)
+		ret = err_set(err, ERR_NOMEM, "openapi");
+	if (ret == 0)
+		ret = make_tool(&o, e->method != NULL, tool, err);
+	if (ret == 0 && jx_has(tools, e->name))
+		ret = openapi_refuse(err, "another tool is named %s", e->name);
+	if (ret && err->code == ERR_CONFIG) {
+		char text[sizeof(err->msg) + 32];
+
+		snprintf(text, sizeof(text), "left out: %s", err->msg);
+		say_left_out(&o, text);
+		ret = 0;
+	} else if (ret == 0) {
+		ret = jx_add(tools, e->name, json_object_get(tool), err);
+	}
+	operation_release(&o);
+	json_object_put(tool);
+	return ret;
+}
+
+/* ---- the description ---- */
+
+static int read_item(
+    const struct openapi *api, struct entries *all, const char *path, json_object *item, struct err *err)
+{
+	struct buf pointer;
+	struct err why = {0};
+
+	if (strncmp(path, "x-", 2) == 0)
+		return 0;
+	if (path[0] == '/' && openapi_resolve(api, &item, &why) == 0) {
+		for (size_t i = 0; i < COUNT_OF(methods); i++) {
+			struct entry e = {
+			    .path = path, .key = methods[i].key, .method = methods[i].method, .item = item};
+
+			e.op = jx_get_object(item, e.key);
+			if (e.op && add_entry(api, all, &e, err))
+				return -1;
+		}
+		return 0;
+	}
+	buf_init(&pointer, DEFINITION_POINTER_MAX);
+	buf_adds(&pointer, "/paths");
+	jx_add_pointer(&pointer, slice_str(path));
+	api->listener->left_out(api->listener->arg, pointer.data ? pointer.data : "/paths",
+	    path[0] == '/' ? why.msg : "left out: a path begins with /");
+	buf_release(&pointer);
+	return why.code == ERR_NOMEM ? err_set(err, ERR_NOMEM, "openapi") : 0;
+}
+
+static int check_unmet(const struct openapi *api)
+{
+	int bad = 0;
+
+	json_object_object_foreach(api->unmet, name, count) {
+		char text[512];
+
+		snprintf(text, sizeof(text),
+		    "%lld operations need \"%.80s\": name the file with its secret, or null to go without it",
+		    (long long)json_object_get_int64(count), name);
+		wrong_member(api, "secrets", text);
+		bad = -1;
+	}
+	return bad;
+}
+
+static int add_tools(
+    struct openapi *api, const struct entries *all, json_object *tools, struct openapi_counts *counts, struct err *err)
+{
+	for (size_t i = 0; i < all->count; i++) {
+		if (!is_chosen(api, &all->items[i]))
+			continue;
+		if (++counts->chosen > TOOLS_MAX) {
+			wrong_file(api, "/paths",
+			    "it has too many operations for tools: choose some by tags, paths, methods or operations");
+			return err_set(err, ERR_CONFIG, "openapi");
+		}
+		if (add_tool(api, &all->items[i], tools, err))
+			return -1;
+	}
+	return check_unmet(api) ? err_set(err, ERR_CONFIG, "openapi") : 0;
+}
+
+static int check_version(struct openapi *api)
+{
+	struct slice version = jx_get_str(api->root, "openapi");
+
+	if (jx_has(api->root, "swagger")) {
+		wrong_file(
+		    api, "/swagger", "this is Swagger 2.0, and only OpenAPI 3.0 and 3.1 are read: convert it first");
+		return -1;
+	}
+	if (!version.p || (strncmp(version.p, "3.0.", 4) != 0 && strncmp(version.p, "3.1.", 4) != 0)) {
+		wrong_file(api, "/openapi", "this must be \"3.0.x\" or \"3.1.x\"");
+		return -1;
+	}
+	api->is_30 = version.p[2] == '0';
+	return 0;
+}
+
+static json_object *parse(struct slice text, struct err *err)
+{
+	const char *p = text.p, *end = text.p + text.len;
+
+	while (p < end && ascii_is_among(*p, " \t\r\n"))
+		p++;
+	if (p < end && *p == '{')
+		return jx_parse(text, DEPTH_MAX, err);
+#ifdef HAVE_LIBYAML
+	return yaml_parse(text, DEPTH_MAX, NODES_MAX, err);
+#else
+	err_set(err, ERR_PARSE, "it is no JSON object, and this program was built without YAML");
+	return NULL;
+#endif
+}
+
+/* Fills tools. */
+static int convert(struct openapi *api, json_object *tools, struct openapi_counts *counts, struct err *err)
+{
+	json_object *paths = jx_get_object(api->root, "paths");
+	struct entries all = {0};
+	int ret = 0;
+
+	if (check_version(api) | openapi_check_secrets(api))
+		return err_set(err, ERR_CONFIG, "openapi");
+	if (!paths) {
+		wrong_file(api, "/paths", "there must be an object of paths");
+		return err_set(err, ERR_CONFIG, "openapi");
+	}
+	json_object_object_foreach(paths, path, item) {
+		ret = read_item(api, &all, path, item, err);
+		if (ret)
+			break;
+	}
+	counts->operations = all.count;
+	if (ret == 0)
+		ret = tell_apart(&all, err) ? -1 : add_tools(api, &all, tools, counts, err);
+	mem_free(all.items);
+	return ret;
+}
+
+json_object *openapi_convert(struct slice text, json_object *def, const struct openapi_listener *listener,
+    struct openapi_counts *counts, struct err *err)
+{
+	struct openapi api = {.def = def, .listener = listener};
+	json_object *tools = NULL;
+	int ret = -1;
+
+	*counts = (struct openapi_counts){0};
+	*err = (struct err){0};
+	if (check_members(&api)) {
+		err_set(err, ERR_CONFIG, "openapi");
+		return NULL;
+	}
+	api.root = parse(text, err);
+	if (api.root) {
+		tools = json_object_new_object();
+		api.unmet = json_object_new_object();
+		ret = tools && api.unmet ? convert(&api, tools, counts, err) : err_set(err, ERR_NOMEM, "openapi");
+	} else if (err->code != ERR_NOMEM) {
+		wrong_file(&api, "", err->msg);
+		err_set(err, ERR_CONFIG, "openapi");
+	}
+	json_object_put(api.unmet);
+	json_object_put(api.root);
+	if (ret == 0)
+		return tools;
+	json_object_put(tools);
+	return NULL;
+}
+
+/* ---- of the configuration ---- */
+
+struct load {
+	struct cfg *cfg;
+	const char *pointer, *file;
+	size_t warnings;
+};
+
+static void on_wrong_member(void *arg, const char *member, const char *text)
+{
+	const struct load *load = arg;
+
+	cfg_complain_at(load->cfg, load->pointer, member, "%s", text);
+}
+
+static void on_wrong_file(void *arg, const char *pointer, const char *text)
+{
+	const struct load *load = arg;
+
+	cfg_complain_at(
+	    load->cfg, load->pointer, "file", "%s: %s%s%s", load->file, pointer, *pointer ? ": " : "", text);
+}
+
+static void on_left_out(void *arg, const char *pointer, const char *text)
+{
+	struct load *load = arg;
+
+	if (++load->warnings <= WARNINGS_MAX)
+		cfg_warn(load->cfg, load->pointer, "%s: %s: %s", load->file, pointer, text);
+}
+
+static json_object *load_file(struct load *load, json_object *def, struct err *err)
+{
+	const struct openapi_listener listener = {on_wrong_member, on_wrong_file, on_left_out, load};
+	struct openapi_counts counts = {0};
+	json_object *tools = NULL;
+	struct buf text;
+
+	buf_init(&text, OPENAPI_FILE_MAX_BYTES);
+	if (sources_read(&load->cfg->sources, load->file, &text, err) == 0)
+		tools = openapi_convert(buf_slice(&text), def, &listener, &counts, err);
+	else if (err->code != ERR_NOMEM)
+		cfg_complain_at(load->cfg, load->pointer, "file", "%s: %s", load->file,
+		    err->code == ERR_TOO_BIG ? "it is too large" : err->msg);
+	buf_release(&text);
+	if (load->warnings > WARNINGS_MAX)
+		cfg_warn(load->cfg, load->pointer, "%s: and %zu more are left out", load->file,
+		    load->warnings - WARNINGS_MAX);
+	return tools;
+}
+
+json_object *openapi_load(struct cfg *cfg, const char *pointer, json_object *def, struct err *err)
+{
+	struct load load = {.cfg = cfg, .pointer = pointer};
+	json_object *tools = NULL;
+	char *file;
+
+	err_set(err, ERR_CONFIG, "bad description of an API");
+	if (!json_object_is_type(def, json_type_object) || !is_text(jx_get(def, "file"))) {
+		cfg_complain(
+		    cfg, pointer, "a description of an API is named by an object, as in {\"file\": \"api.json\"}");
+		return NULL;
+	}
+	if (cfg_complain_unknown(cfg, pointer, def, openapi_members))
+		return NULL;
+	file = cfg_path_join(cfg_dir_of(cfg, pointer), jx_get_str(def, "file").p);
+	load.file = file;
+	if (file)
+		tools = load_file(&load, def, err);
+	else
+		err_set(err, ERR_NOMEM, "openapi");
+	mem_free(file);
+	return tools;
+}

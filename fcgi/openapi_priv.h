@@ -1,0 +1,75 @@
+/* fcgi/openapi_priv.h - what these share: openapi.c (a description, its operations), openapi_request.c (parameters and
+ * bodies), openapi_schema.c (schemas, references), openapi_security.c (who asks). */
+#ifndef MCP_FCGI_OPENAPI_PRIV_H
+#define MCP_FCGI_OPENAPI_PRIV_H
+
+#include "fcgi/openapi.h"
+
+#define OPENAPI_NAME_MAX 64 /* of tools and arguments: what all clients take */
+
+struct openapi {
+	json_object *root; /* owned: the description */
+	json_object *def;  /* borrowed */
+	bool is_30;
+	const struct openapi_listener *listener;
+	json_object *unmet; /* owned: security schemes without a secret -> how many operations need them */
+};
+
+/* An operation while it becomes a tool. Who can't go on returns -1 with ERR_CONFIG, the reason, and lets "at" stand
+ * where that is; the operation is left out. Anything else in err stops all. */
+struct operation {
+	struct openapi *api;
+	const char *method;     /* as http definitions have it */
+	const char *path, *key; /* in the description; borrowed, as what follows */
+	json_object *item, *op;
+	struct buf at; /* pointer to what is being read, as if references were what they refer to */
+	json_object *properties, *required;    /* owned: of the input */
+	json_object *defs;                     /* owned: its $defs */
+	json_object *def_names, *def_pointers; /* owned: pointer -> name in there; all pointers in order */
+	json_object *query, *headers;          /* owned: of the request */
+	json_object *json, *form, *text;       /* owned: what it sends, at most one */
+	size_t nodes;                          /* converted so far */
+};
+
+int openapi_refuse(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3); /* -1, ERR_CONFIG */
+/* A part of the operation is left out. */
+void openapi_warn(const struct operation *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Bytes of text, at most max, with no character cut. */
+size_t openapi_cut(struct slice text, size_t max);
+
+/* Steps of "at": leave takes what enter gave. */
+size_t openapi_enter(struct operation *o, const char *key);
+size_t openapi_enter_index(struct operation *o, size_t index);
+void openapi_leave(struct operation *o, size_t mark);
+
+/* Follows "$ref" until there is none; *val is an object then. */
+int openapi_resolve(const struct openapi *api, json_object **val, struct err *err);
+
+/* openapi_schema.c */
+
+/* Types that values of a schema may have; 0: it doesn't say. */
+enum { OPENAPI_SCALAR = 1, OPENAPI_ARRAY = 2, OPENAPI_OBJECT = 4 };
+unsigned openapi_types(const struct openapi *api, json_object *schema);
+/* The schema as JSON Schema 2020-12, with references into $defs; the caller's. NULL: failed. */
+json_object *openapi_schema(struct operation *o, json_object *schema, struct err *err);
+/* Once all schemas are made: what they refer to. */
+int openapi_add_defs(struct operation *o, struct err *err);
+
+/* openapi_request.c */
+
+/* Text of a definition that is to stand for itself in a template. */
+void openapi_put_plain(struct buf *out, struct slice text);
+/* All of url but what is before the path, arguments, query, headers, body. */
+int openapi_add_request(struct operation *o, struct buf *url, struct err *err);
+bool openapi_has_header(const struct operation *o, const char *name);
+bool openapi_is_header(const char *name); /* one that can be set */
+
+/* openapi_security.c */
+
+/* Header, query or cookie of the first requirement that can be met. Before openapi_add_request(). */
+int openapi_add_security(struct operation *o, struct err *err);
+/* Whether "secrets" names schemes of the description alone. Says what not. */
+int openapi_check_secrets(const struct openapi *api);
+
+#endif
