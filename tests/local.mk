@@ -16,6 +16,7 @@ TESTS += %D%/clients/restart.mjs
 TESTS += %D%/clients/resume.mjs
 TESTS += %D%/clients/riverwatch.mjs
 TESTS += %D%/clients/offers.mjs
+TESTS += %D%/clients/openapi.mjs
 TESTS += %D%/clients/sdk.mjs
 TESTS += %D%/clients/storm.mjs
 TESTS += %D%/clients/streams.mjs
@@ -43,6 +44,7 @@ EXTRA_DIST += \
 	%D%/clients/resume.mjs \
 	%D%/clients/riverwatch.mjs \
 	%D%/clients/offers.mjs \
+	%D%/clients/openapi.mjs \
 	%D%/clients/sdk.mjs \
 	%D%/clients/storm.mjs \
 	%D%/clients/streams.mjs \
