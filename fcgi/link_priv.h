@@ -79,8 +79,10 @@ struct task_watch {
 LIST_HEAD(task_watches, task_watch);
 
 /* link_stats.c's: what was counted since it was sent last. */
-#define COUNT_ROWS_MAX 32
+#define COUNT_ROWS_MAX 48    /* names: methods (17), what is none of them (4), tasks, answers of APIs (4) */
 #define STATS_MAX      65536 /* bytes: all rows, with all buckets */
+_Static_assert(COUNT_ROWS_MAX * LINK_OUTCOME__COUNT * (4 + LINK_STATS_NAME_MAX + 10 + 5 * HISTOGRAM_BUCKETS) < STATS_MAX,
+    "what is counted fits one message");
 struct count_row {
 	_Atomic(const char *) name; /* NULL: a free one, as are those that follow */
 	struct count_cell {

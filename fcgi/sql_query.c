@@ -145,8 +145,12 @@ int sql_query_run(struct call *call, const struct sql_statement *s, size_t rows_
 	    .deadline_ms = now_ms() + (uint64_t)timeout_s * 1000,
 	    .rows_max = rows_max,
 	    .bytes_max = (size_t)call->cfg->sql_result_max_bytes};
-	if (sql_run(s, args, run, err) == 0)
-		return 0;
+	if (sql_run(s, args, run, err) == 0) {
+		if (!run->is_cut || !run->rows || json_object_array_length(run->rows) > 0)
+			return 0;
+		err_set(err, ERR_TOO_BIG, "the first row alone is more than may come (setting sql.result_max_bytes)");
+		return 1;
+	}
 	if (err->code == ERR_CANCELLED || err->code == ERR_NOMEM)
 		return -1;
 	if (err->code == ERR_PARAMS)

@@ -96,6 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "untyped": (b"plain", None),
             "scalar": (b'"13 degrees"', "application/json"),
             "null": (b"null", "application/json"),
+            "deep": (b"[" * 100000 + b"]" * 100000, "application/json"),
             "bad": (b'{"a":1', "application/json"),
             "twice": (b'{"a":1,"a":2}', "application/problem+json"),
         }

@@ -117,6 +117,11 @@ static const struct {
 	"{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"c\":" STYLED("b", "comma") ",\"s\":" STYLED("a", "deep") "}}" ABC
 	"}",
 	"{\"b\":\"1,2\"}", GET("/echo?c=1%2C2")},
+    {"NUL", "{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"a\":\"{a}\"},\"form\":{\"b\":\"{a}\"}}" ABC "}",
+	"{\"a\":\"\\u0000\"}",
+	"{\"method\":\"POST\",\"target\":\"/echo?a=%00\",\"headers\":{\"content-type\":\"application/"
+	"x-www-form-urlencoded\"},"
+	"\"body\":\"b=%00\"}"},
     {"query of nothing", "{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"a\":\"{a}\"}}" ABC "}", "{}", GET("/echo")},
     {"query behind a query", "{\"http\":{\"url\":\"${API}/echo?x={c}\",\"query\":{\"a\":\"{a}\"}}" ABC "}",
 	"{\"a\":[1,\"z&\",null]}", GET("/echo?x=see&a=1&a=z%26&a=null")},
@@ -280,6 +285,14 @@ static const struct {
     {"a null", RIVER "}", "{\"city\":null}", ERROR("city is missing")},
     {"a header that ends", "{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"X-A\":\"{a}\"}}" ABC "}",
 	"{\"a\":\"x\\r\\nX-B: y\"}", ERROR("a must not hold control characters")},
+    {"a NUL in a header", "{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"X-A\":\"{a}\"}}" ABC "}",
+	"{\"a\":\"x\\u0000y\"}", ERROR("a must not hold control characters")},
+    {"a NUL in a path", RIVER "}", "{\"city\":\"be\\u0000rn\"}",
+	ERROR(AT " answered with status 404: there is no such thing\\n{\\\"error\\\":\\\"no such city\\\"}")},
+    {"up, in other writing", RIVER "}", "{\"city\":\"%2e%2e\"}",
+	ERROR(AT " answered with status 404: there is no such thing\\n{\\\"error\\\":\\\"no such city\\\"}")},
+    {"deep", "{\"http\":\"${API}/say/deep\",\"output\":\"json\"}", "{}",
+	ERROR(AT ": its answer is not the JSON that it should be: too deep at byte 64")},
     /* Bad manners. */
     {"an endless body", "{\"http\":\"${API}/endless\"}", "{}", ERROR(AT ": its answer is too big")},
     {"endless headers", "{\"http\":\"${API}/headers\"}", "{}", ERROR(AT ": its answer is too big")},

@@ -158,6 +158,7 @@ static void load(const char *text)
 
 #define WRITABLE    "{\"databases\": {\"d\": {\"sqlite\": \"d.db\", \"write\": true}}, "
 #define GOOD(val)   "{\"content\":[{\"type\":\"text\",\"text\":\"" val "\"}],\"structuredContent\":"
+#define TOO_LARGE   "the first row alone is more than may come (setting sql.result_max_bytes)"
 #define ERROR(text) "{\"content\":[{\"type\":\"text\",\"text\":\"t: " text "\"}],\"isError\":true}"
 
 static long fault_nth = -1; /* the allocation of a call that fails; -1: none */
@@ -226,6 +227,19 @@ static const struct {
     {"{\"sql\": \"UPDATE clients SET odd = odd WHERE id = 1\"}", "{}", GOOD("{\\\"changed\\\":1}") "{\"changed\":1}}"},
     {"{\"sql\": \"SELECT name FROM clients WHERE name = {a}\", \"input\": {\"a\": {\"type\": \"string\"}}}",
 	"{\"a\":\"' OR 1=1 --\"}", GOOD("{\\\"rows\\\":[]}") "{\"rows\":[]}}"},
+    {"{\"sql\": \"SELECT CAST(x'6361669f' AS TEXT) AS cut, CAST(x'c080ff' AS TEXT) AS bad, 'a' || char(0) || 'b' AS "
+     "nul\", "
+     "\"rows\": \"one\"}",
+	"{}",
+	GOOD("{\\\"cut\\\":\\\"caf\xef\xbf\xbd\\\",\\\"bad\\\":\\\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\\","
+	     "\\\"nul\\\":\\\"a\\\\u0000b\\\"}") "{\"cut\":\"caf\xef\xbf\xbd\",\"bad\":"
+						 "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\",\"nul\":\"a\\u0000b\"}}"},
+    {"{\"sql\": \"SELECT {a} AS x, length({a}) AS n\", \"rows\": \"one\", \"input\": {\"a\": {}}}",
+	"{\"a\":\"x\\u0000'; DROP TABLE clients\"}",
+	GOOD("{\\\"x\\\":\\\"x\\\\u0000'; DROP TABLE clients\\\",\\\"n\\\":1}") "{\"x\":\"x\\u0000'; DROP TABLE "
+										"clients\",\"n\":1}}"},
+    {"{\"sql\": \"SELECT zeroblob(2000000) AS x\", \"rows\": \"one\"}", "{}", ERROR(TOO_LARGE)},
+    {"{\"sql\": \"SELECT printf('%.*c', 2000000, 'x') AS x\"}", "{}", ERROR(TOO_LARGE)},
     {"{\"sql\": \"SELECT {a} AS x\", \"rows\": \"one\", \"input\": {\"a\": {}}}", "{\"a\":18446744073709551615}",
 	GOOD("{\\\"x\\\":1.8446744073709552e+19}") "{\"x\":1.8446744073709552e+19}}"},
     {"{\"sql\": \"SELECT abs({a}) AS x\", \"rows\": \"one\", \"input\": {\"a\": {}}}", "{\"a\":-9223372036854775808}",
