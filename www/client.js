@@ -179,7 +179,8 @@ export class Client extends EventTarget {
       stream.messages++;
       stream.resumedMessages += more.resumed ? 1 : 0;
       this.journal.addMessage('in', stream.name, message, event.data, more);
-      yield { message, event };
+      for (const each of [message].flat()) // 2025-03-26 has batches
+        yield { message: each, event };
     } else {
       this.note(stream, 'in', event.data ? `event ${event.event}: ${event.data}` : event.id ? 'an event id to come back with' : 'how long to wait',
         more);

@@ -14,6 +14,7 @@
 // which its Content-Security-Policy sees to.
 import { $, announce, el, shorten } from './dom.js';
 import { REVISIONS, connect } from './connect.js';
+import { coalesce } from './coalesce.js';
 import { EXTENSION } from './tasks.js';
 import { MODERN } from './modern.js';
 import { Journal } from './journal.js';
@@ -71,18 +72,23 @@ async function open() {
   await close();
   const revision = $('revision').value;
 
+  let mine = null;
+
   setState('', 'Connecting …');
   $('connect').disabled = true;
   try {
     const options = { endpoint: endpoint(), key: $('key').value.trim(), mine: capabilities(revision), journal,
       asked: (...question) => questions.ask(...question) };
-    use(await connect(revision, options));
+    mine = await connect(revision, options);
+    use(mine);
     await Promise.all([tools.show(client), resources.show(client), prompts.show(client)]);
     if ($('level').value)
       await setLevel();
     tellReady();
   } catch (e) {
-    setState('bad', e.status === 401 ? 'The server asks for an API key' : `Not connected: ${shorten(e.message, 300)}`);
+    if (mine !== client)
+      return; // disconnected meanwhile, and said so
+    setState('bad', e.status === 401 ? 'The server asks for an API key' : `${mine ? 'Connected, but' : 'Not connected'}: ${shorten(e.message, 300)}`);
     if (e.status === 401) {
       $('settings').open = true;
       $('key').focus();
@@ -109,6 +115,8 @@ function use(given) {
 }
 
 function tellReady() {
+  if (!client)
+    return; // it went meanwhile
   const { version } = client.server;
   const session = client.sessionId ? `, session ${shorten(client.sessionId, 12)}` : '';
   const many = (list, one) => `${list.items.length} ${one}${list.items.length === 1 ? '' : 's'}`;
@@ -150,20 +158,26 @@ async function setLevel() {
 
 // ---- what comes by itself
 
-const LISTS = { 'notifications/tools/list_changed': tools, 'notifications/resources/list_changed': resources, 'notifications/prompts/list_changed': prompts };
-
-async function onNotification({ method, params }) {
-  if (method === 'notifications/resources/updated')
-    resources.changed(String(params?.uri));
-  if (!Object.hasOwn(LISTS, method))
-    return;
+const reload = (panel) => coalesce(async () => {
   try {
-    await LISTS[method].show(client);
+    await panel.show(client);
     tellReady();
-    announce(`The list of ${LISTS[method].list.what} has changed`);
+    announce(`The list of ${panel.list.what} has changed`);
   } catch (e) {
     announce(shorten(e.message, 300));
   }
+});
+
+const changes = {
+  'notifications/resources/updated': ({ uri }) => resources.changed(String(uri)),
+  'notifications/tools/list_changed': reload(tools),
+  'notifications/resources/list_changed': reload(resources),
+  'notifications/prompts/list_changed': reload(prompts),
+};
+
+function onNotification({ method, params }) {
+  if (Object.hasOwn(changes, method))
+    changes[method](params ?? {});
 }
 
 // ---- tabs: arrows go from one to the next, as they do everywhere

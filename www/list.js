@@ -2,6 +2,7 @@
 import { breakable, el, newId, shorten } from './dom.js';
 
 const ITEMS_MAX = 5000;
+const FILTER_FROM = 8; // items
 
 export class List {
   items = [];
@@ -35,6 +36,7 @@ export class List {
   clear() {
     this.items = [];
     this.#next = this.#chosen = undefined;
+    this.filter.value = '';
     this.#show();
     this.choose(undefined);
   }
@@ -62,7 +64,7 @@ export class List {
         this.choose(item);
       } }, el('bdi', { class: 'name' }, ...breakable(item.name)), item.title && el('bdi', { class: 'title' }, shorten(item.title, 200))))));
     this.empty.textContent = this.items.length === 0 ? `No ${this.what}.` : shown.length === 0 ? `None of ${this.items.length} ${this.what} fits.` : '';
-    this.filter.hidden = this.items.length < 8;
+    this.filter.hidden = this.items.length < FILTER_FROM && !wanted;
     this.more.hidden = this.#next === undefined;
   }
 }

@@ -3,6 +3,7 @@ wwwdir = $(pkgdatadir)/www
 dist_www_DATA = \
 	%D%/calls.js \
 	%D%/client.js \
+	%D%/coalesce.js \
 	%D%/complete.js \
 	%D%/connect.js \
 	%D%/console.css \

@@ -26,7 +26,7 @@ export class OldSseClient extends LegacyClient {
   async #readAll(res, ready) {
     for await (const { message, event } of this.read(res, this.#stream)) {
       const waiting = message && !message.method && this.#waiting.get(message.id);
-      if (event.event === 'endpoint') {
+      if (event?.event === 'endpoint') {
         const url = new URL(event.data, this.endpoint);
         if (url.origin !== new URL(this.endpoint).origin)
           throw new Error('the server names an endpoint of somebody else');

@@ -7,6 +7,7 @@ import { showToolResult } from './content.js';
 
 const USER_REFUSED = -1; // the code that the protocol's examples have for it
 const NOT_FOUND = -32601;
+const QUESTIONS_MAX = 20; // at once
 
 class Refused extends Error {
   constructor(message, code) {
@@ -28,6 +29,8 @@ export class Questions {
     return new Promise((answer, refuse) => {
       if (!Object.hasOwn(this.makers, method))
         throw new Refused('This console can not do that', NOT_FOUND);
+      if (this.root.children.length >= QUESTIONS_MAX)
+        throw new Refused('Too many questions at once', USER_REFUSED);
       const { title, body, buttons } = this.makers[method](params);
       const heading = el('h2', { id: newId('question'), tabIndex: -1 }, title);
       const end = (finish, value) => {

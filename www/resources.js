@@ -1,5 +1,6 @@
 // resources.js - the panel of resources and of templates of them: read, subscribe, and be told when one changes.
 import { announce, el, newId, quoted, shorten } from './dom.js';
+import { coalesce } from './coalesce.js';
 import { List } from './list.js';
 import { completeWith } from './complete.js';
 import { expand, variablesOf } from './template.js';
@@ -8,7 +9,7 @@ import { startCall } from './calls.js';
 
 export class Resources {
   #client = null;
-  #watched = new Map(); // uri: when it changed last, in words
+  #watched = new Map(); // uri: reads it, since it has changed
 
   constructor(root) {
     this.list = new List('resources', (cursor) => this.#page(cursor), (item) => this.#choose(item));
@@ -71,10 +72,10 @@ export class Resources {
     ...variables.map((variable, i) => el('div', { class: 'field' }, el('label', { for: inputs[i].id }, shorten(variable, 100)), inputs[i],
       this.#client.capabilities.completions && completeWith(this.#client, inputs[i], { type: 'ref/resource', uri: name }, variable, values))),
     el('div', { class: 'buttons' }, el('button', { type: 'submit', class: 'primary' }, 'Read'),
-      this.#client.capabilities.resources.subscribe && this.#watchButton(uri))));
+      this.#client.capabilities.resources.subscribe && this.#watchButton(uri, inputs))));
   }
 
-  #watchButton(uri) {
+  #watchButton(uri, inputs) {
     const button = el('button', { type: 'button', onclick: async () => {
       const which = uri();
       const isOn = this.#watched.has(which);
@@ -83,7 +84,7 @@ export class Resources {
         if (isOn)
           this.#watched.delete(which);
         else
-          this.#watched.set(which, '');
+          this.#watched.set(which, coalesce(() => this.read(which, 'changed: ')));
         announce(isOn ? `No longer watching ${which}` : `Watching ${which}`);
       } catch (e) {
         announce(e.message);
@@ -93,15 +94,14 @@ export class Resources {
     const label = () => { button.textContent = this.#watched.has(uri()) ? 'Unsubscribe' : 'Subscribe'; };
 
     label();
+    for (const input of inputs)
+      input.addEventListener('input', label);
     return button;
   }
 
   // resources/updated: what is watched is read again.
   changed(uri) {
-    if (!this.#watched.has(uri))
-      return;
-    announce(`Changed: ${shorten(uri, 200)}`);
-    this.read(uri, 'changed: ');
+    this.#watched.get(uri)?.();
   }
 
   read(uri, why = '') {

@@ -16,16 +16,20 @@ export const taskOf = (result) => result.resultType === 'task' ? result : result
 export async function follow(client, task, { signal, onStatus, onNotification }) {
   const { taskId } = task;
   const isModern = client.revision === MODERN;
+  const answered = new Set(); // keys of questions: the server may need a moment to see that they are
 
   try {
     for (let now = task; ; now = await client.request('tasks/get', { taskId }, { signal })) {
       onStatus(now);
-      if (isModern && now.status === 'input_required')
-        await client.request('tasks/update', { taskId, inputResponses: await client.answers(Object.entries(now.inputRequests ?? {}), signal) });
-      else if (isModern && ENDED.includes(now.status))
+      const questions = Object.entries(now.inputRequests ?? {}).filter(([key]) => !answered.has(key));
+      if (isModern && now.status === 'input_required' && questions.length > 0) {
+        await client.request('tasks/update', { taskId, inputResponses: await client.answers(questions, signal) });
+        questions.forEach(([key]) => answered.add(key));
+      } else if (isModern && ENDED.includes(now.status)) {
         return endOf(now);
-      else if (!isModern && now.status !== 'working') // asks on the stream of this request, if it has to
+      } else if (!isModern && now.status !== 'working') { // asks on the stream of this request, if it has to
         return await client.request('tasks/result', { taskId }, { signal, onNotification });
+      }
       await pause(now.pollIntervalMs ?? now.pollInterval ?? 1000, signal);
     }
   } catch (e) {

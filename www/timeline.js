@@ -87,6 +87,9 @@ export class Timeline {
   #refilter() {
     for (const [entry, row] of this.#rows)
       row.hidden = !this.#fits(entry);
+    const first = this.list.querySelector('li:not([hidden]) summary');
+    if (first && this.#current.closest('li').hidden)
+      this.#setCurrent(first);
     this.#tellCount();
   }
 
