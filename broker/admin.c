@@ -9,6 +9,7 @@
 #include "broker/gate.h"
 #include "broker/session.h"
 #include "broker/snapshot.h"
+#include "common/http_head.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
@@ -83,35 +84,11 @@ static void close_conn(struct admin_conn *c)
 		gate_watch(&a->gate, &a->broker->loop, &a->watch, on_connect);
 }
 
-static const char *reason(int status)
-{
-	switch (status) {
-	case 200:
-		return "OK";
-	case 404:
-		return "Not Found";
-	case 405:
-		return "Method Not Allowed";
-	case 409:
-		return "Conflict";
-	case 413:
-		return "Content Too Large";
-	case 431:
-		return "Request Header Fields Too Large";
-	case 503:
-		return "Service Unavailable";
-	case 505:
-		return "HTTP Version Not Supported";
-	default:
-		return "Bad Request";
-	}
-}
-
 static void put_head(struct admin_conn *c, int status, const char *type)
 {
 	buf_addf(&c->out,
 	    "HTTP/1.0 %d %s\r\nContent-Type: %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s",
-	    status, reason(status), type,
+	    status, http_reason(status), type,
 	    status != 405                      ? ""
 	    : c->request.page == ADMIN_KILL    ? "Allow: DELETE\r\n"
 	    : c->request.page == ADMIN_RESTART ? "Allow: POST\r\n"

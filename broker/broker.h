@@ -14,11 +14,11 @@
 #ifndef MCP_BROKER_BROKER_H
 #define MCP_BROKER_BROKER_H
 
-#include "broker/bucket.h"
 #include "broker/loop.h"
 #include "broker/stats.h"
 #include "broker/store.h"
 #include "broker/table.h"
+#include "common/bucket.h"
 #include "common/buf.h"
 #include "common/cfg.h"
 

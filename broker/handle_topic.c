@@ -63,14 +63,21 @@ unsigned do_unsubscribe(struct message *m)
 unsigned do_notify(struct message *m)
 {
 	unsigned flags = link_get_u8(&m->body, &m->bad);
-	struct topic_news news = {.is_list = flags & LINK_NOTIFY_LIST, .is_each = flags & LINK_NOTIFY_EACH};
+	struct topic_news news = {.is_list = flags & LINK_NOTIFY_LIST,
+	    .is_each = flags & LINK_NOTIFY_EACH,
+	    .level = LINK_LEVEL_OF(flags)};
+	unsigned nack = 0;
 
 	news.topic = link_get_bytes(&m->body, &m->bad);
 	news.legacy = link_get_bytes(&m->body, &m->bad);
 	news.head = link_get_bytes(&m->body, &m->bad);
 	news.tail = link_get_bytes(&m->body, &m->bad);
+	if (m->body.len > 0)
+		news.owner = link_get_bytes(&m->body, &m->bad);
 	if (m->bad || m->body.len > 0)
 		return LINK_NACK_BAD;
+	if (m->key.len > 0 && !(news.session = session_find_beginning(m->broker, m->key, &nack)))
+		return nack;
 	m->outcome->value = topic_notify(m->broker, &news);
 	return 0;
 }

@@ -6,7 +6,6 @@ libbroker_a_SOURCES = \
 	%D%/admin_pages.c %D%/admin_pages.h \
 	%D%/admin_request.c %D%/admin_request.h \
 	%D%/broker.c %D%/broker.h \
-	%D%/bucket.c %D%/bucket.h \
 	%D%/bus.c %D%/bus.h \
 	%D%/bus_line.c %D%/bus_line.h \
 	%D%/call.c %D%/call.h \

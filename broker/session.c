@@ -139,6 +139,7 @@ static struct session *make(
 	s->version = 1;
 	s->hears_lists = flags & LINK_SESSION_HEARS_LISTS;
 	s->ends_with_conn = flags & LINK_SESSION_ENDS_WITH_CONN;
+	s->level = (uint8_t)LINK_LEVEL_OF(flags);
 	s->active_ms = s->kept_active_ms = loop_now(&b->loop);
 	s->begun_ms = clock_ms(CLOCK_REALTIME);
 	s->timer.fire = on_timer;
@@ -150,7 +151,7 @@ static void put_value(const struct session *s, struct buf *value)
 	buf_init(value, SIZE_MAX / 2);
 	link_put_bytes(value, s->principal);
 	link_put_u8(value, (uint8_t)((s->hears_lists ? LINK_SESSION_HEARS_LISTS : 0) |
-				     (s->ends_with_conn ? LINK_SESSION_ENDS_WITH_CONN : 0)));
+				     (s->ends_with_conn ? LINK_SESSION_ENDS_WITH_CONN : 0) | s->level << 4));
 	link_put_u32(value, s->idle_s);
 	link_put_u64(value, s->version);
 	link_put_bytes(value, s->blob);
@@ -309,6 +310,8 @@ unsigned session_update(
 	s->version++;
 	if (flags & LINK_SESSION_HEARS_LISTS)
 		s->hears_lists = true;
+	if (LINK_LEVEL_OF(flags))
+		s->level = (uint8_t)LINK_LEVEL_OF(flags);
 	if (idle_s)
 		s->idle_s = idle_s;
 	session_touch(s);
@@ -327,6 +330,35 @@ struct session *session_find(struct broker *b, struct slice id, const struct sli
 			return principal && !slice_eq(s->principal, *principal) ? NULL : s;
 	}
 	return NULL;
+}
+
+struct search {
+	struct slice beginning;
+	struct session *found;
+	size_t count;
+};
+
+static void compare(struct table_node *n, void *arg)
+{
+	struct session *s = TABLE_OF(n, struct session, node);
+	struct search *search = arg;
+
+	if (s->id.len < search->beginning.len ||
+	    memcmp(s->id.p, search->beginning.p, search->beginning.len) != 0)
+		return;
+	search->found = s;
+	search->count++;
+}
+
+struct session *session_find_beginning(struct broker *b, struct slice beginning, unsigned *nack)
+{
+	struct search search = {.beginning = beginning, .found = session_find(b, beginning, NULL)};
+
+	if (search.found)
+		return search.found;
+	table_each(&b->sessions, compare, &search);
+	*nack = search.count ? LINK_NACK_DUPLICATE_ID : LINK_NACK_NO_SESSION;
+	return search.count == 1 ? search.found : NULL;
 }
 
 void session_touch(struct session *s)

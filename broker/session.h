@@ -28,6 +28,7 @@ struct session {
 	uint64_t begun_ms;       /* CLOCK_REALTIME */
 	uint64_t ends_ms;        /* loop_now() when it is over, however busy; UINT64_MAX: never */
 	uint32_t idle_s;
+	uint8_t level; /* 1 + the least urgent level of log lines that it hears; 0: none */
 	bool ends_with_conn, hears_lists, is_closed;
 	struct wheel_timer timer; /* the next of: idle, mark, grace after the connection, end */
 	struct loop_doom doom;
@@ -36,7 +37,7 @@ struct session {
 /* owner: the name of whose share it uses, or empty. LINK_NACK_*; 0: *session. */
 unsigned session_new(struct broker *b, struct slice id, struct slice principal, struct slice owner, unsigned flags,
     uint32_t idle_s, struct slice blob, struct session **session);
-/* flags: LINK_SESSION_HEARS_LISTS is added to what it is, and never lost. */
+/* flags: LINK_SESSION_HEARS_LISTS is added to what it is, and never lost; a LINK_LEVEL takes the place of the last. */
 unsigned session_update(
     struct session *s, uint64_t version_expected, unsigned flags, uint32_t idle_s, struct slice blob);
 /* As the store has it, older by the time that passed since; its streams come after it, then it is made whole. -1: no
@@ -49,6 +50,8 @@ void session_save(const struct session *s, struct buf *out);
 int session_load(struct broker *b, struct slice in);
 /* NULL: unknown, or of another principal (any principal if that is NULL). */
 struct session *session_find(struct broker *b, struct slice id, const struct slice *principal);
+/* The one whose id begins so. NULL: none (*nack: NO_SESSION), or several (DUPLICATE_ID). */
+struct session *session_find_beginning(struct broker *b, struct slice beginning, unsigned *nack);
 void session_touch(struct session *s); /* a request came: the idle time begins anew */
 /* A connection of one of its streams came or left. */
 void session_conn_changed(struct session *s);

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "broker/session.h"
+#include "broker/share.h"
 #include "broker/snapshot.h"
 #include "broker/stream.h"
 #include "broker/topic.h"
@@ -339,6 +340,13 @@ void topic_forget(struct stream *s)
 	drop_insert(s);
 }
 
+static bool is_for(const struct topic_news *news, const struct stream *s)
+{
+	if (news->session && s->session != news->session)
+		return false;
+	return news->owner.len == 0 || slice_eq(owner_name(s->owner), news->owner);
+}
+
 /* sub is good afterwards only if this is true: a listen stream that is read too slowly ends. */
 static bool tell(struct subscription *sub, const struct topic_news *news)
 {
@@ -347,7 +355,7 @@ static bool tell(struct subscription *sub, const struct topic_news *news)
 	uint64_t before = s->last_seq, last = before;
 	struct buf text;
 
-	if (sub->is_heard && !news->is_list)
+	if ((sub->is_heard && !news->is_list) || !is_for(news, s))
 		return false;
 	if (s->is_modern ? news->head.len == 0 : event.len == 0)
 		return false;
@@ -376,9 +384,29 @@ static void hear(struct table_node *n, void *arg)
 	const struct topic_news *news = arg;
 	struct stream *s = session->own;
 
-	if (session->hears_lists && !find(s, news->topic) &&
+	if (session->hears_lists && is_for(news, s) && !find(s, news->topic) &&
 	    s->subscriber.heard < (size_t)session->broker->cfg->session_topics_max)
 		add(s, news->topic, 0, true); /* or it does not hear of it: it may ask */
+}
+
+struct lines {
+	const struct topic_news *news;
+	uint64_t reached;
+};
+
+static void say_line(struct table_node *n, void *arg)
+{
+	struct session *session = TABLE_OF(n, struct session, node);
+	struct lines *lines = arg;
+	const struct topic_news *news = lines->news;
+	struct stream *s = session->own;
+	uint64_t before = s->last_seq, last = before;
+
+	if (session->level == 0 || news->level < session->level || !s->conn || !is_for(news, s) ||
+	    stream_append(s, &news->legacy, 1, false, false, &last) || last == before)
+		return;
+	stats_add(&s->broker->stats, STAT_NOTIFICATIONS, 1);
+	lines->reached++;
 }
 
 uint64_t topic_notify(struct broker *b, const struct topic_news *news)
@@ -387,6 +415,12 @@ uint64_t topic_notify(struct broker *b, const struct topic_news *news)
 	struct topic *t;
 	uint64_t reached = 0;
 
+	if (news->level) {
+		struct lines lines = {.news = news};
+
+		table_each(&b->sessions, say_line, &lines);
+		return lines.reached;
+	}
 	if (news->is_list && news->legacy.len > 0)
 		table_each(&b->sessions, hear, (void *)(uintptr_t)news);
 	t = topic_find(b, news->topic);

@@ -39,8 +39,12 @@ struct topic_news {
 	struct slice legacy;     /* for sessions; empty: not sent */
 	struct slice head, tail; /* for listen streams head + insert + tail; an empty head: not sent */
 	bool is_list, is_each;   /* enum link_notify_flag */
+	unsigned level;          /* as struct session has it; 0: no log line */
+	const struct session *session; /* only to this one; NULL: any */
+	struct slice owner;            /* only to what is his; empty: anybody's */
 };
-/* How many streams have it now, or had one of the same topic waiting. */
+/* How many streams have it now, or had one of the same topic waiting. A log line has no topic: it goes to sessions that
+ * hear its level, and only while somebody reads their own streams, or lines nobody wants would push out what is owed. */
 uint64_t topic_notify(struct broker *b, const struct topic_news *news);
 
 #endif

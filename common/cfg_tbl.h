@@ -111,6 +111,16 @@ CFG_PATH(runner_program, "", "mcp-runner to start; without it the one beside mcp
 CFG_INT(runner_jobs_max, 64, 1, 4096, "tasks", "Tasks that a runner works on at a time, those included whose program waits alive for input; further ones wait")
 CFG_INT(runner_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets a runner's tasks finish")
 
+CFG_PATH(publish_socket, "", "Unix socket at which mcp-runner lets scripts publish: what changed, a log line; see mcpctl publish; without it there is none")
+CFG_STR(publish_group, "", "Group whose members may connect to publish_socket, beside the user of mcp-runner, who must be a member")
+CFG_STR(publish_listen, "", "The same over HTTP, for who holds a key, as in 127.0.0.1:8765 or [::1]:8765: of loopback only")
+CFG_PATH(publish_keys_file, "", "File of keys for publish_listen, name:key a line")
+CFG_INT(publish_body_max_bytes, 65536, 64, 1048576, "bytes", "Largest publication")
+CFG_INT(publish_connections_max, 32, 1, 1024, "connections", "Scripts that may be connected at a time; further ones wait")
+CFG_INT(publish_wait_ms, 10000, 10, 600000, "ms", "How long a script may take to say what it publishes")
+CFG_INT(publish_rate, 100, 0, 1000000, "publications", "Publications a second, of all scripts together; 0: any number")
+CFG_INT(publish_burst, 200, 1, 1000000, "publications", "How many of them may come at once after a pause")
+
 CFG_LIST(exec_dirs, "Directories of tools: a program NAME with a manifest NAME.json beside it")
 CFG_PATH(exec_launcher, "", "mcp-launch to use; without it the one that was installed, or beside mcp-worker")
 CFG_INT(exec_timeout_s, 60, 1, 86400, "s", "Time after which a tool's process group is ended, unless the tool says otherwise")

@@ -82,6 +82,11 @@ enum link_session_flag {
 	LINK_SESSION_ENDS_WITH_CONN = 1, /* HTTP+SSE: ends session_grace_s after its connection */
 	LINK_SESSION_HEARS_LISTS = 2,	 /* NOTIFY with LINK_NOTIFY_LIST reaches its own stream */
 };
+/* Upper bits of session flags: the least urgent level of log lines that it hears (without it: none), and of notify
+ * flags: NOTIFY is a log line of this level. 0 is the least urgent; the names are the workers'. */
+#define LINK_LEVEL_MAX	   14
+#define LINK_LEVEL(level)  (((unsigned)(level) + 1) << 4)
+#define LINK_LEVEL_OF(flags) ((flags) >> 4 & 15) /* 0: there is none */
 enum link_call_flag { LINK_CALL_ON_SESSION_STREAM = 1 }; /* HTTP+SSE: events of the call go to the session's stream */
 enum link_stream_flag {
 	LINK_STREAM_MODERN = 1, /* no event ids, no replay; hang-up cancels */
@@ -178,8 +183,11 @@ enum link_outcome {
  *               bytes principal, u8 reset (1: forget the topics of before), bytes insert, u16 n, n * bytes topic
  *               -> ACK u64 topics now. NACK LIMIT past session_topics_max, with nothing done.
  *  UNSUBSCRIBE  the same less insert and reset: bytes principal, u16 n, n * bytes topic -> ACK. Unknown ones are no error.
- *  NOTIFY       u8 flags, bytes topic, bytes legacy, bytes head, bytes tail. To each stream that subscribed to topic: a
- *               session's gets legacy, a listen stream head + its insert + tail; an empty one is not sent. While the
+ *  NOTIFY       key = empty, or the beginning of a session's id: only to that one (NACK NO_SESSION, or DUPLICATE_ID when
+ *               several ids begin so); u8 flags, bytes topic, bytes legacy, bytes head, bytes tail [, bytes owner: only to
+ *               what is his, as OPEN_STREAM and SESSION_PUT name him]. To each stream that subscribed to topic: a
+ *               session's gets legacy, a listen stream head + its insert + tail; an empty one is not sent. With a
+ *               LINK_LEVEL it is instead for each session that hears such lines and reads its own stream now. While the
  *               last one of the same topic waits undelivered at a stream, the new one replaces nothing and is left out
  *               (conflation), unless it is LINK_NOTIFY_EACH: topics say that something changed. -> ACK u64 streams
  *               reached

@@ -4,11 +4,13 @@ libcommon_a_SOURCES = \
 	%D%/ascii.h \
 	%D%/banned.h \
 	%D%/base64.c %D%/base64.h \
+	%D%/bucket.c %D%/bucket.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/cfg.c %D%/cfg.h %D%/cfg_tbl.h \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/err.c %D%/err.h %D%/err_tbl.h \
 	%D%/histogram.h \
+	%D%/http_head.c %D%/http_head.h \
 	%D%/jpos.c %D%/jpos.h \
 	%D%/jx.c %D%/jx.h \
 	%D%/link.c %D%/link.h %D%/link_tbl.h \

@@ -1,6 +1,12 @@
 # ctl/: mcpctl, what people type
 bin_PROGRAMS += mcpctl
-mcpctl_SOURCES = %D%/mcpctl.c %D%/import.c %D%/import.h %D%/mdoc.c %D%/mdoc.h %D%/status.c %D%/status.h
+mcpctl_SOURCES = \
+	%D%/http_unix.c %D%/http_unix.h \
+	%D%/import.c %D%/import.h \
+	%D%/mcpctl.c \
+	%D%/mdoc.c %D%/mdoc.h \
+	%D%/publish.c %D%/publish.h \
+	%D%/status.c %D%/status.h
 mcpctl_LDADD = $(WORKER_LIBS)
 
 # For editors: what may stand in mcp.json. Made of the same rows as everything else.

@@ -14,7 +14,9 @@
 #include "common/opts.h"
 #include "ctl/import.h"
 #include "ctl/mdoc.h"
+#include "ctl/publish.h"
 #include "ctl/status.h"
+#include "fcgi/address.h"
 #include "fcgi/capabilities.h"
 #include "fcgi/guard.h"
 #include "fcgi/keys.h"
@@ -36,13 +38,18 @@ static const char purpose[] = "Checks the configuration of mcp-fcgi, and shows w
 			      "  sessions kill ID end the session whose id begins with ID\n"
 			      "  streams          list the streams (--json: as JSON)\n"
 			      "  restart          let the program on disk take over: no stream drops (--json)\n"
-			      "  metrics          print its numbers as Prometheus reads them";
+			      "  metrics          print its numbers as Prometheus reads them\n"
+			      "and of its runner (--session ID, --principal NAME: to one only; --json)\n"
+			      "  publish resource URI      tell clients that this resource was updated\n"
+			      "  publish lists NAME...     that these lists changed: tools, prompts, resources\n"
+			      "  publish log LEVEL TEXT    show them a log line (--logger NAME)";
 
 static const char *as_json, *as_mdoc;
 static struct import_options import_options;
+static struct publish_args publication;
 
 static const struct opts_row option_rows[] = {
-    {"json", NULL, "settings, status, sessions, streams, restart: print JSON", &as_json},
+    {"json", NULL, "settings, status, sessions, streams, restart, publish: print JSON", &as_json},
     {"mdoc", NULL, "settings, metrics: print the list of the manual page; asks and reads nothing", &as_mdoc},
     {"server", "URL", "import: where the API is, if its description doesn't say or says another", &import_options.server},
     {"variables", "NAME=TEXT,...", "import: values for variables in the URL of its server", &import_options.variables},
@@ -54,6 +61,9 @@ static const struct opts_row option_rows[] = {
 	&import_options.operations},
     {"secrets", "SCHEME=FILE,...", "import: files with what its security schemes need; SCHEME=: do without",
 	&import_options.secrets},
+    {"session", "ID", "publish: only to the session whose id begins so", &publication.session},
+    {"principal", "NAME", "publish: only to the holder of this one's API key", &publication.principal},
+    {"logger", "NAME", "publish log: who says it", &publication.logger},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -105,6 +115,24 @@ static int count_changed(const struct cfg *cfg)
 	return changed;
 }
 
+static void check_publish(struct cfg *cfg)
+{
+	struct sockaddr_storage address;
+	struct keys keys = {0};
+	struct err err = {0};
+	socklen_t len;
+
+	if (!cfg->publish_listen[0])
+		return;
+	if (address_read_listen(cfg->publish_listen, &address, &len, &err))
+		cfg_complain(cfg, "/publish/listen", "%s", err.msg);
+	if (!cfg->publish_keys_file[0])
+		cfg_complain(cfg, "/publish/listen", "needs publish_keys_file, a file with name:key a line");
+	else if (keys_load(&keys, cfg->publish_keys_file, &err))
+		cfg_complain(cfg, "/publish/keys_file", "%s", err.msg);
+	keys_release(&keys);
+}
+
 /* What a worker reads beside the rows when it starts. */
 static void check_values(struct cfg *cfg)
 {
@@ -120,6 +148,7 @@ static void check_values(struct cfg *cfg)
 	if (cfg->auth_api_keys_file[0] && keys_load(&keys, cfg->auth_api_keys_file, &err))
 		cfg_complain(cfg, "/auth/api_keys_file", "%s", err.msg);
 	keys_release(&keys);
+	check_publish(cfg);
 	if (cfg->server_public_url[0] && guard_split_url(cfg->server_public_url, &host, &origin, &err))
 		cfg_complain(cfg, "/server/public_url", "%s", err.msg);
 	mem_free(host);
@@ -479,6 +508,21 @@ static int run_status(struct cfg *cfg, struct opts *opts, const char *command)
 	return status_metrics(cfg);
 }
 
+static int run_publish(struct cfg *cfg, struct opts *opts)
+{
+	struct err err = {0};
+
+	publication.words = opts->rest + 1;
+	publication.count = opts->rest_count - 1;
+	if (!publish_check(&publication))
+		return 2;
+	if (cfg_load(cfg, opts->conf, opts->sets, opts->sets_count, &err)) {
+		fprintf(stderr, "mcpctl: %s\n", err.msg);
+		return EXIT_FAILURE;
+	}
+	return publish_send(cfg, &publication, as_json != NULL);
+}
+
 static int run(struct cfg *cfg, struct opts *opts)
 {
 	static const char *const of_broker[] = {"status", "sessions", "streams", "metrics", "restart"};
@@ -494,6 +538,8 @@ static int run(struct cfg *cfg, struct opts *opts)
 			return is_wrong("import", ": what is read is: import openapi FILE");
 		return import_openapi(opts->rest[2], &import_options);
 	}
+	if (strcmp(command, "publish") == 0)
+		return run_publish(cfg, opts);
 	if (opts->rest_count > (takes_file ? 2 : 1))
 		return is_wrong(opts->rest[takes_file ? 2 : 1], ": unexpected argument");
 	if (opts->rest_count == 2)

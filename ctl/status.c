@@ -5,22 +5,18 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/jx.h"
 #include "common/link.h"
 #include "common/mem.h"
+#include "ctl/http_unix.h"
 #include "ctl/mdoc.h"
 #include "ctl/status.h"
 #include "common/banned.h"
 
 #define ANSWER_MAX ((size_t)512 << 20) /* a million sessions */
-#define READ_BYTES 65536
-#define WAIT_S     10 /* for anything of the answer */
 #define DEPTH_MAX  8
 #define COLUMN     17 /* where values stand */
 
@@ -66,72 +62,12 @@ static void explain_no_broker(const char *path, const struct cfg *cfg)
 		fprintf(stderr, "mcpctl: %s: you are %s, and may not; become %s or root\n", path,
 		    user_name(geteuid(), me, sizeof(me)), owner_name(path, cfg, owner, sizeof(owner)));
 		break;
+	case ENAMETOOLONG:
+		fprintf(stderr, "mcpctl: run_dir: %s is longer than a socket's path may be\n", path);
+		break;
 	default:
 		fprintf(stderr, "mcpctl: %s: %s\n", path, strerror(errno));
 	}
-}
-
-/* The socket, or -1: it was said why. */
-static int open_socket(const struct cfg *cfg, const char *path)
-{
-	const struct timeval wait = {.tv_sec = WAIT_S};
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	size_t len = strlen(path);
-	int fd;
-
-	if (len >= sizeof(sun.sun_path)) {
-		fprintf(stderr, "mcpctl: run_dir: %s is longer than a socket's path may be\n", path);
-		return -1;
-	}
-	memcpy(sun.sun_path, path, len + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) ||
-	    connect(fd, (struct sockaddr *)&sun, sizeof(sun))) {
-		explain_no_broker(path, cfg);
-		if (fd != -1)
-			close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* All that comes. -1: it was said why not. */
-static int read_answer(int fd, const char *path, struct buf *out)
-{
-	struct err err;
-	ssize_t n;
-
-	do {
-		char *room = buf_reserve(out, READ_BYTES);
-
-		if (!room) {
-			buf_check(out, &err);
-			fprintf(stderr, "mcpctl: %s\n", err.msg);
-			return -1;
-		}
-		n = recv(fd, room, READ_BYTES, 0);
-		if (n > 0)
-			out->len += (size_t)n;
-	} while (n > 0 || (n == -1 && errno == EINTR));
-	if (n == 0 || (errno == ECONNRESET && out->len == 0))
-		return 0;
-	fprintf(stderr, "mcpctl: %s: %s\n", path, errno == EAGAIN ? "the broker does not answer" : strerror(errno));
-	return -1;
-}
-
-/* Takes the head off. Its status, or 0: that is no answer. */
-static int cut_head(struct slice *answer)
-{
-	const char *end = answer->len ? memmem(answer->p, answer->len, "\r\n\r\n", 4) : NULL;
-	int status = 0;
-
-	if (!end || answer->len < 12 || memcmp(answer->p, "HTTP/1.", 7) != 0)
-		return 0;
-	for (int i = 9; i < 12 && answer->p[i] >= '0' && answer->p[i] <= '9'; i++)
-		status = status * 10 + (answer->p[i] - '0');
-	answer->len -= (size_t)(end + 4 - answer->p);
-	answer->p = end + 4;
-	return status;
 }
 
 /* Its status; *body is lent out of *answer, which is to be released. 0: it was said why there is none. */
@@ -139,23 +75,27 @@ static int ask(const struct cfg *cfg, const char *method, const char *what, stru
 {
 	char *path = cfg_path_join(cfg->run_dir, LINK_ADMIN_NAME), me[64], owner[64];
 	struct buf request;
+	struct err err = {0};
 	int fd = -1, status = 0;
 
 	buf_init(answer, ANSWER_MAX);
 	buf_init(&request, 1024);
 	buf_addf(&request, "%s %s HTTP/1.0\r\n\r\n", method, what);
-	if (!path || request.fault)
+	if (!path || request.fault) {
 		fprintf(stderr, "mcpctl: out of memory\n");
-	else
-		fd = open_socket(cfg, path);
-	if (fd == -1)
 		goto out;
-	if (send(fd, request.data, request.len, MSG_NOSIGNAL) != (ssize_t)request.len)
-		buf_clear(answer); /* it was closed to us: read_answer() finds nothing */
-	if (read_answer(fd, path, answer))
+	}
+	fd = http_unix_open(path);
+	if (fd == -1) {
+		explain_no_broker(path, cfg);
 		goto out;
+	}
+	if (http_unix_ask(fd, buf_slice(&request), answer, &err)) {
+		fprintf(stderr, "mcpctl: %s: the broker: %s\n", path, err.msg);
+		goto out;
+	}
 	*body = buf_slice(answer);
-	status = cut_head(body);
+	status = http_unix_cut_head(body);
 	if (answer->len == 0)
 		fprintf(stderr,
 		    "mcpctl: %s: the broker, of user %s, does not let %s ask: become %s or root, or name that user in "

@@ -3,6 +3,7 @@ EXTRA_DIST += \
 	%D%/README.md \
 	%D%/clients \
 	%D%/hello \
+	%D%/publish \
 	%D%/riverwatch \
 	%D%/tools
 
@@ -14,7 +15,7 @@ dist-hook:
 
 install-data-local:
 	$(MKDIR_P) '$(DESTDIR)$(pkgdatadir)/examples'
-	cp -R '$(srcdir)/%D%/README.md' '$(srcdir)/%D%/clients' '$(srcdir)/%D%/hello' '$(srcdir)/%D%/riverwatch' '$(srcdir)/%D%/tools' '$(DESTDIR)$(pkgdatadir)/examples/'
+	cp -R '$(srcdir)/%D%/README.md' '$(srcdir)/%D%/clients' '$(srcdir)/%D%/hello' '$(srcdir)/%D%/publish' '$(srcdir)/%D%/riverwatch' '$(srcdir)/%D%/tools' '$(DESTDIR)$(pkgdatadir)/examples/'
 	chmod -R u+w,go+rX '$(DESTDIR)$(pkgdatadir)/examples'
 	cd '$(DESTDIR)$(pkgdatadir)/examples' && rm -rf $(example_leftovers)
 

@@ -161,3 +161,38 @@ struct slice address_of_client(const struct req *req, const struct address_nets 
 		*store = before;
 	return (struct slice){(const char *)store->bytes, is_v4(store) ? sizeof(store->bytes) : 8};
 }
+
+int address_read_listen(const char *text, struct sockaddr_storage *out, socklen_t *len, struct err *err)
+{
+	const char *colon = strrchr(text, ':');
+	struct address a;
+	unsigned long port;
+	char *end;
+
+	if (!colon || !isdigit((unsigned char)colon[1]) || !address_read(slice_str(text), &a))
+		return err_set(err, ERR_CONFIG, "\"%.100s\" is not as 127.0.0.1:8080 or [::1]:8080", text);
+	port = strtoul(colon + 1, &end, 10);
+	if (port == 0 || port > 65535 || *end)
+		return err_set(err, ERR_CONFIG, "\"%.100s\": a port is 1 to 65535", text);
+	if (!address_is_loopback(&a))
+		return err_set(err, ERR_CONFIG,
+		    "\"%.100s\" is not an address of loopback (127.0.0.1, [::1]); for other machines put a web server "
+		    "in "
+		    "front",
+		    text);
+	*out = (struct sockaddr_storage){0};
+	if (is_v4(&a)) {
+		struct sockaddr_in *in = (struct sockaddr_in *)out;
+
+		*in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+		memcpy(&in->sin_addr, a.bytes + sizeof(v4_prefix), sizeof(in->sin_addr));
+		*len = sizeof(*in);
+	} else {
+		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+
+		*in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+		memcpy(&in6->sin6_addr, a.bytes, sizeof(in6->sin6_addr));
+		*len = sizeof(*in6);
+	}
+	return 0;
+}

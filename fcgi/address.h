@@ -8,6 +8,8 @@
 #ifndef MCP_FCGI_ADDRESS_H
 #define MCP_FCGI_ADDRESS_H
 
+#include <sys/socket.h>
+
 #include "common/cfg.h"
 #include "fcgi/req.h"
 
@@ -34,6 +36,9 @@ bool address_is_in(const struct address *a, const struct address_nets *nets);
 
 /* An address as a header or REMOTE_ADDR has it, perhaps with a port or a zone. */
 bool address_read(struct slice text, struct address *out);
+
+/* "127.0.0.1:8080" or "[::1]:8080": where to listen, of loopback only. ERR_CONFIG. */
+int address_read_listen(const char *text, struct sockaddr_storage *out, socklen_t *len, struct err *err);
 
 bool address_is_loopback(const struct address *a);
 #define ADDRESS_TEXT_SIZE 64

@@ -155,7 +155,7 @@ static int notify_updated(struct call *call, const char *method, json_object *pa
 	(void)method;
 	if (!uri.p || uri.len == 0)
 		return err_set(err, ERR_PARAMS, "uri must be a string");
-	return topic_publish_resource(call->w->link, uri, err);
+	return topic_publish_resource(call->w->link, uri, NULL, NULL, err);
 }
 
 static int close_connection(struct call *call, const char *method, json_object *params, struct err *err)
@@ -186,7 +186,7 @@ int call_notify(struct call *call, const char *method, json_object *params, stru
 	else if (list >= 0 && !topic_list_offered(call->w, (enum topic_list)list))
 		ret = err_set(err, ERR_PARAMS, "this site has no such list");
 	else if (list >= 0)
-		ret = topic_publish_list(call->w->link, (enum topic_list)list, err);
+		ret = topic_publish_list(call->w->link, (enum topic_list)list, NULL, NULL, err);
 	else if (i == COUNT_OF(kinds))
 		ret = err_set(err, ERR_PARAMS, "nothing that a tool may say");
 	else if (params ? !json_object_is_type(params, json_type_object) : kinds[i].needs_params)

@@ -76,7 +76,7 @@ void changes_tell(const struct worker *w)
 		    !has_broker(&w->cfg))
 			continue;
 		LOG(INFO, "changes.list", "list=%s", topic_list_name(list).p);
-		if (topic_publish_list(w->link, list, &err))
+		if (topic_publish_list(w->link, list, NULL, NULL, &err))
 			LOG(WARN, "changes.failed", "list=%s why=\"%s\"", topic_list_name(list).p, err.msg);
 	}
 }

@@ -63,7 +63,7 @@ int keys_load(struct keys *keys, const char *file, struct err *err)
 
 	*keys = (struct keys){0};
 	if (!f)
-		return err_sys(err, "auth_api_keys_file: open %s", file);
+		return err_sys(err, "open %s", file);
 	if (fstat(fileno(f), &st) == 0 && (st.st_mode & S_IRWXO)) {
 		ret = err_set(err, ERR_CONFIG, "%s may be read by everyone; chmod o-rwx it", file);
 	} else {
@@ -75,7 +75,7 @@ int keys_load(struct keys *keys, const char *file, struct err *err)
 		}
 		if (ret == 0 && keys->count == 0)
 			ret = err_set(
-			    err, ERR_CONFIG, "%s holds no key; remove auth_api_keys_file to ask for none", file);
+			    err, ERR_CONFIG, "%s holds no key; without such a file none is asked for", file);
 	}
 	if (text)
 		explicit_bzero(text, size);
@@ -110,4 +110,9 @@ const char *keys_find(const struct keys *keys, struct slice key)
 			found = k->principal;
 	}
 	return found;
+}
+
+const char *keys_principal(const struct keys *keys, size_t i)
+{
+	return keys->items[i].principal;
 }

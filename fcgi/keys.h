@@ -14,6 +14,8 @@ struct keys {
 int keys_load(struct keys *keys, const char *file, struct err *err);
 void keys_release(struct keys *keys); /* wipes */
 
+const char *keys_principal(const struct keys *keys, size_t i); /* of the one with this number */
+
 /* The principal of this key, borrowed from keys; NULL: none. Takes the same time for every wrong key of a length. */
 const char *keys_find(const struct keys *keys, struct slice key);
 

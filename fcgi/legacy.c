@@ -290,7 +290,7 @@ int legacy_store_session(struct exchange *x, const struct session *session, stru
 	ret = buf_check(&blob, err);
 	if (ret == 0)
 		ret = link_session_put(x->w->link, slice_str(x->session), x->principal, x->owner, version,
-		    LINK_SESSION_HEARS_LISTS, buf_slice(&blob), &version, err);
+		    LINK_SESSION_HEARS_LISTS | LINK_LEVEL(session->log_level), buf_slice(&blob), &version, err);
 	if (ret == 0 && x->lcall)
 		x->lcall->session_version = version;
 	buf_release(&blob);

@@ -239,16 +239,19 @@ int link_unsubscribe(struct link *l, struct slice session, const char *principal
 	return request_ask_and_release(l, &req, NEED_ANY, err);
 }
 
-int link_notify(struct link *l, unsigned flags, struct slice topic, struct slice legacy, struct slice head,
-    struct slice tail, uint64_t *reached, struct err *err)
+int link_notify(struct link *l, const struct link_news *news, uint64_t *reached, struct err *err)
 {
-	const struct slice texts[] = {topic, legacy, head, tail};
+	const struct slice texts[] = {news->topic, news->legacy, news->head, news->tail, news->owner};
+	size_t count = COUNT_OF(texts) - (news->owner.len == 0), len = 1;
 	struct request req;
 	int ret;
 
-	request_init(&req, l, LINK_NOTIFY, 1 + 16 + topic.len + legacy.len + head.len + tail.len);
-	link_put_u8(&req.body, (uint8_t)flags);
-	for (size_t i = 0; i < COUNT_OF(texts); i++)
+	for (size_t i = 0; i < count; i++)
+		len += 4 + texts[i].len;
+	request_init(&req, l, LINK_NOTIFY, len);
+	req.key = news->session;
+	link_put_u8(&req.body, (uint8_t)news->flags);
+	for (size_t i = 0; i < count; i++)
 		link_put_bytes(&req.body, texts[i]);
 	ret = request_ask(l, &req, NEED_ANY, NULL, err);
 	if (!ret)

@@ -114,10 +114,17 @@ int link_subscribe(struct link *l, uint64_t stream, struct slice session, const 
     struct slice insert, const struct slice *topics, size_t topics_count, struct err *err);
 int link_unsubscribe(struct link *l, struct slice session, const char *principal, const struct slice *topics,
     size_t topics_count, struct err *err);
-/* Tells everybody who subscribed to topic: sessions read legacy, listen streams head + their insert + tail; empty ones
- * are not sent. reached may be NULL. */
-int link_notify(struct link *l, unsigned flags, struct slice topic, struct slice legacy, struct slice head,
-    struct slice tail, uint64_t *reached, struct err *err);
+/* Tells everybody who subscribed to topic, or with LINK_LEVEL() each session that hears such lines. reached may be NULL.
+ * ERR_NO_SESSION, ERR_DUPLICATE: no session's id begins so, or several do. */
+struct link_news {
+	unsigned flags; /* enum link_notify_flag, or LINK_LEVEL() */
+	struct slice topic;
+	struct slice legacy;     /* what sessions read; empty: they are told nothing */
+	struct slice head, tail; /* what listen streams read, their insert between them; an empty head: nothing */
+	struct slice session;    /* only to the one whose id begins so; empty: to any */
+	struct slice owner;      /* only to what is his; empty: anybody's */
+};
+int link_notify(struct link *l, const struct link_news *news, uint64_t *reached, struct err *err);
 
 /* Marks a name as used for keep_s: what may be done once. ERR_DUPLICATE: it was marked before. */
 int link_once(struct link *l, struct slice mark, uint32_t keep_s, struct err *err);

@@ -80,7 +80,7 @@ struct notice {
 };
 
 static int publish(struct link *l, unsigned flags, struct slice topic, const struct notice *legacy,
-    const struct notice *modern, struct err *err)
+    const struct notice *modern, const struct topic_to *to, uint64_t *reached, struct err *err)
 {
 	struct buf text, head, tail;
 	int ret;
@@ -95,22 +95,33 @@ static int publish(struct link *l, unsigned flags, struct slice topic, const str
 		put_tail(&tail, modern->members);
 	}
 	ret = buf_check(&text, err) || buf_check(&head, err) || buf_check(&tail, err) ? -1 : 0;
-	if (ret == 0)
-		ret = link_notify(l, flags, topic, buf_slice(&text), buf_slice(&head), buf_slice(&tail), NULL, err);
+	if (ret == 0) {
+		const struct link_news news = {.flags = flags,
+		    .topic = topic,
+		    .legacy = buf_slice(&text),
+		    .head = buf_slice(&head),
+		    .tail = buf_slice(&tail),
+		    .session = to ? to->session : SLICE(""),
+		    .owner = to ? to->principal : SLICE("")};
+
+		ret = link_notify(l, &news, reached, err);
+	}
 	buf_release(&text);
 	buf_release(&head);
 	buf_release(&tail);
 	return ret;
 }
 
-int topic_publish_list(struct link *l, enum topic_list list, struct err *err)
+int topic_publish_list(
+    struct link *l, enum topic_list list, const struct topic_to *to, uint64_t *reached, struct err *err)
 {
 	const struct notice notice = {lists[list].method, SLICE("")};
 
-	return publish(l, LINK_NOTIFY_LIST, topic_list_name(list), &notice, &notice, err);
+	return publish(l, LINK_NOTIFY_LIST, topic_list_name(list), &notice, &notice, to, reached, err);
 }
 
-int topic_publish_resource(struct link *l, struct slice uri, struct err *err)
+int topic_publish_resource(
+    struct link *l, struct slice uri, const struct topic_to *to, uint64_t *reached, struct err *err)
 {
 	struct buf topic, members;
 	int ret;
@@ -124,11 +135,19 @@ int topic_publish_resource(struct link *l, struct slice uri, struct err *err)
 	if (ret == 0) {
 		const struct notice notice = {"notifications/resources/updated", buf_slice(&members)};
 
-		ret = publish(l, 0, buf_slice(&topic), &notice, &notice, err);
+		ret = publish(l, 0, buf_slice(&topic), &notice, &notice, to, reached, err);
 	}
 	buf_release(&topic);
 	buf_release(&members);
 	return ret;
+}
+
+int topic_publish_line(struct link *l, enum mcp_level level, struct slice members, const struct topic_to *to,
+    uint64_t *reached, struct err *err)
+{
+	const struct notice legacy = {"notifications/message", members}, modern = {0};
+
+	return publish(l, LINK_LEVEL(level), SLICE(""), &legacy, &modern, to, reached, err);
 }
 
 int topic_publish_task(
@@ -143,7 +162,7 @@ int topic_publish_task(
 	topic_put_task(&topic, id);
 	ret = buf_check(&topic, err);
 	if (ret == 0)
-		ret = publish(l, LINK_NOTIFY_EACH, buf_slice(&topic), &legacy, &modern, err);
+		ret = publish(l, LINK_NOTIFY_EACH, buf_slice(&topic), &legacy, &modern, NULL, NULL, err);
 	buf_release(&topic);
 	return ret;
 }

@@ -21,9 +21,23 @@ bool topic_list_offered(const struct worker *w, enum topic_list list);
 /* "notifications/tools/list_changed" and its kin; -1: method is another. */
 int topic_find_list(struct slice method);
 
-/* Each tells everybody who subscribed, and returns when the broker has taken it. */
-int topic_publish_list(struct link *l, enum topic_list list, struct err *err);
-int topic_publish_resource(struct link *l, struct slice uri, struct err *err);
+/* Who is told: one session (its id, or as much of it as no other one's begins with), one principal, or with both empty
+ * everybody. */
+#define TOPIC_SESSION_MIN 4
+struct topic_to {
+	struct slice session, principal;
+};
+
+/* Each tells those who subscribed, of to only unless that is NULL, and returns when the broker has taken it. reached, how
+ * many there were, may be NULL. ERR_NO_SESSION, ERR_DUPLICATE: no session's id begins so, or several do. */
+int topic_publish_list(
+    struct link *l, enum topic_list list, const struct topic_to *to, uint64_t *reached, struct err *err);
+int topic_publish_resource(
+    struct link *l, struct slice uri, const struct topic_to *to, uint64_t *reached, struct err *err);
+/* notifications/message to sessions that hear such lines and read their own streams just now; members is the JSON text of
+ * those of params. 2026-07-28 has none that belong to no request (G-04). */
+int topic_publish_line(struct link *l, enum mcp_level level, struct slice members, const struct topic_to *to,
+    uint64_t *reached, struct err *err);
 /* The members of params as JSON text ("\"taskId\":..."), without _meta: of notifications/tasks/status for the session
  * that subscribed, and of notifications/tasks for 2026-07-28. An empty one is not sent. */
 int topic_publish_task(

@@ -89,6 +89,24 @@ static int read_origins(struct worker *w, struct err *err)
 	return 0;
 }
 
+/* Nobody publishes over TCP without a key: any user, and any page in a browser, could. */
+static int read_publish(struct worker *w, struct err *err)
+{
+	const char *file = w->cfg.publish_keys_file;
+	struct sockaddr_storage address;
+	socklen_t len;
+
+	if (!w->cfg.publish_listen[0])
+		return 0;
+	if (address_read_listen(w->cfg.publish_listen, &address, &len, err))
+		return err_wrap(err, "publish_listen");
+	if (!file[0])
+		return err_set(err, ERR_CONFIG, "publish_listen needs publish_keys_file, a file with name:key a line");
+	if (sources_add(&w->cfg.sources, file, err))
+		return -1;
+	return keys_load(&w->publish_keys, file, err) ? err_wrap(err, "publish_keys_file") : 0;
+}
+
 int worker_init(struct worker *w, const char *file, const char *const *sets, size_t sets_count, struct err *err)
 {
 	enum log_level level;
@@ -106,8 +124,8 @@ int worker_init(struct worker *w, const char *file, const char *const *sets, siz
 	if (w->cfg.auth_api_keys_file[0] && sources_add(&w->cfg.sources, w->cfg.auth_api_keys_file, err))
 		return -1;
 	if (w->cfg.auth_api_keys_file[0] && keys_load(&w->keys, w->cfg.auth_api_keys_file, err))
-		return -1;
-	if (read_origins(w, err))
+		return err_wrap(err, "auth_api_keys_file");
+	if (read_publish(w, err) || read_origins(w, err))
 		return -1;
 	if (address_nets_read(&w->proxies, &w->cfg.rate_proxies, err))
 		return err_wrap(err, "rate_proxies");
@@ -127,6 +145,7 @@ void worker_release(struct worker *w)
 	resourceset_release(&w->resources);
 	promptset_release(&w->prompts);
 	keys_release(&w->keys);
+	keys_release(&w->publish_keys);
 	mem_free(w->public_host);
 	mem_free(w->public_origin);
 	mem_free(w->server_info);
@@ -137,10 +156,11 @@ void worker_release(struct worker *w)
 
 void worker_watch(const struct worker *w, const struct resource *resource)
 {
+	bool may_publish = w->cfg.publish_socket[0] || w->cfg.publish_listen[0];
 	struct err err = {0};
 
-	if (resourceset_is_watched(&w->resources, resource) && link_runner_ensure(w->link, &err))
-		LOG(WARN, "watch.failed", "why=\"%s\" effect=\"changes of files are not told\"", err.msg);
+	if ((may_publish || resourceset_is_watched(&w->resources, resource)) && link_runner_ensure(w->link, &err))
+		LOG(WARN, "watch.failed", "why=\"%s\" effect=\"changes are not told\"", err.msg);
 }
 
 static pthread_mutex_t slow_mtx = PTHREAD_MUTEX_INITIALIZER;

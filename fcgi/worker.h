@@ -26,7 +26,7 @@ struct worker {
 	struct toolset tools;
 	struct resourceset resources;
 	struct promptset prompts;
-	struct keys keys;
+	struct keys keys, publish_keys;
 	struct address_nets proxies;
 	struct rate *rate;   /* owned; NULL: nothing is limited. Made by the program that serves, before fork */
 	struct seal *seal;   /* owned */
@@ -41,8 +41,8 @@ struct worker {
 int worker_init(struct worker *w, const char *file, const char *const *sets, size_t sets_count, struct err *err);
 void worker_release(struct worker *w);
 
-/* Somebody wants to hear of changes: of resource, or of the list of resources (NULL). Where they are files, a runner
- * watches them; that it can't be started is logged. */
+/* Somebody wants to hear of changes: of resource, or of the list of resources (NULL). Where they are files, or scripts
+ * may publish, that takes a runner; that it can't be started is logged. */
 void worker_watch(const struct worker *w, const struct resource *resource);
 
 /* Whether a call that may take long may begin: neither all that may are under way, nor owner's share of them.

@@ -4,6 +4,9 @@ librunner_a_SOURCES = \
 	%D%/job.c %D%/job.h %D%/job_priv.h \
 	%D%/job_tell.c \
 	%D%/jobs.c %D%/jobs.h \
+	%D%/publication.c %D%/publication.h \
+	%D%/publish_request.c %D%/publish_request.h \
+	%D%/publisher.c %D%/publisher.h \
 	%D%/watch.c %D%/watch.h \
 	%D%/watcher.c %D%/watcher.h
 bin_PROGRAMS += mcp-runner

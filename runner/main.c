@@ -1,4 +1,5 @@
-/* mcp-runner: works on tasks, which go on when whoever asked for them has gone, and watches files. One per run_dir;
+/* mcp-runner: works on tasks, which go on when whoever asked for them has gone, watches files, and is where scripts
+ * publish. One per run_dir;
  * workers start it. */
 #include "config.h"
 
@@ -18,6 +19,7 @@
 #include "common/opts.h"
 #include "fcgi/reload.h"
 #include "runner/jobs.h"
+#include "runner/publisher.h"
 #include "runner/watcher.h"
 #include "common/banned.h"
 
@@ -44,6 +46,7 @@ struct runner {
 	struct link *link;
 	struct jobs *jobs;
 	struct watcher *watcher;
+	struct publisher *publisher;
 	struct link_runner link_runner;
 	int lock_fd, signal_fd, lost_fd, stale_fd;
 };
@@ -117,11 +120,21 @@ static void free_old(struct runner *r)
 		free_site(r->old[--r->old_count]);
 }
 
+/* What the site of now has beside its jobs. */
+static void start_helpers(struct runner *r)
+{
+	struct err err = {0};
+
+	if (watcher_start(&r->watcher, r->site.now, &err))
+		LOG(ERROR, "watcher.failed", "why=\"%s\" effect=\"nobody is told of changed files\"", err.msg);
+	if (publisher_use(&r->publisher, r->site.now, &err))
+		LOG(ERROR, "publish.failed", "why=\"%s\" effect=\"scripts can't publish\"", err.msg);
+}
+
 /* The configuration is another one: jobs that come are of that. */
 static void reload(struct runner *r)
 {
 	struct worker *old;
-	struct err why = {0};
 
 	if (!jobs_has_any(r->jobs))
 		free_old(r);
@@ -131,8 +144,7 @@ static void reload(struct runner *r)
 	r->site.now->link = r->link;
 	r->site.now->cfg.broker_autostart = false;
 	jobs_use(r->jobs, r->site.now);
-	if (watcher_start(&r->watcher, r->site.now, &why))
-		LOG(ERROR, "watcher.failed", "why=\"%s\" effect=\"nobody is told of changed files\"", why.msg);
+	start_helpers(r);
 	if (old != r->first)
 		r->old[r->old_count++] = old;
 }
@@ -165,10 +177,9 @@ static int join(struct runner *r, struct err *err)
 static int serve(struct runner *r, int ready_fd, struct err *err)
 {
 	int joined = join(r, err);
-	struct err why = {0};
 
-	if (joined == 0 && watcher_start(&r->watcher, r->site.now, &why))
-		LOG(ERROR, "watcher.failed", "why=\"%s\" effect=\"nobody is told of changed files\"", why.msg);
+	if (joined == 0)
+		start_helpers(r);
 	daemon_tell(ready_fd, joined == 0 ? DAEMON_READY : DAEMON_NO_START);
 	if (joined != 0)
 		return joined == 1 ? 0 : -1;
@@ -222,6 +233,7 @@ static int run(void *arg, int ready_fd)
 	if (status != DAEMON_READY)
 		LOG(ERROR, "runner.failed", "why=\"%s\"", err.msg);
 	watcher_end(&r->watcher);
+	publisher_end(&r->publisher);
 	if (r->jobs && !jobs_end(r->jobs, (uint64_t)r->site.now->cfg.runner_drain_ms)) {
 		LOG(ERROR, "runner.hangs", "effect=\"ends all the same\"");
 		_exit((int)status); /* threads still use what we would free */

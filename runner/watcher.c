@@ -29,11 +29,11 @@ static int publish(struct watcher *watcher, const struct resource *resource, str
 	int ret;
 
 	if (!path.p)
-		return topic_publish_list(watcher->w->link, TOPIC_RESOURCES, err);
+		return topic_publish_list(watcher->w->link, TOPIC_RESOURCES, NULL, NULL, err);
 	buf_init(&uri, 4 * URI_TEMPLATE_URI_MAX);
 	ret = resource->provider->resource_uri(resource, path, &uri, err);
 	if (ret == 0)
-		ret = topic_publish_resource(watcher->w->link, buf_slice(&uri), err);
+		ret = topic_publish_resource(watcher->w->link, buf_slice(&uri), NULL, NULL, err);
 	buf_release(&uri);
 	return ret;
 }

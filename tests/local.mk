@@ -12,6 +12,7 @@ TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
 TESTS += %D%/clients/limits.mjs
 TESTS += %D%/clients/listen.mjs
+TESTS += %D%/clients/publish.mjs
 TESTS += %D%/clients/restart.mjs
 TESTS += %D%/clients/resume.mjs
 TESTS += %D%/clients/riverwatch.mjs
@@ -40,6 +41,7 @@ EXTRA_DIST += \
 	%D%/clients/package-lock.json \
 	%D%/clients/limits.mjs \
 	%D%/clients/listen.mjs \
+	%D%/clients/publish.mjs \
 	%D%/clients/restart.mjs \
 	%D%/clients/resume.mjs \
 	%D%/clients/riverwatch.mjs \
@@ -108,6 +110,7 @@ check_PROGRAMS += %D%/unit/test_offers
 check_PROGRAMS += %D%/unit/test_sql
 check_PROGRAMS += %D%/unit/test_oldsse
 check_PROGRAMS += %D%/unit/test_openapi
+check_PROGRAMS += %D%/unit/test_publish
 check_PROGRAMS += %D%/unit/test_rate
 check_PROGRAMS += %D%/unit/test_route
 check_PROGRAMS += %D%/unit/test_rpc
@@ -167,6 +170,7 @@ TESTS += %D%/unit/test_offers
 TESTS += %D%/unit/test_sql
 TESTS += %D%/unit/test_oldsse
 TESTS += %D%/unit/test_openapi
+TESTS += %D%/unit/test_publish
 TESTS += %D%/unit/test_rate
 TESTS += %D%/unit/test_route
 TESTS += %D%/unit/test_rpc
@@ -316,6 +320,8 @@ STANDIN_SOURCES = %D%/lib/standin.c %D%/lib/standin.h
 %C%_unit_test_uri_template_LDADD = $(UNIT_LIBS)
 %C%_unit_test_watch_SOURCES = %D%/unit/test_watch.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
 %C%_unit_test_watch_LDADD = librunner.a $(UNIT_LIBS)
+%C%_unit_test_publish_SOURCES = %D%/unit/test_publish.c $(SITE_SOURCES)
+%C%_unit_test_publish_LDADD = librunner.a $(UNIT_LIBS)
 %C%_unit_test_job_SOURCES = %D%/unit/test_job.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/fake_link.c %D%/lib/fake_link_task.c %D%/lib/fake_link.h %D%/lib/unit.h
 %C%_unit_test_job_LDADD = librunner.a $(UNIT_LIBS)
 %C%_unit_test_supervisor_SOURCES = %D%/unit/test_supervisor.c %D%/lib/unit.h

@@ -704,16 +704,16 @@ static int notify_one(struct link *l, uint64_t stream, struct slice event, uint6
 	return 0;
 }
 
-int link_notify(struct link *l, unsigned flags, struct slice topic, struct slice legacy, struct slice head,
-    struct slice tail, uint64_t *reached, struct err *err)
+int link_notify(struct link *l, const struct link_news *news, uint64_t *reached, struct err *err)
 {
+	struct slice topic = news->topic, legacy = news->legacy, head = news->head, tail = news->tail;
 	uint64_t count = 0;
 	int ret = 0;
 
 	if (fake_link_asked(l, FAKE_NOTIFY, err))
 		return -1;
 	for (struct fake_session *s = l->sessions; s < &l->sessions[FAKE_SESSIONS_MAX]; s++) {
-		bool hears = flags & LINK_NOTIFY_LIST && s->flags & LINK_SESSION_HEARS_LISTS;
+		bool hears = news->flags & LINK_NOTIFY_LIST && s->flags & LINK_SESSION_HEARS_LISTS;
 
 		if (s->id[0] && (hears || fake_link_has_line(&s->topics, topic)))
 			ret |= notify_one(l, s->stream, legacy, &count, err);

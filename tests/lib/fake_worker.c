@@ -589,10 +589,9 @@ unsigned fake_unsubscribe(
 	return ask(w, (struct link_header){.type = LINK_UNSUBSCRIBE, .stream = stream}, key, &body, NULL, NULL);
 }
 
-uint64_t fake_notify(
-    struct fake_worker *w, unsigned flags, const char *topic, const char *legacy, const char *head, const char *tail)
+unsigned fake_notify_to(struct fake_worker *w, const char *session, const char *owner, unsigned flags,
+    const char *topic, const char *legacy, const char *head, const char *tail, uint64_t *reached)
 {
-	uint64_t reached = 0;
 	struct buf body;
 
 	buf_init(&body, SIZE_MAX / 2);
@@ -601,7 +600,17 @@ uint64_t fake_notify(
 	link_put_bytes(&body, slice_str(legacy));
 	link_put_bytes(&body, slice_str(head));
 	link_put_bytes(&body, slice_str(tail));
-	assert_int_equal(ask(w, (struct link_header){.type = LINK_NOTIFY}, "", &body, NULL, &reached), 0);
+	if (owner[0])
+		link_put_bytes(&body, slice_str(owner));
+	return ask(w, (struct link_header){.type = LINK_NOTIFY}, session, &body, NULL, reached);
+}
+
+uint64_t fake_notify(
+    struct fake_worker *w, unsigned flags, const char *topic, const char *legacy, const char *head, const char *tail)
+{
+	uint64_t reached = 0;
+
+	assert_int_equal(fake_notify_to(w, "", "", flags, topic, legacy, head, tail, &reached), 0);
 	return reached;
 }
 

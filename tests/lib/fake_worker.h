@@ -94,6 +94,9 @@ unsigned fake_unsubscribe(
 /* Returns how many it reached. */
 uint64_t fake_notify(
     struct fake_worker *w, unsigned flags, const char *topic, const char *legacy, const char *head, const char *tail);
+/* The same, to one session or owner only; empty: to any. */
+unsigned fake_notify_to(struct fake_worker *w, const char *session, const char *owner, unsigned flags,
+    const char *topic, const char *legacy, const char *head, const char *tail, uint64_t *reached);
 unsigned fake_task_new(struct fake_worker *w, const char *id, const char *principal, uint64_t ttl_ms, unsigned flags,
     const char *blob, const char *job);
 unsigned fake_task_put(struct fake_worker *w, const char *id, unsigned task_state, const char *blob, uint64_t *version);

@@ -329,6 +329,7 @@ static void subscriptions_still_work(void **state)
 	uint64_t own, count;
 
 	make_session(f);
+	assert_int_equal(fake_session_put(&f->w, KEY, HIM, 1, LINK_LEVEL(3), "{}", NULL), 0);
 	assert_int_equal(fake_session_put(&f->w, OTHER, HIM, 0, LINK_SESSION_HEARS_LISTS, "{}", NULL), 0);
 	assert_int_equal(fake_subscribe(&f->w, 0, KEY, HIM, false, "", topics, &count), 0);
 	assert_int_equal(fake_unsubscribe(&f->w, 0, KEY, HIM, b_only), 0);
@@ -342,6 +343,8 @@ static void subscriptions_still_work(void **state)
 		assert_int_equal(fake_notify(&f->w, LINK_NOTIFY_LIST, "list", event, "", ""), 1);
 		attach_own(f, &own, &s);
 		expect_text(&s, event);
+		assert_int_equal(fake_notify(&f->w, LINK_LEVEL(2), "", "a line", "", ""), 0);
+		assert_int_equal(fake_notify(&f->w, LINK_LEVEL(3), "", "a line", "", ""), 1);
 		fake_server_release(&s);
 	}
 	assert_int_equal(fake_session_del(&f->w, KEY, HIM), 0);

@@ -177,6 +177,64 @@ static void lists_are_heard_without_asking(void **state)
 	fake_server_release(&t);
 }
 
+static uint64_t notify_to(struct fixture *f, const char *session, const char *owner, unsigned flags, const char *text)
+{
+	uint64_t reached = 99;
+
+	assert_int_equal(
+	    fake_notify_to(&f->w, session, owner, flags, flags & 0xf0 ? "" : "a", text, "head", "tail", &reached), 0);
+	return reached;
+}
+
+static void news_may_be_for_some_only(void **state)
+{
+	static const char *const keys[] = {"S-ann-1", "S-ann-2", "T-bob"}, *const owners[] = {"ann", "ann", "bob"};
+	struct fixture *f = *state;
+	uint64_t reached;
+
+	for (unsigned i = 0; i < COUNT_OF(keys); i++) {
+		assert_int_equal(fake_session_put_for(&f->w, keys[i], owners[i], owners[i]), 0);
+		assert_int_equal(fake_subscribe(&f->w, 0, keys[i], owners[i], false, "", a_only, NULL), 0);
+	}
+	assert_int_equal(notify_to(f, "", "", LINK_NOTIFY_EACH, "x"), 3);
+	assert_int_equal(notify_to(f, "", "ann", LINK_NOTIFY_EACH, "x"), 2);
+	assert_int_equal(notify_to(f, "", "an", LINK_NOTIFY_EACH, "x"), 0);
+	assert_int_equal(notify_to(f, "S-ann-1", "", LINK_NOTIFY_EACH, "x"), 1);
+	assert_int_equal(notify_to(f, "T", "", LINK_NOTIFY_EACH, "x"), 1); /* no other one's begins so */
+	assert_int_equal(notify_to(f, "T", "ann", LINK_NOTIFY_EACH, "x"), 0);
+	assert_int_equal(fake_notify_to(&f->w, "S-ann", "", 0, "a", "x", "", "", &reached), LINK_NACK_DUPLICATE_ID);
+	assert_int_equal(fake_notify_to(&f->w, "U", "", 0, "a", "x", "", "", &reached), LINK_NACK_NO_SESSION);
+	assert_int_equal(fake_notify_to(&f->w, "T-bobs", "", 0, "a", "x", "", "", &reached), LINK_NACK_NO_SESSION);
+}
+
+/* A level: log lines, for who hears such, and reads. */
+static void lines_are_heard_by_who_reads(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_server s, t;
+	uint64_t own;
+
+	assert_int_equal(fake_session_put(&f->w, KEY, HIM, 0, LINK_LEVEL(3), "{}", NULL), 0);
+	assert_int_equal(notify_to(f, "", "", LINK_LEVEL(7), "unread"), 0);
+	attach_own(f, &own, &s);
+	assert_int_equal(notify_to(f, "", "", LINK_LEVEL(2), "too low"), 0);
+	assert_int_equal(notify_to(f, "", "", LINK_LEVEL(3), "just right"), 1);
+	assert_int_equal(fake_session_put(&f->w, KEY, HIM, 1, 0, "{}", NULL), 0); /* says nothing of the level */
+	assert_int_equal(notify_to(f, "", "", LINK_LEVEL(2), "too low"), 0);
+	assert_int_equal(fake_session_put(&f->w, KEY, HIM, 2, LINK_LEVEL(0), "{}", NULL), 0);
+	assert_int_equal(notify_to(f, KEY, "", LINK_LEVEL(0), "the lowest"), 1);
+	expect_text(&s, "the lowest");
+	assert_int_equal(count(&s, "just right"), 1);
+	assert_int_equal(count(&s, "too low") + count(&s, "unread"), 0);
+	assert_int_equal(fake_session_put(&f->w, "other", HIM, 0, 0, "{}", NULL), 0); /* hears none */
+	assert_int_equal(fake_attach(&f->w, "other", HIM, "", &own, NULL), 0);
+	fake_server_init(&t, fake_adopt(&f->w, own, LINK_KIND_FCGI, LINK_CURSOR_UNDELIVERED, 15000));
+	expect_text(&t, FAKE_HEAD);
+	assert_int_equal(notify_to(f, "", "", LINK_LEVEL(7), "urgent"), 1);
+	fake_server_release(&t);
+	fake_server_release(&s);
+}
+
 static int setup_three(void **state)
 {
 	static const char *const sets[] = {"session_topics_max=3"};
@@ -325,6 +383,8 @@ int main(void)
 	    TEST_WITH(a_client_that_stalls_holds_one_event, setup_small_sndbuf),
 	    TEST(each_state_is_told),
 	    TEST(lists_are_heard_without_asking),
+	    TEST(news_may_be_for_some_only),
+	    TEST(lines_are_heard_by_who_reads),
 	    TEST_WITH(too_many_topics_meet_the_limit, setup_three),
 	    TEST_WITH(all_topics_together_meet_the_limit, setup_bytes),
 	    TEST(only_listen_streams_and_sessions_subscribe),

@@ -352,7 +352,7 @@ static void test_session(void **state)
 	assert_non_null(session);
 	assert_true(slice_is(
 	    buf_slice(&session->blob), "{\"revision\":\"2025-06-18\",\"logLevel\":1,\"capabilities\":{\"roots\":{}}}"));
-	assert_int_equal(session->flags, LINK_SESSION_HEARS_LISTS);
+	assert_int_equal(session->flags, LINK_SESSION_HEARS_LISTS | LINK_LEVEL(MCP_LEVEL_INFO));
 	site_answer_release(&a);
 	site_ask(&s, POST_MCP, POSTED, INIT("2025-06-18"), &a);
 	assert_true(site_answer_header(&a, "Mcp-Session-Id", second, sizeof(second)));

@@ -229,10 +229,13 @@ static void expect_reached(struct ends *e, unsigned flags, const char *topic, un
 {
 	uint64_t reached = 99;
 
-	expect(e,
-	    link_notify(
-		e->other, flags, slice_str(topic), SLICE("{}"), SLICE("{\"id\":"), SLICE("}"), &reached, &e->err),
-	    ERR_NONE, topic);
+	const struct link_news news = {.flags = flags,
+	    .topic = slice_str(topic),
+	    .legacy = SLICE("{}"),
+	    .head = SLICE("{\"id\":"),
+	    .tail = SLICE("}")};
+
+	expect(e, link_notify(e->other, &news, &reached, &e->err), ERR_NONE, topic);
 	assert_int_equal(reached, want);
 }
 

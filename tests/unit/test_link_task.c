@@ -67,6 +67,13 @@ static void put_all(struct buf *out, const struct slice *texts, size_t count)
 
 static const struct link_late late = {TEXT("late"), TEXT("head"), TEXT("tail")};
 static const struct link_ask two_asks[2] = {{TEXT("\"a\""), TEXT("{\"ask\":1}")}, {TEXT("\"b\""), TEXT("{\"ask\":2}")}};
+static const struct link_news some_news = {.flags = LINK_NOTIFY_LIST,
+    .topic = {"tools", 5},
+    .legacy = {"{}", 2},
+    .head = {"{", 1},
+    .tail = {"}", 1},
+    .session = {"the-s", 5},
+    .owner = {"ann", 3}};
 static const struct slice two_topics[2] = {TEXT("tools"), TEXT("uri:x")};
 
 static void test_bodies_of_calls(void **state)
@@ -158,12 +165,10 @@ static void test_bodies_of_topics(void **state)
 	PUT(&want, SLICE("tools"), SLICE("uri:x"));
 	expect_message(LINK_UNSUBSCRIBE, "the-session", &want);
 
-	linked_expect(
-	    link_notify(b->link, LINK_NOTIFY_LIST, SLICE("tools"), SLICE("{}"), SLICE("{"), SLICE("}"), &reached, &err),
-	    &err, ERR_NONE, "notify");
+	linked_expect(link_notify(b->link, &some_news, &reached, &err), &err, ERR_NONE, "notify");
 	link_put_u8(&want, LINK_NOTIFY_LIST);
-	PUT(&want, SLICE("tools"), SLICE("{}"), SLICE("{"), SLICE("}"));
-	expect_message(LINK_NOTIFY, "", &want);
+	PUT(&want, SLICE("tools"), SLICE("{}"), SLICE("{"), SLICE("}"), SLICE("ann"));
+	expect_message(LINK_NOTIFY, "the-s", &want);
 	assert_int_equal(reached, 2);
 
 	linked_expect(link_close_conn(b->link, 101, SLICE("retry: 1\n\n"), &err), &err, ERR_NONE, "close");
@@ -273,7 +278,7 @@ static int say(struct linked *b, enum link_type type, struct link_call **call, s
 	case LINK_UNSUBSCRIBE:
 		return link_unsubscribe(b->link, LINKED_SESSION, "me", two_topics, 2, err);
 	case LINK_NOTIFY:
-		return link_notify(b->link, 0, SLICE("tools"), SLICE("{}"), SLICE("{"), SLICE("}"), &reached, err);
+		return link_notify(b->link, &some_news, &reached, err);
 	case LINK_ONCE:
 		return link_once(b->link, SLICE("mark"), 60, err);
 	case LINK_TASK_NEW:

@@ -82,8 +82,8 @@ static void test_stream(void **state)
 
 	buf_clear(&one->events);
 	buf_clear(&two->events);
-	assert_int_equal(topic_publish_list(s.w.link, TOPIC_TOOLS, &err), 0);
-	assert_int_equal(topic_publish_list(s.w.link, TOPIC_PROMPTS, &err), 0);
+	assert_int_equal(topic_publish_list(s.w.link, TOPIC_TOOLS, NULL, NULL, &err), 0);
+	assert_int_equal(topic_publish_list(s.w.link, TOPIC_PROMPTS, NULL, NULL, &err), 0);
 	assert_string_equal(
 	    one->events.data, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\",\"params\":{" SID(
 				  "\"listen:0\"") "}}\n");
@@ -266,8 +266,8 @@ static void test_legacy(void **state)
 	own = &s.w.link->streams[fake_link_session(s.w.link, SLICE("S11"))->stream];
 	assert_int_equal(
 	    link_subscribe(s.w.link, 0, SLICE("S11"), "", false, SLICE(""), topics, COUNT_OF(topics), &err), 0);
-	assert_int_equal(topic_publish_resource(s.w.link, SLICE("a:\"b"), &err), 0);
-	assert_int_equal(topic_publish_resource(s.w.link, SLICE("a:"), &err), 0);
+	assert_int_equal(topic_publish_resource(s.w.link, SLICE("a:\"b"), NULL, NULL, &err), 0);
+	assert_int_equal(topic_publish_resource(s.w.link, SLICE("a:"), NULL, NULL, &err), 0);
 	assert_int_equal(topic_publish_task(s.w.link, SLICE("t"), SLICE("\"taskId\":\"t\""), SLICE(""), &err), 0);
 	assert_string_equal(own->events.data,
 	    "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/resources/updated\",\"params\":{\"uri\":\"a:\\\"b\"}}\n"

@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "broker/bucket.h"
+#include "common/bucket.h"
 #include "common/banned.h"
 
 bool bucket_take(struct bucket *b, uint64_t now_us, uint64_t per_s, uint64_t burst)

@@ -1,6 +1,6 @@
-/* broker/bucket.h - a token bucket: so many a second, and burst at once after a pause. Zeroed is full. */
-#ifndef MCP_BROKER_BUCKET_H
-#define MCP_BROKER_BUCKET_H
+/* common/bucket.h - a token bucket: so many a second, and burst at once after a pause. Zeroed is full. */
+#ifndef MCP_COMMON_BUCKET_H
+#define MCP_COMMON_BUCKET_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,0 +1,181 @@
+/* What scripts say at the publishing socket: heads of requests, and bodies. */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runner/publication.h"
+#include "runner/publish_request.h"
+#include "tests/lib/site.h"
+#include "common/banned.h"
+
+#define POST   "POST /publish HTTP/1.1\r\n"
+#define LENGTH "Content-Length: 7\r\n"
+
+static const struct {
+	const char *name;
+	struct slice text;
+	int status;
+	size_t body_len;
+	const char *key;
+	bool wants_continue;
+} heads[] = {
+    {"the least", TEXT(POST LENGTH "\r\n"), 200, 7, "", false},
+    {"HTTP/1.0, and a body", TEXT("POST /publish HTTP/1.0\r\ncontent-length:  7 \r\n\r\n{\"a\":1}\0\1"), 200, 7, "",
+	false},
+    {"a bearer", TEXT(POST LENGTH "Authorization: bearer k1\r\n\r\n"), 200, 7, "k1", false},
+    {"a key", TEXT(POST LENGTH "X-API-KEY: k2\r\n\r\n"), 200, 7, "k2", false},
+    {"the same key twice", TEXT(POST LENGTH "X-API-Key: k\r\nAuthorization: Bearer k\r\n\r\n"), 200, 7, "k", false},
+    {"another scheme", TEXT(POST LENGTH "Authorization: Basic eDp5\r\n\r\n"), 200, 7, "", false},
+    {"expects", TEXT(POST LENGTH "Expect: 100-Continue\r\n\r\n"), 200, 7, "", true},
+    {"the same length twice", TEXT(POST LENGTH LENGTH "\r\n"), 200, 7, "", false},
+    {"nothing yet", TEXT(""), 0, 0, "", false},
+    {"a part", TEXT(POST LENGTH), 0, 0, "", false},
+    {"a part of the end", TEXT(POST LENGTH "\r"), 0, 0, "", false},
+    {"another path", TEXT("POST /publish/ HTTP/1.1\r\n" LENGTH "\r\n"), 404, 0, "", false},
+    {"another method", TEXT("GET /publish HTTP/1.1\r\n\r\n"), 405, 0, "", false},
+    {"another version", TEXT("POST /publish HTTP/2.0\r\n\r\n"), 505, 0, "", false},
+    {"no HTTP", TEXT("{\"lists\":[\"tools\"]}\r\n\r\n"), 400, 0, "", false},
+    {"no version", TEXT("POST /publish\r\n\r\n"), 400, 0, "", false},
+    {"LF alone", TEXT("POST /publish HTTP/1.1\n" LENGTH "\r\n"), 400, 0, "", false},
+    {"a NUL", TEXT(POST "Content-Length: 7\0\r\n\r\n"), 400, 0, "", false},
+    {"no length", TEXT(POST "\r\n"), 411, 0, "", false},
+    {"chunked", TEXT(POST "Transfer-Encoding: chunked\r\n\r\n"), 411, 0, "", false},
+    {"chunked, with a length", TEXT(POST LENGTH "Transfer-Encoding: chunked\r\n\r\n"), 411, 0, "", false},
+    {"two lengths", TEXT(POST LENGTH "Content-Length: 8\r\n\r\n"), 400, 0, "", false},
+    {"a negative length", TEXT(POST "Content-Length: -1\r\n\r\n"), 400, 0, "", false},
+    {"an empty length", TEXT(POST "Content-Length: \r\n\r\n"), 400, 0, "", false},
+    {"an endless length", TEXT(POST "Content-Length: 99999999999999999999\r\n\r\n"), 413, 0, "", false},
+    {"two keys", TEXT(POST LENGTH "X-API-Key: k\r\nAuthorization: Bearer l\r\n\r\n"), 400, 0, "", false},
+    {"a field without a name", TEXT(POST ": x\r\n\r\n"), 400, 0, "", false},
+    {"a folded field", TEXT(POST "X: y\r\n z\r\n\r\n"), 400, 0, "", false},
+};
+
+static void heads_are_read_strictly(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(heads); i++) {
+		struct publish_request r;
+		int status = publish_request_read(heads[i].text, &r);
+
+		if (status != heads[i].status)
+			fail_msg("%s: %d, not %d", heads[i].name, status, heads[i].status);
+		if (status != 200)
+			continue;
+		if (r.body_len != heads[i].body_len || !slice_is(r.key, heads[i].key) ||
+		    r.wants_continue != heads[i].wants_continue ||
+		    memcmp(heads[i].text.p + r.head_len - 4, "\r\n\r\n", 4) != 0)
+			fail_msg("%s: read wrongly", heads[i].name);
+	}
+}
+
+static void a_head_has_an_end(void **state)
+{
+	struct publish_request r;
+	struct buf text;
+
+	(void)state;
+	buf_init(&text, 2 * PUBLISH_HEAD_MAX);
+	buf_adds(&text, POST "X: ");
+	while (text.len < PUBLISH_HEAD_MAX - 1)
+		buf_adds(&text, "x");
+	assert_int_equal(publish_request_read(buf_slice(&text), &r), 0);
+	buf_adds(&text, "x");
+	assert_int_equal(publish_request_read(buf_slice(&text), &r), 431);
+	buf_release(&text);
+}
+
+#define RESOURCES "{\"shop://pears\":{\"text\":\"x\"},\"shop://{fruit}/count\":{\"text\":\"{fruit}\"}}"
+
+static const struct {
+	const char *text;
+	enum err_code code;
+	const char *says; /* part of the error */
+} bodies[] = {
+    {"{\"resource\":\"shop://pears\"}", ERR_NONE, ""},
+    {"{\"resource\":\"shop://plums/count\"}", ERR_NONE, ""},
+    {"{\"lists\":[\"tools\",\"resources\",\"tools\"]}", ERR_NONE, ""},
+    {"{\"log\":{\"level\":\"info\",\"data\":null}}", ERR_NONE, ""},
+    {"{\"log\":{\"level\":\"emergency\",\"logger\":\"x\",\"data\":{\"a\":[1]}},\"session\":\"abcd\"}", ERR_NONE, ""},
+    {"", ERR_PARSE, ""},
+    {"{\"lists\":[\"tools\"]", ERR_PARSE, ""},
+    {"{\"lists\":[\"tools\"]}{}", ERR_PARSE, ""},
+    {"{'lists':[\"tools\"]}", ERR_PARSE, ""},
+    {"{\"resource\":\"\xff\"}", ERR_PARSE, ""},
+    {"{\"lists\":[\"tools\"],\"lists\":[]}", ERR_INVALID, "twice"},
+    {"[]", ERR_PARAMS, "body must be a JSON object"},
+    {"{}", ERR_PARAMS, "nothing to publish"},
+    {"{\"list\":[\"tools\"]}", ERR_PARAMS, "body: no such member \"list\"; did you mean \"lists\"?"},
+    {"{\"lists\":[\"tools\"],\"sesion\":\"abcd\"}", ERR_PARAMS, "did you mean \"session\"?"},
+    {"{\"lists\":[\"tools\"],\"resource\":\"shop://pears\"}", ERR_PARAMS, "resource and lists in one body"},
+    {"{\"resource\":7}", ERR_PARAMS, "resource must be the URI"},
+    {"{\"resource\":\"\"}", ERR_PARAMS, "resource must be the URI"},
+    {"{\"resource\":\"shop://pear\"}", ERR_PARAMS,
+	"no such resource of this site \"shop://pear\"; did you mean \"shop://pears\"?"},
+    {"{\"resource\":\"shop://pears\\u0000/count\"}", ERR_PARAMS, "no such resource"},
+    {"{\"lists\":\"tools\"}", ERR_PARAMS, "lists must be an array"},
+    {"{\"lists\":[]}", ERR_PARAMS, "lists must be an array"},
+    {"{\"lists\":[\"tools\",7]}", ERR_PARAMS, "lists[1] must be a string"},
+    {"{\"lists\":[\"tools\",\"tool\"]}", ERR_PARAMS, "lists[1]: no such list \"tool\"; did you mean \"tools\"?"},
+    {"{\"lists\":[\"prompts\"]}", ERR_PARAMS, "lists[0]: this site has no prompts"},
+    {"{\"log\":\"x\"}", ERR_PARAMS, "log must be an object"},
+    {"{\"log\":{\"level\":\"warn\",\"data\":1}}", ERR_PARAMS, "log.level must be debug, info"},
+    {"{\"log\":{\"data\":1}}", ERR_PARAMS, "log.level must be debug, info"},
+    {"{\"log\":{\"level\":\"info\"}}", ERR_PARAMS, "log.data is missing"},
+    {"{\"log\":{\"level\":\"info\",\"data\":1,\"logger\":2}}", ERR_PARAMS, "log.logger must be a string"},
+    {"{\"log\":{\"level\":\"info\",\"message\":1}}", ERR_PARAMS, "log: no such member \"message\""},
+    {"{\"lists\":[\"tools\"],\"session\":7}", ERR_PARAMS, "session must be"},
+    {"{\"lists\":[\"tools\"],\"session\":\"abc\"}", ERR_PARAMS, "4 or more"},
+    {"{\"lists\":[\"tools\"],\"principal\":\"ann\"}", ERR_PARAMS, "this site asks for no keys"},
+    {"{\"lists\":[\"tools\"],\"principal\":\"\"}", ERR_PARAMS, "principal must be"},
+};
+
+static void bodies_are_read_strictly(void **state)
+{
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	site_offer(&s, RESOURCES, "{}");
+	for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+		struct err err = {0};
+		uint64_t reached = 99;
+		int ret = publication_send(&s.w, slice_str(bodies[i].text), &reached, &err);
+
+		if (err.code != bodies[i].code || ret != (err.code ? -1 : 0) || !strstr(err.msg, bodies[i].says))
+			fail_msg("%s: %s \"%s\"", bodies[i].text, err_name(err.code), err.msg);
+		if (ret && reached != 0)
+			fail_msg("%s: reached %d", bodies[i].text, (int)reached);
+	}
+	site_release(&s);
+}
+
+/* All of a body is checked before anybody hears of it. */
+static void nothing_is_done_by_half(void **state)
+{
+	struct err err = {0};
+	uint64_t reached;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	assert_int_equal(publication_send(&s.w, SLICE("{\"lists\":[\"tools\",\"prompts\"]}"), &reached, &err), -1);
+	assert_int_equal(err.code, ERR_PARAMS);
+	assert_int_equal(s.w.link->asked[FAKE_NOTIFY], 0);
+	s.w.link->fail[FAKE_NOTIFY] = ERR_BROKER;
+	assert_int_equal(publication_send(&s.w, SLICE("{\"lists\":[\"tools\"]}"), &reached, &err), -1);
+	assert_int_equal(err.code, ERR_BROKER);
+	site_release(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(heads_are_read_strictly),
+	    cmocka_unit_test(a_head_has_an_end),
+	    cmocka_unit_test(bodies_are_read_strictly),
+	    cmocka_unit_test(nothing_is_done_by_half),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
