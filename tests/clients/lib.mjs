@@ -202,7 +202,15 @@ export async function serve(site, server, ...options) {
   return up;
 }
 
-// Runs fn(up, server) for each web server; its log follows a failure.
+function workerLog(up) {
+  try {
+    return readFileSync(join(up.dir, 'logs', 'worker.log'), 'utf8');
+  } catch (e) {
+    return String(e);
+  }
+}
+
+// Runs fn(up, server) for each web server; its log and that of our programs follow a failure.
 export async function eachServer(site, options, fn, among = servers) {
   for (const server of among) {
     const before = failed;
@@ -217,9 +225,10 @@ export async function eachServer(site, options, fn, among = servers) {
     try {
       await fn(up, server);
     } finally {
+      const logs = failed > before ? workerLog(up) : '';
       await test(`${server}: ends, with nothing to complain about`, () => up.stop(), 120000);
       if (failed > before)
-        comment(up.log().split('\n').slice(-200).join('\n'));
+        comment([up.log(), logs].join('').split('\n').slice(-200).join('\n'));
     }
   }
 }

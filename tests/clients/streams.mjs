@@ -111,7 +111,7 @@ async function lateness(res) {
 
 const shown = (late) => late.map((ms) => ms.toFixed(1)).join(' ');
 
-await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, server) => {
+await eachServer(FIXTURE, ['--workers', '2', '--threads', '4', '--set', 'link_timeout_ms=30000'], async (up, server) => {
   await test(`${server}: ${SESSIONS} sessions and ${SSE_SESSIONS} of HTTP+SSE at once, nothing on a wrong stream`, async () => {
     const results = await Promise.allSettled([
       ...Array.from({ length: SESSIONS }, (_, n) => streamable(up, `s${n}`)),
