@@ -416,8 +416,10 @@ check-fault: all $(fault_programs) $(fault_at)
 	-$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(fault_tests)'
 	@printf '%s.trs\n' $(fault_tests) | xargs $(top_srcdir)/tests/results
 .PHONY: check-fault
-# Hours of mixed load, trouble and then peace: SOAK_HOURS=8 make soak, SOAK_MINUTES=2 for a try; 30 minutes without.
-soak: all
+# A worker stands still for a minute; then hours of mixed load, trouble and then peace: SOAK_HOURS=8 make soak,
+# SOAK_MINUTES=2 for a try; 30 minutes without.
+soak: all $(fault_at)
+	STOP_S=60 abs_top_builddir=$(abs_top_builddir) $(PYTHON3) $(srcdir)/%D%/fault/links.py "a worker stands still"
 	abs_top_builddir=$(abs_top_builddir) $(PYTHON3) $(srcdir)/%D%/fault/soak.py
 .PHONY: soak
 

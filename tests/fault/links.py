@@ -3,7 +3,9 @@
 stops or leaves at an exact point (fault_at.c), or a message is lost. Nobody waits for ever, no event is lost or doubled, and
 after each case the broker holds nothing: no stream, no connection, no descriptor.
 
-    tests/fault/links.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
+    tests/fault/links.py [--server lighttpd] [WORD]...     only cases with one of these words in their title
+
+$STOP_S: for how many seconds a worker stands still, 1 without; make soak says 60."""
 
 import contextlib
 import json
@@ -22,6 +24,7 @@ from faults import CLIENT, PATIENCE_S, SSE, TYPES, Aimed, Cases  # noqa: E402
 from faults import check, compare, each, get_stream, main, message_of, processes, stopped, until  # noqa: E402
 
 case = Cases()
+STOP_S = float(os.environ.get("STOP_S") or 1)
 NAP = {"name": "nap", "arguments": {"s": 0.7}}  # longer than stream_after_ms of the site
 LONG = {"name": "nap", "arguments": {"s": 100003}}
 FDS_OF_PRODUCER = 2  # of the budget: its control connection and libzmq's
@@ -327,8 +330,10 @@ def _(site):
     with stopped(min(site.workers())):
         for stream in held:
             leave(stream)
-        for _ in range(3):
+        end = time.monotonic() + STOP_S
+        while time.monotonic() < end:
             site.works()
+            time.sleep(0.1)
         until("the broker is through with all", lambda: site.status()["connections"] == 0)
         check(site.status()["producers"] == 2, "it was cut off")
     until("its programs have ended", lambda: not site.status()["calls"]["running"])
