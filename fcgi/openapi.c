@@ -465,16 +465,18 @@ static int put_server_url(
 
 static int put_server(struct operation *o, struct buf *url, struct err *err)
 {
-	struct slice given = jx_get_str(o->api->def, "server");
-	json_object *from = jx_get_array(o->op, "servers")     ? o->op
-			    : jx_get_array(o->item, "servers") ? o->item
-							       : o->api->root;
-	json_object *first = json_object_array_get_idx(jx_get_array(from, "servers"), 0);
+	struct slice given = jx_get_str(o->api->def, "server"), text;
+	json_object *list = jx_get_array(o->op, "servers"), *first;
 
 	if (given.p)
 		return put_server_url(o, url, given, NULL, err);
-	return put_server_url(o, url, jx_get_array(from, "servers") ? jx_get_str(first, "url") : SLICE(""),
-	    jx_get_object(first, "variables"), err);
+	if (!list)
+		list = jx_get_array(o->item, "servers");
+	if (!list)
+		list = jx_get_array(o->api->root, "servers");
+	first = list ? json_object_array_get_idx(list, 0) : NULL;
+	text = jx_get_str(first, "url");
+	return put_server_url(o, url, text.p ? text : SLICE(""), jx_get_object(first, "variables"), err);
 }
 
 /* ---- the tool ---- */

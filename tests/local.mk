@@ -436,6 +436,7 @@ check_PROGRAMS += %D%/fuzz/replay_event_id
 check_PROGRAMS += %D%/fuzz/replay_header
 check_PROGRAMS += %D%/fuzz/replay_jpos
 check_PROGRAMS += %D%/fuzz/replay_link
+check_PROGRAMS += %D%/fuzz/replay_openapi
 check_PROGRAMS += %D%/fuzz/replay_rpc
 check_PROGRAMS += %D%/fuzz/replay_schema
 check_PROGRAMS += %D%/fuzz/replay_seal
@@ -450,6 +451,7 @@ TESTS += %D%/fuzz/replay_event_id
 TESTS += %D%/fuzz/replay_header
 TESTS += %D%/fuzz/replay_jpos
 TESTS += %D%/fuzz/replay_link
+TESTS += %D%/fuzz/replay_openapi
 TESTS += %D%/fuzz/replay_rpc
 TESTS += %D%/fuzz/replay_schema
 TESTS += %D%/fuzz/replay_seal
@@ -464,6 +466,7 @@ EXTRA_PROGRAMS += %D%/fuzz/fuzz_event_id
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_header
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_jpos
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_link
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_openapi
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_rpc
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_schema
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_seal
@@ -529,6 +532,11 @@ endif
 %C%_fuzz_fuzz_rpc_SOURCES = %D%/fuzz/fuzz_rpc.c %D%/fuzz/target.h
 %C%_fuzz_fuzz_rpc_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_rpc_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_openapi_SOURCES = %D%/fuzz/fuzz_openapi.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_openapi_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_openapi_SOURCES = %D%/fuzz/fuzz_openapi.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_openapi_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_openapi_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 %C%_fuzz_replay_schema_SOURCES = %D%/fuzz/fuzz_schema.c $(REPLAY_SOURCES)
 %C%_fuzz_replay_schema_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_schema_SOURCES = %D%/fuzz/fuzz_schema.c %D%/fuzz/target.h

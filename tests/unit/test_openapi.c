@@ -105,6 +105,8 @@ static const struct {
     {"a server that is given", GET(""), "{\"server\":\"http://g/x\"}", "/t/http/url", "\"http://g/x/a\"", ""},
     {"a relative server", "{\"openapi\":\"3.0.0\",\"servers\":[{\"url\":\"/v1\"}],\"paths\":{\"/a\":{\"get\":{}}}}",
 	"{}", "", "{}", OUT "its server is not named: \"server\" must say https://...\n"},
+    {"no server", "{\"openapi\":\"3.0.0\",\"paths\":{\"/a\":{\"get\":{}}}}", "{}", "", "{}",
+	OUT "its server is not named: \"server\" must say https://...\n"},
     {"a variable of nobody",
 	"{\"openapi\":\"3.0.0\",\"servers\":[{\"url\":\"https://{r}/\"}],\"paths\":{\"/a\":{\"get\":{}}}}", "{}", "",
 	"{}", OUT "its server has {r}, of which nobody says what it is: \"variables\"\n"},
