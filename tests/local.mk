@@ -346,10 +346,13 @@ EXTRA_DIST += \
 	%D%/fault/bad_offers.py \
 	%D%/fault/clocks.py \
 	%D%/fault/comeback.py \
+	%D%/fault/databases.py \
 	%D%/fault/faults.py \
 	%D%/fault/links.py \
 	%D%/fault/handover.py \
 	%D%/fault/offers \
+	%D%/fault/publish.py \
+	%D%/fault/reload.py \
 	%D%/fault/resume.py \
 	%D%/fault/site \
 	%D%/fault/soak.py \
@@ -357,6 +360,7 @@ EXTRA_DIST += \
 	%D%/fault/storms.py \
 	%D%/fault/streams.py \
 	%D%/fault/tasks.py \
+	%D%/fault/upstreams.py \
 	%D%/lib/http_standin.py \
 	%D%/mct \
 	%D%/packages \
@@ -394,6 +398,7 @@ fault_tests += %D%/fault/comeback.py
 fault_tests += %D%/fault/handover.py
 fault_tests += %D%/fault/databases.py
 fault_tests += %D%/fault/upstreams.py
+fault_tests += %D%/fault/publish.py
 fault_tests += %D%/fault/reload.py
 fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py
