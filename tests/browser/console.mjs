@@ -9,6 +9,7 @@ import { FIXTURE, copyOf, done, eachServer, servers, skipAll, test } from '../cl
 import { open } from './lib.mjs';
 
 const WWW = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'www');
+const SLOW_MS = 120000; // for what takes seconds, on a machine that has much else to do
 const ERAS = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
 
 if (process.env.MCP_TEST_URL)
@@ -49,6 +50,8 @@ function makeSite() {
   return site;
 }
 
+const check = (name, fn) => test(name, fn, SLOW_MS);
+
 // What one does with the console, by the names that everybody finds things by.
 function hands(page) {
   const press = (name, within = page) => within.getByRole('button', { name, exact: true }).click();
@@ -80,160 +83,207 @@ function hands(page) {
 // Behind the second web server those that differ most: the streams are what may go wrong there.
 const erasOf = (server) => server === 'lighttpd' ? ERAS : ['2026-07-28', '2025-11-25', '2024-11-05'];
 
-async function everyEra(page, up, server) {
-  const { press, tab, says, shown, row, question, choose, answer, state, connect, calls } = hands(page);
-
+async function everyEra(page, server) {
   for (const era of erasOf(server)) {
-    const step = (what, fn) => test(`${server}: ${era}: ${what}`, fn);
-    const hasSession = era !== ERAS[0];
-    const canDrop = hasSession && era !== '2024-11-05';
+    const it = { page, era, step: (what, fn) => check(`${server}: ${era}: ${what}`, fn), ...hands(page) };
+    const hasSession = era !== '2026-07-28';
+    const differs = era !== '2025-06-18' && era !== '2025-03-26'; // from 2025-11-25, in what else a console does
 
-    await step('connects', () => connect(era));
-    await step('calls a tool, and shows its progress and its log', async () => {
-      await page.getByLabel('Log level').selectOption('debug');
-      await choose('test_tool_with_logging');
-      await press('Call test_tool_with_logging');
-      await answer('test_tool_with_logging', 'done');
-      await shown('info: Tool execution completed');
-      const form = await choose('test_ticks');
-      await form.getByLabel('ms', { exact: true }).fill('300');
-      await form.getByLabel('steps', { exact: true }).fill('3');
-      await press('Call test_ticks');
-      await answer('test_ticks', 'done');
-      await state(/^Done/);
-      await shown('notifications/progress', 2);
-    });
-    await step('answers for the model, by hand', async () => {
-      const form = await choose('test_sampling');
-      await form.getByLabel('prompt', { exact: true }).fill('Say <b>hi</b>');
-      await press('Call test_sampling');
-      await question('A question for the model').getByText('Say <b>hi</b>').first().waitFor();
-      await question('A question for the model').getByLabel("The model's answer").fill('re: "hi"');
-      await press('Answer', question('A question for the model'));
-      await answer('test_sampling', 'LLM response: re: "hi"');
-    });
-    await step('names roots, by hand', async () => {
-      await choose('test_input_required_result_list_roots');
-      await press('Call test_input_required_result_list_roots');
-      await question('The directories you work in').getByLabel('URIs, one a line').fill('file:///a\nfile:///b');
-      await press('Answer', question('The directories you work in'));
-      await answer('test_input_required_result_list_roots', '2 roots: file:///a, file:///b');
-    });
-    if (!['2025-03-26', '2024-11-05'].includes(era))
-      await step('answers for the user, by a form that checks, and says no', async () => {
-        const form = await choose('test_elicitation');
-        for (const action of ['accept', 'decline']) {
-          await form.getByLabel('message', { exact: true }).fill('Who are you?');
-          await press('Call test_elicitation');
-          const asked = question('A question for the user');
-          await asked.getByText('Who are you?').waitFor();
-          if (action === 'accept') {
-            await press('Accept', asked);
-            await asked.getByText('A text is due here.').first().waitFor();
-            await asked.getByLabel(/user/i).fill('anna');
-            await asked.getByLabel(/mail/i).fill('anna@example.org');
-          }
-          await press(action === 'accept' ? 'Accept' : 'Decline', asked);
-          await answer('test_elicitation', `action=${action}`);
-        }
-      });
-    await step('cancels a call', async () => {
-      const form = await choose('test_ticks');
-      await form.getByLabel('ms', { exact: true }).fill('60000');
-      await form.getByLabel('steps', { exact: true }).fill('600');
-      await press('Call test_ticks');
-      await calls.getByLabel('Progress of the call').first().waitFor();
-      await press('Cancel', calls.getByRole('listitem').first());
-      await state(/^Cancelled/);
-      await shown(hasSession ? 'notifications/cancelled' : 'closed the connection');
-    });
-    await step('reads a resource, and hears when one changes', async () => {
-      await tab('Resources');
-      await page.getByRole('button', { name: /^test:\/\/static-text/ }).click();
-      await press('Read');
-      await page.getByLabel('Answer of test://static-text').first().filter({ hasText: 'content of the static text' }).waitFor();
-      await page.getByRole('button', { name: /^test:\/\/watched-resource/ }).click();
-      await press('Subscribe');
-      await page.getByRole('button', { name: 'Unsubscribe' }).waitFor();
-      if (!hasSession)
-        await shown('notifications/subscriptions/acknowledged');
-      await tab('Tools');
-      await (await choose('test_trigger_resource_update')).getByLabel('uri', { exact: true }).fill('test://watched-resource');
-      await press('Call test_trigger_resource_update');
-      await shown('notifications/resources/updated');
-      await tab('Resources');
-      await page.getByLabel('Answer of changed: test://watched-resource').first().filter({ hasText: 'may be subscribed' }).waitFor();
-    });
-    await step('reads what a template makes, with completion; gets a prompt', async () => {
-      await page.getByRole('button', { name: /^test:\/\/template/ }).click();
-      await page.getByLabel('id', { exact: true }).fill('a b');
-      await press('Read');
-      await page.getByLabel('Answer of test://template/a%20b/data').first().filter({ hasText: '"id": "a b"' }).waitFor();
-      await tab('Prompts');
-      await page.locator('#prompts-panel').getByRole('button', { name: 'test_prompt_with_arguments', exact: true }).click();
-      await page.getByLabel('arg1', { exact: true }).fill('te');
-      if (era !== '2024-11-05' && era !== '2025-03-26') // completion is no capability yet in the first, and has no context in both
-        await page.locator('#prompts-panel datalist option[value="test two"]').first().waitFor({ state: 'attached' });
-      await page.getByLabel('arg2', { exact: true }).fill('<i>');
-      await press('Get test_prompt_with_arguments');
-      await page.getByLabel('Answer of test_prompt_with_arguments').first().filter({ hasText: "arg1='te', arg2='<i>'" }).waitFor();
-      await tab('Tools');
-    });
-    if (canDrop)
-      await step('drops the stream of a call, resumes it, and shows what was resumed', async () => {
-        const form = await choose('test_ticks');
-        await form.getByLabel('ms', { exact: true }).fill('1000');
-        await form.getByLabel('steps', { exact: true }).fill('10');
-        await press('Call test_ticks');
-        await calls.getByLabel('Progress of the call').first().waitFor();
-        const [drop, resume] = ['Drop', 'Resume'].map((what) => page.getByRole('button', { name: new RegExp(`^${what} #`) }));
-        await drop.click();
-        await shown('dropped the connection');
-        const before = await row('notifications/progress').count();
-        await page.waitForTimeout(300); // what is missed meanwhile
-        assert.equal(await row('notifications/progress').count(), before);
-        await resume.click();
-        await answer('test_ticks', 'done');
-        assert.ok(await row('resumed').filter({ hasText: 'notifications/progress' }).count() > 1);
-      });
+    await it.step('connects', () => it.connect(era));
+    await call(it);
+    if (era >= '2025-06-18') // elicitation is that old
+      await answerForms(it);
+    if (differs) {
+      await cancel(it, hasSession);
+      await readAndGet(it, hasSession);
+    }
+    if (hasSession && era !== '2024-11-05')
+      await dropAndResume(it);
     if (era === '2025-11-25')
-      await step('comes back by itself to a stream that the server closes', async () => {
-        await choose('test_reconnection');
-        await press('Call test_reconnection');
-        await answer('test_reconnection', 'Reconnection test completed');
-        await shown('the server ended the connection');
-      });
-    if (canDrop)
-      await step("drops the server's own stream, and resumes it", async () => {
-        await press('Drop GET');
-        await press('Resume GET');
-        await page.getByRole('list', { name: 'Open streams' }).getByText('open').first().waitFor();
-        await press('Close GET');
-        await page.getByRole('button', { name: "Open the server's stream" }).waitFor();
-      });
-    if (['2026-07-28', '2025-11-25'].includes(era))
-      await step('runs a tool as a task', async () => {
-        const form = await choose('confirm_delete');
-        await form.getByLabel('filename', { exact: true }).fill('a.txt');
-        if (hasSession)
-          await form.getByLabel('Run as a task').check();
-        await press('Call confirm_delete');
-        await question('A question for the user').getByLabel(/confirm/i).check();
-        await press('Accept', question('A question for the user'));
-        await answer('confirm_delete', 'deleted a.txt');
-        await shown('tasks/get');
-      });
-    await step('disconnects', async () => {
-      await press('Disconnect');
-      await says('Not connected');
-      await press('Clear');
+      await comeBack(it);
+    if (era >= '2025-11-25')
+      await runTask(it, hasSession);
+    await it.step('disconnects', async () => {
+      await it.press('Disconnect');
+      await it.says('Not connected');
+      await it.press('Clear');
     });
   }
 }
 
+async function call(it) {
+  const { step, press, page, choose, answer, state, shown, question } = it;
+
+  await step('calls a tool, and shows its progress and its log', async () => {
+    await page.getByLabel('Log level').selectOption('debug');
+    await choose('test_tool_with_logging');
+    await press('Call test_tool_with_logging');
+    await answer('test_tool_with_logging', 'done');
+    await shown('info: Tool execution completed');
+    const form = await choose('test_ticks');
+    await form.getByLabel('ms', { exact: true }).fill('300');
+    await form.getByLabel('steps', { exact: true }).fill('3');
+    await press('Call test_ticks');
+    await answer('test_ticks', 'done');
+    await state(/^Done/);
+    await shown('notifications/progress', 2);
+  });
+  await step('answers for the model, by hand', async () => {
+    const form = await choose('test_sampling');
+    await form.getByLabel('prompt', { exact: true }).fill('Say <b>hi</b>');
+    await press('Call test_sampling');
+    await question('A question for the model').getByText('Say <b>hi</b>').first().waitFor();
+    await question('A question for the model').getByLabel("The model's answer").fill('re: "hi"');
+    await press('Answer', question('A question for the model'));
+    await answer('test_sampling', 'LLM response: re: "hi"');
+  });
+  await step('names roots, by hand', async () => {
+    await choose('test_input_required_result_list_roots');
+    await press('Call test_input_required_result_list_roots');
+    await question('The directories you work in').getByLabel('URIs, one a line').fill('file:///a\nfile:///b');
+    await press('Answer', question('The directories you work in'));
+    await answer('test_input_required_result_list_roots', '2 roots: file:///a, file:///b');
+  });
+}
+
+async function answerForms(it) {
+  const { step, press, choose, answer, question } = it;
+
+  await step('answers for the user, by a form that checks, and says no', async () => {
+    const form = await choose('test_elicitation');
+    for (const action of ['accept', 'decline']) {
+      await form.getByLabel('message', { exact: true }).fill('Who are you?');
+      await press('Call test_elicitation');
+      const asked = question('A question for the user');
+      await asked.getByText('Who are you?').waitFor();
+      if (action === 'accept') {
+        await press('Accept', asked);
+        await asked.getByText('A text is due here.').first().waitFor();
+        await asked.getByLabel(/user/i).fill('anna');
+        await asked.getByLabel(/mail/i).fill('anna@example.org');
+      }
+      await press(action === 'accept' ? 'Accept' : 'Decline', asked);
+      await answer('test_elicitation', `action=${action}`);
+    }
+  });
+}
+
+async function cancel(it, hasSession) {
+  const { step, press, choose, calls, state, shown } = it;
+
+  await step('cancels a call', async () => {
+    const form = await choose('test_ticks');
+    await form.getByLabel('ms', { exact: true }).fill('60000');
+    await form.getByLabel('steps', { exact: true }).fill('600');
+    await press('Call test_ticks');
+    await calls.getByLabel('Progress of the call').first().waitFor();
+    await press('Cancel', calls.getByRole('listitem').first());
+    await state(/^Cancelled/);
+    await shown(hasSession ? 'notifications/cancelled' : 'closed the connection');
+  });
+}
+
+async function readAndGet(it, hasSession) {
+  const { step, press, page, tab, choose, shown, era } = it;
+
+  await step('reads a resource, and hears when one changes', async () => {
+    await tab('Resources');
+    await page.getByRole('button', { name: /^test:\/\/static-text/ }).click();
+    await press('Read');
+    await page.getByLabel('Answer of test://static-text').first().filter({ hasText: 'content of the static text' }).waitFor();
+    await page.getByRole('button', { name: /^test:\/\/watched-resource/ }).click();
+    await press('Subscribe');
+    await page.getByRole('button', { name: 'Unsubscribe' }).waitFor();
+    if (!hasSession)
+      await shown('notifications/subscriptions/acknowledged');
+    await tab('Tools');
+    await (await choose('test_trigger_resource_update')).getByLabel('uri', { exact: true }).fill('test://watched-resource');
+    await press('Call test_trigger_resource_update');
+    await shown('notifications/resources/updated');
+    await tab('Resources');
+    await page.getByLabel('Answer of changed: test://watched-resource').first().filter({ hasText: 'may be subscribed' }).waitFor();
+  });
+  await step('reads what a template makes, with completion; gets a prompt', async () => {
+    await page.getByRole('button', { name: /^test:\/\/template/ }).click();
+    await page.getByLabel('id', { exact: true }).fill('a b');
+    await press('Read');
+    await page.getByLabel('Answer of test://template/a%20b/data').first().filter({ hasText: '"id": "a b"' }).waitFor();
+    await tab('Prompts');
+    await page.locator('#prompts-panel').getByRole('button', { name: 'test_prompt_with_arguments', exact: true }).click();
+    await page.getByLabel('arg1', { exact: true }).fill('te');
+    if (era !== '2024-11-05') // where completion is no capability yet
+      await page.locator('#prompts-panel datalist option[value="test two"]').first().waitFor({ state: 'attached' });
+    await page.getByLabel('arg2', { exact: true }).fill('<i>');
+    await press('Get test_prompt_with_arguments');
+    await page.getByLabel('Answer of test_prompt_with_arguments').first().filter({ hasText: "arg1='te', arg2='<i>'" }).waitFor();
+    await tab('Tools');
+  });
+}
+
+async function dropAndResume(it) {
+  const { step, press, page, choose, answer, calls, state, shown, row, era } = it;
+
+  await step('drops the stream of a call, resumes it, and shows what was resumed', async () => {
+    const toItsEnd = era === '2025-11-25'; // the others are cancelled, which takes less time
+    const form = await choose('test_ticks');
+    await form.getByLabel('ms', { exact: true }).fill(toItsEnd ? '5000' : '60000');
+    await form.getByLabel('steps', { exact: true }).fill(toItsEnd ? '50' : '600');
+    await press('Call test_ticks');
+    await calls.getByLabel('Progress of the call').first().waitFor();
+    const [drop, resume] = ['Drop', 'Resume'].map((what) => page.getByRole('button', { name: new RegExp(`^${what} #`) }));
+    await drop.click();
+    await shown('dropped the connection');
+    const before = await row('notifications/progress').count();
+    await page.waitForTimeout(300); // what is missed meanwhile
+    assert.equal(await row('notifications/progress').count(), before);
+    await resume.click();
+    await row('resumed').filter({ hasText: 'notifications/progress' }).nth(2).waitFor();
+    if (toItsEnd) {
+      await answer('test_ticks', 'done');
+    } else {
+      await press('Cancel', calls.getByRole('listitem').first());
+      await state(/^Cancelled/);
+    }
+  });
+}
+
+async function comeBack(it) {
+  const { step, press, page, choose, answer, shown } = it;
+
+  await step('comes back by itself to a stream that the server closes', async () => {
+    await choose('test_reconnection');
+    await press('Call test_reconnection');
+    await answer('test_reconnection', 'Reconnection test completed');
+    await shown('the server ended the connection');
+  });
+  await step("drops the server's own stream, and resumes it", async () => {
+    await press('Drop GET');
+    await press('Resume GET');
+    await page.getByRole('list', { name: 'Open streams' }).getByText('open').first().waitFor();
+    await press('Close GET');
+    await page.getByRole('button', { name: "Open the server's stream" }).waitFor();
+  });
+}
+
+async function runTask(it, hasSession) {
+  const { step, press, choose, answer, question, shown } = it;
+
+  await step('runs a tool as a task', async () => {
+    const form = await choose('confirm_delete');
+    await form.getByLabel('filename', { exact: true }).fill('a.txt');
+    if (hasSession)
+      await form.getByLabel('Run as a task').check();
+    await press('Call confirm_delete');
+    await question('A question for the user').getByLabel(/confirm/i).check();
+    await press('Accept', question('A question for the user'));
+    await answer('confirm_delete', 'deleted a.txt');
+    await shown('tasks/get');
+  });
+}
+
 async function forms(page, server) {
   const { press, choose, answer, connect } = hands(page);
-  const step = (what, fn) => test(`${server}: forms: ${what}`, fn);
+  const step = (what, fn) => check(`${server}: forms: ${what}`, fn);
   const given = () => page.locator('#tools-panel').getByLabel('Answer of everything').first();
   let form;
 
@@ -309,7 +359,7 @@ async function keyboard(page, up, server) {
   const type = (text) => page.keyboard.type(text);
   const key = (name) => page.keyboard.press(name);
 
-  await test(`${server}: the keyboard alone`, async () => {
+  await check(`${server}: the keyboard alone`, async () => {
     await page.goto(new URL('/', up.url).href);
     await hands(page).says(/^Ready/);
     await key('Tab');
@@ -382,7 +432,7 @@ async function hostile(page, up, server) {
     const result = method === 'tools/call' && !params.inputResponses ? ask : { resultType: 'complete', ...results[method] };
     await route.fulfill({ contentType: 'application/json', body: JSON.stringify({ jsonrpc: '2.0', id, result }) });
   });
-  await test(`${server}: a server that means ill is shown as the text that it is`, async () => {
+  await check(`${server}: a server that means ill is shown as the text that it is`, async () => {
     await page.goto(new URL('/', up.url).href);
     await says(/^Ready: 3 tools, 2 resources, 1 prompt/);
     assert.equal(await page.locator('h1').textContent(), evil);
@@ -404,7 +454,7 @@ async function hostile(page, up, server) {
     assert.equal(await page.evaluate(() => document.querySelectorAll('main script, main [onerror], main [onload], main img, main a, main iframe').length), 0);
     assert.equal(await page.evaluate(() => ({}).constructor === Object && Object.prototype.x === undefined), true);
   });
-  await test(`${server}: it may speak as much as it likes: the timeline stays bounded`, async () => {
+  await check(`${server}: it may speak as much as it likes: the timeline stays bounded`, async () => {
     const { entries, forgotten, chars } = await page.evaluate(async () => {
       const { Journal } = await import('/journal.js');
       const journal = new Journal();
@@ -414,7 +464,7 @@ async function hostile(page, up, server) {
     });
     assert.ok(entries <= 2000 && chars <= 8 << 20 && entries + forgotten === 5000, JSON.stringify({ entries, forgotten, chars }));
   });
-  await test(`${server}: the browser refuses markup and scripts, even to this page`, async () => {
+  await check(`${server}: the browser refuses markup and scripts, even to this page`, async () => {
     const refused = await page.evaluate(() => {
       try {
         document.createElement('p').innerHTML = '<b>x</b>';
@@ -432,7 +482,7 @@ async function hostile(page, up, server) {
 async function trouble(page, up, server) {
   const { press, says, choose, connect, question } = hands(page);
 
-  await test(`${server}: a key that is missing is asked for, and sent`, async () => {
+  await check(`${server}: a key that is missing is asked for, and sent`, async () => {
     const keys = [];
     await page.route('**/mcp', async (route) => {
       keys.push(route.request().headers()['x-api-key']);
@@ -448,7 +498,7 @@ async function trouble(page, up, server) {
     assert.equal(await page.getByLabel('Messages', { exact: true }).filter({ hasText: 'secret' }).count(), 0);
     await page.unroute('**/mcp');
   });
-  await test(`${server}: a session that ended elsewhere is over here, with its questions`, async () => {
+  await check(`${server}: a session that ended elsewhere is over here, with its questions`, async () => {
     let id;
     page.on('request', (request) => { id = request.headers()['mcp-session-id'] ?? id; });
     await connect('2025-11-25');
@@ -462,7 +512,7 @@ async function trouble(page, up, server) {
     assert.equal(await page.locator('.question').count(), 0);
     await page.getByRole('button', { name: 'Connect', exact: true }).waitFor();
   });
-  await test(`${server}: an endpoint of somebody else is refused, and nobody is asked`, async () => {
+  await check(`${server}: an endpoint of somebody else is refused, and nobody is asked`, async () => {
     await page.getByLabel('Endpoint', { exact: true }).fill('https://example.org/mcp');
     await press('Connect');
     await says('The endpoint has to be on the site that this page came from');
@@ -472,25 +522,25 @@ async function trouble(page, up, server) {
 await eachServer(makeSite(), ['--www', WWW], async (up, server) => {
   const { page, complaints, close } = await open();
   try {
-    await test(`${server}: the page opens, and finds what there is`, async () => {
+    await check(`${server}: the page opens, and finds what there is`, async () => {
       assert.equal((await page.goto(new URL('/', up.url).href)).status(), 200);
       await hands(page).says(/^Ready: \d+ tools, 4 resources, \d prompts · 2026-07-28/);
       await hands(page).tab('Connect a client');
       assert.equal(await page.getByLabel('URL of the endpoint').textContent(), up.url);
       await hands(page).tab('Tools');
     });
-    await everyEra(page, up, server);
+    await everyEra(page, server);
     if (server === servers[0]) // once is enough of what is between page and browser
       await forms(page, server);
     await keyboard(page, up, server);
-    await test(`${server}: the browser has nothing to complain about`, () => assert.deepEqual(complaints, []));
+    await check(`${server}: the browser has nothing to complain about`, () => assert.deepEqual(complaints, []));
     if (server !== servers[0])
       return;
     await hostile(page, up, server);
     await trouble(page, up, server);
     // What had to be refused: markup, and two requests.
     const others = (each) => !/TrustedHTML|trusted-types|status of 40[14]/.test(each);
-    await test(`${server}: nor about what meant ill or went wrong`, () => assert.deepEqual(complaints.filter(others), []));
+    await check(`${server}: nor about what meant ill or went wrong`, () => assert.deepEqual(complaints.filter(others), []));
   } finally {
     await close();
   }
