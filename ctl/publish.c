@@ -67,21 +67,29 @@ static const struct kind *find_kind(const char *name)
 	return NULL;
 }
 
-bool publish_check(const struct publish_args *args)
+static void say_unknown(const char *name)
 {
-	const char *names[COUNT_OF(kinds) + 1] = {0}, *name = args->count ? args->words[0] : "", *near;
-	const struct kind *kind = find_kind(name);
+	const char *names[COUNT_OF(kinds) + 1] = {0}, *near;
 
 	for (size_t i = 0; i < COUNT_OF(kinds); i++)
 		names[i] = kinds[i].name;
 	near = cfg_nearest(name, names);
-	if (args->count == 0)
-		fprintf(stderr, "mcpctl: publish: what? resource, lists or log; see mcpctl --help\n");
-	else if (!kind && near)
+	if (near)
 		fprintf(
 		    stderr, "mcpctl: publish %s: there is no such thing to publish; did you mean %s?\n", name, near);
-	else if (!kind)
+	else
 		fprintf(stderr, "mcpctl: publish %s: only resource, lists and log can be published\n", name);
+}
+
+bool publish_check(const struct publish_args *args)
+{
+	const char *name = args->count ? args->words[0] : "";
+	const struct kind *kind = find_kind(name);
+
+	if (args->count == 0)
+		fprintf(stderr, "mcpctl: publish: what? resource, lists or log; see mcpctl --help\n");
+	else if (!kind)
+		say_unknown(name);
 	else if (args->count < kind->min || args->count > kind->max)
 		fprintf(stderr, "mcpctl: it is: publish %s %s\n", kind->name, kind->words);
 	else if (args->logger && kind->put != put_log)
@@ -143,8 +151,11 @@ static int show(const char *path, int status, struct slice body, bool as_json)
 
 static void put_body(struct buf *out, const struct publish_args *args)
 {
+	const struct kind *kind = find_kind(args->words[0]);
+
+	DIE_UNLESS(kind); /* publish_check() was asked before */
 	buf_adds(out, "{");
-	find_kind(args->words[0])->put(out, args);
+	kind->put(out, args);
 	if (args->session)
 		put_str(out, "session", args->session);
 	if (args->principal)
