@@ -111,6 +111,14 @@ static bool is_nobody_there(const struct cfg *cfg)
 	return fd == -1 && (why == ENOENT || why == ECONNREFUSED);
 }
 
+static int finish_output(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_SUCCESS;
+	perror("mcpctl: write");
+	return EXIT_FAILURE;
+}
+
 /* The exit status. */
 static int explain(const struct cfg *cfg, bool as_json)
 {
@@ -118,7 +126,7 @@ static int explain(const struct cfg *cfg, bool as_json)
 
 	if ((why == ENOENT || why == ECONNREFUSED) && is_nobody_there(cfg)) {
 		puts(as_json ? "{\"reached\":0}" : "reached 0: no client is connected, for no broker runs");
-		return EXIT_SUCCESS;
+		return finish_output();
 	}
 	fprintf(stderr, "mcpctl: %s: %s\n", cfg->publish_socket, strerror(why));
 	if (why == ENOENT || why == ECONNREFUSED)
@@ -135,7 +143,7 @@ static int show(const char *path, int status, struct slice body, bool as_json)
 {
 	struct err err = {0};
 	json_object *json = status ? jx_parse(body, DEPTH_MAX, &err) : NULL;
-	int ret = status == 200 && json ? EXIT_SUCCESS : EXIT_FAILURE;
+	bool is_said;
 
 	if (!json)
 		fprintf(stderr, "mcpctl: %s: what answers there is no mcp-runner\n", path);
@@ -145,8 +153,9 @@ static int show(const char *path, int status, struct slice body, bool as_json)
 		fwrite(body.p, 1, body.len, stdout);
 	else
 		printf("reached %" PRId64 "\n", json_object_get_int64(jx_get(json, "reached")));
+	is_said = json && status == 200;
 	json_object_put(json);
-	return ret;
+	return is_said ? finish_output() : EXIT_FAILURE;
 }
 
 static void put_body(struct buf *out, const struct publish_args *args)

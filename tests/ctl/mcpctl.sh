@@ -72,6 +72,30 @@ is "unknown command" "$(run frobnicate)" "mcpctl: frobnicate: no such command; s
 exit 2"
 is "an argument too many" "$(run schema x)" "mcpctl: x: unexpected argument; see mcpctl --help
 exit 2"
+is "publish: what" "$(run publish)" "mcpctl: publish: what? resource, lists or log; see mcpctl --help
+exit 2"
+is "publish: the nearest" "$(run publish list tools)" \
+	"mcpctl: publish list: there is no such thing to publish; did you mean lists?
+exit 2"
+is "publish: too few words" "$(run publish log info)" "mcpctl: it is: publish log LEVEL TEXT
+exit 2"
+is "publish: too many words" "$(run publish resource a:b c:d)" "mcpctl: it is: publish resource URI
+exit 2"
+is "publish: an option of another's" "$(run publish lists tools --logger x)" \
+	"mcpctl: publish lists: --logger is for publish log
+exit 2"
+is "publish: nowhere" "$(run publish lists tools --conf "$dir/good.json")" \
+	'mcpctl: nothing can be published: good.json names no socket for it, as in {"publish": {"socket": "/run/mcp-fcgi/publish"}}
+exit 1'
+is "publish: nobody is there" \
+	"$(run publish lists tools --conf "$dir/good.json" --set publish_socket="$dir/none" --set run_dir="$dir")" \
+	"reached 0: no client is connected, for no broker runs
+exit 0"
+is "publish: no socket is there" \
+	"$(run publish lists tools --conf "$dir/good.json" --set publish_socket="$dir/good.json" --set run_dir="$dir" --json)" \
+	'{"reached":0}
+exit 0'
+is "publish: a port for everybody" "$(run check "$dir/good.json" --set publish_listen=0.0.0.0:80 | tail -n 1)" "exit 1"
 is "help is at most 80 columns wide" "$(mcpctl --help | awk 'length > 80 && NF > 1')" "" # but for a long path
 is "nothing is lost when the disk is full" "$(mcpctl schema 2>&1 >/dev/full; echo "exit $?")" \
 	"mcpctl: write: No space left on device
