@@ -10,6 +10,7 @@ dist_confexample_DATA = \
 	%D%/lighttpd-metrics.conf \
 	%D%/lighttpd.conf \
 	%D%/nginx-metrics.conf \
+	%D%/nginx-proxy.conf \
 	%D%/nginx.conf
 dist_confexample_SCRIPTS = %D%/mcp.fcgi
 confsystemddir = $(confexampledir)/systemd

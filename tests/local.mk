@@ -399,6 +399,7 @@ fault_tests += %D%/fault/handover.py
 fault_tests += %D%/fault/databases.py
 fault_tests += %D%/fault/upstreams.py
 fault_tests += %D%/fault/publish.py
+fault_tests += %D%/fault/proxied.py
 fault_tests += %D%/fault/reload.py
 fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py

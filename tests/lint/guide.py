@@ -22,7 +22,8 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("abs_top_srcdir") or Path(__file__).resolve().parents[2])
 BUILD = Path(os.environ.get("abs_top_builddir") or ROOT)
-PAGES = {"doc/tools.md": "tools", "examples/clients/README.md": "clients", "examples/riverwatch/README.md": "riverwatch"}  # and their sites
+PAGES = {"doc/tools.md": "tools", "doc/connect.md": "riverwatch", "doc/proxies.md": "hello", "doc/troubleshooting.md": "hello",
+         "examples/clients/README.md": "clients", "examples/riverwatch/README.md": "riverwatch"}  # and their sites
 VARIABLES = {"RIVERWATCH_API": "http://127.0.0.1", "RIVERWATCH_KEYS": ""}  # without which mcp.json can't be read
 URL = "http://127.0.0.1:8080/mcp"  # as the pages have it
 COMMAND_S = 60
@@ -138,10 +139,10 @@ def check_page(name, site, env):
 def main():
     env = os.environ | {"PATH": f"{BUILD}:{os.environ['PATH']}", "abs_top_builddir": str(BUILD)}
     with tempfile.TemporaryDirectory(prefix="mcp-guide.") as scratch:
-        examples = Path(scratch, "examples")
-        shutil.copytree(ROOT / "examples", examples)
-        subprocess.run(["chmod", "-R", "u+w,go+rX", scratch], check=True)  # from a source tree that may be read only
         for name, site in PAGES.items():
+            examples = Path(scratch, name.replace("/", "-"), "examples")  # for each page anew: they leave things behind
+            shutil.copytree(ROOT / "examples", examples)
+            subprocess.run(["chmod", "-R", "u+w,go+rX", scratch], check=True)  # from a source tree that may be read only
             check_page(name, examples / site, env)
     print(f"1..{number}")
     return failed
