@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Thousands of clients lose their streams at the same moment: their broker is killed, or told to end. Each tries to come back
-twice, as the official SDKs do (bench/streams -r). What share recovers is printed. Of 2025-11-25, whose clients are told when
-to come, all must, however slow the machine is; before, nothing can be told and nothing is promised. Who is back hears what
-is said then, once.
+twice, as the official SDKs do (bench/streams -r). What share recovers is printed. Of 1,000 of 2025-11-25, which are told when
+to come, all must, however slow the machine is; others can't be told, and of more it is a figure (doc/performance.md). Who is
+back hears what is said then, once.
 
     tests/fault/storms.py [--server lighttpd] [--clients 1000] [WORD]...     only cases with one of these words in their title
 
@@ -25,7 +25,7 @@ from faults import PATIENCE_S, TYPES, Cases, Site, check, main, toll, until  # n
 from streams import FIXTURE, Client, broker_pid, kill_broker  # noqa: E402
 
 case = Cases()
-CLIENTS = 1000
+CLIENTS = PROMISED = 1000
 STREAMS = Path(os.environ.get("abs_top_builddir", "."), "bench", "streams")
 WAIT_S = 5 * PATIENCE_S  # for thousands, with sanitizers
 
@@ -90,7 +90,7 @@ def say(client):
     client.ask("tools/call", {"name": "test_trigger_tool_change"})
 
 
-for version, how in (("2025-11-25", "told when to come: all do"), ("2025-06-18", "told nothing")):
+for version, how in (("2025-11-25", "told when to come"), ("2025-06-18", "told nothing")):
     for number in (signal.SIGKILL, signal.SIGTERM):
         @case(f"clients of {version}, {how}: the broker gets {number.name}; who comes back hears all, once",
               may_lose_broker=True)
@@ -104,8 +104,8 @@ for version, how in (("2025-11-25", "told when to come: all do"), ("2025-06-18",
                 back = crowd.expect("BACK")
                 came = int(re.search(r"\d+", back)[0])
                 print(f"# {version}, {number.name}: {100 * came / CLIENTS:.1f} % recovered: {back}", flush=True)
-                check(came == CLIENTS or version < "2025-11-25", "some don't come back")
                 site.broker = until("a broker", lambda: broker_pid(site))
+                check(came == CLIENTS or version < "2025-11-25" or CLIENTS > PROMISED, "some don't come back")
                 say(client)
                 check(crowd.expect("HEARD") == f"HEARD {came}", "not all hear")
                 said = dict(re.findall(r"(\w+) (\d+)", crowd.end()))
@@ -119,7 +119,7 @@ def our_site(args, fds, **settings):
     # One lighttpd holds as many streams as a third of its descriptors.
     processes = 3 * CLIENTS // resource.getrlimit(resource.RLIMIT_NOFILE)[0] + 1
     return Site(args, fds, site=FIXTURE, options=("--lighttpd-processes", str(processes if processes > 1 else 0)),
-                broker_drain_ms=500, **settings)
+                broker_drain_ms=500, session_max=5 * CLIENTS, stream_max=5 * CLIENTS, **settings)
 
 
 if __name__ == "__main__":
