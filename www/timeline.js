@@ -129,6 +129,8 @@ function makeRow(entry) {
   const details = el('details', { ontoggle: () => {
     if (details.open && details.children.length === 1)
       details.append(makeBody(entry));
+    if (details.open)
+      details.scrollIntoView({ block: 'nearest' });
   } }, el('summary', { tabIndex: -1 },
     el('span', { class: 'time' }, clock(at)),
     el('span', { class: 'arrow', role: 'img', 'aria-label': isOut ? 'sent' : 'received' }, isOut ? '→' : '←'),
