@@ -436,6 +436,7 @@ REPLAY_SOURCES = %D%/fuzz/replay.c %D%/fuzz/target.h
 # The broker's objects without its sockets.
 NO_BUS_SOURCES = %D%/lib/no_bus.c %D%/lib/no_bus.h
 check_PROGRAMS += %D%/fuzz/replay_admin
+check_PROGRAMS += %D%/fuzz/replay_publish
 check_PROGRAMS += %D%/fuzz/replay_broker
 check_PROGRAMS += %D%/fuzz/replay_cursor
 check_PROGRAMS += %D%/fuzz/replay_event_id
@@ -451,6 +452,7 @@ check_PROGRAMS += %D%/fuzz/replay_sse
 check_PROGRAMS += %D%/fuzz/replay_uri_template
 check_PROGRAMS += %D%/fuzz/replay_url
 TESTS += %D%/fuzz/replay_admin
+TESTS += %D%/fuzz/replay_publish
 TESTS += %D%/fuzz/replay_broker
 TESTS += %D%/fuzz/replay_cursor
 TESTS += %D%/fuzz/replay_event_id
@@ -466,6 +468,7 @@ TESTS += %D%/fuzz/replay_sse
 TESTS += %D%/fuzz/replay_uri_template
 TESTS += %D%/fuzz/replay_url
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_admin
+EXTRA_PROGRAMS += %D%/fuzz/fuzz_publish
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_broker
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_cursor
 EXTRA_PROGRAMS += %D%/fuzz/fuzz_event_id
@@ -493,6 +496,11 @@ endif
 %C%_fuzz_fuzz_admin_SOURCES = %D%/fuzz/fuzz_admin.c %D%/fuzz/target.h
 %C%_fuzz_fuzz_admin_LDADD = $(FUZZ_BROKER_LIBS)
 %C%_fuzz_fuzz_admin_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+%C%_fuzz_replay_publish_SOURCES = %D%/fuzz/fuzz_publish.c $(REPLAY_SOURCES)
+%C%_fuzz_replay_publish_LDADD = librunner.a libcommon.a $(JSONC_LIBS)
+%C%_fuzz_fuzz_publish_SOURCES = %D%/fuzz/fuzz_publish.c %D%/fuzz/target.h
+%C%_fuzz_fuzz_publish_LDADD = librunner.a libcommon.a $(JSONC_LIBS)
+%C%_fuzz_fuzz_publish_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 %C%_fuzz_replay_broker_SOURCES = %D%/fuzz/fuzz_broker.c $(NO_BUS_SOURCES) $(REPLAY_SOURCES)
 %C%_fuzz_replay_broker_LDADD = $(FUZZ_BROKER_LIBS)
 %C%_fuzz_fuzz_broker_SOURCES = %D%/fuzz/fuzz_broker.c $(NO_BUS_SOURCES) %D%/fuzz/target.h
