@@ -66,5 +66,6 @@ export function showToolResult(result, read) {
 export const showResource = (result) => list(result.contents).map(showContents);
 
 export const showPrompt = (result, read) => list(result.messages).map(({ role, content }) =>
-  el('div', { class: 'said' }, el('h4', {}, shorten(role, 40)), ...(Array.isArray(content) ? content : [content]).map((block) => showBlock(block, read))));
+  el('div', { class: 'said' }, el('h4', {}, shorten(role, 40)),
+    ...(Array.isArray(content) ? content : [content]).map((block) => showBlock(block, read))));
 

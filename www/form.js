@@ -262,12 +262,14 @@ function listEditor(at, what) {
 
   function addItem(initial) {
     const item = makeEditor({ ...at, depth }, schema.items ?? {}, { name: `${name} ${items.length + 1}`, required: true, initial });
-    const row = el('li', {}, item.node, el('button', { type: 'button', class: 'small', 'aria-label': `Remove ${name} ${items.length + 1}`, onclick: () => {
+    const remove = () => {
       items.splice(items.indexOf(item), 1);
       row.remove();
       add.disabled = false;
       add.focus();
-    } }, 'Remove'));
+    };
+    const row = el('li', {}, item.node, el('button', { type: 'button', class: 'small', onclick: remove,
+      'aria-label': `Remove ${name} ${items.length + 1}` }, 'Remove'));
     items.push(item);
     list.append(row);
     add.disabled = items.length >= ITEMS_MAX;
@@ -291,10 +293,15 @@ function groupEditor(at, what) {
   const inner = objectEditor({ ...at, depth: at.depth + 1 }, schema, value);
   if (required)
     return { node: group(what, '', inner.node), read: inner.read };
-  const box = el('input', { type: 'checkbox', id: newId('with'), checked: value !== undefined, onchange: () => { inner.node.hidden = !box.checked; } });
+  const box = el('input', { type: 'checkbox', id: newId('with'), checked: value !== undefined, onchange: show });
+  const label = el('label', { for: box.id }, 'Give ', el('bdi', {}, shorten(name, 200)));
 
-  inner.node.hidden = !box.checked;
-  return { node: group(what, '', el('div', { class: 'check' }, box, el('label', { for: box.id }, 'Give ', el('bdi', {}, shorten(name, 200)))), inner.node),
+  function show() {
+    inner.node.hidden = !box.checked;
+  }
+
+  show();
+  return { node: group(what, '', el('div', { class: 'check' }, box, label), inner.node),
     read: (problems) => box.checked ? inner.read(problems) : undefined };
 }
 
@@ -317,8 +324,8 @@ function objectEditor(at, given, value) {
 
 function variantEditor(at, what, variants) {
   const { name, required, value, schema } = what;
-  const kindOf = (each) => ({ object: 'object', array: 'array', string: 'string', number: 'number', boolean: 'boolean' })[Array.isArray(each) ? 'array' : typeof each];
-  const fitting = variants.findIndex((each) => typeOf(each)?.replace('integer', 'number') === kindOf(value));
+  const kind = Array.isArray(value) ? 'array' : typeof value;
+  const fitting = variants.findIndex((each) => typeOf(each)?.replace('integer', 'number') === kind);
   const place = el('div');
   const choice = el('select', { onchange: show }, ...(required ? [] : [el('option', { value: '' }, 'Not set')]),
     ...variants.map((each, i) => el('option', { value: String(i), selected: value !== undefined && i === fitting },
@@ -327,7 +334,8 @@ function variantEditor(at, what, variants) {
 
   function show() {
     const chosen = choice.value === '' ? null : variants[Number(choice.value)];
-    editor = chosen && makeEditor({ ...at, depth: at.depth + 1 }, chosen, { name: `${name}, value`, required: true, initial: chosen === variants[fitting] ? value : undefined });
+    editor = chosen && makeEditor({ ...at, depth: at.depth + 1 }, chosen, { name: `${name}, value`, required: true,
+      initial: chosen === variants[fitting] ? value : undefined });
     place.replaceChildren(...(editor ? [editor.node] : []));
   }
 

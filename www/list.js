@@ -1,5 +1,5 @@
 // list.js - a list of what a server offers, page by page, with a filter; one of its items is chosen.
-import { breakable, el, newId, shorten } from './dom.js';
+import { breakable, el, shorten } from './dom.js';
 
 const ITEMS_MAX = 5000;
 const FILTER_FROM = 8; // items
@@ -11,10 +11,9 @@ export class List {
 
   // what: plural noun. fetchPage(cursor) gives {items: [{key, name, title}], next}; choose(item).
   constructor(what, fetchPage, choose) {
-    const id = newId('filter');
-
     Object.assign(this, { what, fetchPage, choose });
-    this.filter = el('input', { id, type: 'search', placeholder: `Filter ${what}`, 'aria-label': `Filter ${what}`, autocomplete: 'off', oninput: () => this.#show() });
+    this.filter = el('input', { type: 'search', placeholder: `Filter ${what}`, 'aria-label': `Filter ${what}`, autocomplete: 'off',
+      oninput: () => this.#show() });
     this.list = el('ul', { class: 'items', 'aria-label': what });
     this.empty = el('p', { class: 'note' });
     this.more = el('button', { type: 'button', class: 'small', hidden: true, onclick: () => this.#nextPage() }, 'More');
@@ -63,7 +62,8 @@ export class List {
         currentTarget.setAttribute('aria-current', 'true');
         this.choose(item);
       } }, el('bdi', { class: 'name' }, ...breakable(item.name)), item.title && el('bdi', { class: 'title' }, shorten(item.title, 200))))));
-    this.empty.textContent = this.items.length === 0 ? `No ${this.what}.` : shown.length === 0 ? `None of ${this.items.length} ${this.what} fits.` : '';
+    this.empty.textContent = this.items.length === 0 ? `No ${this.what}.`
+      : shown.length === 0 ? `None of ${this.items.length} ${this.what} fits.` : '';
     this.filter.hidden = this.items.length < FILTER_FROM && !wanted;
     this.more.hidden = this.#next === undefined;
   }

@@ -43,14 +43,16 @@ export class Prompts {
 
     this.detail.replaceChildren(el('form', { class: 'subject', 'aria-label': prompt.name, onsubmit: (event) => {
       event.preventDefault();
-      startCall(this.calls, prompt.name, ({ signal, onNotification, say }) => client.request('prompts/get', { name: prompt.name, arguments: values() },
-        { signal, onNotification, onRound: (round) => say(`It asks, round ${round}`) }), (result) => showPrompt(result, this.read));
+      startCall(this.calls, prompt.name, ({ signal, onNotification, say }) =>
+        client.request('prompts/get', { name: prompt.name, arguments: values() },
+          { signal, onNotification, onRound: (round) => say(`It asks, round ${round}`) }), (result) => showPrompt(result, this.read));
     } },
     el('h3', {}, quoted(prompt.title ?? prompt.name)),
     prompt.title !== undefined && el('p', { class: 'facts' }, el('code', {}, quoted(prompt.name))),
     prompt.description && el('p', { class: 'description' }, quoted(shorten(prompt.description, 5000))),
     ...given.map((arg, i) => el('div', { class: 'field' },
-      el('div', { class: 'head' }, el('label', { for: inputs[i].id }, el('bdi', {}, shorten(arg.title ?? arg.name, 100))), arg.required === true && el('span', { class: 'tag' }, 'required')),
+      el('div', { class: 'head' }, el('label', { for: inputs[i].id }, el('bdi', {}, shorten(arg.title ?? arg.name, 100))),
+        arg.required === true && el('span', { class: 'tag' }, 'required')),
       inputs[i], client.capabilities.completions && completeWith(client, inputs[i], { type: 'ref/prompt', name: prompt.name }, arg.name, values),
       el('p', { class: 'hint' }, shorten(arg.description ?? '', 1000)))),
     el('div', { class: 'buttons' }, el('button', { type: 'submit', class: 'primary' }, `Get ${shorten(prompt.name, 60)}`))));

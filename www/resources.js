@@ -106,6 +106,7 @@ export class Resources {
 
   read(uri, why = '') {
     const client = this.#client;
-    return startCall(this.calls, `${why}${uri}`, ({ signal, onNotification }) => client.request('resources/read', { uri }, { signal, onNotification }), showResource);
+    return startCall(this.calls, `${why}${uri}`, ({ signal, onNotification }) =>
+      client.request('resources/read', { uri }, { signal, onNotification }), showResource);
   }
 }

@@ -51,7 +51,8 @@ export const propertiesOf = (schema) => isObject(schema.properties) ? Object.ent
 
 // The values to choose from, [{value, title}], or null.
 export function choicesOf(schema) {
-  const titled = [schema.oneOf, schema.anyOf].find((list) => Array.isArray(list) && list.length > 0 && list.every((each) => isObject(each) && 'const' in each));
+  const titled = [schema.oneOf, schema.anyOf].find((list) => Array.isArray(list) && list.length > 0
+    && list.every((each) => isObject(each) && 'const' in each));
 
   if ('const' in schema)
     return [{ value: schema.const, title: schema.title }];
@@ -86,7 +87,8 @@ export function limitsOf(schema) {
     : from === undefined ? `up to ${to}${unit}` : to === undefined ? `from ${from}${unit} on`
       : from === to ? `${from}${unit}` : `${from} to ${to}${unit}`;
 
-  return [typeOf(schema) === 'string' ? '' : typeOf(schema), format, range(min, max, ''), range(minLength, maxLength, ' characters'), range(minItems, maxItems, ' items'),
+  return [typeOf(schema) === 'string' ? '' : typeOf(schema), format, range(min, max, ''),
+    range(minLength, maxLength, ' characters'), range(minItems, maxItems, ' items'),
     schema.exclusiveMinimum !== undefined && `more than ${schema.exclusiveMinimum}`,
     schema.exclusiveMaximum !== undefined && `less than ${schema.exclusiveMaximum}`,
     pattern && `matches ${pattern}`].filter(Boolean).join(', ');

@@ -14,7 +14,8 @@ export function showSetup(root, endpoint, name) {
   root.replaceChildren(el('div', { class: 'work' },
     ...part('The endpoint, for a client of any revision', 'URL of the endpoint', endpoint),
     ...part('Configuration of a client', "JSON for a client's configuration", config({ type: 'http', url: endpoint })),
-    ...part('A client that knows only HTTP+SSE (2024-11-05)', 'JSON for a client of the old transport', config({ type: 'sse', url: `${endpoint}/sse` })),
+    ...part('A client that knows only HTTP+SSE (2024-11-05)', 'JSON for a client of the old transport',
+      config({ type: 'sse', url: `${endpoint}/sse` })),
     ...part('With curl', 'A curl command', `curl ${endpoint} -H 'Content-Type: application/json' -H 'MCP-Protocol-Version: ${MODERN}' ` +
       `-H 'Mcp-Method: tools/list' -d '${request}'`)));
 }

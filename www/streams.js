@@ -49,8 +49,9 @@ export class Streams {
         stream.drop();
       this.#update();
     } });
-    const row = el('li', {}, el('strong', {}, name), el('span', { class: 'title' }, title), facts, turn, el('button', { type: 'button', class: 'small', 'aria-label': `Close ${name}`,
-      onclick: () => this.#client.endStream(stream) }, 'Close'));
+    const close = el('button', { type: 'button', class: 'small', 'aria-label': `Close ${name}`,
+      onclick: () => this.#client.endStream(stream) }, 'Close');
+    const row = el('li', {}, el('strong', {}, name), el('span', { class: 'title' }, title), facts, turn, close);
 
     this.list.append(row);
     return { row, facts, turn };
@@ -61,6 +62,7 @@ function fill({ row, facts, turn }, { name, state, lastEventId, messages, resume
   row.className = state;
   turn.textContent = state === 'dropped' ? 'Resume' : 'Drop';
   turn.setAttribute('aria-label', `${turn.textContent} ${name}`);
-  facts.textContent = [state, `${messages} ${messages === 1 ? 'message' : 'messages'}`, lastEventId !== undefined && `last id ${shorten(lastEventId, 60)}`,
+  facts.textContent = [state, `${messages} ${messages === 1 ? 'message' : 'messages'}`,
+    lastEventId !== undefined && `last id ${shorten(lastEventId, 60)}`,
     resumedAfter && `resumed after ${shorten(resumedAfter, 60)}: ${resumedMessages} came`].filter(Boolean).join(' · ');
 }

@@ -2,7 +2,8 @@
 // when a row is opened. The list is one stop for the Tab key: arrows, Home and End go from row to row.
 import { copyButton, el, showJson, shorten } from './dom.js';
 
-const KINDS = { '': 'Everything', request: 'Requests', answer: 'Answers', error: 'Errors', notification: 'Notifications', log: 'Log messages', http: 'HTTP and streams' };
+const KINDS = { '': 'Everything', request: 'Requests', answer: 'Answers', error: 'Errors', notification: 'Notifications',
+  log: 'Log messages', http: 'HTTP and streams' };
 
 export class Timeline {
   #rows = new Map(); // entry: row
@@ -14,14 +15,15 @@ export class Timeline {
     this.journal = journal;
     this.kind = el('select', { 'aria-label': 'Kind of message', onchange: () => this.#refilter() },
       ...Object.entries(KINDS).map(([value, text]) => el('option', { value }, text)));
-    this.search = el('input', { type: 'search', placeholder: 'Filter messages', 'aria-label': 'Filter messages', autocomplete: 'off', oninput: () => this.#refilter() });
+    this.search = el('input', { type: 'search', placeholder: 'Filter messages', 'aria-label': 'Filter messages', autocomplete: 'off',
+      oninput: () => this.#refilter() });
     this.count = el('p', { class: 'note count' });
     this.list = el('ol', { class: 'rows', 'aria-label': 'Messages', onkeydown: (event) => this.#onKey(event), onscroll: () => this.#onScroll(),
       onfocusin: ({ target }) => target.matches('summary') && this.#setCurrent(target) });
     this.list.addEventListener('toggle', () => { this.#follows = this.#isAtEnd(); }, true);
     new ResizeObserver(() => this.#follow()).observe(this.list);
-    root.append(el('div', { class: 'tools' }, this.kind, this.search, el('button', { type: 'button', class: 'small', onclick: () => this.#clear() }, 'Clear')),
-      this.count, this.list);
+    const clear = el('button', { type: 'button', class: 'small', onclick: () => this.#clear() }, 'Clear');
+    root.append(el('div', { class: 'tools' }, this.kind, this.search, clear), this.count, this.list);
     journal.onAdd = (entry) => this.#add(entry);
     journal.onForget = (entry) => this.#forget(entry);
     this.#tellCount();

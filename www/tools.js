@@ -35,7 +35,8 @@ export class Tools {
 
   async #page(cursor) {
     const { tools = [], nextCursor } = await this.#client.request('tools/list', cursor === undefined ? {} : { cursor });
-    return { next: nextCursor, items: tools.map((tool) => ({ key: tool.name, name: tool.name, title: tool.title ?? tool.annotations?.title, tool })) };
+    const items = tools.map((tool) => ({ key: tool.name, name: tool.name, title: tool.title ?? tool.annotations?.title, tool }));
+    return { items, next: nextCursor };
   }
 
   #choose(tool) {

@@ -416,7 +416,8 @@ async function hostile(page, up, server) {
     'resources/list': { resources: [{ uri: 'javascript:window.pwned=1', name: evil, title: evil, mimeType: evil, description: evil }] },
     'resources/templates/list': { resourceTemplates: [{ uriTemplate: `x://{${evil}}{+a}`, name: evil }] },
     'prompts/list': { prompts: [{ name: evil, title: evil, arguments: [{ name: evil, description: evil, required: true }] }] },
-    'tools/call': { content: [{ type: 'text', text: evil }, { type: 'image', mimeType: 'image/svg+xml', data: btoa('<svg onload="window.pwned=1"/>') },
+    'tools/call': { content: [{ type: 'text', text: evil },
+      { type: 'image', mimeType: 'image/svg+xml', data: btoa('<svg onload="window.pwned=1"/>') },
       { type: 'image', mimeType: 'image/png', data: '"><script>window.pwned=1</script>' }, { type: 'image', mimeType: 'text/html', data: 'AAAA' },
       { type: evil }, { type: 'resource', resource: { uri: evil, mimeType: 'text/html', text: evil } },
       { type: 'resource_link', uri: 'javascript:window.pwned=1', name: evil }, null, 7], structuredContent: { [evil]: evil } },
@@ -424,7 +425,8 @@ async function hostile(page, up, server) {
   const ask = { resultType: 'input_required', requestState: 's', inputRequests: {
     page: { method: 'elicitation/create', params: { mode: 'url', message: evil, url: 'javascript:window.pwned=1' } },
     form: { method: 'elicitation/create', params: { message: evil, requestedSchema: schema } },
-    model: { method: 'sampling/createMessage', params: { systemPrompt: evil, messages: [{ role: evil, content: { type: 'text', text: evil } }] } } } };
+    model: { method: 'sampling/createMessage', params: { systemPrompt: evil,
+      messages: [{ role: evil, content: { type: 'text', text: evil } }] } } } };
   const { press, says, answer, question, choose } = hands(page);
 
   await page.route('**/mcp', async (route) => {
@@ -451,7 +453,8 @@ async function hostile(page, up, server) {
     for (const summary of await page.locator('.rows summary').all())
       await summary.click();
     assert.equal(await page.evaluate(() => window.pwned), undefined);
-    assert.equal(await page.evaluate(() => document.querySelectorAll('main script, main [onerror], main [onload], main img, main a, main iframe').length), 0);
+    assert.equal(await page.evaluate(() => document.querySelectorAll(
+      'main script, main [onerror], main [onload], main img, main a, main iframe').length), 0);
     assert.equal(await page.evaluate(() => ({}).constructor === Object && Object.prototype.x === undefined), true);
   });
   await check(`${server}: it may speak as much as it likes: the timeline stays bounded`, async () => {
@@ -460,7 +463,8 @@ async function hostile(page, up, server) {
       const journal = new Journal();
       for (let i = 0; i < 5000; i++)
         journal.addMessage('in', '#1', { jsonrpc: '2.0', id: i, result: {} }, 'x'.repeat(10000));
-      return { entries: journal.entries.length, forgotten: journal.forgotten, chars: journal.entries.reduce((sum, { text }) => sum + text.length, 0) };
+      return { entries: journal.entries.length, forgotten: journal.forgotten,
+        chars: journal.entries.reduce((sum, { text }) => sum + text.length, 0) };
     });
     assert.ok(entries <= 2000 && chars <= 8 << 20 && entries + forgotten === 5000, JSON.stringify({ entries, forgotten, chars }));
   });
