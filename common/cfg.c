@@ -70,6 +70,7 @@ static const struct {
     {"databases", "another file has a database of this name", offsetof(struct cfg, databases)},
     {"apis", "another file has an API of this name", offsetof(struct cfg, apis)},
     {"openapi", "another file has a description of this name", offsetof(struct cfg, openapi)},
+    {"modules", "another file has a module of this name", offsetof(struct cfg, modules)},
 };
 
 /* One file that was read. Kept whole, for the lines of later complaints. */

@@ -7,6 +7,7 @@
  *   "databases"  object: name -> definition (fcgi/sql.h)
  *   "apis"       object: name -> definition (fcgi/http_base.h)
  *   "openapi"    object: name -> definition (fcgi/openapi.h)
+ *   "modules"    object: name -> a shared object (fcgi/module.h)
  *   "include"    string or array of globs, relative to the file; each match is merged: settings may be given once in
  *                all, definitions are joined, a name twice is an error
  * In every string ${NAME} is the environment variable NAME (an unset one is an error), $${ is a plain ${.
@@ -38,7 +39,7 @@ struct cfg {
 #undef CFG_LIST
 	char *file;	    /* the main file, absolute; "" when there is none */
 	struct cfg_list sets; /* the "NAME=VALUE" texts that cfg_load() was given: a broker that a worker starts gets them too */
-	json_object *tools, *resources, *prompts, *databases, *apis, *openapi; /* owned; objects, possibly empty */
+	json_object *tools, *resources, *prompts, *databases, *apis, *openapi, *modules; /* owned; objects, possibly empty */
 	struct sources sources; /* what it was read from, by whoever reads more for it too */
 	struct cfg_origin *origins; /* private: where each included text stands, for cfg_complain() */
 	int complaint_count;

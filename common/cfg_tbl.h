@@ -129,6 +129,10 @@ CFG_INT(exec_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest output
 CFG_INT(exec_stderr_max_bytes, 16384, 256, 1048576, "bytes", "What is kept of a tool's stderr")
 CFG_LIST(exec_env, "Names of environment variables that tools inherit, beside PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
 
+CFG_INT(module_grace_ms, 1000, 0, 60000, "ms", "How long a module's handler may take to return when its time is over or its call cancelled; then the call ends without it")
+CFG_INT(module_hung_max, 16, 1, 1024, "calls", "Handlers of modules that have not returned by then, with so many of which a process begins no further one")
+CFG_INT(module_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest answer of a module's handler")
+
 CFG_INT(http_timeout_s, 30, 1, 86400, "s", "How long an HTTP API may take for one call, retries included, unless the definition says otherwise")
 CFG_INT(http_connect_ms, 5000, 10, 600000, "ms", "How long a connection to an HTTP API may take to be there")
 CFG_INT(http_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest answer of an HTTP API, decompressed")

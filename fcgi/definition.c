@@ -13,7 +13,7 @@
 #define MEMBERS_MAX 64 /* names that one definition may hold, all together */
 
 static const struct provider *const providers[] = {&provider_builtin, &provider_exec, &provider_http, &provider_sql,
-    &provider_file, &provider_text, &provider_base64, &provider_messages};
+    &provider_file, &provider_text, &provider_base64, &provider_messages, &provider_module};
 
 static const char *const common_members[] = {"title", "description", "icons", "_meta", "timeout_s"};
 
@@ -65,9 +65,9 @@ static void complain_provider(const struct definition *d, enum definition_kind k
 	size_t len = 0, left = 0;
 
 	for (size_t i = 0; i < COUNT_OF(providers); i++)
-		left += offers(providers[i], kind);
+		left += offers(providers[i], kind) && !providers[i]->is_unwritten;
 	for (size_t i = 0; i < COUNT_OF(providers) && len < sizeof(names); i++) {
-		if (!offers(providers[i], kind))
+		if (!offers(providers[i], kind) || providers[i]->is_unwritten)
 			continue;
 		left--;
 		len += (size_t)snprintf(names + len, sizeof(names) - len, "\"%s\"%s", providers[i]->name,

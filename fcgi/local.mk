@@ -60,6 +60,9 @@ libworker_a_SOURCES = \
 	%D%/method_tools.c %D%/method_tools.h \
 	%D%/mime.c %D%/mime.h \
 	%D%/modern.c %D%/modern.h \
+	%D%/module.c %D%/module.h %D%/module_priv.h \
+	%D%/module_host.c \
+	%D%/module_run.c %D%/module_run.h \
 	%D%/oldsse.c %D%/oldsse.h \
 	%D%/pool.c %D%/pool.h \
 	%D%/openapi.c %D%/openapi.h %D%/openapi_priv.h \
@@ -68,7 +71,7 @@ libworker_a_SOURCES = \
 	%D%/openapi_security.c \
 	%D%/placeholder.c %D%/placeholder.h \
 	%D%/promptset.c %D%/promptset.h \
-	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_http.c %D%/provider_sql.c %D%/provider_template.c \
+	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_http.c %D%/provider_module.c %D%/provider_sql.c %D%/provider_template.c \
 	%D%/rate.c %D%/rate.h \
 	%D%/reload.c %D%/reload.h \
 	%D%/req.c %D%/req.h %D%/req_ops.h \

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/opts.h"
 #include "fcgi/changes.h"
+#include "fcgi/module.h"
 #include "fcgi/pool.h"
 #include "fcgi/reload.h"
 #include "fcgi/req_cgi.h"
@@ -80,6 +81,8 @@ static int serve(struct worker *w, int listen_fd)
 		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
 		_exit(EXIT_FAILURE); /* threads may still use w */
 	}
+	if (!module_stop_all())
+		_exit(EXIT_SUCCESS); /* as above */
 	return EXIT_SUCCESS;
 }
 

@@ -6,6 +6,7 @@
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/definition.h"
+#include "fcgi/module.h"
 #include "fcgi/promptset.h"
 #include "common/banned.h"
 
@@ -102,6 +103,10 @@ static int add_prompt(void *arg, const struct definition *d, struct slice name, 
 		return out_of_memory(err);
 	set->prompts = more;
 	err_set(err, ERR_CONFIG, "bad prompt");
+	for (size_t i = 0; i < set->count; i++) {
+		if (slice_is(name, more[i].name))
+			return definition_complain(d, NULL, NULL, "there is a prompt \"%s\" already", more[i].name);
+	}
 	more[set->count] = (struct prompt){0};
 	if (read_definition(&more[set->count], d, name, err)) {
 		prompt_release(&more[set->count]);
@@ -122,7 +127,8 @@ int promptset_init(struct promptset *set, struct cfg *cfg, struct err *err)
 	uint64_t hash = DEFINITION_HASH_SEED;
 
 	*set = (struct promptset){0};
-	if (definition_each(cfg, cfg->prompts, "/prompts", add_prompt, set, err))
+	if (definition_each(cfg, cfg->prompts, "/prompts", add_prompt, set, err) ||
+	    module_each(cfg, DEFINITION_PROMPT, add_prompt, set, err))
 		goto fail;
 	if (cfg->complaint_count != complaints) {
 		err_set(

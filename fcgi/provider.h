@@ -17,6 +17,7 @@ struct uri_template; /* fcgi/uri_template.h */
 
 struct provider {
 	const char *name; /* "exec": also the member of a definition that chooses this provider */
+	bool is_unwritten; /* its definitions are made, nobody writes one */
 
 	/* Tools. call NULL: it has none. */
 	const char *const *members; /* NULL-terminated: what a definition may hold beside the common members */
@@ -136,6 +137,6 @@ struct prompt {
 };
 
 extern const struct provider provider_base64, provider_builtin, provider_exec, provider_file, provider_http, provider_messages,
-    provider_sql, provider_text;
+    provider_module, provider_sql, provider_text;
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/mem.h"
 #include "fcgi/content.h"
 #include "fcgi/definition.h"
+#include "fcgi/module.h"
 #include "fcgi/resourceset.h"
 #include "fcgi/uri.h"
 #include "fcgi/uri_template.h"
@@ -150,6 +151,15 @@ static int append(struct resource **array, size_t *count, const struct resource 
 	return 0;
 }
 
+static bool has_uri(const struct resourceset *set, struct slice uri)
+{
+	for (size_t i = 0; i < set->fixed_count; i++) {
+		if (slice_is(uri, set->fixed[i].uri))
+			return true;
+	}
+	return resourceset_find_template(set, uri) != NULL;
+}
+
 static int add_resource(void *arg, const struct definition *d, struct slice uri, struct err *err)
 {
 	struct resource resource = {.size_bytes = -1};
@@ -157,6 +167,8 @@ static int add_resource(void *arg, const struct definition *d, struct slice uri,
 	int ret;
 
 	err_set(err, ERR_CONFIG, "bad resource");
+	if (has_uri(set, uri))
+		return definition_complain(d, NULL, NULL, "there is a resource of this URI already");
 	ret = read_definition(&resource, d, uri, err);
 	if (ret == 0 && resource.template)
 		ret = append(&set->templates, &set->templates_count, &resource, err);
@@ -188,7 +200,8 @@ int resourceset_init(struct resourceset *set, struct cfg *cfg, struct err *err)
 	int complaints = cfg->complaint_count;
 
 	*set = (struct resourceset){0};
-	if (definition_each(cfg, cfg->resources, "/resources", add_resource, set, err))
+	if (definition_each(cfg, cfg->resources, "/resources", add_resource, set, err) ||
+	    module_each(cfg, DEFINITION_RESOURCE, add_resource, set, err))
 		goto fail;
 	if (cfg->complaint_count != complaints) {
 		err_set(

@@ -16,6 +16,7 @@
 #include "fcgi/ask.h"
 #include "fcgi/content.h"
 #include "fcgi/definition.h"
+#include "fcgi/module.h"
 #include "fcgi/openapi.h"
 #include "fcgi/placeholder.h"
 #include "fcgi/toolset.h"
@@ -750,7 +751,8 @@ int toolset_init(struct toolset *set, struct cfg *cfg, struct err *err)
 		goto fail;
 	}
 	if (definition_each(cfg, cfg->tools, "/tools", add_tool, set, err) ||
-	    definition_each(cfg, cfg->openapi, "/openapi", add_api, set, err))
+	    definition_each(cfg, cfg->openapi, "/openapi", add_api, set, err) ||
+	    module_each(cfg, DEFINITION_TOOL, add_tool, set, err))
 		goto fail;
 	for (size_t i = 0; i < cfg->exec_dirs.count; i++) {
 		if (read_dir(set, cfg, i, err))

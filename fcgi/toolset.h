@@ -1,4 +1,5 @@
-/* fcgi/toolset.h - all tools of a site, in the order of their names: those of "tools", then of exec_dirs and "openapi".
+/* fcgi/toolset.h - all tools of a site, in the order of their names: those of "tools", then of exec_dirs,
+ * "openapi" and "modules".
  *
  * A definition is an object with exactly one provider member, and common members:
  *   "builtin": "echo"                  or        "exec": ["/usr/bin/du", "-sh", "{path}"]
