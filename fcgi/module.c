@@ -505,15 +505,15 @@ const struct module_offer *module_offer_of(json_object *def)
 	return json_object_is_type(mark, json_type_string) ? json_object_get_userdata(mark) : NULL;
 }
 
-/* pointer is the module's. */
+/* pointer is the module's; one that was not loaded has no offers. */
 static int each_offer(struct cfg *cfg, json_object *config, struct buf *pointer, enum definition_kind kind,
     int (*add)(void *set, const struct definition *d, struct slice name, struct err *err), void *set, struct err *err)
 {
-	struct module *m = json_object_get_userdata(config);
+	struct module *m = json_object_is_type(config, json_type_object) ? json_object_get_userdata(config) : NULL;
 	size_t mark = pointer->len;
 	int ret = 0;
 
-	for (size_t i = 0; i < m->offers[kind].count && ret == 0; i++) {
+	for (size_t i = 0; m && i < m->offers[kind].count && ret == 0; i++) {
 		const char *entry = entry_at(&m->table, kind, i);
 		struct slice name = slice_str(text_at(entry, 0));
 		struct definition d = {.cfg = cfg};
@@ -549,7 +549,7 @@ int module_each(struct cfg *cfg, enum definition_kind kind,
 		if (ret == 0 && kind == DEFINITION_TOOL && load_entry(cfg, config, pointer.data, err)) {
 			ret = err->code == ERR_NOMEM ? -1 : 0;
 			json_object_object_add(cfg->modules, name, NULL);
-		} else if (ret == 0 && config) {
+		} else if (ret == 0) {
 			ret = each_offer(cfg, config, &pointer, kind, add, set, err);
 		}
 		if (ret)

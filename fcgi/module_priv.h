@@ -39,6 +39,7 @@ struct module_run {
 	struct module *module; /* counted */
 	char *name;            /* owned; pub.name */
 	uint64_t ends_at_ms;
+	struct module_thread *thread; /* borrowed: the handler's */
 	int ready_fd; /* borrowed: the thread's eventfd, by which the call's thread is told to look */
 
 	/* The handler's thread alone, until it is done. */

@@ -18,12 +18,14 @@
 #define INFO_DEPTH     8    /* levels around the arguments */
 #define ABILITIES_MAX  1024 /* bytes of the words for them */
 
-/* A thread for handlers, one at a time. */
+/* A thread for handlers, one at a time. The call whose run it has gives it back: until then that call alone reads
+ * ready_fd, which may have an event too many, of the run before. */
 struct module_thread {
 	int ready_fd;
 	pthread_cond_t wake;
-	struct module_run *run; /* by threads.mtx; NULL: it is idle */
-	struct module_thread *next; /* by threads.mtx: in the list of idle ones */
+	struct module_run *run; /* by threads.mtx; NULL: nothing to do */
+	bool is_idle;           /* by threads.mtx: in the list */
+	struct module_thread *next; /* by threads.mtx */
 };
 
 static struct {
@@ -72,6 +74,15 @@ static void run_free(struct module_run *run)
 	mem_free(run);
 }
 
+static void add_idle(struct module_thread *t)
+{
+	pthread_mutex_lock(&threads.mtx);
+	t->is_idle = true;
+	t->next = threads.idle;
+	threads.idle = t;
+	pthread_mutex_unlock(&threads.mtx);
+}
+
 /* The handler's thread. */
 
 static int start_module(struct module_run *run)
@@ -94,10 +105,9 @@ static int start_module(struct module_run *run)
 	return ret == MCP_OK || ret == MCP_CANCELLED ? ret : MCP_FAILED;
 }
 
-static void work(struct module_run *run)
+static void work(struct module_thread *t, struct module_run *run)
 {
 	struct module *m = run->module;
-	int ready_fd = run->ready_fd;
 	struct err err;
 	bool is_abandoned;
 
@@ -113,7 +123,7 @@ static void work(struct module_run *run)
 	is_abandoned = run->is_abandoned;
 	pthread_mutex_unlock(&run->mtx);
 	if (!is_abandoned) {
-		eventfd_write(ready_fd, 1); /* the run is the call's from here on */
+		eventfd_write(t->ready_fd, 1); /* the run is the call's from here on */
 		return;
 	}
 	LOG(WARN, "module.returned", "file=\"%s\" name=\"%s\" what=\"a handler that had been given up\"", m->path,
@@ -122,19 +132,24 @@ static void work(struct module_run *run)
 	pthread_mutex_lock(&threads.mtx);
 	threads.hung--;
 	pthread_mutex_unlock(&threads.mtx);
+	add_idle(t);
 }
 
-/* With threads.mtx held. True: it has work. */
-static bool wait_for_work(struct module_thread *t)
+/* With threads.mtx held. NULL: there was none for so long that the thread is to end. */
+static struct module_run *wait_for_work(struct module_thread *t)
 {
+	struct module_run *run;
 	struct timespec end;
 	int ret = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += THREAD_IDLE_S;
-	while (!t->run && ret == 0)
+	while (!t->run && (ret == 0 || !t->is_idle)) {
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		end.tv_sec += THREAD_IDLE_S;
 		ret = pthread_cond_timedwait(&t->wake, &threads.mtx, &end);
-	return t->run != NULL;
+	}
+	run = t->run;
+	t->run = NULL;
+	return run;
 }
 
 static void *thread_main(void *arg)
@@ -143,14 +158,10 @@ static void *thread_main(void *arg)
 	struct module_run *run;
 
 	pthread_mutex_lock(&threads.mtx);
-	while (wait_for_work(t)) {
-		run = t->run;
+	while ((run = wait_for_work(t))) {
 		pthread_mutex_unlock(&threads.mtx);
-		work(run);
+		work(t, run);
 		pthread_mutex_lock(&threads.mtx);
-		t->run = NULL;
-		t->next = threads.idle;
-		threads.idle = t;
 	}
 	for (at = &threads.idle; *at != t; at = &(*at)->next)
 		;
@@ -213,7 +224,9 @@ static int hand_out(struct module_run *run, const struct cfg *cfg, struct err *e
 			t = start_thread(err);
 	}
 	if (t) {
+		t->is_idle = false;
 		t->run = run;
+		run->thread = t;
 		run->ready_fd = t->ready_fd;
 		pthread_cond_signal(&t->wake);
 	}
@@ -427,6 +440,7 @@ int module_run(struct call *call, const struct module_input *input, struct modul
 		if (wait_for_return(run, call) && abandon(run))
 			return ret;
 	}
+	add_idle(run->thread);
 	if (ret == 0 || (ret == 1 && run->answer.status != MCP_CANCELLED)) /* an answer in the time of grace counts */
 		ret = take_answer(run, call, answer, err);
 	run_free(run);

@@ -56,6 +56,33 @@ EXTRA_DIST += \
 	%D%/conformance/scenarios \
 	%D%/conformance/site
 
+# Modules, which are built as those of others are: with the public header alone.
+BROKEN = abi crash exit function schema size symbol twice twice_prompt twice_resource undefined
+modules_of_tests = %D%/modules/manners.so %D%/modules/manners_2.so $(BROKEN:%=%D%/modules/broken_%.so) \
+	%D%/modules/hello.so %D%/modules/numbers.so
+if HAVE_CXX
+modules_of_tests += %D%/modules/words.so
+endif
+check_DATA += $(modules_of_tests)
+CLEANFILES += $(modules_of_tests)
+EXTRA_DIST += %D%/modules/broken.c %D%/modules/manners.c
+MODULE_HEADER = $(top_srcdir)/include/mcp-fcgi/module.h
+MODULE_FLAGS = -I$(top_srcdir)/include $(SAN) $(CPPFLAGS) -fPIC -fvisibility=hidden -shared
+MODULE_C = $(AM_V_CC)$(MKDIR_P) $(@D) && $(CC) $(WARN) -D_GNU_SOURCE $(MODULE_FLAGS) $(CFLAGS) $(LDFLAGS)
+%D%/modules/manners.so: $(srcdir)/%D%/modules/manners.c $(MODULE_HEADER)
+	$(MODULE_C) -o $@ $(srcdir)/%D%/modules/manners.c
+%D%/modules/manners_2.so: $(srcdir)/%D%/modules/manners.c $(MODULE_HEADER)
+	$(MODULE_C) -DVERSION='"2"' -o $@ $(srcdir)/%D%/modules/manners.c
+$(BROKEN:%=%D%/modules/broken_%.so): $(srcdir)/%D%/modules/broken.c $(MODULE_HEADER)
+	$(MODULE_C) -D$$(basename $@ .so | sed s/broken/BROKEN/) -o $@ $(srcdir)/%D%/modules/broken.c
+%D%/modules/hello.so: $(srcdir)/examples/modules/hello.c $(MODULE_HEADER)
+	$(MODULE_C) -o $@ $(srcdir)/examples/modules/hello.c
+%D%/modules/numbers.so: $(srcdir)/examples/modules/numbers.c $(MODULE_HEADER)
+	$(MODULE_C) -o $@ $(srcdir)/examples/modules/numbers.c
+%D%/modules/words.so: $(srcdir)/examples/modules/words.cpp $(MODULE_HEADER)
+	$(AM_V_CXX)$(MKDIR_P) $(@D) && $(CXX) -std=c++11 -Wall -Wextra $(MODULE_FLAGS) $(CXXFLAGS) $(LDFLAGS) -o $@ \
+		$(srcdir)/examples/modules/words.cpp
+
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
 UNIT_LIBS = $(WORKER_LIBS) $(CMOCKA_LIBS)
@@ -108,6 +135,7 @@ check_PROGRAMS += %D%/unit/test_modern
 check_PROGRAMS += %D%/unit/test_no_memory
 check_PROGRAMS += %D%/unit/test_offers
 check_PROGRAMS += %D%/unit/test_sql
+check_PROGRAMS += %D%/unit/test_module
 check_PROGRAMS += %D%/unit/test_oldsse
 check_PROGRAMS += %D%/unit/test_openapi
 check_PROGRAMS += %D%/unit/test_publish
@@ -168,6 +196,7 @@ TESTS += %D%/unit/test_modern
 TESTS += %D%/unit/test_no_memory
 TESTS += %D%/unit/test_offers
 TESTS += %D%/unit/test_sql
+TESTS += %D%/unit/test_module
 TESTS += %D%/unit/test_oldsse
 TESTS += %D%/unit/test_openapi
 TESTS += %D%/unit/test_publish
@@ -314,6 +343,8 @@ STANDIN_SOURCES = %D%/lib/standin.c %D%/lib/standin.h
 %C%_unit_test_offers_LDADD = $(UNIT_LIBS)
 %C%_unit_test_sql_SOURCES = %D%/unit/test_sql.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/toolfile.c %D%/lib/toolfile.h
 %C%_unit_test_sql_LDADD = $(UNIT_LIBS)
+%C%_unit_test_module_SOURCES = %D%/unit/test_module.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/toolfile.c %D%/lib/toolfile.h
+%C%_unit_test_module_LDADD = $(UNIT_LIBS)
 %C%_unit_test_toolset_SOURCES = %D%/unit/test_toolset.c %D%/lib/toolfile.c %D%/lib/toolfile.h
 %C%_unit_test_toolset_LDADD = $(UNIT_LIBS)
 %C%_unit_test_uri_template_SOURCES = %D%/unit/test_uri_template.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/unit.h

@@ -1,0 +1,216 @@
+/* A module with good and bad manners. What each tool does stands at its name. */
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <mcp-fcgi/module.h>
+
+#define HANG_MAX_MS 30000
+#define STEP_MS	    10
+
+#ifndef VERSION
+#define VERSION "1"
+#endif
+
+static int start(struct mcp_call *call, void **state)
+{
+	const char *fails = mcp_get(call, "/settings/fails_while_there_is", NULL);
+
+	if (fails && access(fails, F_OK) == 0) {
+		mcp_print(call, "%s is in the way", fails);
+		return MCP_FAILED;
+	}
+	*state = strdup("started");
+	return MCP_OK;
+}
+
+static void stop(void *state)
+{
+	free(state);
+}
+
+/* All that a call knows. */
+static int tell(struct mcp_call *call)
+{
+	const char *pointer = mcp_get(call, "/arguments/pointer", NULL), *text;
+	size_t len = 0;
+
+	text = mcp_get(call, pointer, &len);
+	mcp_print(call, "%s %s %zu ", (const char *)call->state, call->name, len);
+	return text ? mcp_text(call, text, len) : mcp_print(call, "nothing");
+}
+
+static int version(struct mcp_call *call)
+{
+	return mcp_print(call, "version " VERSION);
+}
+
+static int add(struct mcp_call *call)
+{
+	return mcp_print(call, "%lld %g", (long long)mcp_get_int(call, "/arguments/a", -1),
+	    (double)mcp_get_int(call, "/arguments/a", 0) + mcp_get_double(call, "/arguments/b", 0.5));
+}
+
+static int picture(struct mcp_call *call)
+{
+	mcp_print(call, "before");
+	mcp_data(call, "image/png", "\x89PNG\0", 5);
+	return mcp_print(call, "behind");
+}
+
+static int given(struct mcp_call *call)
+{
+	size_t len;
+	const char *how = mcp_get(call, "/arguments/how", NULL), *json = mcp_get(call, "/arguments/json", &len);
+
+	if (strcmp(how, "structured") == 0)
+		mcp_structured(call, json, len);
+	else if (strcmp(how, "result") == 0)
+		mcp_result(call, json, len);
+	else if (strcmp(how, "notify") == 0 && mcp_notify(call, "notifications/message", json, len))
+		return mcp_print(call, "%s", mcp_why(call)), MCP_FAILED;
+	return MCP_OK; /* what it gave may be bad: then it fails all the same */
+}
+
+static int bad_utf8(struct mcp_call *call)
+{
+	mcp_progress(call, 1, 2, "\xff");
+	mcp_log(call, "info", "\xc3(\0x", 4);
+	return mcp_text(call, "a\xff\0z", 4);
+}
+
+static int huge(struct mcp_call *call)
+{
+	static char part[65536];
+
+	memset(part, 'x', sizeof(part));
+	for (int i = 0; i < 1024; i++)
+		mcp_text(call, part, sizeof(part));
+	return MCP_OK;
+}
+
+static int fail(struct mcp_call *call)
+{
+	return (int)mcp_get_int(call, "/arguments/status", MCP_FAILED);
+}
+
+static int crash(struct mcp_call *call)
+{
+	(void)call;
+	signal(SIGSEGV, SIG_DFL); /* a sanitizer would write a page about it */
+	return raise(SIGSEGV);
+}
+
+/* Until there is a file, whatever the host says; for as long as a test may take at most. */
+static int hang(struct mcp_call *call)
+{
+	const char *until = mcp_get(call, "/arguments/until", NULL);
+
+	for (int ms = 0; access(until, F_OK) != 0 && ms < HANG_MAX_MS; ms += STEP_MS)
+		poll(NULL, 0, STEP_MS);
+	return mcp_progress(call, 9, 9, NULL) == MCP_CANCELLED ? MCP_CANCELLED : mcp_print(call, "it was there");
+}
+
+/* Until it is told; by one of three ways to hear of it. */
+static int doze(struct mcp_call *call)
+{
+	const char *how = mcp_get(call, "/arguments/how", NULL);
+	struct pollfd fd = {.fd = mcp_cancel_fd(call), .events = POLLIN};
+	int told = 0;
+
+	mcp_progress(call, 1, 0, "dozing");
+	if (strcmp(how, "poll") == 0)
+		told = poll(&fd, 1, HANG_MAX_MS) == 1;
+	else if (strcmp(how, "wait") == 0)
+		told = mcp_wait(call, HANG_MAX_MS) == MCP_CANCELLED;
+	for (int ms = 0; !told && ms < HANG_MAX_MS; ms += STEP_MS) {
+		told = mcp_is_cancelled(call);
+		poll(NULL, 0, STEP_MS);
+	}
+	if (!told || mcp_log(call, "error", "too late", 8) != MCP_CANCELLED)
+		return mcp_print(call, "nobody told me");
+	return strcmp(how, "late") == 0 ? mcp_print(call, "late, but here") : MCP_CANCELLED;
+}
+
+/* Asks for a colour, and may do without, or not. */
+static int ask(struct mcp_call *call)
+{
+	static const char form[] = "{\"message\": \"Which colour?\", \"requestedSchema\": {\"type\": \"object\", "
+				   "\"properties\": {\"colour\": {\"type\": \"string\"}}}}";
+	const char *colour;
+
+	switch (mcp_ask(call, "colour", "elicitation/create", form, strlen(form))) {
+	case MCP_OK:
+		return mcp_keep(call, "{\"asked\": 1}", 12);
+	case MCP_ANSWERED:
+		colour = mcp_get(call, "/answers/colour/content/colour", NULL);
+		return mcp_print(call, "%s %s", colour ? colour : "no colour", mcp_get(call, "/kept/asked", NULL));
+	default:
+		if (mcp_get_int(call, "/arguments/needed", 0))
+			return MCP_FAILED;
+		return mcp_print(call, "without: %s", mcp_why(call));
+	}
+}
+
+static const char no_json[] = "{\"contents\": 1}";
+static int read_it(struct mcp_call *call)
+{
+	const char *kind = mcp_get(call, "/arguments/kind", NULL);
+
+	if (strcmp(kind, "text") == 0)
+		return mcp_print(call, "text of %s", call->name);
+	if (strcmp(kind, "blob") == 0)
+		return mcp_data(call, "image/png", "\x89PNG\0", 5);
+	if (strcmp(kind, "bad") == 0)
+		return mcp_result(call, no_json, sizeof(no_json) - 1);
+	if (strcmp(kind, "params") == 0)
+		return mcp_print(call, "not like this"), MCP_BAD_PARAMS;
+	return MCP_NOT_FOUND;
+}
+
+static int get_it(struct mcp_call *call)
+{
+	const char *kind = mcp_get(call, "/arguments/kind", NULL);
+
+	if (strcmp(kind, "bad") == 0)
+		return mcp_result(call, no_json, sizeof(no_json) - 1);
+	if (strcmp(kind, "params") == 0)
+		return mcp_print(call, "not like this"), MCP_BAD_PARAMS;
+	return mcp_print(call, "Say %s", kind);
+}
+
+#define HOW "{\"how\": {\"type\": \"string\"}}"
+
+static const struct mcp_tool tools[] = {
+    {"add", NULL, "{\"a\": {\"optional\": true}, \"b\": {\"optional\": true}}", add, NULL},
+    {"ask", NULL, "{\"needed\": {\"default\": 0}}", ask, NULL},
+    {"bad_utf8", NULL, NULL, bad_utf8, NULL},
+    {"crash", NULL, NULL, crash, NULL},
+    {"doze", NULL, HOW, doze, "{\"timeout_s\": 1}"},
+    {"doze_long", NULL, HOW, doze, NULL},
+    {"fail", NULL, "{\"status\": {\"optional\": true}}", fail, NULL},
+    {"given", NULL, "{\"how\": {}, \"json\": {}}", given, NULL},
+    {"given_schema", NULL, "{\"how\": {}, \"json\": {}}", given,
+	"{\"output_schema\": {\"type\": \"object\", \"required\": [\"n\"]}}"},
+    {"hang", NULL, "{\"until\": {}}", hang, "{\"timeout_s\": 1}"},
+    {"huge", NULL, NULL, huge, NULL},
+    {"picture", NULL, NULL, picture, NULL},
+    {"tell", "Tells what is at a pointer", "{\"pointer\": {}}", tell, "{\"title\": \"Tell\", \"task\": \"optional\"}"},
+    {"version", NULL, NULL, version, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static const struct mcp_resource resources[] = {
+    {"manners:{kind}", "Of some kind", "text/plain", read_it, "{\"name\": \"kinds\"}"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static const struct mcp_prompt prompts[] = {
+    {"say", "To say something", "{\"kind\": {\"values\": [\"hello\", \"good bye\"]}}", get_it, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+const struct mcp_module mcp_fcgi_module = {MCP_MODULE_HEAD, tools, resources, prompts, start, stop};
