@@ -106,8 +106,9 @@ static int check_list(const struct mcp_module *table, size_t kind, struct err *e
 
 		memcpy(&handler, entry + kinds[kind].handler, sizeof(handler));
 		if (i == OFFERS_MAX)
-			return err_set(err, ERR_CONFIG, "it has more than %d %s; does their list end with an empty one?",
-			    OFFERS_MAX, kinds[kind].catalog);
+			return err_set(err, ERR_CONFIG,
+			    "it has more than %d %s; does their list end with an empty one?", OFFERS_MAX,
+			    kinds[kind].catalog);
 		if (!handler)
 			return err_set(
 			    err, ERR_CONFIG, "%s/%.100s has no function", kinds[kind].catalog, text_at(entry, 0));
@@ -138,8 +139,8 @@ static int read_table(struct module *m, struct err *err)
 	return 0;
 }
 
-/* The loader takes what has a name that it knows for what it has under that name: the copy's must be its own for as long
- * as it is loaded, and it is while its descriptor is open. By this name debuggers find it too. */
+/* The loader takes what has a name that it knows for what it has under that name: the copy's must be its own for as
+ * long as it is loaded, and it is while its descriptor is open. By this name debuggers find it too. */
 static int load(struct module *m, struct err *err)
 {
 	char name[64];
@@ -213,7 +214,8 @@ static int look(struct module *m, struct err *err)
 	if (ret == 0)
 		return said[0] ? err_set(err, ERR_CONFIG, "%s", said) : 0;
 	if (is_late)
-		return err_set(err, ERR_CONFIG, "it was not loaded within %d s: its constructors hang", LOOK_MAX_MS / 1000);
+		return err_set(
+		    err, ERR_CONFIG, "it was not loaded within %d s: its constructors hang", LOOK_MAX_MS / 1000);
 	return err_set(err, ERR_CONFIG, "it crashes or exits while it is loaded");
 }
 
@@ -475,8 +477,7 @@ static json_object *define(struct cfg *cfg, json_object *config, const char *poi
 		bad = -1;
 	} else if (json && !val) {
 		if (err->code != ERR_NOMEM)
-			cfg_complain_at(
-			    cfg, pointer, kinds[kind].json.member, "it is not JSON: %s", err->msg);
+			cfg_complain_at(cfg, pointer, kinds[kind].json.member, "it is not JSON: %s", err->msg);
 		bad = -1;
 	}
 	if (!bad && mark)

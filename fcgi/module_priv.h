@@ -18,17 +18,17 @@ struct module {
 	char *path;     /* owned, absolute */
 	char *settings; /* owned; JSON text */
 	struct stat file;
-	int fd;                  /* of the copy: its number is part of the name by which the loader knows it */
-	void *handle;            /* of dlopen() */
-	struct mcp_module table; /* as we know it */
+	int fd;                         /* of the copy: its number is part of the name by which the loader knows it */
+	void *handle;                   /* of dlopen() */
+	struct mcp_module table;        /* as we know it */
 	struct module_offers offers[3]; /* by enum definition_kind */
 	int refs;                       /* by the registry's lock */
 	struct module *next;            /* by the registry's lock */
 	pthread_mutex_t start_mtx;
 	atomic_bool is_started; /* set by start_mtx */
-	void *state;          /* by start_mtx until it is started */
-	atomic_bool has_run;  /* some of its code has */
-	atomic_uint running;  /* handlers */
+	void *state;            /* by start_mtx until it is started */
+	atomic_bool has_run;    /* some of its code has */
+	atomic_uint running;    /* handlers */
 };
 
 /* One run of a handler. Two threads share it: the handler's own, and that of the call, which alone may touch the call.
@@ -40,14 +40,14 @@ struct module_run {
 	char *name;            /* owned; pub.name */
 	uint64_t ends_at_ms;
 	struct module_thread *thread; /* borrowed: the handler's */
-	int ready_fd; /* borrowed: the thread's eventfd, by which the call's thread is told to look */
+	int ready_fd;                 /* borrowed: the thread's eventfd, by which the call's thread is told to look */
 
 	/* The handler's thread alone, until it is done. */
-	struct buf info;                     /* JSON text of what the call is about */
+	struct buf info;                      /* JSON text of what the call is about */
 	json_object *info_doc, *settings_doc; /* owned; NULL: not read yet */
-	struct buf text;                     /* since the last piece; need not be UTF-8, jx_write() sees to that */
-	struct buf base64;                   /* of the last piece */
-	size_t room; /* bytes that may still be answered */
+	struct buf text;                      /* since the last piece; need not be UTF-8, jx_write() sees to that */
+	struct buf base64;                    /* of the last piece */
+	size_t room;                          /* bytes that may still be answered */
 	struct module_answer answer;
 	struct err why; /* of the last function that failed */
 	int depth_max;

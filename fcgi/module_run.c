@@ -14,17 +14,17 @@
 #include "fcgi/revision.h"
 #include "common/banned.h"
 
-#define THREAD_IDLE_S  30   /* then it ends */
-#define INFO_DEPTH     8    /* levels around the arguments */
-#define ABILITIES_MAX  1024 /* bytes of the words for them */
+#define THREAD_IDLE_S 30   /* then it ends */
+#define INFO_DEPTH    8    /* levels around the arguments */
+#define ABILITIES_MAX 1024 /* bytes of the words for them */
 
 /* A thread for handlers, one at a time. The call whose run it has gives it back: until then that call alone reads
  * ready_fd, which may have an event too many, of the run before. */
 struct module_thread {
 	int ready_fd;
 	pthread_cond_t wake;
-	struct module_run *run; /* by threads.mtx; NULL: nothing to do */
-	bool is_idle;           /* by threads.mtx: in the list */
+	struct module_run *run;     /* by threads.mtx; NULL: nothing to do */
+	bool is_idle;               /* by threads.mtx: in the list */
 	struct module_thread *next; /* by threads.mtx */
 };
 

@@ -1,7 +1,7 @@
 /* fcgi/module_run.h - one call of a module's handler, in a thread of its own.
  *
- * So a handler may block as it likes: its call is watched all the same, becomes a stream after stream_after_ms, and ends
- * in time. When the time is over or nobody waits any more, the handler is told (mcp_wait() and its kin) and has
+ * So a handler may block as it likes: its call is watched all the same, becomes a stream after stream_after_ms, and
+ * ends in time. When the time is over or nobody waits any more, the handler is told (mcp_wait() and its kin) and has
  * module_grace_ms; a call whose handler hasn't returned by then ends without it. Its thread can't be ended: it is left
  * alone, and counts until it returns. With module_hung_max such threads no further handler is begun in this process. */
 #ifndef MCP_FCGI_MODULE_RUN_H

@@ -77,9 +77,7 @@ static json_object *fail_result(const struct tool *tool, struct slice why, struc
 static json_object *new_block(json_object *piece, struct err *err)
 {
 	struct slice mime = jx_get_str(piece, "mimeType");
-	const char *type = !mime.p                             ? "text"
-			   : strncmp(mime.p, "image/", 6) == 0 ? "image"
-							       : "audio";
+	const char *type = !mime.p ? "text" : strncmp(mime.p, "image/", 6) == 0 ? "image" : "audio";
 	json_object *block = json_object_new_object();
 	int bad = jx_add_str(block, "type", type, err);
 
@@ -211,8 +209,7 @@ static int call_tool(
 /* Resources and prompts: a failure is an error. */
 
 /* 0: *answer is good. 1: the client is asked first. */
-static int run_offer(
-    struct call *call, const struct module_input *input, struct module_answer *answer, struct err *err)
+static int run_offer(struct call *call, const struct module_input *input, struct module_answer *answer, struct err *err)
 {
 	struct slice text;
 	int ret = module_run(call, input, answer, err);
@@ -272,8 +269,7 @@ static int add_content(json_object *contents, size_t i, json_object *object, str
 	return jx_append(contents, object, err) | bad;
 }
 
-static int add_contents(
-    json_object *contents, const struct module_answer *answer, struct slice uri, struct err *err)
+static int add_contents(json_object *contents, const struct module_answer *answer, struct slice uri, struct err *err)
 {
 	json_object *whole = jx_get_array(answer->whole, "contents");
 	json_object *objects = answer->whole ? whole : answer->pieces;

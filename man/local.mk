@@ -1,5 +1,6 @@
 # man/: a page for each program, and one for their configuration
 dist_man_MANS += \
+	%D%/mcp-fcgi-module.3 \
 	%D%/mcp-launch.8 \
 	%D%/mcp-runner.8 \
 	%D%/mcp-worker.8 \

@@ -13,7 +13,7 @@ ok() { # ok STATUS NAME
 	[ "$1" -eq 0 ] && echo "ok $n - $2" || echo "not ok $n - $2"
 }
 
-for page in "$src"/man/*.[158] "$build"/man/mcp.json.5 "$build"/man/mcp-broker.8; do
+for page in "$src"/man/*.[1358] "$build"/man/mcp.json.5 "$build"/man/mcp-broker.8; do
 	# Whether other pages are known depends on the machine, not on ours.
 	complaints=$(mandoc -Tlint -W style "$page" 2>&1 | grep -v -e 'referenced manual not found' -e 'outdated mandoc.db' \
 		-e 'operating system explicitly')

@@ -13,10 +13,10 @@
 #include "tests/lib/toolfile.h"
 #include "common/banned.h"
 
-#define MODULES "${abs_top_builddir}/tests/modules/"
-#define SITE(entry) "{\n\"modules\": {\n\"m\": " entry "\n}}"
-#define BROKEN(how) SITE("{\"file\": \"" MODULES "broken_" how ".so\"}")
-#define MANNERS SITE("{\"file\": \"" MODULES "manners.so\", \"settings\": {\"a\": [1, \"b\"]}}")
+#define MODULES         "${abs_top_builddir}/tests/modules/"
+#define SITE(entry)     "{\n\"modules\": {\n\"m\": " entry "\n}}"
+#define BROKEN(how)     SITE("{\"file\": \"" MODULES "broken_" how ".so\"}")
+#define MANNERS         SITE("{\"file\": \"" MODULES "manners.so\", \"settings\": {\"a\": [1, \"b\"]}}")
 #define BAD(where, why) "DIR/mcp.json:3: /modules/m" where ": " why "\n"
 
 static struct toolfile file;
@@ -35,8 +35,9 @@ static const struct {
 	BAD("/setings", "unknown member \"setings\"; did you mean \"settings\"?")
 	    BAD("/timeout_s", "timeout_s must be a whole number, 1 to 86400 s")},
     {BROKEN("symbol"), BAD("/file", "it is no module of mcp-fcgi: it exports no mcp_fcgi_module")},
-    {BROKEN("abi"), BAD("/file", "it is built for ABI 99 of <mcp-fcgi/module.h>, and this is ABI 1: build it again with "
-				 "the header of this version")},
+    {BROKEN("abi"),
+	BAD("/file", "it is built for ABI 99 of <mcp-fcgi/module.h>, and this is ABI 1: build it again with "
+		     "the header of this version")},
     {BROKEN("undefined"), BAD("/file", "undefined symbol: nobody_has_this")},
     {BROKEN("crash"), BAD("/file", "it crashes or exits while it is loaded")},
     {BROKEN("exit"), BAD("/file", "it crashes or exits while it is loaded")},
@@ -45,13 +46,13 @@ static const struct {
     {BROKEN("twice_resource"), BAD("/resources/broken:one", "there is a resource of this URI already")},
     {BROKEN("twice_prompt"), BAD("/prompts/broken", "there is a prompt \"broken\" already")},
     {BROKEN("schema"),
-	BAD("/tools/no_json/input", "it is not JSON: end of text at byte 24")
-	    BAD("/tools/no_schema/input/a/type", "type must be string, integer, number, boolean, object, array or null, or an "
-						"array of these")
-		BAD("/tools/members/members", "its members are no JSON object")
-		    BAD("/tools/member/titel", "unknown member \"titel\"; did you mean \"title\"?")
-			BAD("/tools/bad name", "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .")},
-    {"{\n\"modules\": {\n\"m\": {\"file\": \"" MODULES "manners.so\"}}, \"tools\": {\"tell\": {\"builtin\": \"echo\"}}}",
+	BAD("/tools/no_json/input", "it is not JSON: end of text at byte 24") BAD("/tools/no_schema/input/a/type",
+	    "type must be string, integer, number, boolean, object, array or null, or an "
+	    "array of these") BAD("/tools/members/members", "its members are no JSON object")
+	    BAD("/tools/member/titel", "unknown member \"titel\"; did you mean \"title\"?")
+		BAD("/tools/bad name", "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .")},
+    {"{\n\"modules\": {\n\"m\": {\"file\": \"" MODULES
+     "manners.so\"}}, \"tools\": {\"tell\": {\"builtin\": \"echo\"}}}",
 	BAD("/tools/tell", "there is a tool \"tell\" already")},
     {"{\n\"tools\": {\n\"t\": {\"module\": \"m\"}}}",
 	"DIR/mcp.json:3: /tools/t/module: what a module offers is there as soon as \"modules\" names it, and is not "
@@ -144,26 +145,34 @@ static const struct {
     {"tell", "{\"pointer\":\"/settingsa\"}", GOOD("started tell 0 nothing"), NULL},
     {"tell", "{\"pointer\":\"no pointer\"}", GOOD("started tell 0 nothing"), NULL},
     {"tell", "{\"pointer\":\"/client\"}",
-	GOOD("started tell 49 {\\\"principal\\\":\\\"\\\",\\\"revision\\\":\\\"2026-07-28\\\",\\\"can\\\":\\\"\\\"}"), NULL},
-    {"tell", "{\"pointer\":\"\\u0000/\"}", GOOD("started tell 121 {\\\"arguments\\\":{\\\"pointer\\\":\\\"\\\\u0000/\\\"},"
-	"\\\"answers\\\":null,\\\"kept\\\":null,\\\"client\\\":{\\\"principal\\\":\\\"\\\",\\\"revision\\\":\\\"2026-07-28\\\",\\\"can\\\":\\\"\\\"}}"), NULL},
+	GOOD("started tell 49 {\\\"principal\\\":\\\"\\\",\\\"revision\\\":\\\"2026-07-28\\\",\\\"can\\\":\\\"\\\"}"),
+	NULL},
+    {"tell", "{\"pointer\":\"\\u0000/\"}",
+	GOOD("started tell 121 {\\\"arguments\\\":{\\\"pointer\\\":\\\"\\\\u0000/\\\"},"
+	     "\\\"answers\\\":null,\\\"kept\\\":null,\\\"client\\\":{\\\"principal\\\":\\\"\\\",\\\"revision\\\":"
+	     "\\\"2026-07-28\\\",\\\"can\\\":\\\"\\\"}}"),
+	NULL},
     {"add", "{\"a\":1,\"b\":2.5}", GOOD("1 3.5"), NULL},
     {"add", "{\"a\":1.5,\"b\":\"2\"}", GOOD("-1 0.5"), NULL},
     {"add", "{\"a\":9007199254740993}", GOOD("9007199254740993 9.0072e+15"), NULL},
     {"picture", "{}",
-	"{\"content\":[" TEXT_BLOCK("before") ",{\"type\":\"image\",\"data\":\"iVBORwA=\",\"mimeType\":\"image/png\"},"
-	TEXT_BLOCK("behind") "]}", NULL},
+	"{\"content\":[" TEXT_BLOCK("before") ",{\"type\":\"image\",\"data\":\"iVBORwA=\",\"mimeType\":\"image/"
+					      "png\"}," TEXT_BLOCK("behind") "]}",
+	NULL},
     {"given", "{\"how\":\"\",\"json\":\"\"}", "{\"content\":[]}", NULL},
     {"given", "{\"how\":\"structured\",\"json\":\"{\\\"n\\\": 1.0}\"}",
 	"{\"structuredContent\":{\"n\":1.0},\"content\":[" TEXT_BLOCK("{\\\"n\\\":1.0}") "]}", NULL},
     {"given", "{\"how\":\"result\",\"json\":\"{\\\"content\\\": [], \\\"isError\\\": true}\"}",
 	"{\"content\":[],\"isError\":true}", NULL},
     {"given", "{\"how\":\"result\",\"json\":\"{\\\"content\\\": [{}]}\"}",
-	FAILED("given", "its result is not one: content[0].type must be text, image, audio, resource_link or resource"), NULL},
+	FAILED("given", "its result is not one: content[0].type must be text, image, audio, resource_link or resource"),
+	NULL},
     {"given", "{\"how\":\"result\",\"json\":\"{\\\"content\\\": [\"}",
 	FAILED("given", "its result is not the JSON that it should be: end of text at byte 13"), NULL},
     {"given", "{\"how\":\"structured\",\"json\":\"{} {}\"}",
-	FAILED("given", "its structured content is not the JSON that it should be: bytes after the JSON text at byte 3"), NULL},
+	FAILED(
+	    "given", "its structured content is not the JSON that it should be: bytes after the JSON text at byte 3"),
+	NULL},
     {"given", "{\"how\":\"notify\",\"json\":\"{\\\"level\\\": \\\"loud\\\", \\\"data\\\": 1}\"}",
 	FAILED("given", "level must be one of debug, info, notice, warning, error, critical, alert, emergency"), NULL},
     {"given_schema", "{\"how\":\"structured\",\"json\":\"{\\\"m\\\": 1}\"}",
@@ -195,7 +204,8 @@ static void test_runs(void **state)
 		fake_call_init(&call, &file.cfg, ERA_MODERN);
 		got = run(&call, runs[i].tool, runs[i].args, &err);
 		notified = call.notified.data ? call.notified.data : "";
-		if (!got || strcmp(got, runs[i].want) != 0 || strcmp(notified, runs[i].notified ? runs[i].notified : "") != 0) {
+		if (!got || strcmp(got, runs[i].want) != 0 ||
+		    strcmp(notified, runs[i].notified ? runs[i].notified : "") != 0) {
 			print_message("# %s %s\n# got  %s %s\n# want %s\n# said %s\n", runs[i].tool, runs[i].args,
 			    got ? got : "nothing", err.msg, runs[i].want, notified);
 			failures++;
@@ -238,8 +248,8 @@ static void test_asking(void **state)
 	assert_string_equal(json_object_to_json_string_ext(call.priv.keep, JSON_C_TO_STRING_PLAIN), "{\"asked\":1}");
 	call_drop_asks(&call.call);
 
-	call.call.answers = jx_parse(
-	    SLICE("{\"colour\":{\"action\":\"accept\",\"content\":{\"colour\":\"blue\"}}}"), 8, &err);
+	call.call.answers =
+	    jx_parse(SLICE("{\"colour\":{\"action\":\"accept\",\"content\":{\"colour\":\"blue\"}}}"), 8, &err);
 	call.call.kept = jx_parse(SLICE("{\"asked\":1}"), 8, &err);
 	got = run(&call, "ask", "{\"needed\":1}", &err);
 	assert_string_equal(got, GOOD("blue 1"));
@@ -276,7 +286,8 @@ static void test_timeout(void **state)
 
 static void test_cancelled(void **state)
 {
-	static const char *const args[] = {"{\"how\":\"poll\"}", "{\"how\":\"wait\"}", "{\"how\":\"look\"}", "{\"how\":\"late\"}"};
+	static const char *const args[] = {
+	    "{\"how\":\"poll\"}", "{\"how\":\"wait\"}", "{\"how\":\"look\"}", "{\"how\":\"late\"}"};
 	struct err err = {0};
 
 	(void)state;
@@ -314,8 +325,8 @@ static void test_hang(void **state)
 		mem_free(got);
 	}
 	got = run(&call, "version", "{}", &err);
-	assert_string_equal(got,
-	    FAILED("version", "2 calls of modules hang in this process (module_hung_max); no more are begun"));
+	assert_string_equal(
+	    got, FAILED("version", "2 calls of modules hang in this process (module_hung_max); no more are begun"));
 	mem_free(got);
 	assert_false(module_stop_all());
 
@@ -414,7 +425,8 @@ static void test_offers(void **state)
 	load(MANNERS);
 	fake_call_init(&call, &file.cfg, ERA_MODERN);
 	for (size_t i = 0; i < COUNT_OF(offers); i++) {
-		char *got = offers[i].uri ? read_uri(&call, offers[i].uri, &err) : get_prompt(&call, offers[i].kind, &err);
+		char *got =
+		    offers[i].uri ? read_uri(&call, offers[i].uri, &err) : get_prompt(&call, offers[i].kind, &err);
 
 		assert_string_equal(got, offers[i].want);
 		mem_free(got);
@@ -536,7 +548,8 @@ static int set_up(void **state)
 	(void)state;
 	toolfile_init(&file);
 	toolfile_write(&file, "empty.so", "", 0600);
-	toolfile_write(&file, "text.so", "/* GNU ld script */ INPUT(libm.so.6), or some other text of some length", 0600);
+	toolfile_write(
+	    &file, "text.so", "/* GNU ld script */ INPUT(libm.so.6), or some other text of some length", 0600);
 	return 0;
 }
 
