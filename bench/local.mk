@@ -1,6 +1,6 @@
 # bench/: programs that measure; built by "make bench" only, but for the streams that tests/fault/storms.py holds.
 # Then bench/run.
-bench_tools = %D%/load %D%/hello_fcgi %D%/link_ask %D%/link_adopt %D%/link_publish %D%/writer_fcgi %D%/store_append
+bench_tools = %D%/load %D%/hello_fcgi %D%/link_ask %D%/link_adopt %D%/link_publish %D%/writer_fcgi %D%/sql_loop %D%/store_append
 EXTRA_PROGRAMS += $(bench_tools)
 check_PROGRAMS += %D%/streams
 CLEANFILES += $(bench_tools)
@@ -21,6 +21,8 @@ EXTRA_DIST += %D%/run %D%/thin
 %C%_writer_fcgi_SOURCES = %D%/writer_fcgi.c %D%/target.c %D%/target.h
 %C%_writer_fcgi_LDADD = libcommon.a
 
+%C%_sql_loop_SOURCES = %D%/sql_loop.c %D%/target.c %D%/target.h
+%C%_sql_loop_LDADD = libcommon.a $(SQLITE_LIBS)
 %C%_store_append_SOURCES = %D%/store_append.c
 %C%_store_append_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)
 
