@@ -11,7 +11,7 @@
 import { events } from './events.js';
 
 export const ME = { name: 'mcp-fcgi console', version: '1' };
-export const JSON_MAX = 32 << 20; // characters of an answer that is no stream
+const JSON_MAX = 32 << 20; // characters of an answer that is no stream
 
 // The server's error for a request.
 export class RpcError extends Error {
@@ -38,7 +38,7 @@ export class Cancelled extends Error {
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // An event stream, or a request that may become one. state: open, dropped (by hand; it can be resumed), ended.
-export class Stream {
+class Stream {
   state = 'open';
   lastEventId = undefined;
   retry_ms = 1000;

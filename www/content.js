@@ -39,7 +39,7 @@ function showData(type, data) {
 }
 
 // What a resource holds.
-export function showContents(contents) {
+function showContents(contents) {
   const about = el('p', { class: 'note' }, el('code', {}, quoted(contents.uri ?? '')), ' ', shorten(contents.mimeType ?? '', 100));
 
   if (typeof contents.blob === 'string')

@@ -62,7 +62,7 @@ export class Journal {
   }
 }
 
-export function describe(message) {
+function describe(message) {
   if (Array.isArray(message))
     return { kind: 'answer', what: `batch of ${message.length}` };
   const { id, method, error } = message ?? {};
