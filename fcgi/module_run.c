@@ -173,9 +173,11 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* With threads.mtx held: a thread that is not in the list of idle ones. All signals are other threads' business. */
+/* With threads.mtx held: a thread that is not in the list of idle ones. Signals are other threads' business, but for
+ * those of its own faults. */
 static struct module_thread *start_thread(struct err *err)
 {
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
 	struct module_thread *t = mem_alloc(1, sizeof(*t));
 	sigset_t every, before;
 	pthread_t id;
@@ -193,6 +195,8 @@ static struct module_thread *start_thread(struct err *err)
 	}
 	cond_init(&t->wake);
 	sigfillset(&every);
+	for (size_t i = 0; i < COUNT_OF(faults); i++)
+		sigdelset(&every, faults[i]);
 	pthread_sigmask(SIG_SETMASK, &every, &before);
 	ret = pthread_create(&id, NULL, thread_main, t);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -12,6 +12,7 @@ TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
 TESTS += %D%/clients/limits.mjs
 TESTS += %D%/clients/listen.mjs
+TESTS += %D%/clients/modules.mjs
 TESTS += %D%/clients/publish.mjs
 TESTS += %D%/clients/restart.mjs
 TESTS += %D%/clients/resume.mjs
@@ -41,6 +42,7 @@ EXTRA_DIST += \
 	%D%/clients/package-lock.json \
 	%D%/clients/limits.mjs \
 	%D%/clients/listen.mjs \
+	%D%/clients/modules.mjs \
 	%D%/clients/publish.mjs \
 	%D%/clients/restart.mjs \
 	%D%/clients/resume.mjs \

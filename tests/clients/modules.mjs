@@ -1,0 +1,73 @@
+#!/usr/bin/env node
+// Modules, used by the official clients in both eras: those of examples/modules, and one that crashes.
+import assert from 'node:assert/strict';
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CLIENTS, MODERN, copyOf, done, eachServer, load, needModules, skipAll, test, until } from './lib.mjs';
+
+needModules();
+if (process.env.MCP_TEST_URL)
+  skipAll('the server that is given offers something else');
+const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@modelcontextprotocol/sdk/client/streamableHttp.js') };
+const v2 = load('@modelcontextprotocol/client');
+const { ElicitRequestSchema } = load('@modelcontextprotocol/sdk/types.js');
+const me = { name: 'mcp-fcgi-tests', version: '1' };
+const capabilities = { elicitation: {} };
+
+// Halves what is left, by the hints.
+function guesser() {
+  let low = 1, high = 100, last;
+  return async ({ params: { message } }) => {
+    if (message.includes('larger'))
+      low = last + 1;
+    else if (message.includes('smaller'))
+      high = last - 1;
+    last = Math.floor((low + high) / 2);
+    return { action: 'accept', content: { number: last } };
+  };
+}
+
+async function legacy(up) {
+  const client = new v1.Client(me, { capabilities });
+  client.setRequestHandler(ElicitRequestSchema, guesser());
+  await client.connect(new v1.StreamableHTTPClientTransport(new URL(up.url)));
+  return client;
+}
+
+async function modern(up) {
+  const client = new v2.Client(me, { capabilities, versionNegotiation: { mode: { pin: MODERN } } });
+  client.setRequestHandler('elicitation/create', guesser());
+  await client.connect(new v2.StreamableHTTPClientTransport(new URL(up.url)));
+  return client;
+}
+
+async function converse(client) {
+  const call = (name, args = {}, options) => client.callTool({ name, arguments: args }, ...options ?? []);
+  const text = async (...args) => (await call(...args)).content[0].text;
+
+  assert.equal(await text('hello', { name: 'Jörg' }), 'Hello, Jörg!');
+  assert.deepEqual((await call('count_primes', { below: 1000000 })).structuredContent, { count: 78498 });
+  assert.equal(await text('count_primes', { below: 10000001 }), 'count_primes: I count up to 10000000 only.');
+  assert.match(await text('guess_number'), /^\d+ it is, after [1-7] guesses\.$/);
+  assert.equal((await client.readResource({ uri: 'number:///84' })).contents[0].text, '84 = 1 * 2 * 2 * 3 * 7');
+  await assert.rejects(client.readResource({ uri: 'number:///x' }), /nothing at this URI/);
+  const { messages } = await client.getPrompt({ name: 'explain_number', arguments: { n: '6' } });
+  assert.equal(messages[0].content.text, 'What is special about the number 6?');
+  await assert.rejects(call('crash'));
+  await until('another worker', () => text('hello', { name: 'you' }).then((got) => got === 'Hello, you!', () => false), 20000);
+  await client.close();
+}
+
+const EXAMPLE = join(CLIENTS, '..', 'modules');
+const built = join(process.env.abs_top_builddir, 'tests', 'modules');
+const site = copyOf(EXAMPLE);
+for (const name of ['hello', 'numbers', 'manners'])
+  copyFileSync(join(built, `${name}.so`), join(site, `${name}.so`));
+writeFileSync(join(site, 'mcp.json'), JSON.stringify({ modules: { hello: { file: 'hello.so' }, manners: { file: 'manners.so' },
+  numbers: { file: 'numbers.so', settings: { most: 10000000 }, timeout_s: 30 } } }), { mode: 0o644 });
+
+await eachServer(site, [], async (up) => {
+  for (const [era, make] of Object.entries({ legacy, modern }))
+    await test(`${era}: called, asked, read, and there again after a crash`, async () => converse(await make(up)), 60000);
+}, ['lighttpd']);
+done();
