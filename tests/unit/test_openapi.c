@@ -507,15 +507,16 @@ static void test_load(void **state)
 	    AUTH("[{\"k\":[]}]", "\"k\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"X-Key\"}"), 0600);
 	buf_init(&text, 65536);
 	for (size_t i = 0; i < COUNT_OF(loads); i++) {
+		const char *want = loads[i].want ? loads[i].want : "", *got;
 		struct err err = {0};
 		int ret;
 
 		buf_clear(&text);
 		buf_addf(&text, "{\"openapi\":{\"x\":%s}}", loads[i].def);
 		ret = toolfile_load(&file, text.data, &err);
-		if (ret != (loads[i].want ? -1 : 0) ||
-		    strcmp(file.complaints.data ? file.complaints.data : "", loads[i].want ? loads[i].want : "") != 0) {
-			print_error("%s:\n got %s\nwant %s\n", loads[i].def, file.complaints.data, loads[i].want);
+		got = file.complaints.data ? file.complaints.data : "";
+		if (ret != (loads[i].want ? -1 : 0) || strcmp(got, want) != 0) {
+			print_error("%s:\n got %s\nwant %s\n", loads[i].def, got, want);
 			bad++;
 		}
 		if (ret == 0)
