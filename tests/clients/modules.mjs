@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Modules, used by the official clients in both eras: those of examples/modules, and one that crashes.
 import assert from 'node:assert/strict';
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CLIENTS, MODERN, copyOf, done, eachServer, load, needModules, skipAll, test, until } from './lib.mjs';
 
@@ -12,7 +12,9 @@ const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@mod
 const v2 = load('@modelcontextprotocol/client');
 const { ElicitRequestSchema } = load('@modelcontextprotocol/sdk/types.js');
 const me = { name: 'mcp-fcgi-tests', version: '1' };
-const capabilities = { elicitation: {} };
+const capabilities = { elicitation: {}, tasks: { requests: {} } };
+const BUILT = join(process.env.abs_top_builddir, 'tests', 'modules');
+const WORDS = existsSync(join(BUILT, 'words.so')); // is in C++, for which there may be no compiler
 
 // Halves what is left, by the hints.
 function guesser() {
@@ -53,21 +55,41 @@ async function converse(client) {
   await assert.rejects(client.readResource({ uri: 'number:///x' }), /nothing at this URI/);
   const { messages } = await client.getPrompt({ name: 'explain_number', arguments: { n: '6' } });
   assert.equal(messages[0].content.text, 'What is special about the number 6?');
+  if (WORDS) {
+    assert.equal(await text('count_words', { text: 'To be or not to be' }), 'be 2\nnot 1\nor 1\nto 2\n');
+    assert.equal(await text('count_words', { text: '1 2 3' }), 'count_words: there is no word in it');
+  }
   await assert.rejects(call('crash'));
   await until('another worker', () => text('hello', { name: 'you' }).then((got) => got === 'Hello, you!', () => false), 20000);
   await client.close();
 }
 
+// In the runner, which loads the same modules among its threads.
+async function task(client) {
+  const name = 'tell', args = { pointer: '/arguments/pointer' }, seen = {};
+
+  await client.listTools(); // it learns which tools make tasks
+  for await (const message of client.experimental.tasks.callToolStream({ name, arguments: args }, undefined, { task: {} }))
+    seen[message.type] = message;
+  assert.ok(seen.taskCreated, JSON.stringify(seen));
+  assert.equal(seen.result?.result.content[0].text, 'started tell 18 /arguments/pointer', JSON.stringify(seen));
+  await client.close();
+}
+
 const EXAMPLE = join(CLIENTS, '..', 'modules');
-const built = join(process.env.abs_top_builddir, 'tests', 'modules');
 const site = copyOf(EXAMPLE);
-for (const name of ['hello', 'numbers', 'manners'])
-  copyFileSync(join(built, `${name}.so`), join(site, `${name}.so`));
-writeFileSync(join(site, 'mcp.json'), JSON.stringify({ modules: { hello: { file: 'hello.so' }, manners: { file: 'manners.so' },
-  numbers: { file: 'numbers.so', settings: { most: 10000000 }, timeout_s: 30 } } }), { mode: 0o644 });
+const modules = { hello: {}, manners: {}, numbers: { settings: { most: 10000000 }, timeout_s: 30 } };
+if (WORDS)
+  modules.words = {};
+for (const [name, entry] of Object.entries(modules)) {
+  entry.file = `${name}.so`;
+  copyFileSync(join(BUILT, entry.file), join(site, entry.file));
+}
+writeFileSync(join(site, 'mcp.json'), JSON.stringify({ modules }), { mode: 0o644 });
 
 await eachServer(site, [], async (up) => {
   for (const [era, make] of Object.entries({ legacy, modern }))
     await test(`${era}: called, asked, read, and there again after a crash`, async () => converse(await make(up)), 60000);
+  await test('legacy: a tool of a module as a task', async () => task(await legacy(up)), 60000);
 }, ['lighttpd']);
 done();
