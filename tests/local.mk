@@ -620,6 +620,7 @@ EXTRA_DIST += %D%/fuzz/corpus
 TESTS += %D%/ctl/mcpctl.sh
 TESTS += %D%/ctl/status.py
 TESTS += %D%/lint/guide.py
+TESTS += %D%/lint/install.sh
 TESTS += %D%/lint/man.sh
 TESTS += %D%/lint/requirements.py
 TESTS += %D%/lint/source.sh
@@ -627,6 +628,7 @@ EXTRA_DIST += \
 	%D%/ctl/mcpctl.sh \
 	%D%/ctl/status.py \
 	%D%/lint/guide.py \
+	%D%/lint/install.sh \
 	%D%/lint/man.sh \
 	%D%/lint/requirements.py \
 	%D%/lint/source.sh

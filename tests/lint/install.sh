@@ -1,0 +1,38 @@
+#!/bin/sh
+# What "make install" puts in place is enough to build a module elsewhere, by the words of its manual page.
+set -u
+src=${abs_top_srcdir:?} build=${abs_top_builddir:?}
+
+scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
+n=0
+ok() { # ok STATUS NAME
+	n=$((n + 1))
+	[ "$1" -eq 0 ] && echo "ok $n - $2" || echo "not ok $n - $2"
+}
+try() { # try NAME COMMAND...: what it says matters only when it fails
+	name=$1
+	shift
+	"$@" >"$scratch/said" 2>&1
+	status=$?
+	ok $status "$name"
+	[ $status -eq 0 ] || sed 's/^/# /' "$scratch/said"
+}
+
+try "make install DESTDIR=..." env MAKEFLAGS= make -C "$build" install DESTDIR="$scratch/root"
+for file in mcp-fcgi/module.h mcp-fcgi-module.pc mcp-fcgi-module.3 mcpctl mcp-worker; do
+	[ -n "$(find "$scratch/root" -path "*/$file")" ]
+	ok $? "$file is installed"
+done
+
+# Nothing but what is installed: the directory of its .pc, with all paths in there taken as below the root.
+pc=$(find "$scratch/root" -name mcp-fcgi-module.pc)
+flags=$(PKG_CONFIG_LIBDIR=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$scratch/root pkg-config --cflags mcp-fcgi-module)
+ok $? "pkg-config --cflags mcp-fcgi-module"
+for module in hello numbers; do
+	# shellcheck disable=SC2086 # flags are words
+	try "$module.c is compiled" "${CC:-cc}" -Wall -Wextra -Werror -shared -fPIC -fvisibility=hidden $flags \
+		-o "$scratch/$module.so" "$src/examples/modules/$module.c"
+	echo "{\"modules\": {\"$module\": {\"file\": \"$module.so\"}}}" >"$scratch/$module.json"
+	try "$module.so is loaded" "$(find "$scratch/root" -name mcpctl -type f)" check "$scratch/$module.json"
+done
+echo "1..$n"
