@@ -28,7 +28,7 @@ struct operation {
 	json_object *def_names, *def_pointers; /* owned: pointer -> name in there; all pointers in order */
 	json_object *query, *headers;          /* owned: of the request */
 	json_object *json, *form, *text;       /* owned: what it sends, at most one */
-	size_t nodes;                          /* converted so far */
+	size_t steps;                          /* of openapi_step() */
 };
 
 int openapi_refuse(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3); /* -1, ERR_CONFIG */
@@ -43,6 +43,10 @@ size_t openapi_enter(struct operation *o, const char *key);
 size_t openapi_enter_index(struct operation *o, size_t index);
 void openapi_leave(struct operation *o, size_t mark);
 
+/* Before each piece of the work that an operation is: schemas that refer to each other many times, or names that many
+ * have, would make it endless. -1: that is enough, as openapi_refuse(). */
+int openapi_step(struct operation *o, struct err *err);
+
 /* Follows "$ref" until there is none; *val is an object then. */
 int openapi_resolve(const struct openapi *api, json_object **val, struct err *err);
 
@@ -50,7 +54,7 @@ int openapi_resolve(const struct openapi *api, json_object **val, struct err *er
 
 /* Types that values of a schema may have; 0: it doesn't say. */
 enum { OPENAPI_SCALAR = 1, OPENAPI_ARRAY = 2, OPENAPI_OBJECT = 4 };
-unsigned openapi_types(const struct openapi *api, json_object *schema);
+unsigned openapi_types(struct operation *o, json_object *schema);
 /* The schema as JSON Schema 2020-12, with references into $defs; the caller's. NULL: failed. */
 json_object *openapi_schema(struct operation *o, json_object *schema, struct err *err);
 /* Once all schemas are made: what they refer to. */

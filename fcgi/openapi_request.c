@@ -62,7 +62,7 @@ bool openapi_is_header(const char *name)
 /* ---- arguments ---- */
 
 /* What an argument is called: of A-Z a-z 0-9 _ - . alone, so that it is no placeholder but its own; not yet taken. */
-static void name_argument(const struct operation *o, struct slice wanted, char name[OPENAPI_NAME_MAX + 1])
+static int name_argument(struct operation *o, struct slice wanted, char name[OPENAPI_NAME_MAX + 1], struct err *err)
 {
 	size_t len = 0, mark;
 
@@ -79,8 +79,12 @@ static void name_argument(const struct operation *o, struct slice wanted, char n
 		name[len++] = '_';
 	name[len] = '\0';
 	mark = len;
-	for (unsigned n = 2; jx_has(o->properties, name); n++)
+	for (unsigned n = 2; jx_has(o->properties, name); n++) {
+		if (openapi_step(o, err))
+			return -1;
 		snprintf(name + mark, OPENAPI_NAME_MAX + 1 - mark, "_%u", n);
+	}
+	return 0;
 }
 
 /* A default would be sent when the argument is missing, which the API does itself: it is told instead. */
@@ -121,8 +125,7 @@ static int add_argument(struct operation *o, struct slice wanted, json_object *s
 		json_object_put(made);
 		made = json_object_new_object();
 	}
-	name_argument(o, wanted, name);
-	if (describe(made, description, err)) {
+	if (name_argument(o, wanted, name, err) || describe(made, description, err)) {
 		json_object_put(made);
 		return -1;
 	}
@@ -164,7 +167,7 @@ static json_object *new_field(const char *name, const char *style, struct err *e
 
 /* ---- parameters ---- */
 
-static int read_param(const struct openapi *api, json_object *obj, struct param *p, struct err *err)
+static int read_param(struct operation *o, json_object *obj, struct param *p, struct err *err)
 {
 	struct slice in = jx_get_str(obj, "in");
 	json_object *content = jx_get_object(obj, "content");
@@ -191,7 +194,7 @@ static int read_param(const struct openapi *api, json_object *obj, struct param 
 		}
 		p->style = slice_str(p->is_json ? "json" : "content");
 	}
-	p->types = openapi_types(api, p->schema);
+	p->types = openapi_types(o, p->schema);
 	return 0;
 }
 
@@ -286,7 +289,7 @@ static int add_param(struct operation *o, json_object *obj, json_object *paths, 
 	struct param p;
 	int ret;
 
-	if (openapi_resolve(o->api, &obj, err) || read_param(o->api, obj, &p, err))
+	if (openapi_resolve(o->api, &obj, err) || read_param(o, obj, &p, err))
 		return -1;
 	if (is_ignored(&p))
 		return 0;
@@ -311,16 +314,18 @@ static bool is_same_param(const struct openapi *api, json_object *a, json_object
 	       slice_eq(jx_get_str(a, "in"), jx_get_str(b, "in"));
 }
 
-/* Whether an operation has a parameter like this, of the path that it is at. */
-static bool is_replaced(const struct operation *o, json_object *obj)
+/* Whether an operation has a parameter like this, of the path that it is at: 1 or 0. */
+static int is_replaced(struct operation *o, json_object *obj, struct err *err)
 {
 	json_object *own = jx_get_array(o->op, "parameters");
 
 	for (size_t i = 0; own && i < json_object_array_length(own); i++) {
+		if (openapi_step(o, err))
+			return -1;
 		if (is_same_param(o->api, obj, json_object_array_get_idx(own, i)))
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
 }
 
 static int add_params(struct operation *o, json_object *from, json_object *paths, struct err *err)
@@ -333,8 +338,9 @@ static int add_params(struct operation *o, json_object *from, json_object *paths
 	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
 		json_object *obj = json_object_array_get_idx(list, i);
 		size_t inner = openapi_enter_index(o, i);
+		int is_hidden = from == o->item ? is_replaced(o, obj, err) : 0;
 
-		if (!(from == o->item && is_replaced(o, obj)) && add_param(o, obj, paths, err))
+		if (is_hidden == -1 || (!is_hidden && add_param(o, obj, paths, err)))
 			return -1;
 		openapi_leave(o, inner);
 	}
@@ -440,7 +446,7 @@ static int add_field(
 	char name[OPENAPI_NAME_MAX + 1];
 	const char *as, *why;
 
-	p.types = openapi_types(o->api, schema);
+	p.types = openapi_types(o, schema);
 	p.explodes = !jx_has(encoding, "explode") || json_object_get_boolean(jx_get(encoding, "explode"));
 	if (style.p)
 		p.style = style;
@@ -462,7 +468,7 @@ static int add_fields(
 {
 	json_object *all, *properties, *required;
 
-	if (openapi_resolve(o->api, &schema, err))
+	if (openapi_step(o, err) || openapi_resolve(o->api, &schema, err))
 		return -1;
 	all = jx_get_array(schema, "allOf");
 	properties = jx_get_object(schema, "properties");

@@ -13,7 +13,7 @@
 
 #define HOPS_MAX        32 /* of references to references */
 #define DEPTH_MAX       48 /* of a schema, without what it refers to */
-#define NODES_MAX       20000
+#define STEPS_MAX       50000
 #define TYPES_DEPTH_MAX 8
 
 enum kind { KIND_VALUE, KIND_SCHEMA, KIND_MAP, KIND_LIST, KIND_REFUSED };
@@ -72,6 +72,11 @@ static const struct {
     {"$recursiveRef", KIND_REFUSED},
 };
 
+int openapi_step(struct operation *o, struct err *err)
+{
+	return ++o->steps > STEPS_MAX ? openapi_refuse(err, "its parameters and schemas are too many") : 0;
+}
+
 /* ---- references ---- */
 
 /* The pointer that a reference is. */
@@ -124,8 +129,8 @@ int openapi_resolve(const struct openapi *api, json_object **val, struct err *er
 	return ret;
 }
 
-/* A name for what is at pointer that is not in names: its last step, as far as it will do. */
-static int put_def_name(json_object *names, const char *pointer, struct buf *name)
+/* A name for what is at pointer that is not in $defs: its last step, as far as it will do. */
+static int put_def_name(struct operation *o, const char *pointer, struct buf *name, struct err *err)
 {
 	const char *last = strrchr(pointer, '/');
 	size_t mark;
@@ -135,11 +140,13 @@ static int put_def_name(json_object *names, const char *pointer, struct buf *nam
 	if (!name->len)
 		buf_adds(name, "_");
 	mark = name->len;
-	for (int n = 2; !name->fault && jx_has(names, name->data); n++) {
+	for (int n = 2; !name->fault && jx_has(o->defs, name->data); n++) {
+		if (openapi_step(o, err))
+			return -1;
 		name->len = mark;
 		buf_addf(name, "_%d", n);
 	}
-	return name->fault ? -1 : 0;
+	return buf_check(name, err);
 }
 
 /* {"$ref": "#/$defs/NAME"} */
@@ -155,7 +162,7 @@ static json_object *make_ref(struct operation *o, struct slice ref, struct err *
 	bad = find_target(o->api, ref, &pointer, &target, err);
 	known = bad ? SLICE("") : jx_get_str(o->def_names, pointer.data ? pointer.data : "");
 	if (!bad && !known.p) {
-		bad = put_def_name(o->defs, pointer.data ? pointer.data : "", &name) && buf_check(&name, err);
+		bad = put_def_name(o, pointer.data ? pointer.data : "", &name, err);
 		/* null until openapi_add_defs(): the name is taken */
 		bad = bad || json_object_object_add(o->defs, name.data, NULL) != 0;
 		bad |= jx_add(o->def_names, pointer.data ? pointer.data : "", jx_new_str(buf_slice(&name)), err);
@@ -191,15 +198,15 @@ static unsigned type_of(struct slice name)
 	return slice_is(name, "array") ? OPENAPI_ARRAY : slice_is(name, "object") ? OPENAPI_OBJECT : OPENAPI_SCALAR;
 }
 
-static unsigned types_at(const struct openapi *api, json_object *schema, int depth)
+static unsigned types_at(struct operation *o, json_object *schema, int depth)
 {
 	static const char *const lists[] = {"allOf", "anyOf", "oneOf"};
 	json_object *type;
 	unsigned types = 0;
 	struct err err;
 
-	if (depth > TYPES_DEPTH_MAX || !json_object_is_type(schema, json_type_object) ||
-	    openapi_resolve(api, &schema, &err))
+	if (depth > TYPES_DEPTH_MAX || !json_object_is_type(schema, json_type_object) || openapi_step(o, &err) ||
+	    openapi_resolve(o->api, &schema, &err))
 		return 0;
 	type = jx_get(schema, "type");
 	types = type_of(jx_str(type));
@@ -211,7 +218,7 @@ static unsigned types_at(const struct openapi *api, json_object *schema, int dep
 		json_object *list = jx_get_array(schema, lists[k]);
 
 		for (size_t i = 0; list && i < json_object_array_length(list); i++)
-			types |= types_at(api, json_object_array_get_idx(list, i), depth + 1);
+			types |= types_at(o, json_object_array_get_idx(list, i), depth + 1);
 	}
 	if (jx_has(schema, "properties"))
 		types |= OPENAPI_OBJECT;
@@ -220,9 +227,9 @@ static unsigned types_at(const struct openapi *api, json_object *schema, int dep
 	return types;
 }
 
-unsigned openapi_types(const struct openapi *api, json_object *schema)
+unsigned openapi_types(struct operation *o, json_object *schema)
 {
-	return types_at(api, schema, 0);
+	return types_at(o, schema, 0);
 }
 
 /* ---- schemas ---- */
@@ -443,8 +450,10 @@ static json_object *convert(struct operation *o, json_object *schema, int depth,
 	json_object *out;
 	int bad = 0;
 
-	if (depth > DEPTH_MAX || ++o->nodes > NODES_MAX) {
-		openapi_refuse(err, "its schemas are too deep or too many");
+	if (openapi_step(o, err))
+		return NULL;
+	if (depth > DEPTH_MAX) {
+		openapi_refuse(err, "its schemas are too deep");
 		return NULL;
 	}
 	if (json_object_is_type(schema, json_type_boolean))

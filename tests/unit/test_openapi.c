@@ -392,15 +392,79 @@ static void test_large_schema(void **state)
 	buf_adds(&text,
 	    "{\"openapi\":\"3.0.0\",\"servers\":[{\"url\":\"https://h\"}],\"paths\":{\"/a\":{\"put\":{\"requestBody\":"
 	    "{\"content\":{\"application/json\":{\"schema\":{\"properties\":{\"p\":{}");
-	for (int n = 0; n < 20000; n++)
+	for (int n = 0; n < 50000; n++)
 		buf_addf(&text, ",\"p%d\":{}", n);
 	buf_adds(&text, "}}}}}}}}}");
 	tools = convert(text.data, "{}", &words);
 	assert_string_equal(tools, "{}");
-	assert_non_null(strstr(words.data, "PUT /a: left out: its schemas are too deep or too many\n"));
+	assert_non_null(strstr(words.data, "PUT /a: left out: its parameters and schemas are too many\n"));
 	free(tools);
 	buf_release(&text);
 	buf_release(&words);
+}
+
+/* Many times what is many times the same: a few lines that would take years. */
+static void test_endless(void **state)
+{
+#define TIMES_30(text) TIMES_10(text) "," TIMES_10(text) "," TIMES_10(text)
+#define TIMES_10(text) text "," text "," text "," text "," text "," text "," text "," text "," text "," text
+#define PART(n)        "{\"$ref\":\"#/components/schemas/" n "\"}"
+#define ALL_OF(n)      "{\"allOf\":[" TIMES_30(PART(n)) "]}"
+#define FORM           "{\"content\":{\"application/x-www-form-urlencoded\":{\"schema\":" PART("F") "}}}"
+	static const char *const descriptions[] = {
+	    API("\"paths\":{\"/a\":{\"get\":{\"parameters\":[{\"name\":\"p\",\"in\":\"query\",\"schema\":" PART(
+		"A") "}]}}},\"components\":{\"schemas\":{\"A\":" ALL_OF("A") "}}"),
+	    API("\"paths\":{\"/a\":{\"post\":{\"requestBody\":" FORM
+		"}}},\"components\":{\"schemas\":{\"A\":{},\"B\":" ALL_OF("A") ",\"C\":" ALL_OF("B") ",\"D\":" ALL_OF(
+		    "C") ",\"E\":" ALL_OF("D") ",\"F\":" ALL_OF("E") "}}"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(descriptions); i++) {
+		struct buf words;
+		char *tools;
+
+		buf_init(&words, 65536);
+		tools = convert(descriptions[i], "{}", &words);
+		assert_string_equal(tools, "{}");
+		assert_non_null(strstr(words.data, "left out: its parameters and schemas are too many\n"));
+		free(tools);
+		buf_release(&words);
+	}
+}
+
+/* As many parameters of a path as its operation has: each would be compared with each; and many that have one name. */
+static void test_many_parameters(void **state)
+{
+	static const char *const places[] = {"parameters", "x"};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT_OF(places); k++) {
+		struct buf text, words;
+		char *tools;
+
+		buf_init(&text, 1 << 22);
+		buf_init(&words, 65536);
+		buf_addf(&text,
+		    "{\"openapi\":\"3.0.0\",\"servers\":[{\"url\":\"https://h\"}],\"paths\":{\"/a\":{\"%s\":[",
+		    places[k]);
+		for (int n = 0; n < 450; n++)
+			buf_addf(&text, "%s{\"name\":\"p%d\",\"in\":\"query\"}", n ? "," : "", n);
+		buf_adds(&text, "],\"get\":{\"parameters\":[");
+		for (int n = 0; n < 450; n++) {
+			buf_addf(&text, "%s{\"name\":\"q", n ? "," : "");
+			for (int bit = 0; bit < 9; bit++)
+				buf_adds(&text, n >> bit & 1 ? "!" : "?");
+			buf_adds(&text, "q\",\"in\":\"query\"}");
+		}
+		buf_adds(&text, "]}}}}");
+		tools = convert(text.data, "{}", &words);
+		assert_string_equal(tools, "{}");
+		assert_non_null(strstr(words.data, "left out: its parameters and schemas are too many\n"));
+		free(tools);
+		buf_release(&text);
+		buf_release(&words);
+	}
 }
 
 /* ---- YAML ---- */
@@ -539,6 +603,8 @@ int main(void)
 	    cmocka_unit_test(test_conversion),
 	    cmocka_unit_test(test_limits),
 	    cmocka_unit_test(test_large_schema),
+	    cmocka_unit_test(test_endless),
+	    cmocka_unit_test(test_many_parameters),
 	    cmocka_unit_test(test_load),
 #ifdef HAVE_LIBYAML
 	    cmocka_unit_test(test_yaml),
