@@ -344,7 +344,7 @@ static int clear_path(int fd, const struct sockaddr_un *sun, struct err *err)
 		return errno == ENOENT ? 0 : err_sys(err, "publish_socket %s", sun->sun_path);
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(err, ERR_CONFIG, "publish_socket: %s is there, and no socket", sun->sun_path);
-	if (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0)
+	if (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 || errno != ECONNREFUSED)
 		return err_set(err, ERR_CONFIG, "publish_socket: somebody else serves %s", sun->sun_path);
 	return unlink(sun->sun_path) ? err_sys(err, "remove %s", sun->sun_path) : 0;
 }
@@ -376,7 +376,7 @@ static int open_path(struct publisher *p, struct err *err)
 		return err_set(err, ERR_CONFIG, "publish_socket: %s is longer than a socket's path may be (%zu)",
 		    p->path, sizeof(sun.sun_path) - 1);
 	memcpy(sun.sun_path, p->path, len + 1);
-	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* its queue may be full */
 	if (probe == -1)
 		return err_sys(err, "socket");
 	ret = clear_path(probe, &sun, err);

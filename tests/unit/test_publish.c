@@ -3,9 +3,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "runner/publication.h"
 #include "runner/publish_request.h"
+#include "runner/publisher.h"
 #include "tests/lib/site.h"
 #include "common/banned.h"
 
@@ -168,6 +172,65 @@ static void nothing_is_done_by_half(void **state)
 	site_release(&s);
 }
 
+/* A socket of that type at path, which takes no more connections than one. */
+static int serve(const char *path, int type)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&sun, sizeof(sun)), 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(fd, 0), 0);
+	return fd;
+}
+
+static void fill_queue(const char *path, int *client_fd)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	*client_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(*client_fd, (const struct sockaddr *)&sun, sizeof(sun)), 0);
+}
+
+/* Who serves it may speak otherwise (as a log does), or have no time: its socket stays. Who has ended leaves one that
+ * goes. */
+static void only_a_dead_socket_is_replaced(void **state)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+	struct publisher *p = NULL;
+	char path[64], *before;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	snprintf(path, sizeof(path), "%s/publish.sock", s.run_dir);
+	before = s.w.cfg.publish_socket;
+	s.w.cfg.publish_socket = path;
+	for (size_t i = 0; i < COUNT_OF(types); i++) {
+		struct err err = {0};
+		int client_fd = -1, fd = serve(path, types[i]);
+
+		if (types[i] == SOCK_STREAM)
+			fill_queue(path, &client_fd);
+		assert_int_equal(publisher_use(&p, &s.w, &err), -1);
+		assert_non_null(strstr(err.msg, "somebody else serves"));
+		assert_int_equal(access(path, F_OK), 0);
+		close(fd);
+		if (client_fd != -1)
+			close(client_fd);
+		if (types[i] == SOCK_STREAM) {
+			assert_int_equal(publisher_use(&p, &s.w, &err), 0);
+			publisher_end(&p);
+			assert_int_equal(access(path, F_OK), -1);
+		}
+		unlink(path);
+	}
+	s.w.cfg.publish_socket = before;
+	site_release(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +238,7 @@ int main(void)
 	    cmocka_unit_test(a_head_has_an_end),
 	    cmocka_unit_test(bodies_are_read_strictly),
 	    cmocka_unit_test(nothing_is_done_by_half),
+	    cmocka_unit_test(only_a_dead_socket_is_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
