@@ -397,8 +397,9 @@ int cfg_complain_unknown(struct cfg *cfg, const char *pointer, json_object *obj,
 
 const char *cfg_dir_of(const struct cfg *cfg, const char *pointer)
 {
+	bool is_alone = cfg->origins && !cfg->origins->next; /* then nothing needs to be looked for: it may be large */
 	unsigned line;
-	const struct cfg_origin *o = locate(cfg, pointer, &line);
+	const struct cfg_origin *o = is_alone ? cfg->origins : locate(cfg, pointer, &line);
 
 	return o ? o->dir : ".";
 }
