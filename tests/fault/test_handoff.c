@@ -667,6 +667,7 @@ static void test_fork(void **state)
 	pid = fork();
 	assert_int_not_equal(pid, -1);
 	if (pid == 0) {
+		alarm(PATIENCE_MS / 1000 + 1); /* for a link that waits for a thread that it does not have here */
 		rc = link_append(f->link, stream, SLICE("{}"), true, &err);
 		if (rc != -1 || err.code != ERR_BROKER)
 			_exit(1);
