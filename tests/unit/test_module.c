@@ -1,9 +1,11 @@
 /* Modules: every complaint about one, and what handlers with good and bad manners come to. */
 #include "config.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/jx.h"
@@ -464,7 +466,8 @@ static void test_threads(void **state)
 }
 
 /* Writes over m.so, as cp does. */
-static void copy_module(const char *name)
+/* when: of two that are written within one tick of the kernel's clock it would be the same. */
+static void copy_module(const char *name, time_t when)
 {
 	char path[600], bytes[65536];
 	size_t len;
@@ -479,6 +482,7 @@ static void copy_module(const char *name)
 		assert_int_equal(fwrite(bytes, 1, len, to), len);
 	fclose(from);
 	assert_int_equal(fclose(to), 0);
+	assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){{.tv_sec = when}, {.tv_sec = when}}, 0), 0);
 }
 
 static void expect_version(const char *want)
@@ -494,17 +498,36 @@ static void expect_version(const char *want)
 	fake_call_release(&call);
 }
 
-/* A file that is another one by now is another module, while the one of before works on. */
+/* The caller puts it. */
+static struct module *module_in_use(void)
+{
+	const struct module_offer *offer = toolset_find(&file.set, SLICE("version"))->priv;
+
+	return module_get(offer->module);
+}
+
+/* A file that has changed is another module, while the one of before works on. One that has not is the same. */
 static void test_changed(void **state)
 {
+	struct module *first, *second, *again;
+
 	(void)state;
-	copy_module("manners.so");
+	copy_module("manners.so", 1);
 	load(SITE("{\"file\": \"m.so\"}"));
 	expect_version(GOOD("version 1"));
-	copy_module("manners_2.so");
+	copy_module("manners_2.so", 2);
 	expect_version(GOOD("version 1"));
+	first = module_in_use();
 	load(SITE("{\"file\": \"m.so\"}"));
 	expect_version(GOOD("version 2"));
+	second = module_in_use();
+	load(SITE("{\"file\": \"m.so\"}"));
+	again = module_in_use();
+	assert_ptr_not_equal(first, second);
+	assert_ptr_equal(again, second);
+	module_put(first);
+	module_put(second);
+	module_put(again);
 }
 
 /* No crash, no leak, and never a wrong answer. */
