@@ -8,6 +8,7 @@ const EVENT_CHARS_MAX = 16 << 20; // of an event, or of a line: what has no end 
 export async function* events(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
+  let isHalf = false; // text ends with a CR
   let event = {};
   let size = 0;
 
@@ -16,7 +17,11 @@ export async function* events(body) {
       const { value, done } = await reader.read();
       if (done)
         return;
+      const hasLine = isHalf || /[\r\n]/.test(value);
+      isHalf = value.endsWith('\r');
       text += value;
+      if (!hasLine && text.length + size <= EVENT_CHARS_MAX)
+        continue; // a long line in many pieces is gone over once
       const lines = text.split(/\r\n|\n|\r(?!$)/); // a CR at the end may be half of a CRLF
       text = lines.pop();
       for (const line of lines) {
