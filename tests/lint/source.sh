@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the layout promises: who may include whom, headers that compile on their own, a first comment in each file that
+# What the layout promises, and the README: who may include whom, headers that compile on their own, a first comment in each file that
 # says what it is for, and no environment but where it belongs.
 set -u
 cd "${abs_top_srcdir:?}" || exit 1
@@ -52,6 +52,9 @@ done)"
 ok "a TODO carries an issue's number" "$(grep -nE '\b(TODO|FIXME)\b' $(sources fcgi broker runner common ctl tests bench) |
 	grep -vE '(TODO|FIXME)\(#?[0-9]+\)')"
 ok "no blank at the end of a line" "$(grep -nE '[ 	]$' $(sources fcgi broker runner common ctl))"
+ok "README installs what the build needs" "$(for name in $(sed -n 's/^build="\(.*\)"$/\1/p' tests/packages); do
+	[ "$name" = libc6-dev ] || grep -q "apt install .*\b$name\b" README.md || echo "$name" # gcc brings that
+done)"
 
 # One run of the compiler for all headers: each in a file of its own.
 scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
