@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # the sources may be read-only
-from faults import Cases, check, compare, main, until  # noqa: E402
+from faults import Cases, check, compare, main, processes, until  # noqa: E402
 from streams import Client, OldClient, Reader, broker_pid, id_of, is_answer, kill_broker, message_of, read_together  # noqa: E402
 
 case = Cases()
@@ -127,7 +127,8 @@ def _(site):
     client = Client(site, more={"Accept": "application/json"})
     reader = client.call("work", arguments, wait=False)
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "work", "arguments": arguments}}
-    until("that it is begun", lambda: refused(client, call))
+    until("that it is begun", lambda: processes("sh", word))  # only now: the id must not be another's who asks first
+    check(refused(client, call), "the id was free")
     kill_broker(site)
     until("that the next broker knows it", lambda: refused(client, call))
     with client.post({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}) as answer:
