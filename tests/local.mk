@@ -85,6 +85,10 @@ $(BROKEN:%=%D%/modules/broken_%.so): $(srcdir)/%D%/modules/broken.c $(MODULE_HEA
 	$(AM_V_CXX)$(MKDIR_P) $(@D) && $(CXX) -std=c++11 -Wall -Wextra $(MODULE_FLAGS) $(CXXFLAGS) $(LDFLAGS) -o $@ \
 		$(srcdir)/examples/modules/words.cpp
 
+# What runs every test: none hangs, none leaves a server behind.
+check_PROGRAMS += %D%/lib/bounded
+%C%_lib_bounded_SOURCES = %D%/lib/bounded.c
+
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
 UNIT_LIBS = $(WORKER_LIBS) $(CMOCKA_LIBS)
