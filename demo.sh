@@ -35,13 +35,14 @@ esac
 pipe=$build/demo.pipe
 rm -f "$pipe"
 mkfifo "$pipe"
-tests/serve examples/hello --bin-dir "$build" --www www "$@" >"$pipe" &
+tests/serve examples/hello --bin-dir "$build" --console "$@" >"$pipe" &
 server=$!
 trap 'kill $server 2>/dev/null || true' INT TERM HUP
 
 url=
 while read -r word value; do
 	case $word in
+	CONSOLE) page=$value ;;
 	SSE) sse=$value ;;
 	READY)
 		url=$value
@@ -53,7 +54,7 @@ rm -f "$pipe"
 
 [ -z "$url" ] || cat <<EOF
 
-The page:       $(echo "$url" | sed 's|\(//[^/]*\)/.*|\1/|')
+The page:       $page
 The endpoint:   $url
 Old transport:  $sse
 

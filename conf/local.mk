@@ -3,12 +3,15 @@ confexampledir = $(pkgdatadir)/conf
 dist_confexample_DATA = \
 	%D%/apache-cgi.conf \
 	%D%/apache-fcgid.conf \
+	%D%/apache-console.conf \
 	%D%/apache.conf \
 	%D%/htaccess \
 	%D%/lighttpd-cgi.conf \
 	%D%/lighttpd-spawn.conf \
+	%D%/lighttpd-console.conf \
 	%D%/lighttpd-metrics.conf \
 	%D%/lighttpd.conf \
+	%D%/nginx-console.conf \
 	%D%/nginx-metrics.conf \
 	%D%/nginx-proxy.conf \
 	%D%/nginx.conf

@@ -215,7 +215,9 @@ if (window.top !== window.self) {
   setState('bad', 'This console does not run in a frame.');
 } else {
   $('settings').open = matchMedia('(min-width: 44rem)').matches; // a small screen is for the tools
-  $('endpoint').value = new URL('mcp', location.href).pathname;
+  // By conf/ it has a directory of its own, beside the endpoint; else it may be anywhere, and is thought to be beside it itself.
+  const beside = /\/mcp-console\/[^/]*$/.test(location.pathname) ? '../mcp' : 'mcp';
+  $('endpoint').value = new URL(beside, location.href).pathname;
   $('revision').append(...REVISIONS.map((revision) => el('option', { value: revision }, revision)));
   $('connection').addEventListener('submit', (event) => {
     event.preventDefault();

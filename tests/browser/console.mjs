@@ -1,15 +1,15 @@
 #!/usr/bin/env node
 // The console of www/ in a real browser: every era, forms, questions answered by hand, streams dropped and resumed, the
-// keyboard alone, and a server that means ill. Behind lighttpd and Apache.
+// keyboard alone, and a server that means ill. Behind lighttpd and Apache, by the files of conf/; nginx has to send the same headers.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { FIXTURE, copyOf, done, eachServer, servers, skipAll, test } from '../clients/lib.mjs';
 import { open } from './lib.mjs';
 
-const WWW = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'www');
 const SLOW_MS = 120000; // for what takes seconds, on a machine that has much else to do
+const HEADERS = { 'content-security-policy': "frame-ancestors 'none'", 'x-content-type-options': 'nosniff', 'cache-control': 'no-cache',
+  'cross-origin-opener-policy': 'same-origin', 'cross-origin-resource-policy': 'same-origin' };
 const ERAS = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
 
 if (process.env.MCP_TEST_URL)
@@ -360,7 +360,7 @@ async function keyboard(page, up, server) {
   const key = (name) => page.keyboard.press(name);
 
   await check(`${server}: the keyboard alone`, async () => {
-    await page.goto(new URL('/', up.url).href);
+    await page.goto(up.console);
     await hands(page).says(/^Ready/);
     await key('Tab');
     assert.equal(await at(), 'Skip to the tools');
@@ -435,7 +435,7 @@ async function hostile(page, up, server) {
     await route.fulfill({ contentType: 'application/json', body: JSON.stringify({ jsonrpc: '2.0', id, result }) });
   });
   await check(`${server}: a server that means ill is shown as the text that it is`, async () => {
-    await page.goto(new URL('/', up.url).href);
+    await page.goto(up.console);
     await says(/^Ready: 3 tools, 2 resources, 1 prompt/);
     assert.equal(await page.locator('h1').textContent(), evil);
     for (const tool of [evil, 'b'])
@@ -459,7 +459,7 @@ async function hostile(page, up, server) {
   });
   await check(`${server}: it may speak as much as it likes: the timeline stays bounded`, async () => {
     const { entries, forgotten, chars } = await page.evaluate(async () => {
-      const { Journal } = await import('/journal.js');
+      const { Journal } = await import('./journal.js');
       const journal = new Journal();
       for (let i = 0; i < 5000; i++)
         journal.addMessage('in', '#1', { jsonrpc: '2.0', id: i, result: {} }, 'x'.repeat(10000));
@@ -492,7 +492,7 @@ async function trouble(page, up, server) {
       keys.push(route.request().headers()['x-api-key']);
       await (keys.at(-1) === 'secret' ? route.continue() : route.fulfill({ status: 401, body: '' }));
     });
-    await page.goto(new URL('/', up.url).href);
+    await page.goto(up.console);
     await says('The server asks for an API key');
     assert.equal(await page.getByLabel('API key').evaluate((node) => node === document.activeElement), true);
     assert.equal(keys.length, 1); // no other era would do better
@@ -523,11 +523,39 @@ async function trouble(page, up, server) {
   });
 }
 
-await eachServer(makeSite(), ['--www', WWW], async (up, server) => {
+// What the web server adds to the console's files, wrong names too, and to nothing else.
+async function headers(up, server) {
+  await check(`${server}: the console's files have the headers that conf/ gives them`, async () => {
+    for (const [path, status] of [['.', 200], ['console.js', 200], ['console.css', 200], ['none', 404], ['../mcp-console', 200]]) {
+      const res = await fetch(new URL(path, up.console));
+      assert.equal(res.status, status, path);
+      for (const [name, value] of Object.entries(HEADERS))
+        assert.equal(res.headers.get(name), value, `${name} of ${path}`);
+    }
+    const health = await fetch(`${up.url}/health`);
+    assert.equal(health.headers.get('content-security-policy'), null);
+  });
+}
+
+async function framed(page, up, server) {
+  await check(`${server}: no page may show it in a frame`, async () => {
+    const refused = page.waitForEvent('console', (message) => /frame-ancestors/.test(message.text()));
+    await page.route('**/framing', (route) => route.fulfill({ contentType: 'text/html', body: `<iframe src="${up.console}"></iframe>` }));
+    await page.goto(new URL('/framing', up.url).href);
+    await refused;
+    assert.equal(await page.frameLocator('iframe').locator('#state').count(), 0);
+    await page.unroute('**/framing');
+  });
+}
+
+const site = makeSite();
+
+await eachServer(site, ['--console'], async (up, server) => {
   const { page, complaints, close } = await open();
   try {
+    await headers(up, server);
     await check(`${server}: the page opens, and finds what there is`, async () => {
-      assert.equal((await page.goto(new URL('/', up.url).href)).status(), 200);
+      assert.equal((await page.goto(up.console)).status(), 200);
       await hands(page).says(/^Ready: \d+ tools, 4 resources, \d prompts · 2026-07-28/);
       await hands(page).tab('Connect a client');
       assert.equal(await page.getByLabel('URL of the endpoint').textContent(), up.url);
@@ -542,11 +570,13 @@ await eachServer(makeSite(), ['--www', WWW], async (up, server) => {
       return;
     await hostile(page, up, server);
     await trouble(page, up, server);
-    // What had to be refused: markup, and two requests.
-    const others = (each) => !/TrustedHTML|trusted-types|status of 40[14]/.test(each);
+    await framed(page, up, server);
+    // What had to be refused: markup, two requests, and the frame.
+    const others = (each) => !/TrustedHTML|trusted-types|status of 40[14]|frame-ancestors/.test(each);
     await check(`${server}: nor about what meant ill or went wrong`, () => assert.deepEqual(complaints.filter(others), []));
   } finally {
     await close();
   }
 });
+await eachServer(site, ['--console'], headers, ['nginx']); // which has little else to do with the page
 done();

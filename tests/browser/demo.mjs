@@ -7,7 +7,7 @@ import { done, servers, serve, skipAll, test } from '../clients/lib.mjs';
 import { open } from './lib.mjs';
 
 const source = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const up = await serve(join(source, 'examples', 'hello'), servers[0], '--www', join(source, 'www'));
+const up = await serve(join(source, 'examples', 'hello'), servers[0], '--console');
 if (!up)
   skipAll(`${servers[0]} is not installed`);
 const { page, complaints, close } = await open();
@@ -18,7 +18,7 @@ const press = (name) => page.getByRole('button', { name, exact: true }).click();
 const last = panel.getByLabel('Answers').getByRole('listitem').first();
 
 await test('the page opens, shows the endpoint and finds the tools', async () => {
-  const res = await page.goto(new URL('/', up.url).href);
+  const res = await page.goto(up.console);
   assert.equal(res.status(), 200);
   await page.getByRole('status').filter({ hasText: /^Ready: \d+ tools/ }).waitFor();
   await page.getByRole('tab', { name: 'Connect a client' }).click();

@@ -155,11 +155,12 @@ export function copyOf(site) {
 const NOT_INSTALLED = 77;
 export const servers = process.env.MCP_TEST_URL ? ['given'] : ['lighttpd', 'apache'];
 
-// {url, sse, dir: its scratch directory, log(), stop()}; null: that web server is not installed.
+// {url, sse, console: with --console, dir: its scratch directory, log(), stop()}; null: that web server is not installed.
 export async function serve(site, server, ...options) {
   if (server === 'given') {
     const url = process.env.MCP_TEST_URL;
-    return { url, sse: process.env.MCP_TEST_SSE_URL ?? `${url}/sse`, log: () => '', stop: async () => {} };
+    return { url, sse: process.env.MCP_TEST_SSE_URL ?? `${url}/sse`, console: new URL('/mcp-console/', url).href, log: () => '',
+      stop: async () => {} };
   }
   const child = spawn(join(TESTS, 'serve'), [site, '--server', server, ...options], { stdio: ['ignore', 'pipe', 'pipe'] });
   const up = { log: () => err };
@@ -185,6 +186,8 @@ export async function serve(site, server, ...options) {
         const [word, value] = out.slice(0, at).split(' ');
         if (word === 'SSE')
           up.sse = value;
+        else if (word === 'CONSOLE')
+          up.console = value;
         else if (word === 'WORKER-SOCKET')
           up.dir = dirname(value);
         else if (word === 'READY') {
