@@ -183,8 +183,9 @@ int guard_origin(struct exchange *x, struct err *err)
 	return 0;
 }
 
-static void log_limited(const struct exchange *x, unsigned wait_s)
+static void log_limited(const struct exchange *x, enum rate_limit limit, unsigned wait_s)
 {
+	static const char *const settings[RATE__COUNT] = {"rate_per_key", "rate_per_address", "rate_completions"};
 	static struct log_rate rate;
 	char address[INET6_ADDRSTRLEN] = "";
 	unsigned dropped;
@@ -192,8 +193,8 @@ static void log_limited(const struct exchange *x, unsigned wait_s)
 	if (!log_rate_ok(&rate, 10, 10000, &dropped))
 		return;
 	inet_ntop(AF_INET6, x->address.bytes, address, sizeof(address));
-	LOG(WARN, "request.limited", "principal=%s address=%s wait_s=%u dropped=%u", x->principal, address, wait_s,
-	    dropped);
+	LOG(WARN, "request.limited", "limit=%s principal=%s address=%s wait_s=%u dropped=%u", settings[limit],
+	    x->principal, address, wait_s, dropped);
 }
 
 int guard_key(struct exchange *x, const char **challenge, struct err *err)
@@ -252,21 +253,24 @@ int guard_client(struct exchange *x, const char **challenge, unsigned *wait_s, s
 		x->owner = address_text(&x->address, x->who, x->owner_text);
 	if (*wait_s == 0)
 		return ret;
-	log_limited(x, *wait_s);
+	log_limited(x, x->limit, *wait_s);
 	return err_set(err, ERR_RATE, "try again in %u s", *wait_s);
 }
 
 int guard_message(const struct exchange *x, struct slice method, bool is_first, struct err *err)
 {
+	enum rate_limit limit = x->limit;
 	unsigned wait_s;
 
 	if (!x->w->rate)
 		return 0;
-	wait_s = is_first ? 0 : rate_take(x->w->rate, x->limit, x->who, now_ms());
-	if (wait_s == 0 && slice_is(method, "completion/complete"))
-		wait_s = rate_take(x->w->rate, RATE_COMPLETIONS, x->who, now_ms());
+	wait_s = is_first ? 0 : rate_take(x->w->rate, limit, x->who, now_ms());
+	if (wait_s == 0 && slice_is(method, "completion/complete")) {
+		limit = RATE_COMPLETIONS;
+		wait_s = rate_take(x->w->rate, limit, x->who, now_ms());
+	}
 	if (wait_s == 0)
 		return 0;
-	log_limited(x, wait_s);
+	log_limited(x, limit, wait_s);
 	return err_set(err, ERR_RATE, "try again in %u s", wait_s);
 }

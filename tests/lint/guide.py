@@ -8,7 +8,8 @@ What stands behind a block's ``` is checked:
     console           commands, each "$ COMMAND" and below it what it prints; "..." is anything. Each runs in a copy of the site
     console server    the command that runs the site until the end, or until it is run again
 
-Nothing else may stand there, so no code goes unchecked. A `section.name` in the text is a setting."""
+Nothing else may stand there, so no code goes unchecked. In the text of every page a `section.name` is a setting, a line of a
+log, with `name=` as it has, or a file; and what doc/troubleshooting.md says one sees, in quotes, is said by a program."""
 
 import json
 import os
@@ -24,7 +25,8 @@ ROOT = Path(os.environ.get("abs_top_srcdir") or Path(__file__).resolve().parents
 BUILD = Path(os.environ.get("abs_top_builddir") or ROOT)
 PAGES = {"doc/tools.md": "tools", "doc/connect.md": "riverwatch", "doc/proxies.md": "hello", "doc/troubleshooting.md": "hello",
          "examples/clients/README.md": "clients", "examples/riverwatch/README.md": "riverwatch"}  # and their sites
-VARIABLES = {"RIVERWATCH_API": "http://127.0.0.1", "RIVERWATCH_KEYS": ""}  # without which mcp.json can't be read
+SUFFIXES = "c conf cpp db env fcgi git h html js json md mjs php pl py sh sql toml txt yaml".split()
+CAPABILITIES = {"elicitation.url", "sampling.context", "sampling.tools"}  # of clients
 URL = "http://127.0.0.1:8080/mcp"  # as the pages have it
 COMMAND_S = 60
 NOT_INSTALLED = 77
@@ -106,13 +108,35 @@ def run(line, text, site, env, url):
         ok(f"line {line}: {command}", [] if same else ["got:", got, "wanted:", wanted])
 
 
-def check_settings(page, site, env):
-    listed = subprocess.run(["mcpctl", "settings", "--json", str(site / "mcp.json")], env=env | VARIABLES, stdout=subprocess.PIPE, check=False).stdout
-    names = {row["name"] for row in json.loads(listed or "[]")}
-    sections = {name.split("_")[0] for name in names}
-    said = re.findall(r"`(\w+)\.(\w+)`", page)
-    ok("settings are called so", [f"{section}.{name}" for section, name in said
-                                  if section in sections and f"{section}_{name}" not in names] or ([] if said and names else ["none"]))
+def read_sources():
+    """All that our programs are made of, with strings in one piece."""
+    texts = [path.read_text() for part in ("broker", "common", "ctl", "fcgi", "runner") for path in sorted((ROOT / part).glob("*.[ch]"))]
+    return re.sub(r'"\s*\n\s*"', "", "\n".join(texts)).replace('\\"', '"')
+
+
+def check_names(sources, env):
+    listed = subprocess.run(["mcpctl", "settings", "--json", str(ROOT / "examples/hello/mcp.json")], env=env, stdout=subprocess.PIPE,
+                            check=False).stdout
+    known = {row["name"].replace("_", ".", 1) for row in json.loads(listed or "[]")}
+    lines = {}  # of logs, and what each says
+    for event, more in re.findall(r'LOG\(\s*\w+,\s*"([\w.]+)"(.*?)\);\n', sources, re.S):
+        lines[event] = lines.get(event, "") + more
+    ok("settings and lines of logs are known", [] if known and lines else ["none"])
+    for page in sorted(path for place in ("NEWS", "*.md", "doc/*.md", "examples/**/*.md") for path in ROOT.glob(place)):
+        wrong = []
+        for name, suffix, more in re.findall(r"`([a-z]\w*\.(\w+))((?: [^`]*)?)`", page.read_text()):
+            if name in lines:
+                wrong += [f"{name}: it has no {key}=" for key in re.findall(r" (\w+)=", more)
+                          if f"{key}=" not in lines[name] and "%s=" not in lines[name]]
+            elif name not in known | CAPABILITIES and suffix not in SUFFIXES:
+                wrong.append(f"{name}: neither a setting nor a line of a log nor a file")
+        ok(f"{page.relative_to(ROOT)}: names are known", wrong)
+
+
+def check_symptoms(sources):
+    rows = re.findall(r"^\| ([^|]*) \|", (ROOT / "doc/troubleshooting.md").read_text(), re.M)
+    said = [text for cell in rows for text in re.findall(r'"([^"]+)"', cell)]
+    ok("doc/troubleshooting.md: what it quotes is said", [text for text in said if text not in sources] or ([] if said else ["nothing"]))
 
 
 def check_page(name, site, env):
@@ -133,7 +157,6 @@ def check_page(name, site, env):
                 ok(f"line {line}", ["a block must say which file it is of, or \"console\""])
     finally:
         server.stop()
-    check_settings(page, site, env)
 
 
 def main():
@@ -144,6 +167,9 @@ def main():
             shutil.copytree(ROOT / "examples", examples)
             subprocess.run(["chmod", "-R", "u+w,go+rX", scratch], check=True)  # from a source tree that may be read only
             check_page(name, examples / site, env)
+    sources = read_sources()
+    check_names(sources, env)
+    check_symptoms(sources)
     print(f"1..{number}")
     return failed
 
