@@ -1,5 +1,7 @@
 #include "config.h"
 
+#include <string.h>
+
 #include "bench/histogram.h"
 #include "common/mem.h"
 #include "common/banned.h"
@@ -13,6 +15,14 @@ int histogram_init(struct histogram *h)
 void histogram_release(struct histogram *h)
 {
 	mem_free(h->counts);
+}
+
+void histogram_clear(struct histogram *h)
+{
+	uint64_t last = h->max_us < HISTOGRAM_US ? h->max_us : HISTOGRAM_US;
+
+	memset(h->counts, 0, (last + 1) * sizeof(*h->counts));
+	h->count = h->max_us = 0;
 }
 
 void histogram_add(struct histogram *h, uint64_t us)

@@ -14,6 +14,7 @@ struct histogram {
 
 int histogram_init(struct histogram *h); /* -1: no memory */
 void histogram_release(struct histogram *h);
+void histogram_clear(struct histogram *h);
 void histogram_add(struct histogram *h, uint64_t us);
 uint64_t histogram_at(const struct histogram *h, double part); /* as 0.99: what this part of them did not exceed */
 

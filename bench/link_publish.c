@@ -1,10 +1,15 @@
-/* bench/link_publish.c - one worker that tells something to sessions, one after the other, so often a second: an event
- * on each one's own stream, which says when it was sent (bench/streams). The lines of FILE end with a session's id.
+/* bench/link_publish.c - one worker that tells something to sessions: COUNT events that say when they were sent
+ * (bench/streams), RATE a second or, with 0, as fast as the broker takes them. The lines of FILE end with a session's
+ * id.
  *
- *     link_publish RUN_DIR FILE RATE SECONDS */
+ *     link_publish [-a] [-d] [-t THREADS] RUN_DIR FILE RATE COUNT
+ *
+ * Each event goes to the next session's own stream; with -a to all of them, which subscribed to its topic. With -d each
+ * is durable, and its thread waits until the broker has said so. */
 #include "config.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -16,15 +21,23 @@
 #include "common/banned.h"
 
 #define STREAMS_MAX 100000
+#define THREADS_MAX 64
+#define SLEEP_US    500
+#define TOPIC       SLICE("bench")
 
 struct publisher {
 	struct link *link; /* owned */
 	uint64_t *streams; /* owned */
 	size_t count;
+	bool to_all, is_durable;
+	uint64_t rate, events, from_us;
+	atomic_uint_fast64_t begun; /* events */
+	atomic_bool failed;
 };
 
 static int add_session(struct publisher *p, struct slice session, struct err *err)
 {
+	const struct slice topic = TOPIC;
 	struct link_call *call;
 
 	if (p->count == STREAMS_MAX)
@@ -33,7 +46,7 @@ static int add_session(struct publisher *p, struct slice session, struct err *er
 		return -1;
 	p->streams[p->count++] = call->session_stream;
 	link_call_end(p->link, &call);
-	return 0;
+	return p->to_all ? link_subscribe(p->link, 0, session, "", false, SLICE(""), &topic, 1, err) : 0;
 }
 
 static int add_sessions(struct publisher *p, const char *path, struct err *err)
@@ -55,56 +68,108 @@ static int add_sessions(struct publisher *p, const char *path, struct err *err)
 	return ret == 0 && p->count == 0 ? err_set(err, ERR_PARAMS, "%s: no session", path) : ret;
 }
 
-static int publish(struct publisher *p, uint64_t rate, uint64_t seconds, struct err *err)
+static int publish_one(struct publisher *p, uint64_t n, struct err *err)
 {
-	uint64_t from_us = now_us(), until_us = from_us + seconds * 1000000, sent = 0, now;
+	struct link_news news = {.flags = LINK_NOTIFY_EACH, .topic = TOPIC};
 	char event[256];
 
-	while ((now = now_us()) < until_us) {
-		for (; sent < (now - from_us) * rate / 1000000; sent++) {
-			snprintf(event, sizeof(event), BENCH_EVENT, now_us());
-			if (link_append(p->link, p->streams[sent % p->count], slice_str(event), false, err))
-				return -1;
-		}
-		usleep(500);
+	snprintf(event, sizeof(event), BENCH_EVENT, now_us());
+	if (!p->to_all)
+		return link_append(p->link, p->streams[n % p->count], slice_str(event), p->is_durable, err);
+	news.legacy = slice_str(event);
+	return link_notify(p->link, &news, NULL, err);
+}
+
+/* Not for less than SLEEP_US: a wakeup for each event would cost more than the event. */
+static void wait_until(uint64_t due_us)
+{
+	uint64_t now = now_us();
+
+	if (now < due_us)
+		usleep((useconds_t)(due_us - now > SLEEP_US ? due_us - now : SLEEP_US));
+}
+
+static void *publish(void *arg)
+{
+	struct publisher *p = arg;
+	uint64_t n;
+	struct err err;
+
+	while ((n = atomic_fetch_add(&p->begun, 1)) < p->events && !p->failed) {
+		if (p->rate)
+			wait_until(p->from_us + n * 1000000 / p->rate);
+		if (publish_one(p, n, &err) && !atomic_exchange(&p->failed, true))
+			fprintf(stderr, "link_publish: event %" PRIu64 ": %s\n", n, err.msg);
 	}
-	printf("published %" PRIu64 " over %zu streams in %" PRIu64 " s\n", sent, p->count, seconds);
-	return 0;
+	return NULL;
+}
+
+static int publish_all(struct publisher *p, long threads, struct err *err)
+{
+	const struct link_news last = {.topic = SLICE("the end of bench"), .legacy = SLICE("{}")};
+	pthread_t started[THREADS_MAX];
+	long count = 0;
+
+	p->from_us = now_us();
+	while (count < threads && pthread_create(&started[count], NULL, publish, p) == 0)
+		count++;
+	for (long i = 0; i < count; i++)
+		pthread_join(started[i], NULL);
+	if (count < threads || p->failed)
+		return err_set(err, ERR_BROKER, "not all was published");
+	/* What is only on its way goes with us. An answer to what was sent last says that the broker has it all. */
+	return link_notify(p->link, &last, NULL, err);
+}
+
+static int run(struct publisher *p, const char *run_dir, const char *sessions, long threads, struct err *err)
+{
+	struct cfg cfg;
+	int ret;
+
+	if (cfg_init(&cfg, err))
+		return -1;
+	free(cfg.run_dir);
+	cfg.run_dir = strdup(run_dir);
+	cfg.broker_autostart = false;
+	p->streams = mem_alloc(STREAMS_MAX, sizeof(*p->streams));
+	p->link = cfg.run_dir && p->streams ? link_new(&cfg) : NULL;
+	ret = p->link ? 0 : err_set(err, ERR_NOMEM, "start");
+	if (ret == 0)
+		ret = add_sessions(p, sessions, err);
+	if (ret == 0)
+		ret = publish_all(p, threads, err);
+	link_free(&p->link);
+	mem_free(p->streams);
+	cfg_release(&cfg);
+	return ret;
 }
 
 int main(int argc, char **argv)
 {
 	struct publisher p = {0};
-	struct cfg cfg;
+	long threads = 1;
 	struct err err;
-	int rc = -1;
+	int opt;
 
-	if (argc != 5) {
-		fprintf(stderr, "usage: link_publish RUN_DIR FILE RATE SECONDS\n");
+	while ((opt = getopt(argc, argv, "adt:")) != -1) {
+		if (opt == 'a')
+			p.to_all = true;
+		else if (opt == 'd')
+			p.is_durable = true;
+		else if (opt == 't')
+			threads = option_number(optarg, "-t", 1, THREADS_MAX);
+		else
+			return 2;
+	}
+	if (argc - optind != 4) {
+		fputs("usage: link_publish [-a] [-d] [-t THREADS] RUN_DIR FILE RATE COUNT\n", stderr);
 		return 2;
 	}
+	p.rate = (uint64_t)option_number(argv[optind + 2], "RATE", 0, 10000000);
+	p.events = (uint64_t)option_number(argv[optind + 3], "COUNT", 1, 100000000);
 	log_init("link_publish", LOG_LEVEL_WARN);
-	if (cfg_init(&cfg, &err)) {
-		fprintf(stderr, "link_publish: %s\n", err.msg);
-		return 1;
-	}
-	free(cfg.run_dir);
-	cfg.run_dir = strdup(argv[1]);
-	cfg.broker_autostart = false;
-	p.streams = mem_alloc(STREAMS_MAX, sizeof(*p.streams));
-	if (cfg.run_dir && p.streams)
-		p.link = link_new(&cfg);
-	if (p.link) {
-		rc =
-		    add_sessions(&p, argv[2], &err) || publish(&p, (uint64_t)option_number(argv[3], "RATE", 1, 1000000),
-							   (uint64_t)option_number(argv[4], "SECONDS", 1, 3600), &err);
-	} else {
-		err_set(&err, ERR_NOMEM, "start");
-	}
-	if (rc)
-		fprintf(stderr, "link_publish: %s\n", err.msg);
-	link_free(&p.link);
-	mem_free(p.streams);
-	cfg_release(&cfg);
-	return rc ? 1 : 0;
+	if (run(&p, argv[optind], argv[optind + 1], threads, &err) == 0)
+		return 0;
+	fprintf(stderr, "link_publish: %s\n", err.msg);
+	return 1;
 }

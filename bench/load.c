@@ -1,8 +1,9 @@
 /* bench/load - POSTs the same body again and again over a number of connections that stay open, one request at a time
  * on each, and prints how many a second were answered and how long an answer took.
  *
- * "@ID@" in the body becomes a number that no other request of the run has. One thread, one epoll: as cheap as we can
- * make it, for it takes its time from the same machine as what it measures. */
+ * In the body and the headers "@ID@" becomes a number that no other request of the run has, or with -w one of so many
+ * that come again and again, and "@US@" the time (now_us()) at which the request is sent. One thread, one epoll: as
+ * cheap as we can make it, for it takes its time from the same machine as what it measures. */
 #include "config.h"
 
 #include <errno.h>
@@ -19,18 +20,30 @@
 #include "common/mem.h"
 #include "common/banned.h"
 
-#define ANSWER_MAX (1u << 20)
+#define ANSWER_MAX (16u << 20)
+#define READ_LEN   65536
 #define ERRORS_MAX 1000
 #define STALL_MS   10000
-#define ID_FIRST   1000000000u /* all ids have ten digits, so that a request keeps its length */
+#define ID_FIRST   1000000000u /* all ids have ten digits, and all times sixteen, so that a request keeps its length */
+#define MARKS_MAX  8
+#define MARK_LEN   4
+#define ID_LEN     10
+#define US_LEN     16
+
+/* Where something of a request changes each time. */
+struct mark {
+	size_t at;
+	bool is_time;
+};
 
 struct conn {
 	int fd;
 	size_t number;
 	struct buf request, answer; /* owned */
-	size_t id_at;		    /* where the ten digits are in request; 0: nowhere */
-	size_t sent;		    /* bytes of request */
-	bool busy;		    /* waits for an answer */
+	struct mark marks[MARKS_MAX];
+	size_t marks_count;
+	size_t sent; /* bytes of request */
+	bool busy;   /* waits for an answer */
 	uint64_t began_us;
 };
 
@@ -39,8 +52,10 @@ struct load {
 	struct buf body;
 	const char *must_contain; /* borrowed; "" is in every answer */
 	uint64_t count_max;
+	uint64_t rate; /* requests a second; 0: as fast as it goes */
+	uint32_t ids;  /* that many, then they come again */
 	int epoll_fd;
-	uint32_t next_id;
+	uint64_t start_us;
 	uint64_t started, answered, wrong, errors, reconnects;
 	uint64_t last_us;
 	struct histogram took;
@@ -52,28 +67,61 @@ static NORETURN void fail(const struct err *err)
 	exit(1);
 }
 
+/* Adds text with room for what changes in it, which is noted. */
+static int conn_add(struct conn *c, struct slice text, struct err *err)
+{
+	while (text.len > 0) {
+		const char *id = memmem(text.p, text.len, "@ID@", MARK_LEN);
+		const char *us = memmem(text.p, text.len, "@US@", MARK_LEN);
+		const char *at = !id || (us && us < id) ? us : id;
+		size_t plain = at ? (size_t)(at - text.p) : text.len;
+
+		buf_add(&c->request, text.p, plain);
+		if (!at)
+			break;
+		if (c->marks_count == MARKS_MAX)
+			return err_set(err, ERR_PARAMS, "more than %d marks in a request", MARKS_MAX);
+		c->marks[c->marks_count++] = (struct mark){c->request.len, at == us};
+		buf_add(&c->request, "0000000000000000", at == us ? US_LEN : ID_LEN);
+		text = (struct slice){at + MARK_LEN, text.len - plain - MARK_LEN};
+	}
+	return 0;
+}
+
+/* How long the body is once its marks are filled in. */
+static size_t filled_len(struct slice text)
+{
+	size_t len = text.len;
+
+	for (const char *p = text.p; (p = memmem(p, text.len - (size_t)(p - text.p), "@ID@", MARK_LEN)); p += MARK_LEN)
+		len += ID_LEN - MARK_LEN;
+	for (const char *p = text.p; (p = memmem(p, text.len - (size_t)(p - text.p), "@US@", MARK_LEN)); p += MARK_LEN)
+		len += US_LEN - MARK_LEN;
+	return len;
+}
+
 static int conn_init(struct conn *c, size_t number, const struct load *l, struct err *err)
 {
-	const char *mark;
+	struct buf head;
+	int ret;
 
 	*c = (struct conn){.fd = -1, .number = number};
 	buf_init(&c->request, ANSWER_MAX);
 	buf_init(&c->answer, ANSWER_MAX);
-	buf_addf(&c->request, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
-			      "Accept: application/json, text/event-stream\r\n",
+	buf_init(&head, 1u << 20);
+	buf_addf(&head,
+	    "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
+	    "Accept: application/json, text/event-stream\r\n",
 	    l->target.path, l->target.host);
-	target_add_headers(&l->target, number, &c->request);
-	mark = memmem(l->body.data, l->body.len, "@ID@", 4);
-	buf_addf(&c->request, "Content-Length: %zu\r\n\r\n", l->body.len + (mark ? 6 : 0));
-	if (mark) {
-		buf_add(&c->request, l->body.data, (size_t)(mark - l->body.data));
-		c->id_at = c->request.len;
-		buf_adds(&c->request, "0123456789");
-		buf_add(&c->request, mark + 4, l->body.len - (size_t)(mark + 4 - l->body.data));
-	} else {
-		buf_add_slice(&c->request, buf_slice(&l->body));
-	}
-	return buf_check(&c->request, err);
+	target_add_headers(&l->target, number, &head);
+	buf_addf(&head, "Content-Length: %zu\r\n\r\n", filled_len(buf_slice(&l->body)));
+	ret = buf_check(&head, err);
+	if (ret == 0)
+		ret = conn_add(c, buf_slice(&head), err);
+	if (ret == 0)
+		ret = conn_add(c, buf_slice(&l->body), err);
+	buf_release(&head);
+	return ret ? -1 : buf_check(&c->request, err);
 }
 
 static int conn_open(struct conn *c, struct load *l, struct err *err)
@@ -100,22 +148,32 @@ static void conn_write(struct conn *c)
 	}
 }
 
-/* Begins the next request, unless there were enough. */
+/* Whether there are more to send, and it is time for the next. */
+static bool is_due(const struct load *l)
+{
+	return l->started < l->count_max && (!l->rate || l->started <= (now_us() - l->start_us) * l->rate / 1000000);
+}
+
+/* Begins the next request, if it is due. */
 static void conn_begin(struct conn *c, struct load *l)
 {
-	char digits[16];
+	char digits[32];
 
 	buf_clear(&c->answer);
 	c->sent = 0;
-	c->busy = l->started < l->count_max;
+	c->busy = is_due(l);
 	if (!c->busy)
 		return;
-	l->started++;
-	if (c->id_at) {
-		snprintf(digits, sizeof(digits), "%10" PRIu32, l->next_id++);
-		memcpy(c->request.data + c->id_at, digits, 10);
-	}
 	c->began_us = now_us();
+	for (size_t i = 0; i < c->marks_count; i++) {
+		const struct mark *m = &c->marks[i];
+
+		snprintf(
+		    digits, sizeof(digits), "%016" PRIu64, m->is_time ? c->began_us : ID_FIRST + l->started % l->ids);
+		memcpy(c->request.data + m->at, m->is_time ? digits : digits + US_LEN - ID_LEN,
+		    m->is_time ? US_LEN : ID_LEN);
+	}
+	l->started++;
 	conn_write(c);
 }
 
@@ -124,7 +182,7 @@ static const char *header(const char *head, const char *name)
 {
 	size_t len = strlen(name);
 
-	for (const char *p = head; (p = strstr(p, "\r\n")); ) {
+	for (const char *p = head; (p = strstr(p, "\r\n"));) {
 		p += 2;
 		if (strncasecmp(p, name, len) == 0 && p[len] == ':')
 			return p + len + 1 + strspn(p + len + 1, " ");
@@ -186,7 +244,7 @@ static void load_count(struct load *l, const struct conn *c)
 	l->answered++;
 	l->last_us = now_us();
 	histogram_add(&l->took, us);
-	if (a->len < 12 || memcmp(a->data + 8, " 200", 4) != 0 ||
+	if (a->len < 12 || memcmp(a->data + 8, " 2", 2) != 0 ||
 	    !memmem(a->data, a->len, l->must_contain, strlen(l->must_contain))) {
 		if (l->wrong++ == 0)
 			fprintf(stderr, "load: the first wrong answer:\n%.*s\n", (int)a->len, a->data);
@@ -209,13 +267,13 @@ static int conn_read(struct conn *c, struct load *l, struct err *err)
 	bool close_after = false;
 
 	for (;;) {
-		char *to = buf_reserve(&c->answer, 16384);
+		char *to = buf_reserve(&c->answer, READ_LEN);
 		ssize_t got;
 		int done;
 
 		if (!to)
 			return buf_check(&c->answer, err);
-		got = recv(c->fd, to, 16384, 0);
+		got = recv(c->fd, to, READ_LEN, 0);
 		if (got == -1 && errno == EAGAIN)
 			return 0;
 		if (got <= 0) /* a web server may end an idle connection just when we use it again: no error */
@@ -228,26 +286,29 @@ static int conn_read(struct conn *c, struct load *l, struct err *err)
 		if (!done)
 			continue;
 		load_count(l, c);
+		c->busy = false;
+		if (close_after && l->started < l->count_max && conn_again(c, l, false, err))
+			return -1;
 		conn_begin(c, l);
-		if (close_after && c->busy)
-			return conn_again(c, l, false, err);
+		if (close_after)
+			return 0; /* epoll says when the new one is there */
 	}
 }
 
 static void load_run(struct load *l, struct conn *conns, size_t conns_count, uint64_t limit_us)
 {
 	struct epoll_event ready[256];
-	uint64_t start_us, seconds_us;
+	uint64_t seconds_us;
 	struct err err;
 
 	for (size_t i = 0; i < conns_count; i++)
 		if (conn_init(&conns[i], i, l, &err) || conn_open(&conns[i], l, &err))
 			fail(&err);
-	start_us = l->last_us = now_us();
+	l->start_us = l->last_us = now_us();
 	for (size_t i = 0; i < conns_count; i++)
 		conn_begin(&conns[i], l);
-	while (l->answered < l->count_max && now_us() - start_us < limit_us) {
-		int count = epoll_wait(l->epoll_fd, ready, COUNT_OF(ready), 100);
+	while (l->answered < l->count_max && now_us() - l->start_us < limit_us) {
+		int count = epoll_wait(l->epoll_fd, ready, COUNT_OF(ready), l->rate ? 1 : 100);
 
 		for (int i = 0; i < count; i++) {
 			struct conn *c = ready[i].data.ptr;
@@ -257,12 +318,15 @@ static void load_run(struct load *l, struct conn *conns, size_t conns_count, uin
 			if (ready[i].events & ~(unsigned)EPOLLOUT && conn_read(c, l, &err))
 				fail(&err);
 		}
+		for (size_t i = 0; l->rate && i < conns_count && is_due(l); i++)
+			if (!conns[i].busy)
+				conn_begin(&conns[i], l);
 		if (now_us() - l->last_us > STALL_MS * 1000) {
 			err_set(&err, ERR_EXPIRED, "no answer for %d ms", STALL_MS);
 			fail(&err);
 		}
 	}
-	seconds_us = l->last_us - start_us;
+	seconds_us = l->last_us - l->start_us;
 	printf("requests %" PRIu64 " seconds %.3f rate %.0f p50_us %" PRIu64 " p99_us %" PRIu64 " wrong %" PRIu64
 	       " errors %" PRIu64 " reconnects %" PRIu64 "\n",
 	    l->answered, (double)seconds_us / 1e6, (double)l->answered * 1e6 / (double)(seconds_us ? seconds_us : 1),
@@ -271,15 +335,19 @@ static void load_run(struct load *l, struct conn *conns, size_t conns_count, uin
 
 static NORETURN void usage(void)
 {
-	fputs("usage: load [-c connections] [-s seconds] [-n requests] [-H header]... [-f header-file] [-m text] body URL\n"
-	      "  -H adds a header; line n of -f is one more for connection n; an answer without the text of -m is wrong\n",
+	fputs("usage: load [-c connections] [-s seconds] [-n requests] [-r rate] [-w ids] [-H header]... [-f "
+	      "header-file]\n"
+	      "            [-m text] body|@file URL\n"
+	      "  -H adds a header; line n of -f is one more for connection n; an answer without the text of -m is "
+	      "wrong;\n"
+	      "  -r: so many a second and no more\n",
 	    stderr);
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
-	struct load l = {.must_contain = "", .count_max = UINT64_MAX, .next_id = ID_FIRST};
+	struct load l = {.must_contain = "", .count_max = UINT64_MAX, .ids = UINT32_MAX};
 	uint64_t limit_us = 5 * 1000000;
 	size_t conns_count = 64;
 	struct conn *conns;
@@ -288,16 +356,22 @@ int main(int argc, char **argv)
 
 	target_init(&l.target);
 	buf_init(&l.body, ANSWER_MAX / 2);
-	while ((opt = getopt(argc, argv, "c:s:n:H:f:m:")) != -1) {
+	while ((opt = getopt(argc, argv, "c:s:n:r:w:H:f:m:")) != -1) {
 		switch (opt) {
 		case 'c':
 			conns_count = (size_t)option_number(optarg, "-c", 1, 10000);
 			break;
 		case 's':
-			limit_us = (uint64_t)option_number(optarg, "-s", 1, 3600) * 1000000;
+			limit_us = option_seconds_us(optarg, "-s");
 			break;
 		case 'n':
 			l.count_max = (uint64_t)option_number(optarg, "-n", 1, 1000000000);
+			break;
+		case 'r':
+			l.rate = (uint64_t)option_number(optarg, "-r", 1, 10000000);
+			break;
+		case 'w':
+			l.ids = (uint32_t)option_number(optarg, "-w", 1, 1000000000);
 			break;
 		case 'H':
 			buf_addf(&l.target.headers, "%s\r\n", optarg);
@@ -315,7 +389,10 @@ int main(int argc, char **argv)
 	}
 	if (argc - optind != 2)
 		usage();
-	buf_adds(&l.body, argv[optind]);
+	if (argv[optind][0] != '@')
+		buf_adds(&l.body, argv[optind]);
+	else if (file_read(argv[optind] + 1, &l.body, &err))
+		fail(&err);
 	if (target_set_url(&l.target, argv[optind + 1], &err))
 		fail(&err);
 	l.epoll_fd = epoll_create1(EPOLL_CLOEXEC);

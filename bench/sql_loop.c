@@ -38,7 +38,7 @@ static size_t run_once(sqlite3 *db, sqlite3_stmt *stmt, int key)
 
 int main(int argc, char **argv)
 {
-	uint64_t begun_ms, end_ms, count = 0;
+	uint64_t begun_us, end_us, count = 0;
 	sqlite3_stmt *stmt;
 	size_t bytes = 0;
 	sqlite3 *db;
@@ -51,14 +51,14 @@ int main(int argc, char **argv)
 		fail(db, argv[1]);
 	if (sqlite3_prepare_v2(db, argv[2], -1, &stmt, NULL) != SQLITE_OK)
 		fail(db, argv[2]);
-	begun_ms = now_ms();
-	end_ms = begun_ms + 1000 * (uint64_t)option_number(argv[3], "SECONDS", 1, 3600);
-	while (now_ms() < end_ms) {
+	begun_us = now_us();
+	end_us = begun_us + option_seconds_us(argv[3], "SECONDS");
+	while (now_us() < end_us) {
 		for (int key = 1; key <= KEYS; key++)
 			bytes += run_once(db, stmt, key);
 		count += KEYS;
 	}
-	printf("rate %.0f bytes %zu\n", (double)count * 1000 / (double)(now_ms() - begun_ms), bytes);
+	printf("rate %.0f bytes %zu\n", (double)count * 1e6 / (double)(now_us() - begun_us), bytes);
 	sqlite3_finalize(stmt);
 	sqlite3_close(db);
 	return 0;

@@ -3,6 +3,7 @@
  *
  *     store_append DIR [SECONDS]
  *
+ * Prints "sync group|write outcomes yes|no window N rate EVENTS-A-SECOND slowest_us N failed N" for each, N under way.
  * In the way of the broker: events of 256 bytes of 1000 streams, each followed by the sync that its sender waits for,
  * some of them under way at a time; and what one worker was answered, with each turn (broker/producer.h), or without.
  */
@@ -14,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "bench/target.h"
 #include "broker/store.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -89,8 +91,8 @@ static struct store *open_store(const char *dir, bool sync_each, int *wake_fd, s
 	if (s && s->recover(s, &keeper, err))
 		s->close(&s);
 	if (s && count.events > 0)
-		printf("recovery      %zu events, %.0f MB: %.2f s\n", count.events, (double)s->bytes_used / (1 << 20),
-		    (double)(now_us() - from_us) / 1e6);
+		printf("recovered %zu bytes %ju us %ju\n", count.events, (uintmax_t)s->bytes_used,
+		    (uintmax_t)(now_us() - from_us));
 	return s;
 }
 
@@ -111,7 +113,7 @@ static void keep_outcomes(struct store *s, uint64_t first, uint64_t last)
 }
 
 static int measure(
-    const char *dir, bool sync_each, bool keeps_outcomes, size_t window, uint64_t seconds, struct err *err)
+    const char *dir, bool sync_each, bool keeps_outcomes, size_t window, uint64_t length_us, struct err *err)
 {
 	static const char bytes[EVENT_LEN];
 	int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -131,7 +133,7 @@ static int measure(
 		run->idle[run->idle_count++] = &run->pending[i];
 	}
 	from_us = now_us();
-	until_us = from_us + seconds * 1000000;
+	until_us = from_us + length_us;
 	while (now_us() < until_us && run->store->bytes_used < BYTES_MAX) {
 		struct pollfd p = {wake_fd, POLLIN, 0};
 		uint64_t before = seq;
@@ -155,9 +157,9 @@ static int measure(
 			continue;
 	}
 	from_us = now_us() - from_us;
-	printf("sync %-5s  outcomes %-3s  %4zu under way   %7.0f events/s   slowest %6.1f ms   failed %ju\n",
-	    sync_each ? "group" : "write", keeps_outcomes ? "yes" : "no", window,
-	    (double)run->done * 1e6 / (double)from_us, (double)run->slowest_us / 1000, (uintmax_t)run->failed);
+	printf("sync %s outcomes %s window %zu rate %.0f slowest_us %ju failed %ju\n", sync_each ? "group" : "write",
+	    keeps_outcomes ? "yes" : "no", window, (double)run->done * 1e6 / (double)from_us,
+	    (uintmax_t)run->slowest_us, (uintmax_t)run->failed);
 	run->store->close(&run->store);
 	rc = 0;
 out:
@@ -170,7 +172,7 @@ out:
 int main(int argc, char **argv)
 {
 	static const size_t windows[] = {1, 64, 1024};
-	uint64_t seconds = argc > 2 ? strtoull(argv[2], NULL, 10) : 2;
+	uint64_t length_us = option_seconds_us(argc > 2 ? argv[2] : "2", "SECONDS");
 	struct err err;
 
 	if (argc < 2) {
@@ -181,7 +183,7 @@ int main(int argc, char **argv)
 	for (int sync_each = 1; sync_each >= 0; sync_each--) {
 		for (size_t i = 0; i < COUNT_OF(windows); i++) {
 			for (int keeps = 0; keeps <= 1; keeps++) {
-				if (measure(argv[1], sync_each, keeps, windows[i], seconds, &err)) {
+				if (measure(argv[1], sync_each, keeps, windows[i], length_us, &err)) {
 					fprintf(stderr, "store_append: %s\n", err.msg);
 					return 1;
 				}

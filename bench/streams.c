@@ -5,6 +5,9 @@
  * the end of its time or of its standard input, what came, how late (of events that say {"at_us": now_us() of this
  * host}), and what was lost or came twice, going by the ids.
  *
+ * A line "expect N" on its standard input makes it count anew, and say "GOT n" once N events have come, or none for a
+ * while: how many a second, from when the first was sent to when the last was here, and how late they were.
+ *
  * With -r a stream that ends is opened again in the way of the official SDKs: after the retry that it was told, else
  * after 1 s, and 1.5 s when that fails; then its client gives up. "BACK n of m" is printed when nobody is on the way
  * any more. */
@@ -28,8 +31,9 @@
 #define OPEN_MS     120000
 #define RETRY_MS    1000 /* what SDKs wait that were told nothing; the second time half as long again */
 #define TRIES_MAX   2
-#define LINE_KEPT   160 /* all that we want to know stands before it */
-#define SAID_MAX    5   /* how often we tell why a client had to try again */
+#define LINE_KEPT   160  /* all that we want to know stands before it */
+#define SAID_MAX    5    /* how often we tell why a client had to try again */
+#define STALL_MS    5000 /* nothing more comes of what was expected */
 
 enum stream_state { STREAM_CONNECTING, STREAM_WAITING, STREAM_OPEN, STREAM_AWAY, STREAM_ENDED };
 
@@ -55,6 +59,10 @@ struct streams {
 	size_t gone, tried[TRIES_MAX + 1]; /* of this storm: who lost its stream, with which try each came back */
 	uint64_t storm_ms;                 /* when the first one did */
 	uint64_t bytes, events, lost, doubled;
+	uint64_t expected, awaited; /* events, since we were told to expect some; 0: not now */
+	uint64_t first_us, last_us; /* of those: when the first was sent, when the last came */
+	char order[32];             /* a line of standard input, as far as it is there */
+	size_t order_len;
 	unsigned said;
 	struct histogram late;
 	int epoll_fd;
@@ -70,6 +78,48 @@ static void say(const char *what, size_t n)
 {
 	printf("%s %zu\n", what, n);
 	fflush(stdout);
+}
+
+/* What was expected came, or won't. */
+static void end_of_wait(struct streams *s)
+{
+	uint64_t got = s->expected - s->awaited, took_us = s->last_us - s->first_us;
+
+	printf("GOT %" PRIu64 " rate %.0f p50_us %" PRIu64 " p99_us %" PRIu64 " max_us %" PRIu64 "\n", got,
+	    took_us ? (double)got * 1e6 / (double)took_us : 0.0, histogram_at(&s->late, 0.5),
+	    histogram_at(&s->late, 0.99), s->late.max_us);
+	fflush(stdout);
+	s->expected = s->awaited = 0;
+}
+
+static void on_order(struct streams *s)
+{
+	static const char expect[] = "expect ";
+
+	s->order[s->order_len] = '\0';
+	s->order_len = 0;
+	if (strncmp(s->order, expect, sizeof(expect) - 1) != 0)
+		return;
+	s->expected = s->awaited = strtoull(s->order + sizeof(expect) - 1, NULL, 10);
+	s->first_us = UINT64_MAX;
+	s->last_us = now_us();
+	histogram_clear(&s->late);
+	say("EXPECTING", s->expected);
+}
+
+/* 1: standard input has ended. */
+static int read_orders(struct streams *s)
+{
+	char in[256];
+	ssize_t got = read(STDIN_FILENO, in, sizeof(in));
+
+	for (ssize_t i = 0; i < got; i++) {
+		if (in[i] == '\n')
+			on_order(s);
+		else if (s->order_len < sizeof(s->order) - 1)
+			s->order[s->order_len++] = in[i];
+	}
+	return got > 0 || (got == -1 && errno == EINTR) ? 0 : 1;
 }
 
 static int stream_connect(struct streams *s, struct stream *stream, struct err *err)
@@ -168,13 +218,15 @@ static void on_id(struct streams *s, struct stream *stream, const char *id)
 	const char *dot = strrchr(id, '.');
 	uint64_t seq = dot ? strtoull(dot + 1, NULL, 10) : 0;
 
+	snprintf(stream->last_id, sizeof(stream->last_id), "%s", id);
+	if (!dot) /* not one of ours */
+		return;
 	if (stream->seq && seq > stream->seq + 1)
 		s->lost += seq - stream->seq - 1;
 	if (seq <= stream->seq)
 		s->doubled++;
 	else
 		stream->seq = seq;
-	snprintf(stream->last_id, sizeof(stream->last_id), "%s", id);
 }
 
 static void on_data(struct streams *s, struct stream *stream, const char *data)
@@ -183,8 +235,16 @@ static void on_data(struct streams *s, struct stream *stream, const char *data)
 	const char *at = strstr(data, mark);
 
 	s->events++;
-	if (at)
-		histogram_add(&s->late, now_us() - strtoull(at + sizeof(mark) - 1, NULL, 10));
+	if (at) {
+		uint64_t sent_us = strtoull(at + sizeof(mark) - 1, NULL, 10);
+
+		s->last_us = now_us();
+		if (sent_us < s->first_us)
+			s->first_us = sent_us;
+		histogram_add(&s->late, s->last_us - sent_us);
+		if (s->awaited > 0 && --s->awaited == 0)
+			end_of_wait(s);
+	}
 	if (!stream->has_heard) {
 		stream->has_heard = true;
 		if (++s->heard == s->open && s->away == 0)
@@ -250,8 +310,11 @@ static int streams_turn(struct streams *s, int timeout_ms, struct err *err)
 	for (int i = 0; i < count; i++) {
 		struct stream *stream = ready[i].data.ptr;
 
-		if (!stream)
-			return 1; /* standard input ended */
+		if (!stream) {
+			if (read_orders(s))
+				return 1;
+			continue;
+		}
 		if (stream->state != STREAM_CONNECTING)
 			stream_read(s, stream);
 		else if (stream_ask(s, stream, err))
@@ -298,8 +361,11 @@ static int streams_hold(struct streams *s, uint64_t hold_ms, struct err *err)
 
 	if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &input) && errno != EPERM)
 		return err_sys(err, "epoll_ctl");
-	while (ret == 0 && now_ms() < until_ms)
+	while (ret == 0 && now_ms() < until_ms) {
 		ret = streams_turn(s, s->away > 0 ? 10 : 100, err);
+		if (s->awaited > 0 && now_us() - s->last_us > STALL_MS * 1000)
+			end_of_wait(s);
+	}
 	printf("bytes %" PRIu64 " events %" PRIu64 " lost %" PRIu64 " doubled %" PRIu64 " ended %zu\n", s->bytes,
 	    s->events, s->lost, s->doubled, s->ended);
 	if (s->late.count > 0)

@@ -111,3 +111,15 @@ long option_number(const char *text, const char *what, long min, long max)
 	}
 	return n;
 }
+
+uint64_t option_seconds_us(const char *text, const char *what)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds >= 0.01 && seconds <= 86400)) {
+		fprintf(stderr, "%s: seconds from 0.01 to 86400 are needed, not \"%s\"\n", what, text);
+		exit(2);
+	}
+	return (uint64_t)(seconds * 1e6);
+}

@@ -34,5 +34,6 @@ int target_connect(
 int file_read(const char *path, struct buf *out, struct err *err);
 /* A whole number of an option; ends the program with a message when it is none or not in min .. max. */
 long option_number(const char *text, const char *what, long min, long max);
+uint64_t option_seconds_us(const char *text, const char *what); /* seconds, which may have a fraction; as above */
 
 #endif

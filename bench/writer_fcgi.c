@@ -1,13 +1,15 @@
 /* bench/writer_fcgi - what a broker can do at most: one process with epoll that writes events to the connections of a
  * web server itself, as bench/link_publish does through the broker. No log, no sessions, no ids.
  *
- * It begins a second after $BENCH_STREAMS streams are open, and writes $BENCH_RATE events a second for $BENCH_SECONDS.
- * It takes those options of mcp-worker that concern it, so that tests/serve can run it in its place. */
+ * A request whose query is bench=RATE,COUNT writes COUNT events, each to one of the open streams, RATE a second (0: as
+ * fast as they are taken); with bench=RATE,COUNT,all each goes to all of them. It takes those options of mcp-worker
+ * that concern it, so that tests/serve can run it in its place. */
 #include "config.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -24,13 +26,16 @@
 #define REQUEST_MAX  16384
 #define RECORD_HEAD  8
 #define STDIN_RECORD 5
+#define TURN_MAX     256 /* events in a row, then we look whether there are requests */
+#define PATIENCE_MS  10000
 
 struct writer {
 	int epoll_fd, listen_fd;
 	struct buf *requests; /* owned; by descriptor, until they are whole */
 	int *streams;         /* owned */
-	size_t open, wanted;
-	uint64_t rate, seconds, from_us, sent, dropped;
+	size_t open;
+	bool to_all;
+	uint64_t rate, count, sent, from_us; /* what was asked for last, and since when it is done */
 };
 
 /* A record of type with text as its content. */
@@ -58,12 +63,30 @@ static bool is_whole(const struct buf *request)
 	return false;
 }
 
+/* What the query of the request asks for, if it is one that asks. */
+static void read_order(struct writer *w, const struct buf *request)
+{
+	static const char mark[] = "bench=";
+	const char *at = memmem(request->data, request->len, mark, sizeof(mark) - 1);
+	uint64_t rate, count;
+	char all = 0;
+
+	if (!at || sscanf(at + sizeof(mark) - 1, "%" SCNu64 ",%" SCNu64 ",%c", &rate, &count, &all) < 2)
+		return;
+	w->rate = rate;
+	w->count = count;
+	w->to_all = all == 'a';
+	w->sent = 0;
+	w->from_us = now_us();
+}
+
 static void answer(struct writer *w, int fd, const struct buf *request)
 {
 	static const char sse[] = "text/event-stream", end[RECORD_HEAD] = {0};
 	bool is_stream = memmem(request->data, request->len, sse, sizeof(sse) - 1);
 	struct buf out;
 
+	read_order(w, request);
 	buf_init(&out, 1024);
 	if (is_stream) {
 		put_record(&out, 6, SLICE("Content-Type: text/event-stream\r\n\r\n: \n\n"));
@@ -77,8 +100,6 @@ static void answer(struct writer *w, int fd, const struct buf *request)
 	else
 		w->streams[w->open++] = fd;
 	buf_release(&out);
-	if (w->open == w->wanted)
-		w->from_us = now_us() + 1000000;
 }
 
 static void on_accept(struct writer *w)
@@ -115,7 +136,23 @@ static void on_request(struct writer *w, int fd)
 	buf_release(request);
 }
 
-static void write_one(struct writer *w, int fd)
+/* All of it: the web server takes it sooner or later, or is gone. */
+static void write_all(int fd, const struct buf *text)
+{
+	struct pollfd writable = {fd, POLLOUT, 0};
+	size_t done = 0;
+
+	while (done < text->len) {
+		ssize_t put = send(fd, text->data + done, text->len - done, MSG_NOSIGNAL);
+
+		if (put > 0)
+			done += (size_t)put;
+		else if (errno != EAGAIN || poll(&writable, 1, PATIENCE_MS) <= 0)
+			return; /* whoever counts the events will say so */
+	}
+}
+
+static void write_one(const struct writer *w)
 {
 	char text[512], event[256];
 	struct buf out;
@@ -125,18 +162,23 @@ static void write_one(struct writer *w, int fd)
 	len = snprintf(text, sizeof(text), "data: %s\n\n", event);
 	buf_init(&out, 1024);
 	put_record(&out, 6, (struct slice){text, (size_t)len});
-	w->dropped += send(fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)out.len;
+	if (w->to_all) {
+		for (size_t i = 0; i < w->open; i++)
+			write_all(w->streams[i], &out);
+	} else {
+		write_all(w->streams[w->sent % w->open], &out);
+	}
 	buf_release(&out);
 }
 
 static void write_due(struct writer *w)
 {
-	uint64_t now = now_us();
+	uint64_t due = w->rate ? (now_us() - w->from_us) * w->rate / 1000000 + 1 : w->count;
 
-	if (!w->from_us || now < w->from_us || now > w->from_us + w->seconds * 1000000)
-		return;
-	for (; w->sent < (now - w->from_us) * w->rate / 1000000; w->sent++)
-		write_one(w, w->streams[w->sent % w->open]);
+	for (int turn = 0; turn < TURN_MAX && w->open > 0 && w->sent < w->count && w->sent < due; turn++) {
+		write_one(w);
+		w->sent++;
+	}
 }
 
 static void run(struct writer *w)
@@ -145,7 +187,8 @@ static void run(struct writer *w)
 
 	epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->listen_fd, &ev);
 	for (;;) {
-		int count = epoll_wait(w->epoll_fd, ready, COUNT_OF(ready), w->from_us ? 1 : 100);
+		bool is_done = w->sent == w->count;
+		int count = epoll_wait(w->epoll_fd, ready, COUNT_OF(ready), is_done ? 100 : w->rate ? 1 : 0);
 
 		for (int i = 0; i < count; i++) {
 			if (ready[i].data.fd == w->listen_fd)
@@ -155,13 +198,6 @@ static void run(struct writer *w)
 		}
 		write_due(w);
 	}
-}
-
-static uint64_t number_of(const char *name)
-{
-	const char *text = getenv(name);
-
-	return (uint64_t)option_number(text ? text : "", name, 1, 1000000);
 }
 
 static int listen_at(const char *path)
@@ -201,9 +237,6 @@ int main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
-	w.wanted = (size_t)number_of("BENCH_STREAMS");
-	w.rate = number_of("BENCH_RATE");
-	w.seconds = number_of("BENCH_SECONDS");
 	w.requests = mem_alloc(FDS_MAX, sizeof(*w.requests));
 	w.streams = mem_alloc(FDS_MAX, sizeof(*w.streams));
 	if (!w.requests || !w.streams || w.epoll_fd == -1) {

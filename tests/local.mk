@@ -623,6 +623,7 @@ EXTRA_DIST += %D%/fuzz/corpus
 # What a person types, and what the layout and the manual pages promise.
 TESTS += %D%/ctl/mcpctl.sh
 TESTS += %D%/ctl/status.py
+TESTS += %D%/lint/bench.py
 TESTS += %D%/lint/guide.py
 TESTS += %D%/lint/install.sh
 TESTS += %D%/lint/man.sh
@@ -631,6 +632,7 @@ TESTS += %D%/lint/source.sh
 EXTRA_DIST += \
 	%D%/ctl/mcpctl.sh \
 	%D%/ctl/status.py \
+	%D%/lint/bench.py \
 	%D%/lint/guide.py \
 	%D%/lint/install.sh \
 	%D%/lint/man.sh \

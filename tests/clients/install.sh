@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what package-lock.json names into node_modules beside this file, unless it is there already.
+# Installs what package-lock.json names into node_modules beside it, unless it is there already: here, or in DIRECTORY.
+#   tests/clients/install.sh [DIRECTORY]
 set -eu
-cd "$(dirname "$0")"
+cd "${1:-$(dirname "$0")}"
 
 command -v npm >/dev/null || {
 	echo "install.sh: npm is missing (Debian: apt install nodejs npm)" >&2
