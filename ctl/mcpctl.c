@@ -42,7 +42,9 @@ static const char purpose[] = "Checks the configuration of mcp-fcgi, and shows w
 			      "and of its runner (--session ID, --principal NAME: to one only; --json)\n"
 			      "  publish resource URI      tell clients that this resource was updated\n"
 			      "  publish lists NAME...     that these lists changed: tools, prompts, resources\n"
-			      "  publish log LEVEL TEXT    show them a log line (--logger NAME)";
+			      "  publish log LEVEL TEXT    show them a log line (--logger NAME)\n"
+			      "  publish progress CALL NUMBER[/TOTAL] [TEXT]  report on the call that\n"
+			      "                            a tool finds in MCP_CALL, to its client";
 
 static const char *as_json, *as_mdoc;
 static struct import_options import_options;

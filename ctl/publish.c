@@ -48,6 +48,40 @@ static void put_log(struct buf *out, const struct publish_args *args)
 	buf_adds(out, "}");
 }
 
+/* text up to len as it is, if it is a number of JSON. */
+static bool is_number(const char *text, size_t len)
+{
+	struct err err;
+	json_object *val = len ? jx_parse((struct slice){text, len}, 1, &err) : NULL;
+	bool is_one = json_object_is_type(val, json_type_int) || json_object_is_type(val, json_type_double);
+
+	json_object_put(val);
+	return is_one;
+}
+
+/* 3 or 3/10 */
+static bool is_progress(const char *text)
+{
+	const char *slash = strchr(text, '/');
+	size_t len = slash ? (size_t)(slash - text) : strlen(text);
+
+	return is_number(text, len) && (!slash || is_number(slash + 1, strlen(slash + 1)));
+}
+
+static void put_progress(struct buf *out, const struct publish_args *args)
+{
+	const char *numbers = args->words[2], *slash = strchr(numbers, '/');
+
+	buf_adds(out, "\"progress\":{\"call\":");
+	jx_write_str(out, slice_str(args->words[1]));
+	buf_addf(out, ",\"progress\":%.*s", (int)(slash ? slash - numbers : (ptrdiff_t)strlen(numbers)), numbers);
+	if (slash)
+		buf_addf(out, ",\"total\":%s", slash + 1);
+	if (args->count > 3)
+		put_str(out, "message", args->words[3]);
+	buf_adds(out, "}");
+}
+
 static const struct kind {
 	const char *name, *words;
 	int min, max; /* words, with the name */
@@ -56,6 +90,7 @@ static const struct kind {
     {"resource", "URI", 2, 2, put_resource},
     {"lists", "NAME... (tools, prompts, resources)", 2, INT_MAX, put_lists},
     {"log", "LEVEL TEXT", 3, 3, put_log},
+    {"progress", "CALL NUMBER[/TOTAL] [TEXT]", 3, 4, put_progress},
 };
 
 static const struct kind *find_kind(const char *name)
@@ -78,7 +113,7 @@ static void say_unknown(const char *name)
 		fprintf(
 		    stderr, "mcpctl: publish %s: there is no such thing to publish; did you mean %s?\n", name, near);
 	else
-		fprintf(stderr, "mcpctl: publish %s: only resource, lists and log can be published\n", name);
+		fprintf(stderr, "mcpctl: publish %s: only resource, lists, log and progress can be published\n", name);
 }
 
 bool publish_check(const struct publish_args *args)
@@ -87,13 +122,19 @@ bool publish_check(const struct publish_args *args)
 	const struct kind *kind = find_kind(name);
 
 	if (args->count == 0)
-		fprintf(stderr, "mcpctl: publish: what? resource, lists or log; see mcpctl --help\n");
+		fprintf(stderr, "mcpctl: publish: what? resource, lists, log or progress; see mcpctl --help\n");
 	else if (!kind)
 		say_unknown(name);
 	else if (args->count < kind->min || args->count > kind->max)
 		fprintf(stderr, "mcpctl: it is: publish %s %s\n", kind->name, kind->words);
 	else if (args->logger && kind->put != put_log)
 		fprintf(stderr, "mcpctl: publish %s: --logger is for publish log\n", name);
+	else if (kind->put == put_progress && (args->session || args->principal))
+		fprintf(stderr,
+		    "mcpctl: publish progress: it is for the client of its call, not --session or --principal\n");
+	else if (kind->put == put_progress && !is_progress(args->words[2]))
+		fprintf(
+		    stderr, "mcpctl: publish progress: \"%s\" is no progress, as 3, 0.5 or 3/10 are\n", args->words[2]);
 	else
 		return true;
 	return false;
@@ -120,11 +161,12 @@ static int finish_output(void)
 }
 
 /* The exit status. */
-static int explain(const struct cfg *cfg, bool as_json)
+static int explain(const struct cfg *cfg, const struct publish_args *args, bool as_json)
 {
+	bool needs_broker = strcmp(args->words[0], "progress") != 0; /* as who can be reached does; a call may not */
 	int why = errno;
 
-	if ((why == ENOENT || why == ECONNREFUSED) && is_nobody_there(cfg)) {
+	if (needs_broker && (why == ENOENT || why == ECONNREFUSED) && is_nobody_there(cfg)) {
 		puts(as_json ? "{\"reached\":0}" : "reached 0: no client is connected, for no broker runs");
 		return finish_output();
 	}
@@ -143,6 +185,7 @@ static int show(const char *path, int status, struct slice body, bool as_json)
 {
 	struct err err = {0};
 	json_object *json = status ? jx_parse(body, DEPTH_MAX, &err) : NULL;
+	struct slice why = jx_get_str(json, "why");
 	bool is_said;
 
 	if (!json)
@@ -152,7 +195,8 @@ static int show(const char *path, int status, struct slice body, bool as_json)
 	else if (as_json)
 		fwrite(body.p, 1, body.len, stdout);
 	else
-		printf("reached %" PRId64 "\n", json_object_get_int64(jx_get(json, "reached")));
+		printf("reached %" PRId64 "%s%.*s\n", json_object_get_int64(jx_get(json, "reached")), why.p ? ": " : "",
+		    (int)why.len, why.p ? why.p : "");
 	is_said = json && status == 200;
 	json_object_put(json);
 	return is_said ? finish_output() : EXIT_FAILURE;
@@ -188,7 +232,7 @@ int publish_send(const struct cfg *cfg, const struct publish_args *args, bool as
 	}
 	fd = http_unix_open(cfg->publish_socket);
 	if (fd == -1)
-		return explain(cfg, as_json);
+		return explain(cfg, args, as_json);
 	buf_init(&body, BODY_MAX);
 	buf_init(&request, BODY_MAX + 1024);
 	buf_init(&answer, ANSWER_MAX);

@@ -6,7 +6,7 @@
 
 /* What is published, with the words behind "publish", and beside it whom it is for. NULL: not given. */
 struct publish_args {
-	char **words; /* "resource" URI; "lists" NAME...; "log" LEVEL TEXT */
+	char **words; /* "resource" URI; "lists" NAME...; "log" LEVEL TEXT; "progress" CALL NUMBER[/TOTAL] [TEXT] */
 	int count;
 	const char *session, *principal, *logger;
 };

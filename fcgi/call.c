@@ -33,6 +33,7 @@ void call_release(struct call *call)
 	json_object_put(call->priv->keep);
 	json_object_put(call->priv->error_data);
 	call->priv->asks = call->priv->taken = call->priv->keep = call->priv->error_data = NULL;
+	report_free(&call->priv->report);
 }
 
 bool call_can_wait(const struct call *call)
@@ -56,14 +57,40 @@ bool call_is_cancelled(struct call *call)
 	return call->priv->ops->is_cancelled(call);
 }
 
+/* Reports are taken meanwhile. */
+static int poll_and_take(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
+{
+	uint64_t end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms() + (uint64_t)timeout_ms;
+	struct pollfd all[CALL_OPS_POLL_MAX];
+	bool is_reported;
+	int ready;
+
+	do {
+		if (count)
+			memcpy(all, fds, count * sizeof(*fds));
+		all[count] = (struct pollfd){.fd = report_fd(call->priv->report), .events = POLLIN};
+		ready = call->priv->ops->poll(call, all, count + 1, ms_until(end_ms, now_ms()), err);
+		if (ready == -1)
+			return -1;
+		for (nfds_t i = 0; i < count; i++)
+			fds[i].revents = all[i].revents;
+		is_reported = ready > 0 && all[count].revents;
+		if (is_reported)
+			report_take(call);
+	} while (is_reported && ready == 1 && now_ms() < end_ms);
+	return ready - is_reported;
+}
+
 int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
 {
 	DIE_UNLESS(count <= CALL_POLL_MAX);
+	if (call->priv->report)
+		return poll_and_take(call, fds, count, timeout_ms, err);
 	return call->priv->ops->poll(call, fds, count, timeout_ms, err);
 }
 
 /* P-03: progress grows. ERR_PARAMS when params are not those of notifications/progress. */
-static int check_progress(struct call *call, json_object *params, bool *send, struct err *err)
+static int check_progress(struct call *call, json_object *params, enum report_fate *fate, struct err *err)
 {
 	json_object *progress = jx_get(params, "progress"), *total = jx_get(params, "total");
 	double now;
@@ -75,8 +102,12 @@ static int check_progress(struct call *call, json_object *params, bool *send, st
 	if (jx_has(params, "message") && !jx_get_str(params, "message").p)
 		return err_set(err, ERR_PARAMS, "message must be a string");
 	now = json_object_get_double(progress);
-	*send = call->progress_token && (!call->priv->progress_started || now > call->priv->progress_last);
-	if (*send) {
+	if (!call->progress_token) {
+		*fate = REPORT_UNASKED;
+	} else if (call->priv->progress_started && now <= call->priv->progress_last) {
+		*fate = REPORT_NOT_MORE;
+	} else {
+		*fate = REPORT_SENT;
 		call->priv->progress_started = true;
 		call->priv->progress_last = now;
 	}
@@ -96,7 +127,7 @@ static int check_message(struct call *call, json_object *params, bool *send, str
 	return 0;
 }
 
-/* One notification to the client of this call: params, after progressToken if there is one. */
+/* One notification to the client of this call: params, after progressToken if there is one. 1: nobody could read it. */
 static int send_params(
     struct call *call, const char *method, json_object *progress_token, json_object *params, struct err *err)
 {
@@ -130,13 +161,26 @@ static int send_params(
 	return ret;
 }
 
+int call_say_progress(struct call *call, json_object *params, enum report_fate *fate, struct err *err)
+{
+	int ret;
+
+	if (check_progress(call, params, fate, err))
+		return -1;
+	if (*fate != REPORT_SENT)
+		return 0;
+	ret = send_params(call, "notifications/progress", call->progress_token, params, err);
+	if (ret == 1)
+		*fate = REPORT_UNHEARD;
+	return ret == -1 ? -1 : 0;
+}
+
 static int notify_progress(struct call *call, const char *method, json_object *params, struct err *err)
 {
-	bool send = false;
+	enum report_fate ignored;
 
-	if (check_progress(call, params, &send, err))
-		return -1;
-	return send ? send_params(call, method, call->progress_token, params, err) : 0;
+	(void)method;
+	return call_say_progress(call, params, &ignored, err);
 }
 
 static int notify_message(struct call *call, const char *method, json_object *params, struct err *err)
@@ -145,7 +189,7 @@ static int notify_message(struct call *call, const char *method, json_object *pa
 
 	if (check_message(call, params, &send, err))
 		return -1;
-	return send ? send_params(call, method, NULL, params, err) : 0;
+	return send && send_params(call, method, NULL, params, err) == -1 ? -1 : 0;
 }
 
 static int notify_updated(struct call *call, const char *method, json_object *params, struct err *err)

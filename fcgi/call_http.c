@@ -21,7 +21,7 @@ static int http_send(struct call *call, struct slice event, struct err *err)
 	struct err refused;
 
 	if (x->phase == EXCHANGE_OPEN && exchange_stream(x, &refused))
-		return 0; /* a client that gets one JSON object does without notifications */
+		return 1; /* a client that gets one JSON object does without notifications */
 	return link_append(x->w->link, x->stream, event, false, err);
 }
 
@@ -78,7 +78,7 @@ static int http_poll(struct call *call, struct pollfd *fds, nfds_t count, int ti
 	struct call_http *h = call_http(call);
 	struct exchange *x = h->x;
 	uint64_t end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms() + (uint64_t)timeout_ms;
-	struct pollfd all[CALL_POLL_MAX + 2];
+	struct pollfd all[CALL_OPS_POLL_MAX + 2];
 
 	for (;;) {
 		bool is_early = x->phase == EXCHANGE_OPEN && !h->is_late;

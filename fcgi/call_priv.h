@@ -3,20 +3,23 @@
 #define MCP_FCGI_CALL_PRIV_H
 
 #include "fcgi/call.h"
+#include "fcgi/report.h"
 #include "fcgi/rpc.h"
 
 /* How a client is reached. */
 struct call_ops {
 	bool (*is_cancelled)(struct call *call);
-	/* One notification, as JSON text, on the stream of the call. Nobody who could read it: 0. */
+	/* One notification, as JSON text, on the stream of the call. 1: nobody could read it. */
 	int (*send)(struct call *call, struct slice event, struct err *err);
 	/* As call_close_connection(). NULL: no connection waits. */
 	int (*close)(struct call *call, struct err *err);
-	/* As call_poll(). */
+	/* As call_poll(), for at most CALL_OPS_POLL_MAX fds. */
 	int (*poll)(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err);
 	/* As call_publish(). NULL: nobody can wait here. */
 	int (*publish)(struct call *call, struct err *err);
 };
+
+#define CALL_OPS_POLL_MAX (CALL_POLL_MAX + 1)
 
 struct call_priv {
 	const struct call_ops *ops;
@@ -31,6 +34,7 @@ struct call_priv {
 	json_object *asks;       /* owned; key -> {"method": ..., "params": ...} of this round; NULL: none */
 	json_object *keep;       /* owned; for the next round; NULL: nothing */
 	json_object *error_data; /* owned; NULL: none */
+	struct report *report;   /* owned; NULL: others can't report on it */
 };
 
 /* Fills call and priv for the request rpc. The caller sets era, revision, principal, session, capabilities, log level,
@@ -38,5 +42,9 @@ struct call_priv {
 void call_init(struct call *call, struct call_priv *priv, const struct call_ops *ops, const struct worker *w,
     const struct rpc *rpc);
 void call_release(struct call *call);
+
+/* As call_notify() of notifications/progress, but params, any JSON, are borrowed. What is dropped is 0 too; *fate
+ * tells. */
+int call_say_progress(struct call *call, json_object *params, enum report_fate *fate, struct err *err);
 
 #endif

@@ -22,6 +22,7 @@
  *   {"method": "state", "params": ANY}
  *       what its next run shall know, at most 4 KiB as JSON
  * and it finds in its environment
+ *   MCP_CALL        what others who work for it name the call by, when they report its progress (fcgi/report.h)
  *   MCP_CAN         what the client can be asked: words of "elicitation elicitation.url sampling sampling.tools
  *                   sampling.context roots"
  *   MCP_ANSWERS     once there are answers: path of a file with all of them, {KEY: RESULT}, or {KEY: {"error": ...}}

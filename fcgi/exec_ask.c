@@ -3,6 +3,7 @@
 #include "common/jx.h"
 #include "fcgi/ask.h"
 #include "fcgi/exec_priv.h"
+#include "fcgi/report.h"
 #include "common/banned.h"
 
 /* MCP_ANSWER_<KEY>_<FIELD> = val, if it is short and of one value. */
@@ -61,9 +62,12 @@ static int set_answers(struct exec_run *run, const char *key, json_object *answe
 int exec_ask_prepare(struct exec_run *run, struct err *err)
 {
 	struct call *call = run->call;
+	const char *handle;
 	struct buf text;
 	int ret;
 
+	if (report_open(call, &handle, err) || (handle && exec_run_set(run, "MCP_CALL", slice_str(handle), err)))
+		return -1;
 	buf_init(&text, EXEC_SCALAR_MAX_BYTES);
 	ask_put_abilities(call, &text);
 	ret = exec_run_set(run, "MCP_CAN", buf_slice(&text), err);

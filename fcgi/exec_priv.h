@@ -36,7 +36,7 @@ bool exec_scalar_text(json_object *val, struct buf *text);
 /* Appends name as a part of a variable's name: in upper case, what is not a letter or digit as _. */
 void exec_put_name(struct buf *out, const char *name);
 
-/* exec_ask.c: sets the variables that tell of questions and answers. */
+/* exec_ask.c: sets the variables that tell of questions and answers, and who may report on the call. */
 int exec_ask_prepare(struct exec_run *run, struct err *err);
 /* Takes a line of descriptor 3. 1: it makes no sense, *err says why, and the run goes on. -1: the run ends with *err.
  */

@@ -170,7 +170,8 @@ int link_join(struct link *l, const struct link_runner *runner, struct err *err)
 int link_task_put(struct link *l, struct slice id, enum link_task_state state, struct slice blob, struct err *err);
 /* For what a runner does without being asked (it watches files): sees to it that there is one. The broker is not asked:
  * this starts the program, whose lock lets it find out that another one runs; once in ten seconds per process. Does
- * nothing without runner_autostart. ERR_RUNNER: it could not be started. */
+ * nothing without runner_autostart, or where link_join() was asked. ERR_RUNNER: it could not be started, or there is no
+ * broker that it could join. */
 int link_runner_ensure(struct link *l, struct err *err);
 
 /* Counts something that was done, for STATS: a method, or LINK_STATS_JOB. name is a literal. Never waits, and never

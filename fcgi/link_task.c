@@ -79,6 +79,15 @@ void link_task_unwatch(struct link *l, struct slice id, int changed_fd)
 
 /* --- a runner that was not there --- */
 
+/* A runner without a broker to join would wait for one until it is given up. */
+static void start_where_joined(struct link *l, uint64_t deadline_ms, struct err *why)
+{
+	if (link_lock_up(l, true, deadline_ms, why))
+		return;
+	pthread_mutex_unlock(&l->mtx);
+	daemon_start(l->cfg, "mcp-runner", l->cfg->runner_program, deadline_ms, why);
+}
+
 /* One thread starts, the others wait for it. A start that ended less than fresh_ms ago is not repeated: it went as that
  * one did. */
 static int runner_start(struct link *l, uint64_t fresh_ms, uint64_t deadline_ms, struct err *err)
@@ -95,7 +104,7 @@ static int runner_start(struct link *l, uint64_t fresh_ms, uint64_t deadline_ms,
 	} else {
 		l->runner_is_starting = true;
 		pthread_mutex_unlock(&l->mtx);
-		daemon_start(l->cfg, "mcp-runner", l->cfg->runner_program, deadline_ms, &why);
+		start_where_joined(l, deadline_ms, &why);
 		pthread_mutex_lock(&l->mtx);
 		l->runner_is_starting = false;
 		l->runner_at_ms = now_ms();
@@ -108,8 +117,8 @@ static int runner_start(struct link *l, uint64_t fresh_ms, uint64_t deadline_ms,
 
 int link_runner_ensure(struct link *l, struct err *err)
 {
-	if (!l->cfg->runner_autostart)
-		return 0; /* somebody else sees to it */
+	if (!l->cfg->runner_autostart || l->runner)
+		return 0; /* somebody else sees to it, or is it */
 	return runner_start(l, RUNNER_PAUSE_MS, link_deadline(l), err);
 }
 

@@ -74,6 +74,7 @@ libworker_a_SOURCES = \
 	%D%/provider.h %D%/provider_builtin.c %D%/provider_exec.c %D%/provider_file.c %D%/provider_http.c %D%/provider_module.c %D%/provider_sql.c %D%/provider_template.c \
 	%D%/rate.c %D%/rate.h \
 	%D%/reload.c %D%/reload.h \
+	%D%/report.c %D%/report.h \
 	%D%/req.c %D%/req.h %D%/req_ops.h \
 	%D%/req_cgi.c %D%/req_cgi.h \
 	%D%/req_fcgi.c %D%/req_fcgi.h \

@@ -257,7 +257,7 @@ static int job_poll(struct call *call, struct pollfd *fds, nfds_t count, int tim
 {
 	struct job *job = job_of(call);
 	uint64_t end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms() + (uint64_t)timeout_ms, now = now_ms();
-	struct pollfd all[CALL_POLL_MAX + 1];
+	struct pollfd all[CALL_OPS_POLL_MAX + 1];
 	eventfd_t ignored;
 
 	for (;;) {

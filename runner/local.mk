@@ -7,6 +7,7 @@ librunner_a_SOURCES = \
 	%D%/publication.c %D%/publication.h \
 	%D%/publish_request.c %D%/publish_request.h \
 	%D%/publisher.c %D%/publisher.h \
+	%D%/reporter.c %D%/reporter.h \
 	%D%/watch.c %D%/watch.h \
 	%D%/watcher.c %D%/watcher.h
 bin_PROGRAMS += mcp-runner

@@ -7,6 +7,7 @@
 #include "fcgi/level.h"
 #include "fcgi/topic.h"
 #include "runner/publication.h"
+#include "runner/reporter.h"
 #include "common/banned.h"
 
 #define DEPTH_MAX   64
@@ -16,7 +17,7 @@ struct publication {
 	const struct worker *w; /* borrowed */
 	json_object *root;      /* owned */
 	struct topic_to to;
-	uint64_t reached;
+	struct publication_outcome outcome;
 };
 
 /* ERR_PARAMS: "WHERE: no such WHAT "NAME"; did you mean "NEAR"?" names end with NULL. */
@@ -72,7 +73,7 @@ static int send_resource(struct publication *p, json_object *val, struct err *er
 	json_object_put(vars);
 	if (!resource)
 		return err->code == ERR_NOT_FOUND ? refuse_resource(&p->w->resources, uri, err) : -1;
-	return topic_publish_resource(p->w->link, uri, &p->to, &p->reached, err);
+	return topic_publish_resource(p->w->link, uri, &p->to, &p->outcome.reached, err);
 }
 
 /* --- lists --- */
@@ -120,7 +121,7 @@ static int send_lists(struct publication *p, json_object *val, struct err *err)
 	for (int i = 0; i < TOPIC_LIST__COUNT; i++) {
 		if (is_named[i] && topic_publish_list(p->w->link, (enum topic_list)i, &p->to, &reached, err))
 			return -1;
-		p->reached += is_named[i] ? reached : 0;
+		p->outcome.reached += is_named[i] ? reached : 0;
 	}
 	return 0;
 }
@@ -159,8 +160,93 @@ static int send_log(struct publication *p, json_object *val, struct err *err)
 	ret = buf_check(&members, err);
 	if (ret == 0)
 		ret = topic_publish_line(
-		    p->w->link, (enum mcp_level)level, buf_slice(&members), &p->to, &p->reached, err);
+		    p->w->link, (enum mcp_level)level, buf_slice(&members), &p->to, &p->outcome.reached, err);
 	buf_release(&members);
+	return ret;
+}
+
+/* --- progress of a call --- */
+
+/* Whether it is left out, or a number. */
+static bool is_number(json_object *obj, const char *name)
+{
+	json_object *val = jx_get(obj, name);
+
+	return !jx_has(obj, name) || json_object_is_type(val, json_type_int) ||
+	       json_object_is_type(val, json_type_double);
+}
+
+static int check_progress(const struct publication *p, json_object *val, struct err *err)
+{
+	static const char *const known[] = {"call", "progress", "total", "message", NULL};
+
+	if (!json_object_is_type(val, json_type_object))
+		return err_set(err, ERR_PARAMS,
+		    "progress must be an object: {\"call\": what is in MCP_CALL, \"progress\": 1, \"total\": 3}");
+	if (check_members(val, "progress", known, err))
+		return -1;
+	if (p->to.session.len || p->to.principal.len)
+		return err_set(
+		    err, ERR_PARAMS, "progress is for the client of its call: session and principal say nothing");
+	if (!jx_get_str(val, "call").p)
+		return err_set(err, ERR_PARAMS, "progress.call is missing: what the tool finds in MCP_CALL");
+	if (!jx_has(val, "progress") || !is_number(val, "progress"))
+		return err_set(err, ERR_PARAMS, "progress.progress must be a number");
+	if (!is_number(val, "total"))
+		return err_set(err, ERR_PARAMS, "progress.total must be a number");
+	if (jx_has(val, "message") && !jx_get_str(val, "message").p)
+		return err_set(err, ERR_PARAMS, "progress.message must be a string");
+	return 0;
+}
+
+static void put_params(struct buf *out, json_object *val)
+{
+	static const char *const names[] = {"progress", "total", "message"};
+	struct buf members;
+
+	buf_init(&members, out->max);
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		if (jx_has(val, names[i]))
+			put_member(&members, names[i], jx_get(val, names[i]));
+	}
+	buf_adds(out, "{");
+	buf_add_slice(out, buf_slice(&members));
+	buf_adds(out, "}");
+	if (members.fault)
+		out->fault = members.fault;
+	buf_release(&members);
+}
+
+static void take_fate(struct publication_outcome *outcome, enum report_fate fate)
+{
+	outcome->reached = fate == REPORT_SENT;
+	if (fate == REPORT_UNASKED)
+		outcome->why = "the client of this call asked for no progress";
+	else if (fate == REPORT_NOT_MORE)
+		outcome->why = "progress has to grow, and this is not more than before";
+	else if (fate == REPORT_UNHEARD)
+		outcome->why = "the client of this call gets one JSON object, and nothing before it";
+}
+
+static int send_progress(struct publication *p, json_object *val, struct err *err)
+{
+	enum report_fate fate;
+	struct buf params;
+	int ret;
+
+	if (check_progress(p, val, err))
+		return -1;
+	buf_init(&params, REPORT_MAX_BYTES);
+	put_params(&params, val);
+	if (params.fault == ERR_TOO_BIG)
+		ret = err_set(err, ERR_TOO_BIG, "progress: more than %d bytes", REPORT_MAX_BYTES);
+	else
+		ret = buf_check(&params, err);
+	if (ret == 0)
+		ret = reporter_send(&p->w->cfg, jx_get_str(val, "call"), buf_slice(&params), &fate, err);
+	if (ret == 0)
+		take_fate(&p->outcome, fate);
+	buf_release(&params);
 	return ret;
 }
 
@@ -224,11 +310,12 @@ static const struct {
     {"resource", send_resource},
     {"lists", send_lists},
     {"log", send_log},
+    {"progress", send_progress},
 };
 
 static int send_kind(struct publication *p, struct err *err)
 {
-	static const char *const known[] = {"resource", "lists", "log", "session", "principal", NULL};
+	static const char *const known[] = {"resource", "lists", "log", "progress", "session", "principal", NULL};
 	size_t found = COUNT_OF(kinds);
 
 	if (check_members(p->root, "body", known, err))
@@ -242,13 +329,13 @@ static int send_kind(struct publication *p, struct err *err)
 		found = i;
 	}
 	if (found == COUNT_OF(kinds))
-		return err_set(err, ERR_PARAMS, "nothing to publish: resource, lists or log is needed");
+		return err_set(err, ERR_PARAMS, "nothing to publish: resource, lists, log or progress is needed");
 	if (read_session(p, err) || read_principal(p, err))
 		return -1;
 	return kinds[found].send(p, jx_get(p->root, kinds[found].member), err);
 }
 
-int publication_send(const struct worker *w, struct slice text, uint64_t *reached, struct err *err)
+int publication_send(const struct worker *w, struct slice text, struct publication_outcome *outcome, struct err *err)
 {
 	struct publication p = {.w = w, .root = jx_parse(text, DEPTH_MAX, err)};
 	int ret = -1;
@@ -258,6 +345,6 @@ int publication_send(const struct worker *w, struct slice text, uint64_t *reache
 	else if (p.root)
 		err_set(err, ERR_PARAMS, "body must be a JSON object");
 	json_object_put(p.root);
-	*reached = p.reached;
+	*outcome = p.outcome;
 	return ret;
 }

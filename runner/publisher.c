@@ -19,6 +19,7 @@
 #include "runner/publication.h"
 #include "runner/publish_request.h"
 #include "runner/publisher.h"
+#include "runner/reporter.h"
 #include "common/banned.h"
 
 #define BACKLOG       64
@@ -123,7 +124,7 @@ static int status_of(enum err_code code)
 {
 	int status = err_http(code);
 
-	return code == ERR_DUPLICATE ? 409 : status == 200 ? 400 : status;
+	return code == ERR_DUPLICATE ? 409 : code == ERR_NOT_FOUND ? 404 : status == 200 ? 400 : status;
 }
 
 static const char *why_failed(const struct err *err)
@@ -142,7 +143,7 @@ static void publish(struct publisher *p, struct client *c)
 {
 	const struct cfg *cfg = &p->w->cfg;
 	struct slice text = {c->in.data + c->request.head_len, c->request.body_len};
-	uint64_t reached = 0;
+	struct publication_outcome outcome;
 	struct err err = {0};
 	struct buf body;
 
@@ -150,7 +151,7 @@ static void publish(struct publisher *p, struct client *c)
 		refuse(p, c, 429, "more than publish_rate a second, and publish_burst at once");
 		return;
 	}
-	if (publication_send(p->w, text, &reached, &err)) {
+	if (publication_send(p->w, text, &outcome, &err)) {
 		int status = status_of(err.code);
 
 		if (status >= 500)
@@ -159,7 +160,10 @@ static void publish(struct publisher *p, struct client *c)
 		return;
 	}
 	buf_init(&body, ANSWER_MAX);
-	buf_addf(&body, "{\"reached\":%llu}\n", (unsigned long long)reached);
+	buf_addf(&body, "{\"reached\":%llu", (unsigned long long)outcome.reached);
+	if (outcome.why)
+		buf_addf(&body, ",\"why\":\"%s\"", outcome.why);
+	buf_adds(&body, "}\n");
 	start_answer(p, c, 200, &body);
 	buf_release(&body);
 }
@@ -470,6 +474,7 @@ int publisher_use(struct publisher **pp, const struct worker *w, struct err *err
 		publisher_end(pp);
 		return -1;
 	}
+	reporter_sweep(&w->cfg);
 	LOG(INFO, "publish.ready", "socket=\"%s\" listen=\"%s\"", p->path, p->listen);
 	return 0;
 }

@@ -2,8 +2,9 @@
  * (publish_socket) and, for who holds a key, at a port of loopback (publish_listen).
  *
  * One thread reads from all of its clients at a time and publishes what is whole, one after the other; each waits for
- * the broker, link_timeout_ms at most. A connection is one request. How many there are, how long and how large they are
- * is bounded: publish_connections_max, publish_wait_ms, publish_body_max_bytes, publish_rate. */
+ * the broker, or for the process that works on a call, link_timeout_ms at most. A connection is one request. How many
+ * there are, how long and how large they are is bounded: publish_connections_max, publish_wait_ms,
+ * publish_body_max_bytes, publish_rate. */
 #ifndef MCP_RUNNER_PUBLISHER_H
 #define MCP_RUNNER_PUBLISHER_H
 

@@ -13,6 +13,7 @@ TESTS += %D%/clients/files.mjs
 TESTS += %D%/clients/limits.mjs
 TESTS += %D%/clients/listen.mjs
 TESTS += %D%/clients/modules.mjs
+TESTS += %D%/clients/progress.mjs
 TESTS += %D%/clients/publish.mjs
 TESTS += %D%/clients/restart.mjs
 TESTS += %D%/clients/resume.mjs
@@ -43,6 +44,7 @@ EXTRA_DIST += \
 	%D%/clients/limits.mjs \
 	%D%/clients/listen.mjs \
 	%D%/clients/modules.mjs \
+	%D%/clients/progress.mjs \
 	%D%/clients/publish.mjs \
 	%D%/clients/restart.mjs \
 	%D%/clients/resume.mjs \
@@ -146,6 +148,7 @@ check_PROGRAMS += %D%/unit/test_oldsse
 check_PROGRAMS += %D%/unit/test_openapi
 check_PROGRAMS += %D%/unit/test_publish
 check_PROGRAMS += %D%/unit/test_rate
+check_PROGRAMS += %D%/unit/test_report
 check_PROGRAMS += %D%/unit/test_route
 check_PROGRAMS += %D%/unit/test_rpc
 check_PROGRAMS += %D%/unit/test_schema
@@ -207,6 +210,7 @@ TESTS += %D%/unit/test_oldsse
 TESTS += %D%/unit/test_openapi
 TESTS += %D%/unit/test_publish
 TESTS += %D%/unit/test_rate
+TESTS += %D%/unit/test_report
 TESTS += %D%/unit/test_route
 TESTS += %D%/unit/test_rpc
 TESTS += %D%/unit/test_schema
@@ -359,6 +363,8 @@ STANDIN_SOURCES = %D%/lib/standin.c %D%/lib/standin.h
 %C%_unit_test_watch_LDADD = librunner.a $(UNIT_LIBS)
 %C%_unit_test_publish_SOURCES = %D%/unit/test_publish.c $(SITE_SOURCES)
 %C%_unit_test_publish_LDADD = librunner.a $(UNIT_LIBS)
+%C%_unit_test_report_SOURCES = %D%/unit/test_report.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
+%C%_unit_test_report_LDADD = librunner.a $(UNIT_LIBS)
 %C%_unit_test_job_SOURCES = %D%/unit/test_job.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/fake_link.c %D%/lib/fake_link_task.c %D%/lib/fake_link.h %D%/lib/unit.h
 %C%_unit_test_job_LDADD = librunner.a $(UNIT_LIBS)
 %C%_unit_test_supervisor_SOURCES = %D%/unit/test_supervisor.c %D%/lib/unit.h
@@ -390,6 +396,7 @@ EXTRA_DIST += \
 	%D%/fault/offers \
 	%D%/fault/publish.py \
 	%D%/fault/reload.py \
+	%D%/fault/reports.py \
 	%D%/fault/resume.py \
 	%D%/fault/site \
 	%D%/fault/soak.py \
@@ -436,6 +443,7 @@ fault_tests += %D%/fault/handover.py
 fault_tests += %D%/fault/databases.py
 fault_tests += %D%/fault/upstreams.py
 fault_tests += %D%/fault/publish.py
+fault_tests += %D%/fault/reports.py
 fault_tests += %D%/fault/proxied.py
 fault_tests += %D%/fault/reload.py
 fault_tests += %D%/fault/resume.py

@@ -72,7 +72,7 @@ is "unknown command" "$(run frobnicate)" "mcpctl: frobnicate: no such command; s
 exit 2"
 is "an argument too many" "$(run schema x)" "mcpctl: x: unexpected argument; see mcpctl --help
 exit 2"
-is "publish: what" "$(run publish)" "mcpctl: publish: what? resource, lists or log; see mcpctl --help
+is "publish: what" "$(run publish)" "mcpctl: publish: what? resource, lists, log or progress; see mcpctl --help
 exit 2"
 is "publish: the nearest" "$(run publish list tools)" \
 	"mcpctl: publish list: there is no such thing to publish; did you mean lists?
@@ -84,6 +84,20 @@ exit 2"
 is "publish: an option of another's" "$(run publish lists tools --logger x)" \
 	"mcpctl: publish lists: --logger is for publish log
 exit 2"
+is "publish: progress is a number" "$(run publish progress c 3/ten)" \
+	'mcpctl: publish progress: "3/ten" is no progress, as 3, 0.5 or 3/10 are
+exit 2'
+for text in '' / 3/ /3 nan 1e999 0x3 '[3]' '3,"total":4' 3//4; do
+	is "publish: $text is no progress" "$(run publish progress c "$text" | tail -n 1)" "exit 2"
+done
+is "publish: progress is for one call" "$(run publish progress c 3 --session abcd)" \
+	"mcpctl: publish progress: it is for the client of its call, not --session or --principal
+exit 2"
+is "publish: of progress somebody has to hear" \
+	"$(run publish progress c 3/10 --conf "$dir/good.json" --set publish_socket="$dir/none" --set run_dir="$dir" | sed 's/^mcpctl: .*: /.../')" \
+	"...No such file or directory
+No mcp-runner serves it. A worker starts one when a client comes (runner_autostart is true); what keeps one from serving it, its log says
+exit 1"
 is "publish: nowhere" "$(run publish lists tools --conf "$dir/good.json")" \
 	'mcpctl: nothing can be published: good.json names no socket for it, as in {"publish": {"socket": "/run/mcp-fcgi/publish"}}
 exit 1'

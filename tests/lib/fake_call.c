@@ -35,7 +35,7 @@ static int keep_event(struct call *call, struct slice event, struct err *err)
 static int poll_too(struct call *call, struct pollfd *fds, nfds_t count, int timeout_ms, struct err *err)
 {
 	struct fake_call *f = (struct fake_call *)call;
-	struct pollfd all[CALL_POLL_MAX + 1];
+	struct pollfd all[CALL_OPS_POLL_MAX + 1];
 	int ready;
 
 	memcpy(all, fds, count * sizeof(*fds));

@@ -71,6 +71,7 @@ static const struct {
     {"stdin holds all arguments", NULL, "{\"exec\":[\"/bin/cat\"]" ANY "}", "{\"a\":[1,2.50],\"b\":\"x\\n\"}",
 	GOOD("{\\\"a\\\":[1,2.50],\\\"b\\\":\\\"x\\\\n\\\"}\\n")},
     {"a program is looked for in PATH", NULL, "{\"exec\":[\"echo\",\"hi\"]}", "{}", GOOD("hi\\n")},
+    {"nobody can report on it", "echo \"${MCP_CALL-unset}\"", TOOL "}", "{}", GOOD("unset\\n")},
     {"placeholders", NULL, "{\"exec\":[\"/bin/echo\",\"{a}-{b}\",\"{{{a}\",\"{n}\",\"{f}\",\"a}\"]" ANY "}",
 	"{\"a\":\"x y\",\"b\":\"$HOME;?\",\"n\":-1.5,\"f\":true}", GOOD("x y-$HOME;? {x y -1.5 true a}\\n")},
     {"a missing argument takes its word along", NULL, "{\"exec\":[\"/bin/echo\",\"1\",\"x{a}\",\"2\"]" ANY "}", "{}",

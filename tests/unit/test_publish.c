@@ -101,6 +101,8 @@ static const struct {
     {"{\"lists\":[\"tools\",\"resources\",\"tools\"]}", ERR_NONE, ""},
     {"{\"log\":{\"level\":\"info\",\"data\":null}}", ERR_NONE, ""},
     {"{\"log\":{\"level\":\"emergency\",\"logger\":\"x\",\"data\":{\"a\":[1]}},\"session\":\"abcd\"}", ERR_NONE, ""},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":1}}", ERR_NONE, ""},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":-0.5,\"total\":1e3,\"message\":\"\"}}", ERR_NONE, ""},
     {"", ERR_PARSE, ""},
     {"{\"lists\":[\"tools\"]", ERR_PARSE, ""},
     {"{\"lists\":[\"tools\"]}{}", ERR_PARSE, ""},
@@ -128,6 +130,26 @@ static const struct {
     {"{\"log\":{\"level\":\"info\"}}", ERR_PARAMS, "log.data is missing"},
     {"{\"log\":{\"level\":\"info\",\"data\":1,\"logger\":2}}", ERR_PARAMS, "log.logger must be a string"},
     {"{\"log\":{\"level\":\"info\",\"message\":1}}", ERR_PARAMS, "log: no such member \"message\""},
+    {"{\"progress\":3}", ERR_PARAMS, "progress must be an object"},
+    {"{\"progress\":{}}", ERR_PARAMS, "progress.call is missing"},
+    {"{\"progress\":{\"call\":7,\"progress\":1}}", ERR_PARAMS, "progress.call is missing"},
+    {"{\"progress\":{\"call\":\"none\"}}", ERR_PARAMS, "progress.progress must be a number"},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":null}}", ERR_PARAMS, "progress.progress must be a number"},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":\"1\"}}", ERR_PARAMS, "progress.progress must be a number"},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":NaN}}", ERR_PARSE, ""},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":1e999}}", ERR_PARSE, ""},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":1,\"total\":null}}", ERR_PARAMS, "progress.total must be a number"},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":1,\"total\":\"2\"}}", ERR_PARAMS,
+	"progress.total must be a number"},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":1,\"message\":2}}", ERR_PARAMS,
+	"progress.message must be a string"},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":1,\"mesage\":\"x\"}}", ERR_PARAMS, "did you mean \"message\"?"},
+    {"{\"progress\":{\"call\":\"none\",\"progress\":1},\"session\":\"abcd\"}", ERR_PARAMS,
+	"session and principal say nothing"},
+    {"{\"progress\":{\"call\":\"../../publish.sock\",\"progress\":1}}", ERR_PARAMS,
+	"call must be what the tool finds in MCP_CALL"},
+    {"{\"progress\":{\"call\":\"caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"progress\":1}}", ERR_NOT_FOUND,
+	"no such call any more"},
     {"{\"lists\":[\"tools\"],\"session\":7}", ERR_PARAMS, "session must be"},
     {"{\"lists\":[\"tools\"],\"session\":\"abc\"}", ERR_PARAMS, "4 or more"},
     {"{\"lists\":[\"tools\"],\"principal\":\"ann\"}", ERR_PARAMS, "this site asks for no keys"},
@@ -143,13 +165,13 @@ static void bodies_are_read_strictly(void **state)
 	site_offer(&s, RESOURCES, "{}");
 	for (size_t i = 0; i < COUNT_OF(bodies); i++) {
 		struct err err = {0};
-		uint64_t reached = 99;
-		int ret = publication_send(&s.w, slice_str(bodies[i].text), &reached, &err);
+		struct publication_outcome outcome = {.reached = 99};
+		int ret = publication_send(&s.w, slice_str(bodies[i].text), &outcome, &err);
 
 		if (err.code != bodies[i].code || ret != (err.code ? -1 : 0) || !strstr(err.msg, bodies[i].says))
 			fail_msg("%s: %s \"%s\"", bodies[i].text, err_name(err.code), err.msg);
-		if (ret && reached != 0)
-			fail_msg("%s: reached %d", bodies[i].text, (int)reached);
+		if (ret && outcome.reached != 0)
+			fail_msg("%s: reached %d", bodies[i].text, (int)outcome.reached);
 	}
 	site_release(&s);
 }
@@ -157,17 +179,17 @@ static void bodies_are_read_strictly(void **state)
 /* All of a body is checked before anybody hears of it. */
 static void nothing_is_done_by_half(void **state)
 {
+	struct publication_outcome outcome;
 	struct err err = {0};
-	uint64_t reached;
 	struct site s;
 
 	(void)state;
 	site_init(&s);
-	assert_int_equal(publication_send(&s.w, SLICE("{\"lists\":[\"tools\",\"prompts\"]}"), &reached, &err), -1);
+	assert_int_equal(publication_send(&s.w, SLICE("{\"lists\":[\"tools\",\"prompts\"]}"), &outcome, &err), -1);
 	assert_int_equal(err.code, ERR_PARAMS);
 	assert_int_equal(s.w.link->asked[FAKE_NOTIFY], 0);
 	s.w.link->fail[FAKE_NOTIFY] = ERR_BROKER;
-	assert_int_equal(publication_send(&s.w, SLICE("{\"lists\":[\"tools\"]}"), &reached, &err), -1);
+	assert_int_equal(publication_send(&s.w, SLICE("{\"lists\":[\"tools\"]}"), &outcome, &err), -1);
 	assert_int_equal(err.code, ERR_BROKER);
 	site_release(&s);
 }
