@@ -9,7 +9,7 @@ EXTRA_DIST += \
 	%D%/tools
 
 # What comes into being when they are tried in the source tree.
-example_leftovers = clients/clients.db clients/clients.db.new modules/*.so riverwatch/keys riverwatch/run tools/tools/chart
+example_leftovers = clients/clients.db clients/clients.db.new modules/*.so publish/jobs riverwatch/keys riverwatch/run tools/tools/chart
 
 dist-hook:
 	cd '$(distdir)/%D%' && rm -rf $(example_leftovers)
