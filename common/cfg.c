@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/cfg.h"
+#include "common/cfg_priv.h"
 #include "common/jpos.h"
 #include "common/jx.h"
 #include "common/log.h"
@@ -20,7 +20,6 @@
 
 #define FILE_MAX_BYTES    (16 << 20)
 #define INCLUDE_DEPTH_MAX 8
-#define NAME_MAX_LEN      96
 #define DEPTH_MAX         64
 
 enum row_type { TYPE_INT, TYPE_BOOL, TYPE_STR, TYPE_PATH, TYPE_LIST };
@@ -72,19 +71,6 @@ static const struct {
     {"openapi", "another file has a description of this name", offsetof(struct cfg, openapi)},
     {"modules", "another file has a module of this name", offsetof(struct cfg, modules)},
 };
-
-/* One file that was read. Kept whole, for the lines of later complaints. */
-struct cfg_origin {
-	char *file, *dir;
-	char *text;
-	size_t len;
-	struct cfg_origin *next;
-};
-
-static struct slice text_of(const struct cfg_origin *o)
-{
-	return (struct slice){o->text, o->len};
-}
 
 /* While a configuration is read. */
 struct reader {
@@ -190,12 +176,13 @@ int cfg_init(struct cfg *cfg, struct err *err)
 			goto bad;
 	}
 	cfg->file = mem_dup("", 0);
+	cfg->definition_files = json_object_new_object();
 	for (size_t i = 0; i < COUNT_OF(catalogs); i++) {
 		*catalog(cfg, i) = json_object_new_object();
 		if (!*catalog(cfg, i))
 			goto out_of_memory;
 	}
-	if (cfg->file)
+	if (cfg->file && cfg->definition_files)
 		return 0;
 out_of_memory:
 	err_set(err, ERR_NOMEM, "no memory for the configuration");
@@ -225,6 +212,7 @@ void cfg_release(struct cfg *cfg)
 	sources_release(&cfg->sources);
 	for (size_t i = 0; i < COUNT_OF(catalogs); i++)
 		json_object_put(*catalog(cfg, i));
+	json_object_put(cfg->definition_files);
 	mem_free(cfg->file);
 	*cfg = (struct cfg){0};
 }
@@ -246,171 +234,13 @@ int cfg_make_run_dir(const struct cfg *cfg, struct err *err)
 	return errno == EEXIST ? 0 : err_sys(err, "make run_dir %s", cfg->run_dir);
 }
 
-/* Edits that make a of b, each letter counted: insert, remove, exchange. At most NAME_MAX_LEN letters are looked at. */
-static unsigned distance(const char *a, const char *b)
-{
-	size_t a_len = strnlen(a, NAME_MAX_LEN), b_len = strnlen(b, NAME_MAX_LEN);
-	unsigned row[NAME_MAX_LEN + 1];
-
-	for (unsigned k = 0; k <= b_len; k++)
-		row[k] = k;
-	for (unsigned i = 1; i <= a_len; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = i;
-		for (size_t k = 1; k <= b_len; k++) {
-			unsigned best = diagonal + (a[i - 1] != b[k - 1]);
-
-			diagonal = row[k];
-			if (row[k] + 1 < best)
-				best = row[k] + 1;
-			if (row[k - 1] + 1 < best)
-				best = row[k - 1] + 1;
-			row[k] = best;
-		}
-	}
-	return row[b_len];
-}
-
-const char *cfg_nearest(const char *name, const char *const *names)
-{
-	unsigned best = (unsigned)strnlen(name, NAME_MAX_LEN) / 3 + 1; /* more edits than that is another word */
-	const char *found = NULL;
-
-	for (; *names; names++) {
-		unsigned d = distance(name, *names);
-
-		if (d <= best && (!found || d < best)) {
-			best = d;
-			found = *names;
-		}
-	}
-	return found;
-}
-
-/* The file in which pointer stands, or its nearest ancestor; the main file in doubt. line is 1 at the least. */
-static const struct cfg_origin *locate(const struct cfg *cfg, const char *pointer, unsigned *line)
-{
-	char at[JPOS_POINTER_MAX];
-
-	snprintf(at, sizeof(at), "%s", pointer);
-	for (;;) {
-		char *slash = strrchr(at, '/');
-
-		if (!slash)
-			break;
-		for (const struct cfg_origin *o = cfg->origins; o; o = o->next) {
-			*line = jpos_line(text_of(o), at);
-			if (*line)
-				return o;
-		}
-		*slash = '\0';
-	}
-	*line = 1;
-	return cfg->origins;
-}
-
-static void put_line(
-    char *text, size_t max, const char *file, unsigned line, const char *pointer, const char *message)
-{
-	snprintf(text, max, "%s:%u: %s%s%s", file, line, pointer, *pointer ? ": " : "", message);
-}
-
-static void report(struct cfg *cfg, const char *file, unsigned line, const char *pointer, const char *message)
-{
-	char text[1024];
-
-	put_line(text, sizeof(text), file, line, pointer, message);
-	cfg->complaint_count++;
-	if (cfg->complain)
-		cfg->complain(cfg->complain_arg, text);
-	else
-		LOG(ERROR, "config.bad", "%s", text);
-}
-
-void cfg_complain(struct cfg *cfg, const char *pointer, const char *fmt, ...)
-{
-	const struct cfg_origin *o;
-	char message[768];
-	unsigned line;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(message, sizeof(message), fmt, ap);
-	va_end(ap);
-	o = locate(cfg, pointer, &line);
-	report(cfg, o ? o->file : "configuration", line, pointer, message);
-}
-
-void cfg_warn(struct cfg *cfg, const char *pointer, const char *fmt, ...)
-{
-	const struct cfg_origin *o;
-	char message[768] = "warning: ", text[1024];
-	unsigned line;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(message + strlen(message), sizeof(message) - strlen(message), fmt, ap);
-	va_end(ap);
-	o = locate(cfg, pointer, &line);
-	put_line(text, sizeof(text), o ? o->file : "configuration", line, pointer, message);
-	if (cfg->complain)
-		cfg->complain(cfg->complain_arg, text);
-	else
-		LOG(WARN, "config.warning", "%s", text);
-}
-
-int cfg_complain_at(struct cfg *cfg, const char *pointer, const char *member, const char *fmt, ...)
-{
-	char at[1024], text[600];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	snprintf(at, sizeof(at), "%s/%s", pointer, member);
-	cfg_complain(cfg, at, "%s", text);
-	return -1;
-}
-
-int cfg_complain_unknown(struct cfg *cfg, const char *pointer, json_object *obj, const char *const *known)
-{
-	int bad = 0;
-
-	json_object_object_foreach(obj, name, val) {
-		const char *near = cfg_nearest(name, known);
-		size_t i = 0;
-
-		(void)val;
-		while (known[i] && strcmp(known[i], name) != 0)
-			i++;
-		if (known[i])
-			continue;
-		if (near)
-			bad = cfg_complain_at(
-			    cfg, pointer, name, "unknown member \"%s\"; did you mean \"%s\"?", name, near);
-		else
-			bad = cfg_complain_at(cfg, pointer, name, "unknown member \"%s\"", name);
-	}
-	return bad;
-}
-
-const char *cfg_dir_of(const struct cfg *cfg, const char *pointer)
-{
-	bool is_alone = cfg->origins && !cfg->origins->next; /* then nothing needs to be looked for: it may be large */
-	unsigned line;
-	const struct cfg_origin *o = is_alone ? cfg->origins : locate(cfg, pointer, &line);
-
-	return o ? o->dir : ".";
-}
-
 /* text with each ${NAME} replaced; -1 after a complaint. */
 static int expand_text(struct cfg *cfg, struct slice text, const char *pointer, struct buf *out)
 {
 	const char *end = text.p + text.len;
 
 	for (const char *p = text.p; p < end;) {
-		char name[NAME_MAX_LEN];
+		char name[CFG_NAME_MAX];
 		const char *close, *value;
 
 		if (end - p >= 3 && memcmp(p, "$${", 3) == 0) {
@@ -628,7 +458,7 @@ static const char *row_meant(const char *name)
 
 static void complain_section(struct cfg *cfg, const char *pointer, const char *name)
 {
-	char sections[ROWS][NAME_MAX_LEN];
+	char sections[ROWS][CFG_NAME_MAX];
 	const char *names[ROWS + COUNT_OF(catalogs) + 2];
 	const char *near = row_meant(name);
 	size_t n = 0;
@@ -652,7 +482,7 @@ static void complain_section(struct cfg *cfg, const char *pointer, const char *n
 
 static void read_section(struct reader *r, const struct cfg_origin *o, const char *section, json_object *value)
 {
-	char pointer[JPOS_POINTER_MAX], name[2 * NAME_MAX_LEN];
+	char pointer[JPOS_POINTER_MAX], name[2 * CFG_NAME_MAX];
 
 	if (!json_object_is_type(value, json_type_object)) {
 		snprintf(pointer, sizeof(pointer), "/%s", section);
@@ -669,7 +499,8 @@ static void read_section(struct reader *r, const struct cfg_origin *o, const cha
 		if (row < 0) {
 			complain_setting(r->cfg, pointer, nearest_row(name));
 		} else if (r->given[row]) {
-			report(r->cfg, o->file, jpos_line(text_of(o), pointer), pointer, "is set in another file too");
+			cfg_report(r->cfg, o->file, jpos_line(cfg_origin_text(o), pointer), pointer,
+			    "is set in another file too");
 		} else {
 			r->given[row] = true;
 			if (apply_json(r->cfg, (size_t)row, member, o->dir, &err))
@@ -688,6 +519,16 @@ static size_t find_catalog(const char *name)
 	return i;
 }
 
+/* Looking for it in the text of each file would take long where there are many definitions. */
+static int note_file(struct cfg *cfg, const char *pointer, const struct cfg_origin *o, struct err *err)
+{
+	json_object *mark = json_object_new_boolean(true);
+
+	if (mark)
+		json_object_set_userdata(mark, (void *)(uintptr_t)o, NULL);
+	return jx_add(cfg->definition_files, pointer, mark, err);
+}
+
 static void read_definition(
     struct reader *r, const struct cfg_origin *o, size_t which, const char *name, json_object *def)
 {
@@ -701,18 +542,18 @@ static void read_definition(
 	if (!pointer.data)
 		cfg_complain(r->cfg, "", "out of memory");
 	else if (jx_has(all, name))
-		report(r->cfg, o->file, jpos_line(text_of(o), pointer.data), pointer.data,
+		cfg_report(r->cfg, o->file, jpos_line(cfg_origin_text(o), pointer.data), pointer.data,
 		    catalogs[which].in_two_files);
 	else if (!def)
 		cfg_complain(r->cfg, pointer.data, "must be an object");
-	else if (jx_add(all, name, json_object_get(def), &err))
+	else if (jx_add(all, name, json_object_get(def), &err) || note_file(r->cfg, pointer.data, o, &err))
 		cfg_complain(r->cfg, pointer.data, "%s", err.msg);
 	buf_release(&pointer);
 }
 
 static void read_catalog(struct reader *r, const struct cfg_origin *o, size_t which, json_object *definitions)
 {
-	char pointer[NAME_MAX_LEN];
+	char pointer[CFG_NAME_MAX];
 
 	if (!json_object_is_type(definitions, json_type_object)) {
 		snprintf(pointer, sizeof(pointer), "/%s", catalogs[which].name);
@@ -807,7 +648,7 @@ static struct cfg_origin *load_origin(struct cfg *cfg, const char *file)
 			}
 		}
 	}
-	report(cfg, file, 1, "",
+	cfg_report(cfg, file, 1, "",
 	    fd < 0 ? strerrordesc_np(errno) : "can't be read, is no regular file, or is larger than 16 MiB");
 	if (fd >= 0)
 		close(fd);
@@ -828,24 +669,24 @@ static json_object *parse_origin(struct cfg *cfg, const struct cfg_origin *o)
 	size_t at;
 
 	if (!tok) {
-		report(cfg, o->file, 1, "", "out of memory");
+		cfg_report(cfg, o->file, 1, "", "out of memory");
 		return NULL;
 	}
 	json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8); /* not strict: comments are welcome */
 	root = json_tokener_parse_ex(tok, o->text, (int)o->len + 1);
 	at = json_tokener_get_parse_end(tok);
 	if (json_tokener_get_error(tok) != json_tokener_success) {
-		report(cfg, o->file, jpos_line_of_byte(text, at), "",
+		cfg_report(cfg, o->file, jpos_line_of_byte(text, at), "",
 		    json_tokener_error_desc(json_tokener_get_error(tok)));
 		json_object_put(root);
 		root = NULL;
 	} else if (!json_object_is_type(root, json_type_object)) {
-		report(cfg, o->file, 1, "", "must be one JSON object");
+		cfg_report(cfg, o->file, 1, "", "must be one JSON object");
 		json_object_put(root);
 		root = NULL;
 	} else if (at < o->len && !jpos_is_blank((struct slice){o->text + at,
 				      o->len - at})) { /* settings behind a '}' too many would count for nothing */
-		report(cfg, o->file, jpos_line_of_byte(text, at), "",
+		cfg_report(cfg, o->file, jpos_line_of_byte(text, at), "",
 		    "something stands behind the end of the configuration");
 	}
 	json_tokener_free(tok);
@@ -899,22 +740,22 @@ static void read_file(struct reader *r, const char *file)
 
 	for (o = r->cfg->origins; o; o = o->next) {
 		if (strcmp(o->file, file) == 0) {
-			report(r->cfg, file, 1, "", "is included twice");
+			cfg_report(r->cfg, file, 1, "", "is included twice");
 			return;
 		}
 	}
 	if (r->depth == INCLUDE_DEPTH_MAX) {
-		report(r->cfg, file, 1, "", "is included too deep");
+		cfg_report(r->cfg, file, 1, "", "is included too deep");
 		return;
 	}
 	o = load_origin(r->cfg, file);
 	root = o ? parse_origin(r->cfg, o) : NULL;
 	if (!root)
 		return;
-	if (jpos_count_members(text_of(o)) != count_members(root)) {
-		line = jpos_find_duplicate(text_of(o), duplicate);
+	if (jpos_count_members(cfg_origin_text(o)) != count_members(root)) {
+		line = jpos_find_duplicate(cfg_origin_text(o), duplicate);
 		if (line)
-			report(r->cfg, o->file, line, duplicate, "stands twice in its object");
+			cfg_report(r->cfg, o->file, line, duplicate, "stands twice in its object");
 	}
 	r->depth++;
 	read_members(r, o, root);
@@ -960,7 +801,7 @@ static int apply_set_value(struct cfg *cfg, size_t row, const char *value, struc
 static void apply_set(struct cfg *cfg, const char *set)
 {
 	const char *equals = strchr(set, '=');
-	char name[NAME_MAX_LEN], message[600];
+	char name[CFG_NAME_MAX], message[600];
 	struct err err = {0};
 	int row;
 

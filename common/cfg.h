@@ -42,6 +42,7 @@ struct cfg {
 	json_object *tools, *resources, *prompts, *databases, *apis, *openapi, *modules; /* owned; objects, possibly empty */
 	struct sources sources; /* what it was read from, by whoever reads more for it too */
 	struct cfg_origin *origins; /* private: where each included text stands, for cfg_complain() */
+	json_object *definition_files; /* private: pointer of a definition -> whose userdata is its origin */
 	int complaint_count;
 	void (*complain)(void *arg, const char *line); /* gets each complaint; NULL: LOG(ERROR, "config.bad", ...) */
 	void *complain_arg;
@@ -71,6 +72,10 @@ void cfg_warn(struct cfg *cfg, const char *pointer, const char *fmt, ...) PRINTF
 /* Complains about each member of obj, which stands there, that is not among known (NULL-terminated), with the nearest
  * that is. -1: there was one. */
 int cfg_complain_unknown(struct cfg *cfg, const char *pointer, json_object *obj, const char *const *known);
+
+/* *number from the member of that name, which stays as it is without one. -1: complained. */
+int cfg_read_number(struct cfg *cfg, const char *pointer, json_object *obj, const char *name, int64_t min, int64_t max,
+    int64_t *number);
 
 /* Directory of the file that holds this pointer, for relative paths in it. Borrowed. */
 const char *cfg_dir_of(const struct cfg *cfg, const char *pointer);

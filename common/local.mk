@@ -6,7 +6,8 @@ libcommon_a_SOURCES = \
 	%D%/base64.c %D%/base64.h \
 	%D%/bucket.c %D%/bucket.h \
 	%D%/buf.c %D%/buf.h \
-	%D%/cfg.c %D%/cfg.h %D%/cfg_tbl.h \
+	%D%/cfg.c %D%/cfg.h %D%/cfg_priv.h %D%/cfg_tbl.h \
+	%D%/cfg_complain.c \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/err.c %D%/err.h %D%/err_tbl.h \
 	%D%/histogram.h \

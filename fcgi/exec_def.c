@@ -116,20 +116,6 @@ static int read_words(const struct reader *r, json_object *def, struct err *err)
 	return 0;
 }
 
-static int read_number(
-    json_object *def, const char *name, int64_t min, int64_t max, int64_t *number, struct cfg *cfg, const char *pointer)
-{
-	json_object *val = jx_get(def, name);
-
-	if (!jx_has(def, name))
-		return 0;
-	*number = jx_is_integer(val) ? json_object_get_int64(val) : min - 1;
-	if (*number < min || *number > max)
-		return cfg_complain_at(cfg, pointer, name, "%s must be a whole number, %lld to %lld", name,
-		    (long long)min, (long long)max);
-	return 0;
-}
-
 static int read_limits(struct exec *exec, json_object *def, struct cfg *cfg, const char *pointer)
 {
 	int64_t output_max = cfg->exec_output_max_bytes, cpu_s = 0, memory = 0;
@@ -141,9 +127,9 @@ static int read_limits(struct exec *exec, json_object *def, struct cfg *cfg, con
 	if (jx_has(def, "limits") && !limits)
 		return cfg_complain_at(cfg, pointer, "limits", "limits must be an object");
 	snprintf(at, sizeof(at), "%s/limits", pointer);
-	bad = read_number(def, "output_max_bytes", 1024, 67108864, &output_max, cfg, pointer);
-	bad |= read_number(limits, "cpu_s", 1, 86400, &cpu_s, cfg, at);
-	bad |= read_number(limits, "memory_bytes", 1048576, INT64_MAX, &memory, cfg, at);
+	bad = cfg_read_number(cfg, pointer, def, "output_max_bytes", 1024, 67108864, &output_max);
+	bad |= cfg_read_number(cfg, at, limits, "cpu_s", 1, 86400, &cpu_s);
+	bad |= cfg_read_number(cfg, at, limits, "memory_bytes", 1048576, INT64_MAX, &memory);
 	if (limits) {
 		json_object_object_foreach(limits, name, val) {
 			(void)val;

@@ -19,20 +19,6 @@ static const char *const cache_members[] = {"ttl_s", "stale_while_revalidate_s",
 
 /* ---- how it is asked ---- */
 
-static int read_number(
-    json_object *def, const char *name, int64_t min, int64_t max, int64_t *number, struct cfg *cfg, const char *pointer)
-{
-	json_object *val = jx_get(def, name);
-
-	if (!jx_has(def, name))
-		return 0;
-	*number = jx_is_integer(val) ? json_object_get_int64(val) : min - 1;
-	if (*number < min || *number > max)
-		return cfg_complain_at(cfg, pointer, name, "%s must be a whole number, %lld to %lld", name,
-		    (long long)min, (long long)max);
-	return 0;
-}
-
 /* Seconds for which an answer is kept, or an object of such. */
 static int read_cache(struct http_policy *policy, json_object *def, struct cfg *cfg, const char *pointer)
 {
@@ -44,16 +30,16 @@ static int read_cache(struct http_policy *policy, json_object *def, struct cfg *
 	if (!jx_has(def, "cache"))
 		return 0;
 	if (!json_object_is_type(cache, json_type_object)) {
-		bad = read_number(def, "cache", 0, CACHE_MAX_S, &ttl_s, cfg, pointer);
+		bad = cfg_read_number(cfg, pointer, def, "cache", 0, CACHE_MAX_S, &ttl_s);
 	} else {
 		buf_init(&at, DEFINITION_POINTER_MAX);
 		buf_addf(&at, "%s/cache", pointer);
 		bad = cfg_complain_unknown(cfg, at.data, cache, cache_members);
 		if (!jx_has(cache, "ttl_s"))
 			bad = cfg_complain_at(cfg, pointer, "cache", "cache needs ttl_s");
-		bad |= read_number(cache, "ttl_s", 1, CACHE_MAX_S, &ttl_s, cfg, at.data);
-		bad |= read_number(cache, "stale_while_revalidate_s", 0, CACHE_MAX_S, &revalidate_s, cfg, at.data);
-		bad |= read_number(cache, "stale_if_error_s", 0, CACHE_MAX_S, &error_s, cfg, at.data);
+		bad |= cfg_read_number(cfg, at.data, cache, "ttl_s", 1, CACHE_MAX_S, &ttl_s);
+		bad |= cfg_read_number(cfg, at.data, cache, "stale_while_revalidate_s", 0, CACHE_MAX_S, &revalidate_s);
+		bad |= cfg_read_number(cfg, at.data, cache, "stale_if_error_s", 0, CACHE_MAX_S, &error_s);
 		buf_release(&at);
 	}
 	policy->ttl_ms = 1000 * ttl_s;
@@ -75,8 +61,8 @@ int http_policy_read(struct http_policy *policy, json_object *def, struct cfg *c
 {
 	int bad = read_cache(policy, def, cfg, pointer);
 
-	bad |= read_number(def, "output_max_bytes", 1024, 67108864, &policy->output_max_bytes, cfg, pointer);
-	return bad | read_number(def, "retries", 0, 10, &policy->retries, cfg, pointer);
+	bad |= cfg_read_number(cfg, pointer, def, "output_max_bytes", 1024, 67108864, &policy->output_max_bytes);
+	return bad | cfg_read_number(cfg, pointer, def, "retries", 0, 10, &policy->retries);
 }
 
 /* ---- an API ---- */
@@ -125,7 +111,7 @@ static struct http_base *base_new(
 	bad = cfg_complain_unknown(cfg, pointer, api, members);
 	base->def = http_def_new_base(api, cfg, pointer, err);
 	bad |= http_policy_read(&base->policy, api, cfg, pointer);
-	bad |= read_number(api, "timeout_s", 1, 86400, &base->policy.timeout_s, cfg, pointer);
+	bad |= cfg_read_number(cfg, pointer, api, "timeout_s", 1, 86400, &base->policy.timeout_s);
 	bad |= read_allowed(base, api, cfg, pointer, err);
 	if (bad || !base->def)
 		http_base_free(&base);

@@ -66,8 +66,10 @@ libworker_a_SOURCES = \
 	%D%/oldsse.c %D%/oldsse.h \
 	%D%/pool.c %D%/pool.h \
 	%D%/openapi.c %D%/openapi.h %D%/openapi_priv.h \
-	%D%/openapi_schema.c \
+	%D%/openapi_choose.c \
+	%D%/openapi_load.c \
 	%D%/openapi_request.c \
+	%D%/openapi_schema.c \
 	%D%/openapi_security.c \
 	%D%/placeholder.c %D%/placeholder.h \
 	%D%/promptset.c %D%/promptset.h \

@@ -2,13 +2,11 @@
  * are given to all operations before any is chosen, so that they don't depend on what is. */
 #include "config.h"
 
-#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "common/ascii.h"
 #include "common/jx.h"
-#include "common/log.h"
 #include "common/mem.h"
 #include "fcgi/definition.h"
 #include "fcgi/openapi_priv.h"
@@ -25,10 +23,6 @@
 #define TEXT_MAX        1024 /* bytes of a title or description */
 #define URL_MAX         8192
 #define PATTERNS_MAX    100 /* that are dropped of one operation */
-#define WARNINGS_MAX    100 /* that a worker logs of one description */
-
-const char *const openapi_members[] = {"file", "server", "variables", "prefix", "tags", "paths", "methods",
-    "operations", "secrets", "timeout_s", "retries", "cache", "output_max_bytes", NULL};
 
 static const struct {
 	const char *key, *method; /* NULL: nobody can send it */
@@ -43,18 +37,6 @@ static const struct {
     {"trace", NULL},
 };
 
-/* An operation before it is chosen. */
-struct entry {
-	const char *path, *key, *method; /* borrowed */
-	json_object *item, *op;          /* borrowed */
-	char name[OPENAPI_NAME_MAX + 1];
-};
-
-struct entries {
-	struct entry *items; /* owned */
-	size_t count, cap;
-};
-
 int openapi_refuse(struct err *err, const char *fmt, ...)
 {
 	char text[sizeof(err->msg)];
@@ -64,6 +46,11 @@ int openapi_refuse(struct err *err, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	return err_set(err, ERR_CONFIG, "%s", text);
+}
+
+int openapi_check(const struct buf *text, const char *what, struct err *err)
+{
+	return text->fault == ERR_TOO_BIG ? openapi_refuse(err, "%s is too long", what) : buf_check(text, err);
 }
 
 static void say_left_out(const struct operation *o, const char *text)
@@ -84,11 +71,6 @@ void openapi_warn(const struct operation *o, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	say_left_out(o, text);
-}
-
-static void wrong_member(const struct openapi *api, const char *member, const char *text)
-{
-	api->listener->wrong_member(api->listener->arg, member, text);
 }
 
 static void wrong_file(const struct openapi *api, const char *pointer, const char *text)
@@ -132,224 +114,10 @@ size_t openapi_cut(struct slice text, size_t max)
 	return len;
 }
 
-/* ---- the definition ---- */
-
-static bool is_text(json_object *val)
-{
-	return jx_str(val).p && strlen(jx_str(val).p) == jx_str(val).len;
-}
-
-static bool is_texts(json_object *val)
-{
-	if (!json_object_is_type(val, json_type_array))
-		return is_text(val);
-	for (size_t i = 0; i < json_object_array_length(val); i++) {
-		if (!is_text(json_object_array_get_idx(val, i)))
-			return false;
-	}
-	return true;
-}
-
-static bool has_texts(json_object *val)
-{
-	if (!json_object_is_type(val, json_type_object))
-		return false;
-	json_object_object_foreach(val, name, text) {
-		(void)name;
-		if (!is_text(text))
-			return false;
-	}
-	return true;
-}
-
-static bool is_prefix(json_object *val)
-{
-	struct slice prefix = jx_str(val);
-
-	if (!prefix.p || prefix.len > OPENAPI_NAME_MAX / 2)
-		return false;
-	for (size_t i = 0; i < prefix.len; i++) {
-		if (!ascii_is_letter(prefix.p[i]) && !ascii_is_digit(prefix.p[i]) && !ascii_is_among(prefix.p[i], "_-"))
-			return false;
-	}
-	return true;
-}
-
-static bool is_server(json_object *val)
-{
-	const char *url = jx_str(val).p;
-
-	return is_text(val) && (strncmp(url, "https://", 8) == 0 || strncmp(url, "http://", 7) == 0) &&
-	       !strpbrk(url, "?# \\{}\t\r\n");
-}
-
-static bool is_object(json_object *val)
-{
-	return json_object_is_type(val, json_type_object);
-}
-
-static int check_members(const struct openapi *api)
-{
-	static const struct {
-		const char *name;
-		bool (*is_fine)(json_object *val);
-		const char *words;
-	} rows[] = {
-	    {"server", is_server, "server must be a URL as in \"https://api.example/v1\""},
-	    {"variables", has_texts, "variables must be an object of strings"},
-	    {"prefix", is_prefix, "prefix is at most 32 of A-Z a-z 0-9 _ -"},
-	    {"tags", is_texts, "tags must be a string or an array of strings"},
-	    {"paths", is_texts, "paths must be a string or an array of strings"},
-	    {"methods", is_texts, "methods must be a string or an array of strings"},
-	    {"operations", is_texts, "operations must be a string or an array of strings"},
-	    {"secrets", is_object, "secrets must be an object: security scheme -> file"},
-	};
-	int bad = 0;
-
-	for (size_t i = 0; i < COUNT_OF(rows); i++) {
-		if (jx_has(api->def, rows[i].name) && !rows[i].is_fine(jx_get(api->def, rows[i].name))) {
-			wrong_member(api, rows[i].name, rows[i].words);
-			bad = -1;
-		}
-	}
-	return bad;
-}
-
-/* Whether value fits one of patterns; is_refusal: those that begin with '!' */
-static bool fits_one(json_object *patterns, struct slice value, bool is_refusal, bool *is_any)
-{
-	size_t count = json_object_is_type(patterns, json_type_array) ? json_object_array_length(patterns) : 1;
-	bool fits = false;
-
-	*is_any = false;
-	for (size_t i = 0; i < count; i++) {
-		json_object *item = count == 1 && !json_object_is_type(patterns, json_type_array)
-					? patterns
-					: json_object_array_get_idx(patterns, i);
-		const char *pattern = jx_str(item).p;
-
-		if ((pattern[0] == '!') != is_refusal)
-			continue;
-		*is_any = true;
-		fits = fits || (value.p && fnmatch(pattern + is_refusal, value.p, FNM_CASEFOLD) == 0);
-	}
-	return fits;
-}
-
-static bool fits(const struct openapi *api, const char *member, const struct slice *values, size_t count)
-{
-	json_object *patterns = jx_get(api->def, member);
-	bool is_any = false, is_wanted = false;
-
-	if (!patterns)
-		return true;
-	for (size_t i = 0; i < count; i++) {
-		bool ignored;
-
-		if (fits_one(patterns, values[i], true, &ignored))
-			return false;
-		is_wanted = fits_one(patterns, values[i], false, &is_any) || is_wanted;
-	}
-	if (count == 0)
-		fits_one(patterns, (struct slice){NULL, 0}, false, &is_any);
-	return is_wanted || !is_any;
-}
-
-static bool is_chosen(const struct openapi *api, const struct entry *e)
-{
-	const struct slice path = slice_str(e->path), key = slice_str(e->key);
-	const struct slice names[] = {slice_str(e->name), jx_get_str(e->op, "operationId")};
-	json_object *list = jx_get_array(e->op, "tags");
-	struct slice tags[32];
-	size_t count = 0;
-
-	for (size_t i = 0; list && i < json_object_array_length(list) && count < COUNT_OF(tags); i++)
-		tags[count++] = jx_str(json_object_array_get_idx(list, i));
-	return fits(api, "paths", &path, 1) && fits(api, "methods", &key, 1) && fits(api, "operations", names, 2) &&
-	       fits(api, "tags", tags, count);
-}
-
-/* ---- names ---- */
-
-/* Appends what of text can be in a name; '_' stands for the rest. */
-static void put_name(struct buf *out, const char *text)
-{
-	for (; *text; text++) {
-		if (ascii_is_letter(*text) || ascii_is_digit(*text) || *text == '-')
-			buf_add(out, text, 1);
-		else if (out->len && out->data[out->len - 1] != '_')
-			buf_adds(out, "_");
-	}
-	while (out->len && out->data[out->len - 1] == '_')
-		out->data[--out->len] = '\0';
-}
-
-/* e->name is what it has, or too long: its beginning and a hash. */
-static void end_with_hash(struct entry *e, const char *name)
-{
-	uint64_t hash = definition_hash(definition_hash(DEFINITION_HASH_SEED, e->key), e->path);
-
-	snprintf(e->name, sizeof(e->name), "%.*s_%08x", OPENAPI_NAME_MAX - 9, name, (unsigned)(hash ^ (hash >> 32)));
-}
-
-static int name_entry(const struct openapi *api, struct entry *e, struct err *err)
-{
-	struct slice id = jx_get_str(e->op, "operationId"), prefix = jx_get_str(api->def, "prefix");
-	struct buf name;
-	int ret;
-
-	buf_init(&name, OPENAPI_FILE_MAX_BYTES);
-	if (id.p)
-		put_name(&name, id.p);
-	if (!name.len) {
-		buf_adds(&name, e->key);
-		buf_adds(&name, "_");
-		put_name(&name, e->path);
-	}
-	ret = buf_check(&name, err);
-	if (ret == 0 && prefix.len + name.len <= OPENAPI_NAME_MAX) {
-		snprintf(e->name, sizeof(e->name), "%.*s%s", (int)prefix.len, prefix.p ? prefix.p : "", name.data);
-	} else if (ret == 0) {
-		struct buf whole;
-
-		buf_init(&whole, OPENAPI_FILE_MAX_BYTES + OPENAPI_NAME_MAX);
-		buf_add_slice(&whole, prefix);
-		buf_add_slice(&whole, buf_slice(&name));
-		ret = buf_check(&whole, err);
-		if (ret == 0)
-			end_with_hash(e, whole.data);
-		buf_release(&whole);
-	}
-	buf_release(&name);
-	return ret;
-}
-
-/* Names that several have. */
-static int tell_apart(struct entries *all, struct err *err)
-{
-	json_object *uses = json_object_new_object();
-	int bad = uses ? 0 : err_set(err, ERR_NOMEM, "openapi");
-
-	for (size_t i = 0; !bad && i < all->count; i++) {
-		const char *name = all->items[i].name;
-
-		bad = jx_add(uses, name, json_object_new_int(json_object_get_int(jx_get(uses, name)) + 1), err);
-	}
-	for (size_t i = 0; !bad && i < all->count; i++) {
-		struct entry *e = &all->items[i];
-		char name[OPENAPI_NAME_MAX + 1];
-
-		snprintf(name, sizeof(name), "%s", e->name);
-		if (json_object_get_int(jx_get(uses, name)) > 1)
-			end_with_hash(e, name);
-	}
-	json_object_put(uses);
-	return bad;
-}
-
 /* ---- operations ---- */
 
-static int add_entry(const struct openapi *api, struct entries *all, const struct entry *e, struct err *err)
+static int add_entry(
+    const struct openapi *api, struct openapi_entries *all, const struct openapi_entry *e, struct err *err)
 {
 	if (all->count == OPERATIONS_MAX) {
 		wrong_file(api, "/paths", "it has too many operations");
@@ -357,7 +125,7 @@ static int add_entry(const struct openapi *api, struct entries *all, const struc
 	}
 	if (all->count == all->cap) {
 		size_t cap = all->cap ? 2 * all->cap : 64;
-		struct entry *more = mem_realloc(all->items, cap * sizeof(*more));
+		struct openapi_entry *more = mem_realloc(all->items, cap * sizeof(*more));
 
 		if (!more)
 			return err_set(err, ERR_NOMEM, "openapi");
@@ -365,13 +133,13 @@ static int add_entry(const struct openapi *api, struct entries *all, const struc
 		all->cap = cap;
 	}
 	all->items[all->count] = *e;
-	return name_entry(api, &all->items[all->count++], err);
+	return openapi_name(api, &all->items[all->count++], err);
 }
 
 static void operation_release(struct operation *o)
 {
 	json_object *const objects[] = {o->properties, o->required, o->defs, o->def_names, o->def_pointers, o->query,
-	    o->headers, o->json, o->form, o->text};
+	    o->headers, o->header_names, o->json, o->form, o->text};
 
 	for (size_t i = 0; i < COUNT_OF(objects); i++)
 		json_object_put(objects[i]);
@@ -386,7 +154,7 @@ static void go_to_operation(struct operation *o)
 	openapi_enter(o, o->key);
 }
 
-static int operation_init(struct operation *o, struct openapi *api, const struct entry *e, struct err *err)
+static int operation_init(struct operation *o, struct openapi *api, const struct openapi_entry *e, struct err *err)
 {
 	*o = (struct operation){.api = api,
 	    .method = e->method ? e->method : e->key,
@@ -400,10 +168,12 @@ static int operation_init(struct operation *o, struct openapi *api, const struct
 	    .def_names = json_object_new_object(),
 	    .def_pointers = json_object_new_array(),
 	    .query = json_object_new_object(),
-	    .headers = json_object_new_object()};
+	    .headers = json_object_new_object(),
+	    .header_names = json_object_new_object()};
 	buf_init(&o->at, DEFINITION_POINTER_MAX);
 	go_to_operation(o);
-	return o->properties && o->required && o->defs && o->def_names && o->def_pointers && o->query && o->headers
+	return o->properties && o->required && o->defs && o->def_names && o->def_pointers && o->query && o->headers &&
+		       o->header_names
 		   ? 0
 		   : err_set(err, ERR_NOMEM, "openapi");
 }
@@ -449,7 +219,7 @@ static int put_server_url(
 		}
 	}
 	if (ret == 0)
-		ret = buf_check(&made, err) ? openapi_refuse(err, "the URL of its server is too long") : 0;
+		ret = openapi_check(&made, "the URL of its server", err);
 	while (made.len && made.data[made.len - 1] == '/')
 		made.data[--made.len] = '\0';
 	if (ret == 0 &&
@@ -566,12 +336,12 @@ static int check_input(struct operation *o, json_object *input, struct err *err)
 	buf_init(&where, DEFINITION_POINTER_MAX);
 	buf_init(&text, INPUT_MAX_BYTES);
 	jx_write(&text, input);
-	ret = text.fault == ERR_TOO_BIG
-		  ? openapi_refuse(err, "its input schema has more than %d bytes", INPUT_MAX_BYTES)
-		  : buf_check(&text, err);
+	ret = openapi_check(&text, "its input schema", err);
 	for (int i = 0; ret == 0 && !schema && i < PATTERNS_MAX; i++) {
 		buf_clear(&where);
 		schema = schema_new(input, &where, err);
+		if (!schema && where.fault == ERR_NOMEM)
+			buf_check(&where, err);
 		if (!schema && (err->code != ERR_CONFIG || !drop_pattern(o, input, &where, err)))
 			break;
 	}
@@ -622,9 +392,7 @@ static int make_tool(struct operation *o, bool can_send, json_object *tool, stru
 		return openapi_refuse(err, "such a request can't be sent");
 	buf_init(&url, URL_MAX);
 	ret = put_server(o, &url, err) || openapi_add_security(o, err) || openapi_add_request(o, &url, err);
-	if (ret == 0 && buf_check(&url, err))
-		ret = openapi_refuse(err, "its URL is too long");
-	ret = ret || openapi_add_defs(o, err) ? -1 : 0;
+	ret = ret || openapi_check(&url, "its URL", err) || openapi_add_defs(o, err) ? -1 : 0;
 	if (ret == 0)
 		go_to_operation(o);
 	ret = ret || add_texts(o, tool, err) || add_http(o, tool, &url, err) || add_input(o, tool, err) ||
@@ -636,7 +404,7 @@ static int make_tool(struct operation *o, bool can_send, json_object *tool, stru
 }
 
 /* 0 also when it was left out. */
-static int add_tool(struct openapi *api, const struct entry *e, json_object *tools, struct err *err)
+static int add_tool(struct openapi *api, const struct openapi_entry *e, json_object *tools, struct err *err)
 {
 	json_object *tool = json_object_new_object();
 	struct operation o;
@@ -665,7 +433,7 @@ static int add_tool(struct openapi *api, const struct entry *e, json_object *too
 /* ---- the description ---- */
 
 static int read_item(
-    const struct openapi *api, struct entries *all, const char *path, json_object *item, struct err *err)
+    const struct openapi *api, struct openapi_entries *all, const char *path, json_object *item, struct err *err)
 {
 	struct buf pointer;
 	struct err why = {0};
@@ -674,7 +442,7 @@ static int read_item(
 		return 0;
 	if (path[0] == '/' && openapi_resolve(api, &item, &why) == 0) {
 		for (size_t i = 0; i < COUNT_OF(methods); i++) {
-			struct entry e = {
+			struct openapi_entry e = {
 			    .path = path, .key = methods[i].key, .method = methods[i].method, .item = item};
 
 			e.op = jx_get_object(item, e.key);
@@ -702,17 +470,17 @@ static int check_unmet(const struct openapi *api)
 		snprintf(text, sizeof(text),
 		    "%lld operations need \"%.80s\": name the file with its secret, or null to go without it",
 		    (long long)json_object_get_int64(count), name);
-		wrong_member(api, "secrets", text);
+		api->listener->wrong_member(api->listener->arg, "secrets", text);
 		bad = -1;
 	}
 	return bad;
 }
 
-static int add_tools(
-    struct openapi *api, const struct entries *all, json_object *tools, struct openapi_counts *counts, struct err *err)
+static int add_tools(struct openapi *api, const struct openapi_entries *all, json_object *tools,
+    struct openapi_counts *counts, struct err *err)
 {
 	for (size_t i = 0; i < all->count; i++) {
-		if (!is_chosen(api, &all->items[i]))
+		if (!openapi_is_chosen(api, &all->items[i]))
 			continue;
 		if (++counts->chosen > TOOLS_MAX) {
 			wrong_file(api, "/paths",
@@ -730,8 +498,8 @@ static int check_version(struct openapi *api)
 	struct slice version = jx_get_str(api->root, "openapi");
 
 	if (jx_has(api->root, "swagger")) {
-		wrong_file(
-		    api, "/swagger", "this is Swagger 2.0, and only OpenAPI 3.0 and 3.1 are read: convert it first");
+		wrong_file(api, "/swagger",
+		    "this is Swagger 2.0, and OpenAPI 3.0 and 3.1 are read: convert it first, as swagger2openapi does");
 		return -1;
 	}
 	if (!version.p || (strncmp(version.p, "3.0.", 4) != 0 && strncmp(version.p, "3.1.", 4) != 0)) {
@@ -762,7 +530,7 @@ static json_object *parse(struct slice text, struct err *err)
 static int convert(struct openapi *api, json_object *tools, struct openapi_counts *counts, struct err *err)
 {
 	json_object *paths = jx_get_object(api->root, "paths");
-	struct entries all = {0};
+	struct openapi_entries all = {0};
 	int ret = 0;
 
 	if (check_version(api) | openapi_check_secrets(api))
@@ -778,7 +546,7 @@ static int convert(struct openapi *api, json_object *tools, struct openapi_count
 	}
 	counts->operations = all.count;
 	if (ret == 0)
-		ret = tell_apart(&all, err) ? -1 : add_tools(api, &all, tools, counts, err);
+		ret = openapi_tell_apart(&all, err) ? -1 : add_tools(api, &all, tools, counts, err);
 	mem_free(all.items);
 	return ret;
 }
@@ -792,7 +560,7 @@ json_object *openapi_convert(struct slice text, json_object *def, const struct o
 
 	*counts = (struct openapi_counts){0};
 	*err = (struct err){0};
-	if (check_members(&api)) {
+	if (openapi_check_members(&api)) {
 		err_set(err, ERR_CONFIG, "openapi");
 		return NULL;
 	}
@@ -811,79 +579,4 @@ json_object *openapi_convert(struct slice text, json_object *def, const struct o
 		return tools;
 	json_object_put(tools);
 	return NULL;
-}
-
-/* ---- of the configuration ---- */
-
-struct load {
-	struct cfg *cfg;
-	const char *pointer, *file;
-	size_t warnings;
-};
-
-static void on_wrong_member(void *arg, const char *member, const char *text)
-{
-	const struct load *load = arg;
-
-	cfg_complain_at(load->cfg, load->pointer, member, "%s", text);
-}
-
-static void on_wrong_file(void *arg, const char *pointer, const char *text)
-{
-	const struct load *load = arg;
-
-	cfg_complain_at(
-	    load->cfg, load->pointer, "file", "%s: %s%s%s", load->file, pointer, *pointer ? ": " : "", text);
-}
-
-static void on_left_out(void *arg, const char *pointer, const char *text)
-{
-	struct load *load = arg;
-
-	if (++load->warnings <= WARNINGS_MAX)
-		cfg_warn(load->cfg, load->pointer, "%s: %s: %s", load->file, pointer, text);
-}
-
-static json_object *load_file(struct load *load, json_object *def, struct err *err)
-{
-	const struct openapi_listener listener = {on_wrong_member, on_wrong_file, on_left_out, load};
-	struct openapi_counts counts = {0};
-	json_object *tools = NULL;
-	struct buf text;
-
-	buf_init(&text, OPENAPI_FILE_MAX_BYTES);
-	if (sources_read(&load->cfg->sources, load->file, &text, err) == 0)
-		tools = openapi_convert(buf_slice(&text), def, &listener, &counts, err);
-	else if (err->code != ERR_NOMEM)
-		cfg_complain_at(load->cfg, load->pointer, "file", "%s: %s", load->file,
-		    err->code == ERR_TOO_BIG ? "it is too large" : err->msg);
-	buf_release(&text);
-	if (load->warnings > WARNINGS_MAX)
-		cfg_warn(load->cfg, load->pointer, "%s: and %zu more are left out", load->file,
-		    load->warnings - WARNINGS_MAX);
-	return tools;
-}
-
-json_object *openapi_load(struct cfg *cfg, const char *pointer, json_object *def, struct err *err)
-{
-	struct load load = {.cfg = cfg, .pointer = pointer};
-	json_object *tools = NULL;
-	char *file;
-
-	err_set(err, ERR_CONFIG, "bad description of an API");
-	if (!json_object_is_type(def, json_type_object) || !is_text(jx_get(def, "file"))) {
-		cfg_complain(
-		    cfg, pointer, "a description of an API is named by an object, as in {\"file\": \"api.json\"}");
-		return NULL;
-	}
-	if (cfg_complain_unknown(cfg, pointer, def, openapi_members))
-		return NULL;
-	file = cfg_path_join(cfg_dir_of(cfg, pointer), jx_get_str(def, "file").p);
-	load.file = file;
-	if (file)
-		tools = load_file(&load, def, err);
-	else
-		err_set(err, ERR_NOMEM, "openapi");
-	mem_free(file);
-	return tools;
 }

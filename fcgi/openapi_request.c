@@ -11,6 +11,7 @@
 
 #define TEXT_MAX        65536
 #define DESCRIPTION_MAX 1024
+#define HEADER_NAME_MAX 256
 #define FORM_DEPTH_MAX  8
 
 enum place { PLACE_PATH, PLACE_QUERY, PLACE_HEADER, PLACE_COOKIE, PLACE__COUNT };
@@ -33,14 +34,33 @@ void openapi_put_plain(struct buf *out, struct slice text)
 		buf_add(out, text.p[i] == '{' ? "{{" : text.p + i, text.p[i] == '{' ? 2 : 1);
 }
 
+/* In small letters. */
+static const char *make_small(const char *name, char small[HEADER_NAME_MAX + 1])
+{
+	size_t len = 0;
+
+	for (; name[len] && len < HEADER_NAME_MAX; len++)
+		small[len] = ascii_lower(name[len]);
+	small[len] = '\0';
+	return small;
+}
+
 bool openapi_has_header(const struct operation *o, const char *name)
 {
-	json_object_object_foreach(o->headers, key, val) {
-		(void)val;
-		if (strcasecmp(key, name) == 0)
-			return true;
+	char small[HEADER_NAME_MAX + 1];
+
+	return jx_has(o->header_names, make_small(name, small));
+}
+
+int openapi_add_header(struct operation *o, const char *name, json_object *template, struct err *err)
+{
+	char small[HEADER_NAME_MAX + 1];
+
+	if (jx_add(o->header_names, make_small(name, small), json_object_new_boolean(true), err)) {
+		json_object_put(template);
+		return -1;
 	}
-	return false;
+	return jx_add(o->headers, name, template, err);
 }
 
 bool openapi_is_header(const char *name)
@@ -52,6 +72,8 @@ bool openapi_is_header(const char *name)
 		if (strcasecmp(name, fixed[i]) == 0)
 			return false;
 	}
+	if (strlen(name) > HEADER_NAME_MAX)
+		return false;
 	for (const char *p = name; *p; p++) {
 		if (!ascii_is_letter(*p) && !ascii_is_digit(*p) && !ascii_is_among(*p, "!#$%&'*+-.^_`|~"))
 			return false;
@@ -244,9 +266,9 @@ static const char *plan_header(const struct operation *o, const struct param *p)
 		return "its style or media type is not known";
 	if (p->types & OPENAPI_OBJECT)
 		return "an object can't be written in a header";
-	if (openapi_has_header(o, p->name.p))
-		return "the header is there already";
-	return openapi_is_header(p->name.p) ? NULL : "such a header can't be set";
+	if (!openapi_is_header(p->name.p))
+		return "such a header can't be set";
+	return openapi_has_header(o, p->name.p) ? "the header is there already" : NULL;
 }
 
 /* A parameter that can't be sent: without one that is required there is no request. */
@@ -277,8 +299,9 @@ static int put_param(struct operation *o, const struct param *p, json_object *pa
 	openapi_leave(o, mark);
 	if (p->place == PLACE_QUERY)
 		return jx_add(o->query, p->name.p, new_field(name, style, err), err);
-	return jx_add(
-	    p->place == PLACE_PATH ? paths : o->headers, p->name.p, new_template(buf_slice(before), name), err);
+	if (p->place == PLACE_PATH)
+		return jx_add(paths, p->name.p, new_template(buf_slice(before), name), err);
+	return openapi_add_header(o, p->name.p, new_template(buf_slice(before), name), err);
 }
 
 /* paths: name -> template of what stands in the path for it. */
@@ -300,7 +323,9 @@ static int add_param(struct operation *o, json_object *obj, json_object *paths, 
 		why = jx_has(o->query, p.name.p) ? "it is what the secret is sent in" : plan_field(&p, &style);
 	else
 		why = p.place == PLACE_PATH ? plan_path(&p, &before) : plan_header(o, &p);
-	ret = why ? miss(o, &p, why, err) : put_param(o, &p, paths, &before, style, err);
+	ret = why                                     ? miss(o, &p, why, err)
+	      : openapi_check(&before, "a name", err) ? -1
+						      : put_param(o, &p, paths, &before, style, err);
 	buf_release(&before);
 	return ret;
 }
@@ -382,11 +407,12 @@ static bool is_type(const char *type, const char *wanted)
 	return strncasecmp(type, wanted, len) == 0 && (!type[len] || type[len] == ';' || type[len] == ' ');
 }
 
-enum { BODY_NONE, BODY_TEXT, BODY_FORM, BODY_ANY, BODY_JSON_LIKE, BODY_JSON };
+enum { BODY_NONE, BODY_TEXT, BODY_FORM, BODY_ANY, BODY_JSON_PATCH, BODY_JSON_LIKE, BODY_JSON }; /* the best one last */
 
 static int body_kind(const char *type)
 {
 	return is_type(type, "application/json")                        ? BODY_JSON
+	       : is_type(type, "application/json-patch+json")           ? BODY_JSON_PATCH
 	       : strcasestr(type, "+json")                              ? BODY_JSON_LIKE
 	       : is_type(type, "*/*") || is_type(type, "application/*") ? BODY_ANY
 	       : is_type(type, "application/x-www-form-urlencoded")     ? BODY_FORM
@@ -403,9 +429,9 @@ static int set_type(struct operation *o, const char *type, struct err *err)
 		return openapi_refuse(err, "a media type with control characters");
 	buf_init(&out, TEXT_MAX);
 	openapi_put_plain(&out, slice_str(type));
-	ret = buf_check(&out, err);
+	ret = openapi_check(&out, "a media type", err);
 	if (ret == 0)
-		ret = jx_add(o->headers, "Content-Type", jx_new_str(buf_slice(&out)), err);
+		ret = openapi_add_header(o, "Content-Type", jx_new_str(buf_slice(&out)), err);
 	buf_release(&out);
 	return ret;
 }
@@ -520,11 +546,26 @@ static int add_media(
 		ret = add_whole_body(o, body, media, &o->text, err);
 	else
 		ret = add_whole_body(o, body, media, &o->json, err);
-	if (ret == 0 && (kind == BODY_TEXT || kind == BODY_JSON_LIKE))
+	if (ret == 0 && (kind == BODY_TEXT || kind == BODY_JSON_PATCH || kind == BODY_JSON_LIKE))
 		ret = set_type(o, type, err);
 	if (ret == 0)
 		openapi_leave(o, mark);
 	return ret;
+}
+
+/* Some describe "no body" as an object without members. */
+static bool is_void(json_object *content)
+{
+	if (content) {
+		json_object_object_foreach(content, type, media) {
+			json_object *members = jx_get_object(jx_get_object(media, "schema"), "properties");
+
+			(void)type;
+			if (!members || json_object_object_length(members) > 0)
+				return false;
+		}
+	}
+	return true;
 }
 
 static int add_body(struct operation *o, struct err *err)
@@ -553,7 +594,7 @@ static int add_body(struct operation *o, struct err *err)
 	why = sends ? "of its media types none can be sent" : "GET and HEAD send none";
 	if (body && !best && (may_matter || json_object_get_boolean(jx_get(body, "required"))))
 		return openapi_refuse(err, "its body: %s", why);
-	if (body && !best)
+	if (body && !best && !is_void(content))
 		openapi_warn(o, "its body is left out: %s", why);
 	openapi_leave(o, mark);
 	return 0;
@@ -584,7 +625,7 @@ static int add_accept(struct operation *o, struct err *err)
 			}
 		}
 	}
-	return found ? jx_add_str(o->headers, "Accept", found, err) : 0;
+	return found ? openapi_add_header(o, "Accept", json_object_new_string(found), err) : 0;
 }
 
 int openapi_add_request(struct operation *o, struct buf *url, struct err *err)

@@ -12,6 +12,7 @@
 #include "common/banned.h"
 
 #define HOPS_MAX        32 /* of references to references */
+#define REF_MAX         4096
 #define DEPTH_MAX       48 /* of a schema, without what it refers to */
 #define STEPS_MAX       50000
 #define TYPES_DEPTH_MAX 8
@@ -79,51 +80,48 @@ int openapi_step(struct operation *o, struct err *err)
 
 /* ---- references ---- */
 
-/* The pointer that a reference is. */
-static int put_pointer(struct buf *pointer, struct slice ref, struct err *err)
+/* The pointer that a reference is. Without memory of its own: who only looks what is there can't run out of it. */
+static int read_ref(struct slice ref, char pointer[REF_MAX], struct err *err)
 {
-	int len = ref.len > 80 ? 80 : (int)ref.len;
+	int shown = ref.len > 80 ? 80 : (int)ref.len;
+	size_t len = 0;
 
 	if (!ref.p)
 		return openapi_refuse(err, "$ref must be a string");
 	if (!ref.len || ref.p[0] != '#')
-		return openapi_refuse(err, "$ref %.*s: only references within the file are followed", len, ref.p);
+		return openapi_refuse(err, "$ref %.*s: only references within the file are followed", shown, ref.p);
+	if (ref.len > REF_MAX)
+		return openapi_refuse(err, "$ref %.*s...: it is too long", shown, ref.p);
 	for (size_t i = 1; i < ref.len; i++) {
 		int byte = uri_encoded_byte((struct slice){ref.p + i, ref.len - i});
-		char c = byte < 0 ? ref.p[i] : (char)byte;
 
-		buf_add(pointer, &c, 1);
+		pointer[len++] = byte < 0 ? ref.p[i] : (char)byte;
 		i += byte < 0 ? 0 : 2;
 	}
-	if (buf_check(pointer, err))
-		return -1;
-	if (!jx_is_pointer(buf_slice(pointer)) || (pointer->len && strlen(pointer->data) != pointer->len))
-		return openapi_refuse(err, "$ref %.*s: this is no JSON pointer", len, ref.p);
+	pointer[len] = '\0';
+	if (strlen(pointer) != len || !jx_is_pointer((struct slice){pointer, len}))
+		return openapi_refuse(err, "$ref %.*s: this is no JSON pointer", shown, ref.p);
 	return 0;
 }
 
 static int find_target(
-    const struct openapi *api, struct slice ref, struct buf *pointer, json_object **target, struct err *err)
+    const struct openapi *api, struct slice ref, char pointer[REF_MAX], json_object **target, struct err *err)
 {
-	if (put_pointer(pointer, ref, err))
+	if (read_ref(ref, pointer, err))
 		return -1;
-	if (jx_find(api->root, buf_slice(pointer), target) && *target)
+	if (jx_find(api->root, slice_str(pointer), target) && *target)
 		return 0;
 	return openapi_refuse(err, "$ref %.*s: nothing is there", ref.len > 80 ? 80 : (int)ref.len, ref.p);
 }
 
 int openapi_resolve(const struct openapi *api, json_object **val, struct err *err)
 {
-	struct buf pointer;
+	char pointer[REF_MAX];
 	int ret = 0;
 
-	buf_init(&pointer, 4096);
-	for (int hops = 0; ret == 0 && jx_has(*val, "$ref"); hops++) {
-		buf_clear(&pointer);
-		ret = hops < HOPS_MAX ? find_target(api, jx_get_str(*val, "$ref"), &pointer, val, err)
+	for (int hops = 0; ret == 0 && jx_has(*val, "$ref"); hops++)
+		ret = hops < HOPS_MAX ? find_target(api, jx_get_str(*val, "$ref"), pointer, val, err)
 				      : openapi_refuse(err, "$ref leads round in circles");
-	}
-	buf_release(&pointer);
 	if (ret == 0 && !json_object_is_type(*val, json_type_object))
 		ret = openapi_refuse(err, "this must be an object");
 	return ret;
@@ -153,20 +151,20 @@ static int put_def_name(struct operation *o, const char *pointer, struct buf *na
 static json_object *make_ref(struct operation *o, struct slice ref, struct err *err)
 {
 	json_object *target, *out = NULL;
+	char pointer[REF_MAX];
 	struct slice known;
-	struct buf pointer, name;
+	struct buf name;
 	int bad;
 
-	buf_init(&pointer, 4096);
 	buf_init(&name, 256);
-	bad = find_target(o->api, ref, &pointer, &target, err);
-	known = bad ? SLICE("") : jx_get_str(o->def_names, pointer.data ? pointer.data : "");
+	bad = find_target(o->api, ref, pointer, &target, err);
+	known = bad ? SLICE("") : jx_get_str(o->def_names, pointer);
 	if (!bad && !known.p) {
-		bad = put_def_name(o, pointer.data ? pointer.data : "", &name, err);
+		bad = put_def_name(o, pointer, &name, err);
 		/* null until openapi_add_defs(): the name is taken */
-		bad = bad || json_object_object_add(o->defs, name.data, NULL) != 0;
-		bad |= jx_add(o->def_names, pointer.data ? pointer.data : "", jx_new_str(buf_slice(&name)), err);
-		bad |= jx_append(o->def_pointers, json_object_new_string(pointer.data ? pointer.data : ""), err);
+		bad = bad || json_object_object_add(o->defs, name.data, NULL) != 0 ||
+		      jx_add(o->def_names, pointer, jx_new_str(buf_slice(&name)), err) ||
+		      jx_append(o->def_pointers, json_object_new_string(pointer), err);
 		known = buf_slice(&name);
 	}
 	if (!bad) {
@@ -179,7 +177,6 @@ static json_object *make_ref(struct operation *o, struct slice ref, struct err *
 		bad = buf_check(&text, err) || jx_add(out, "$ref", jx_new_str(buf_slice(&text)), err);
 		buf_release(&text);
 	}
-	buf_release(&pointer);
 	buf_release(&name);
 	if (!bad)
 		return out;

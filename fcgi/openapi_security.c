@@ -2,6 +2,7 @@
  * whose schemes all have a secret (or null) is; if there is none and nobody needs to be known ({}), nobody is. */
 #include "config.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "common/jx.h"
@@ -10,21 +11,18 @@
 
 static const char basic_prefix[] = "basic:", file_prefix[] = "file:";
 
-/* text{KIND:PATH} into obj, at name. */
-static int put_secret(
-    json_object *obj, const char *name, const char *text, const char *kind, const char *path, struct err *err)
+/* text{KIND:PATH}; NULL: no memory, or it is too long. */
+static json_object *new_secret(const char *text, const char *kind, const char *path)
 {
+	json_object *made;
 	struct buf out;
-	int ret;
 
 	buf_init(&out, 8192);
 	openapi_put_plain(&out, slice_str(text));
 	buf_addf(&out, "{%s%s}", kind, path);
-	ret = buf_check(&out, err);
-	if (ret == 0)
-		ret = jx_add(obj, name, jx_new_str(buf_slice(&out)), err);
+	made = out.fault ? NULL : jx_new_str(buf_slice(&out));
 	buf_release(&out);
-	return ret;
+	return made;
 }
 
 static int add_header(
@@ -34,7 +32,7 @@ static int add_header(
 		return openapi_refuse(err, "no secret can be sent in a header %.80s", name);
 	if (openapi_has_header(o, name))
 		return openapi_refuse(err, "two of its security schemes want the header %.80s", name);
-	return put_secret(o->headers, name, text, kind, path, err);
+	return openapi_add_header(o, name, new_secret(text, kind, path), err);
 }
 
 static int add_cookie(struct operation *o, const char *name, const char *path, struct err *err)
@@ -56,7 +54,7 @@ static int add_api_key(struct operation *o, json_object *scheme, const char *pat
 	if (in.p && slice_is(in, "header"))
 		return add_header(o, name.p, "", file_prefix, path, err);
 	if (in.p && slice_is(in, "query"))
-		return put_secret(o->query, name.p, "", file_prefix, path, err);
+		return jx_add(o->query, name.p, new_secret("", file_prefix, path), err);
 	if (in.p && slice_is(in, "cookie"))
 		return add_cookie(o, name.p, path, err);
 	return openapi_refuse(err, "an apiKey is in header, query or cookie");
@@ -176,7 +174,7 @@ int openapi_check_secrets(const struct openapi *api)
 
 		if (!find_scheme(api, name))
 			snprintf(text, sizeof(text), "the description has no security scheme \"%.80s\"", name);
-		else if (path && (!jx_str(path).len || strpbrk(jx_str(path).p, "{}") ||
+		else if (path && (!jx_str(path).len || jx_str(path).len >= PATH_MAX || strpbrk(jx_str(path).p, "{}") ||
 				     strlen(jx_str(path).p) != jx_str(path).len))
 			snprintf(
 			    text, sizeof(text), "the secret of \"%.80s\" must be the name of a file, or null", name);

@@ -67,8 +67,11 @@ struct schema *schema_new(json_object *doc, struct buf *where, struct err *err)
 	}
 	if (c.schema && compile_all(&c, err))
 		schema_free(&c.schema);
-	if (!c.schema && where)
+	if (!c.schema && where) {
 		buf_add_slice(where, buf_slice(&c.at));
+		if (c.at.fault)
+			where->fault = c.at.fault;
+	}
 	pcre2_compile_context_free(c.dialect);
 	pcre2_general_context_free(c.memory);
 	buf_release(&c.at);

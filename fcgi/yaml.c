@@ -90,13 +90,15 @@ static json_object *new_number(const char *text, bool is_whole)
 /* 0x1f and 0o17 */
 static bool is_based(const char *text, long long *number)
 {
-	char *end;
+	bool is_hex = text[0] == '0' && text[1] == 'x';
+	size_t len;
 
-	if (text[0] != '0' || (text[1] != 'x' && text[1] != 'o') || !text[2])
+	if (!is_hex && (text[0] != '0' || text[1] != 'o'))
 		return false;
+	len = strspn(text + 2, is_hex ? "0123456789abcdefABCDEF" : "01234567"); /* strtoll() would take a sign, or 0x */
 	errno = 0;
-	*number = strtoll(text + 2, &end, text[1] == 'x' ? 16 : 8);
-	return !*end && errno == 0 && text[2] != '-' && text[2] != '+' && text[2] != ' ';
+	*number = strtoll(text + 2, NULL, is_hex ? 16 : 8);
+	return len && !text[2 + len] && errno == 0;
 }
 
 /* What the core schema makes of a plain scalar. */

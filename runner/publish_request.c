@@ -6,7 +6,7 @@
 #include "runner/publish_request.h"
 #include "common/banned.h"
 
-#define LENGTH_DIGITS_MAX 10
+#define LENGTH_DIGITS_MAX 9 /* what 32 bits hold */
 
 struct fields {
 	bool has_length, is_encoded;

@@ -192,8 +192,10 @@ static void take_head(struct publisher *p, struct client *c)
 /* False: it is over. */
 static bool write_answer(struct client *c)
 {
-	if (c->out.fault)
+	if (c->out.fault) {
+		LOG(WARN, "publish.no_answer", "why=\"%s\"", err_name(c->out.fault));
 		return false;
+	}
 	while (c->out_sent < c->out.len) {
 		ssize_t n =
 		    send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -218,7 +220,11 @@ static bool read_more(struct publisher *p, struct client *c)
 	if (c->phase == PHASE_LINGER)
 		buf_clear(&c->in);
 	room = buf_reserve(&c->in, PUBLISH_HEAD_MAX);
-	n = room ? recv(c->fd, room, PUBLISH_HEAD_MAX, MSG_DONTWAIT) : 0;
+	if (!room) {
+		LOG(WARN, "publish.no_room", "why=\"%s\"", err_name(c->in.fault));
+		return false;
+	}
+	n = recv(c->fd, room, PUBLISH_HEAD_MAX, MSG_DONTWAIT);
 	if (n == -1)
 		return errno == EAGAIN || errno == EINTR;
 	if (n == 0)

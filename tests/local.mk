@@ -293,6 +293,7 @@ ADMIN_SOURCES = %D%/lib/fake_admin.c %D%/lib/fake_admin.h %D%/lib/prometheus.c %
 %C%_unit_test_header_LDADD = $(UNIT_LIBS)
 %C%_unit_test_cfg_SOURCES = %D%/unit/test_cfg.c %D%/lib/unit.h
 %C%_unit_test_cfg_LDADD = $(COMMON_LIBS)
+%C%_unit_test_cfg_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=jpos_line
 %C%_unit_test_common_SOURCES = %D%/unit/test_common.c %D%/lib/unit.h
 %C%_unit_test_common_LDADD = $(COMMON_LIBS)
 %C%_unit_test_common_no_memory_SOURCES = %D%/unit/test_common_no_memory.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/unit.h
@@ -340,7 +341,7 @@ ADMIN_SOURCES = %D%/lib/fake_admin.c %D%/lib/fake_admin.h %D%/lib/prometheus.c %
 STANDIN_SOURCES = %D%/lib/standin.c %D%/lib/standin.h
 %C%_unit_test_http_SOURCES = %D%/unit/test_http.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/toolfile.c %D%/lib/toolfile.h $(STANDIN_SOURCES)
 %C%_unit_test_http_LDADD = $(UNIT_LIBS)
-%C%_unit_test_openapi_SOURCES = %D%/unit/test_openapi.c %D%/lib/toolfile.c %D%/lib/toolfile.h
+%C%_unit_test_openapi_SOURCES = %D%/unit/test_openapi.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/toolfile.c %D%/lib/toolfile.h
 %C%_unit_test_openapi_LDADD = $(UNIT_LIBS)
 %C%_unit_test_http_def_SOURCES = %D%/unit/test_http_def.c %D%/lib/toolfile.c %D%/lib/toolfile.h
 %C%_unit_test_http_def_LDADD = $(UNIT_LIBS)
@@ -361,7 +362,7 @@ STANDIN_SOURCES = %D%/lib/standin.c %D%/lib/standin.h
 %C%_unit_test_uri_template_LDADD = $(UNIT_LIBS)
 %C%_unit_test_watch_SOURCES = %D%/unit/test_watch.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
 %C%_unit_test_watch_LDADD = librunner.a $(UNIT_LIBS)
-%C%_unit_test_publish_SOURCES = %D%/unit/test_publish.c $(SITE_SOURCES)
+%C%_unit_test_publish_SOURCES = %D%/unit/test_publish.c %D%/lib/mem_fault.c %D%/lib/mem_fault.h $(SITE_SOURCES)
 %C%_unit_test_publish_LDADD = librunner.a $(UNIT_LIBS)
 %C%_unit_test_report_SOURCES = %D%/unit/test_report.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/mem_fault.c %D%/lib/mem_fault.h %D%/lib/scratch.c %D%/lib/scratch.h %D%/lib/unit.h
 %C%_unit_test_report_LDADD = librunner.a $(UNIT_LIBS)
@@ -394,6 +395,7 @@ EXTRA_DIST += \
 	%D%/fault/links.py \
 	%D%/fault/handover.py \
 	%D%/fault/offers \
+	%D%/fault/proxied.py \
 	%D%/fault/publish.py \
 	%D%/fault/reload.py \
 	%D%/fault/reports.py \

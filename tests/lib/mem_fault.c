@@ -6,7 +6,7 @@
 #include "tests/lib/mem_fault.h"
 #include "common/banned.h"
 
-static atomic_long live;
+static atomic_long live, asked_of_all, fail_all_from = -1, fail_all_to;
 static _Thread_local long asked, fail_from = -1, fail_to;
 
 void mem_fault_at(long nth, long count)
@@ -16,11 +16,18 @@ void mem_fault_at(long nth, long count)
 	fail_from = nth;
 }
 
+void mem_fault_in_all_at(long nth, long count)
+{
+	asked_of_all = 0;
+	fail_all_to = nth + count;
+	fail_all_from = nth;
+}
+
 bool mem_fault_end(void)
 {
-	bool reached = fail_from >= 0 && asked > fail_from;
+	bool reached = (fail_from >= 0 && asked > fail_from) || (fail_all_from >= 0 && asked_of_all > fail_all_from);
 
-	fail_from = -1;
+	fail_from = fail_all_from = -1;
 	return reached;
 }
 
@@ -31,9 +38,10 @@ long mem_fault_live(void)
 
 static bool is_failing(void)
 {
-	long nth = asked++;
+	long nth = asked++, nth_of_all = asked_of_all++;
 
-	return fail_from >= 0 && nth >= fail_from && nth < fail_to;
+	return (fail_from >= 0 && nth >= fail_from && nth < fail_to) ||
+	       (fail_all_from >= 0 && nth_of_all >= fail_all_from && nth_of_all < fail_all_to);
 }
 
 void *mem_alloc(size_t count, size_t size)

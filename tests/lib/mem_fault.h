@@ -8,6 +8,7 @@
 
 void mem_fault_at(
     long nth, long count); /* from now on, allocation nth (from 0) and those behind it, count in all, fail */
+void mem_fault_in_all_at(long nth, long count); /* the same in all threads, counted together */
 bool mem_fault_end(void);  /* no more failures; true when at least one allocation failed */
 long mem_fault_live(void); /* allocations that were not freed yet */
 

@@ -272,6 +272,53 @@ static void test_good(void **state)
 	cfg_release(&cfg); /* harmless */
 }
 
+/* Whose text is gone over when something is looked for: ld --wrap. */
+unsigned __real_jpos_line(struct slice text, const char *pointer);
+unsigned __wrap_jpos_line(struct slice text, const char *pointer);
+static size_t texts_read;
+
+unsigned __wrap_jpos_line(struct slice text, const char *pointer)
+{
+	texts_read++;
+	return __real_jpos_line(text, pointer);
+}
+
+/* As many definitions as one likes, in several files: where one stands is known, and its line is looked for there alone. */
+static void test_many_definitions(void **state)
+{
+	static char texts[2][40000];
+	struct file files[FILES_MAX] = {
+	    {"main.json", "{\"include\":[\"one.json\",\"two.json\"]}"}, {"one.json", texts[0]}, {"two.json", texts[1]}};
+	struct err err = {0};
+	struct cfg cfg;
+	struct buf said;
+
+	(void)state;
+	for (int k = 0; k < 2; k++) {
+		size_t len = (size_t)snprintf(texts[k], sizeof(texts[k]), "{\"tools\":{\"%d/~\":{}", k);
+
+		for (int n = 0; n < 1000; n++)
+			len += (size_t)snprintf(texts[k] + len, sizeof(texts[k]) - len, ",\n\"%d.%d\":{\"a\":1}", k, n);
+		snprintf(texts[k] + len, sizeof(texts[k]) - len, "}}");
+	}
+	buf_init(&said, 8192);
+	texts_read = 0;
+	assert_int_equal(load(&cfg, files, NULL, &said, &err), 0);
+	for (int n = 0; n < 1000; n++) {
+		char pointer[64];
+
+		snprintf(pointer, sizeof(pointer), "/tools/%d.%d/http/headers", n % 2, n);
+		assert_string_equal(cfg_dir_of(&cfg, pointer), dir);
+	}
+	assert_string_equal(cfg_dir_of(&cfg, "/tools/1~1~0/a"), dir);
+	assert_int_equal(texts_read, 0);
+	cfg_complain(&cfg, "/tools/1.999/a", "wrong");
+	assert_int_equal(texts_read, 1);
+	assert_string_equal(said.data, "two.json:1001: /tools/1.999/a: wrong\n");
+	buf_release(&said);
+	cfg_release(&cfg);
+}
+
 /* Every row: its default is in range, its borders are taken, what is beyond them is not, and it comes back as it was written. */
 static void test_rows(void **state)
 {
@@ -423,7 +470,8 @@ static int drop_dir(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_bad),	    cmocka_unit_test(test_good),      cmocka_unit_test(test_rows), cmocka_unit_test(test_no_file),
+	    cmocka_unit_test(test_bad),	    cmocka_unit_test(test_good),      cmocka_unit_test(test_many_definitions),
+	    cmocka_unit_test(test_rows), cmocka_unit_test(test_no_file),
 	    cmocka_unit_test(test_nearest), cmocka_unit_test(test_path_join), cmocka_unit_test(test_jpos),
 	};
 

@@ -2,11 +2,13 @@
  * test_http.c. */
 #include "config.h"
 
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "common/jx.h"
+#include "common/mem.h"
 #include "fcgi/openapi.h"
+#include "tests/lib/mem_fault.h"
 #include "tests/lib/toolfile.h"
 #ifdef HAVE_LIBYAML
 #include "fcgi/yaml.h"
@@ -159,6 +161,9 @@ static const struct {
     {"a header that can't be set", PARAM("\"in\":\"header\"},{\"in\":\"header\",\"name\":\"Host\""), "{}",
 	"/t/http/headers", "{\"p\":\"{p}\"}",
 	"/paths/~1a/get/parameters/1: GET /a: parameter Host is left out: such a header can't be set\n"},
+    {"a header twice", PARAM("\"in\":\"header\"},{\"in\":\"header\",\"name\":\"P\""), "{}", "/t/http/headers",
+	"{\"p\":\"{p}\"}",
+	"/paths/~1a/get/parameters/1: GET /a: parameter P is left out: the header is there already\n"},
     {"headers that have other places", PARAM("\"in\":\"header\"},{\"in\":\"header\",\"name\":\"accept\""), "{}",
 	"/t/http/headers", "{\"p\":\"{p}\"}", ""},
     {"what answers are", GET(",\"responses\":{\"200\":{\"content\":{\"text/html\":{},\"application/json\":{}}}}"), "{}",
@@ -217,6 +222,10 @@ static const struct {
 	BODY("{\"required\":true,\"content\":{\"text/plain\":{},\"application/x-www-form-urlencoded\":{},"
 	     "\"application/json\":{\"schema\":{}},\"application/merge-patch+json\":{}}}"),
 	"{}", "/t/http", "{\"url\":~,\"method\":\"POST\",\"json\":\"{body}\"}", ""},
+    {"JSON Patch last", BODY("{\"content\":{\"application/json-patch+json\":{},\"application/merge-patch+json\":{}}}"),
+	"{}", "/t/http/headers", "{\"Content-Type\":\"application/merge-patch+json\"}", ""},
+    {"JSON Patch alone", BODY("{\"content\":{\"application/json-patch+json\":{}}}"), "{}", "/t/http/headers",
+	"{\"Content-Type\":\"application/json-patch+json\"}", ""},
     {"a kind of JSON", BODY("{\"content\":{\"application/merge-patch+json\":{}}}"), "{}", "/t/http",
 	"{\"url\":~,\"method\":\"POST\",\"headers\":{\"Content-Type\":\"application/"
 	"merge-patch+json\"},\"json\":\"{body}\"}",
@@ -233,6 +242,13 @@ static const struct {
 	""},
     {"a body that can't be sent", BODY("{\"content\":{\"multipart/form-data\":{}}}"), "{}", "", "{}",
 	"/paths/~1a/post/requestBody: POST /a: left out: its body: of its media types none can be sent\n"},
+    {"a body that is none",
+	GET(",\"requestBody\":{\"content\":{\"application/x-www-form-urlencoded\":{\"schema\":{\"type\":\"object\","
+	    "\"properties\":{}}}}}"),
+	"{}", "/t/http", "{\"url\":~,\"method\":\"GET\"}", ""},
+    {"a form that is none",
+	BODY("{\"content\":{\"application/x-www-form-urlencoded\":{\"schema\":{\"properties\":{}}}}}"), "{}", "/t/http",
+	"{\"url\":~,\"method\":\"POST\"}", ""},
     {"a body of a GET", GET(",\"requestBody\":{\"content\":{\"application/json\":{}}}"), "{}", "/t/http/method",
 	"\"GET\"", "/paths/~1a/get/requestBody: GET /a: its body is left out: GET and HEAD send none\n"},
     /* who asks */
@@ -269,7 +285,7 @@ static const struct {
     /* what is no description */
     {"no JSON", "{\"openapi\":", "{}", NULL, NULL, "end of text at byte 11\n"},
     {"Swagger", "{\"swagger\":\"2.0\",\"paths\":{}}", "{}", NULL, NULL,
-	"/swagger: this is Swagger 2.0, and only OpenAPI 3.0 and 3.1 are read: convert it first\n"},
+	"/swagger: this is Swagger 2.0, and OpenAPI 3.0 and 3.1 are read: convert it first, as swagger2openapi does\n"},
     {"another version", "{\"openapi\":\"4.0.0\"}", "{}", NULL, NULL, "/openapi: this must be \"3.0.x\" or \"3.1.x\"\n"},
     {"no paths", "{\"openapi\":\"3.0.0\"}", "{}", NULL, NULL, "/paths: there must be an object of paths\n"},
     {"no path", "{\"openapi\":\"3.0.0\",\"paths\":{\"a\":{},\"/b\":1,\"x-c\":1}}", "{}", "", "{}",
@@ -347,7 +363,7 @@ static void test_conversion(void **state)
 		json_object_put(want);
 		json_object_put(tools);
 		buf_release(&words);
-		free(text);
+		mem_free(text);
 	}
 	assert_int_equal(bad, 0);
 }
@@ -398,7 +414,7 @@ static void test_large_schema(void **state)
 	tools = convert(text.data, "{}", &words);
 	assert_string_equal(tools, "{}");
 	assert_non_null(strstr(words.data, "PUT /a: left out: its parameters and schemas are too many\n"));
-	free(tools);
+	mem_free(tools);
 	buf_release(&text);
 	buf_release(&words);
 }
@@ -428,7 +444,7 @@ static void test_endless(void **state)
 		tools = convert(descriptions[i], "{}", &words);
 		assert_string_equal(tools, "{}");
 		assert_non_null(strstr(words.data, "left out: its parameters and schemas are too many\n"));
-		free(tools);
+		mem_free(tools);
 		buf_release(&words);
 	}
 }
@@ -461,10 +477,158 @@ static void test_many_parameters(void **state)
 		tools = convert(text.data, "{}", &words);
 		assert_string_equal(tools, "{}");
 		assert_non_null(strstr(words.data, "left out: its parameters and schemas are too many\n"));
-		free(tools);
+		mem_free(tools);
 		buf_release(&text);
 		buf_release(&words);
 	}
+}
+
+/* What is longer than anybody means: left out, and the rest is there. */
+static void test_long_texts(void **state)
+{
+	static const struct {
+		const char *before, *after, *words;
+	} texts[] = {
+	    {"{\"parameters\":[{\"$ref\":\"#/", "\"}]}", ": it is too long\n"},
+	    {"{\"requestBody\":{\"content\":{\"text/plain;", "\":{}}}}", "a media type is too long\n"},
+	    {"{\"servers\":[{\"url\":\"https://", "\"}]}", "the URL of its server is too long\n"},
+	    {"{\"parameters\":[{\"in\":\"header\",\"required\":true,\"name\":\"", "\"}]}",
+		"such a header can't be set\n"},
+	    {"{\"parameters\":[{\"in\":\"path\",\"style\":\"matrix\",\"name\":\"", "\"}]}", "a name is too long\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		struct buf text, words;
+		char *tools;
+
+		buf_init(&text, 1 << 22);
+		buf_init(&words, 1 << 22);
+		buf_addf(&text,
+		    "{\"openapi\":\"3.0.0\",\"servers\":[{\"url\":\"https://h\"}],\"paths\":{\"/"
+		    "b\":{\"get\":{\"operationId\":"
+		    "\"t\"}},\"/a\":{\"put\":%s",
+		    texts[i].before);
+		for (int n = 0; n < 70000; n++)
+			buf_adds(&text, "x");
+		buf_addf(&text, "%s}}}", texts[i].after);
+		tools = convert(text.data, "{}", &words);
+		if (!tools || !strstr(tools, "\"t\":") || strstr(tools, "PUT") || !words.data ||
+		    !strstr(words.data, texts[i].words))
+			fail_msg("%s: %.200s", texts[i].words, words.data ? words.data : "nothing");
+		mem_free(tools);
+		buf_release(&text);
+		buf_release(&words);
+	}
+}
+
+/* ---- without memory ---- */
+
+static const char *const described[] = {
+    "{\"openapi\":\"3.0.3\",\"servers\":[{\"url\":\"https://{r}.h/v1\",\"variables\":{\"r\":{\"default\":\"eu\"}}}],"
+    "\"security\":[{\"k\":[],\"b\":[],\"q\":[],\"c\":[]}],\"paths\":{\"/a/{x}{y}\":{"
+    "\"parameters\":[{\"name\":\"x\",\"in\":\"path\"},{\"$ref\":\"#/components/parameters/"
+    "y\"}],\"get\":{\"summary\":\"S\","
+    "\"operationId\":\"0123456789012345678901234567890123456789012345678901234567890123456789\",\"parameters\":["
+    "{\"name\":\"deep\",\"in\":\"query\",\"style\":\"deepObject\",\"schema\":{\"$ref\":\"#/components/schemas/O\"}},"
+    "{\"name\":\"deep\",\"in\":\"header\",\"schema\":{\"type\":\"string\",\"pattern\":\"(\"}},"
+    "{\"name\":\"$ref\",\"in\":\"query\",\"schema\":{\"$ref\":\"#/components/schemas/L\"},\"explode\":false}],"
+    "\"responses\":{\"200\":{\"$ref\":\"#/components/responses/R\"}}},"
+    "\"post\":{\"tags\":[\"t\"],\"requestBody\":{\"required\":true,\"content\":{\"application/"
+    "merge-patch+json\":{\"schema\":"
+    "{\"$ref\":\"#/components/schemas/O\"}}}}},"
+    "\"put\":{\"requestBody\":{\"content\":{\"application/x-www-form-urlencoded\":{\"schema\":{\"$ref\":"
+    "\"#/components/schemas/O\"},\"encoding\":{\"o\":{\"style\":\"deepObject\"}}}}}},"
+    "\"patch\":{\"requestBody\":{\"content\":{\"multipart/form-data\":{}}}}}},\"components\":{"
+    "\"securitySchemes\":{\"k\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"X-Key\"},"
+    "\"q\":{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"key\"},\"c\":{\"type\":\"apiKey\",\"in\":\"cookie\","
+    "\"name\":\"sid\"},\"b\":{\"type\":\"http\",\"scheme\":\"basic\"}},"
+    "\"parameters\":{\"y\":{\"name\":\"y\",\"in\":\"path\",\"style\":\"matrix\",\"schema\":{\"type\":\"integer\"}}},"
+    "\"responses\":{\"R\":{\"content\":{\"application/json\":{}}}},"
+    "\"schemas\":{\"L\":{\"type\":\"array\",\"items\":{\"nullable\":true,\"type\":\"string\",\"enum\":[\"a\"]}},"
+    "\"O\":{\"type\":\"object\",\"required\":[\"s\"],\"properties\":{\"s\":{\"type\":\"string\",\"default\":\"d\"},"
+    "\"o\":{\"$ref\":\"#/components/schemas/O\"},\"l\":{\"$ref\":\"#/components/schemas/L\"}}}}}}",
+#ifdef HAVE_LIBYAML
+    "openapi: 3.1.0\nservers: [{url: https://h}]\npaths:\n  /a: &a\n    get: {parameters: [{name: p, in: query, "
+    "schema: {type: "
+    "[integer, 'null']}}]}\n  /b: *a\ncomponents: {securitySchemes: {k: {type: http, scheme: bearer}, b: {}, q: {}, c: "
+    "{}}}\n",
+#endif
+};
+#define DESCRIBED_BY                                                                                                   \
+	"\"prefix\":\"p_\",\"tags\":\"!none\",\"operations\":[\"*\"],\"secrets\":{\"k\":\"k\",\"b\":\"b\",\"q\":"      \
+	"\"q\","                                                                                                       \
+	"\"c\":\"c\"}"
+
+static void ignore(void *arg, const char *place, const char *text)
+{
+	(void)arg, (void)place, (void)text;
+}
+
+/* One allocation fails, or all from that one on: the same tools, or none and the reason. */
+static void test_no_memory(void **state)
+{
+	static const long counts[] = {1, LONG_MAX / 2};
+	const struct openapi_listener listener = {ignore, ignore, ignore, NULL};
+	struct err ignored;
+	json_object *def = jx_parse(SLICE("{" DESCRIBED_BY "}"), 16, &ignored);
+
+	(void)state;
+	for (size_t i = 0; i < 2 * COUNT_OF(described); i++) {
+		struct slice text = slice_str(described[i / 2]);
+		struct openapi_counts n;
+		struct err err;
+		json_object *whole = openapi_convert(text, def, &listener, &n, &err);
+		long live = mem_fault_live();
+		bool reached = true;
+
+		assert_non_null(whole);
+		for (long nth = 0; reached; nth++) {
+			json_object *tools;
+
+			mem_fault_at(nth, counts[i % 2]);
+			tools = openapi_convert(text, def, &listener, &n, &err);
+			reached = mem_fault_end();
+			if (tools ? !json_object_equal(tools, whole) : !reached || err.code != ERR_NOMEM)
+				fail_msg(
+				    "allocation %ld: %s", nth, tools ? json_object_to_json_string(tools) : err.msg);
+			json_object_put(tools);
+			assert_int_equal(mem_fault_live(), live);
+		}
+		json_object_put(whole);
+	}
+	json_object_put(def);
+}
+
+/* The same of a configuration, as a whole: what does not load says why. */
+static void test_load_no_memory(void **state)
+{
+	struct toolfile file;
+	bool reached = true;
+	size_t count = 0;
+
+	(void)state;
+	toolfile_init(&file);
+	for (const char *name = "kbqc"; *name; name++)
+		toolfile_write(&file, (char[]){*name, '\0'}, "a:b", 0600);
+	toolfile_write(&file, "api.json", described[0], 0600);
+	for (long nth = -1; reached; nth++) {
+		struct err err = {0};
+		int ret;
+
+		if (nth >= 0)
+			mem_fault_at(nth, 1);
+		ret = toolfile_load(&file, "{\"openapi\":{\"x\":{\"file\":\"api.json\"," DESCRIBED_BY "}}}", &err);
+		reached = mem_fault_end() || nth < 0;
+		if (nth < 0)
+			count = file.set.count;
+		if (ret == 0 ? file.set.count != count : nth < 0 || err.code == ERR_NONE)
+			fail_msg("allocation %ld: %d, %zu tools, %s %s", nth, ret, file.set.count, err.msg,
+			    file.complaints.data);
+	}
+	assert_int_equal(count, 3);
+	toolfile_release(&file);
+	assert_int_equal(mem_fault_live(), 0);
 }
 
 /* ---- YAML ---- */
@@ -477,8 +641,9 @@ static const struct {
     {"{a: ~, b: null, c: , d: '', e: Null, f: nul}",
 	"{\"a\":null,\"b\":null,\"c\":null,\"d\":\"\",\"e\":null,\"f\":\"nul\"}"},
     {"[true, False, yes, on, 'true', !!str true]", "[true,false,\"yes\",\"on\",\"true\",\"true\"]"},
-    {"[0, -12, +3, 0x1f, 0o17, 1_0, 1.5, .5, 5., 1e3, -1.5E-3, ., -, 1.2.3, 1e]",
-	"[0,-12,3,31,15,\"1_0\",1.5,0.5,5,1000,-0.0015,\".\",\"-\",\"1.2.3\",\"1e\"]"},
+    {"[0, -12, +3, 0x1f, 0o17, 0x0x5, 0x-1, 0o8, 0x, 1_0, 1.5, .5, 5., 1e3, -1.5E-3, ., -, 1.2.3, 1e]",
+	"[0,-12,3,31,15,\"0x0x5\",\"0x-1\",\"0o8\",\"0x\",\"1_0\",1.5,0.5,5,1000,-0.0015,\".\",\"-\",\"1.2.3\","
+	"\"1e\"]"},
     {"[2026-11-21, 12:30, 9223372036854775807, 9223372036854775808]",
 	"[\"2026-11-21\",\"12:30\",9223372036854775807,9.223372036854776e+18]"},
     {"200: {true: x}\nnull: y\n", "{\"200\":{\"true\":\"x\"},\"null\":\"y\"}"},
@@ -605,7 +770,10 @@ int main(void)
 	    cmocka_unit_test(test_large_schema),
 	    cmocka_unit_test(test_endless),
 	    cmocka_unit_test(test_many_parameters),
+	    cmocka_unit_test(test_long_texts),
+	    cmocka_unit_test(test_no_memory),
 	    cmocka_unit_test(test_load),
+	    cmocka_unit_test(test_load_no_memory),
 #ifdef HAVE_LIBYAML
 	    cmocka_unit_test(test_yaml),
 #endif

@@ -1,15 +1,20 @@
 /* What scripts say at the publishing socket: heads of requests, and bodies. */
 #include "config.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/mem.h"
 #include "runner/publication.h"
 #include "runner/publish_request.h"
 #include "runner/publisher.h"
+#include "tests/lib/mem_fault.h"
 #include "tests/lib/site.h"
 #include "common/banned.h"
 
@@ -49,6 +54,7 @@ static const struct {
     {"two lengths", TEXT(POST LENGTH "Content-Length: 8\r\n\r\n"), 400, 0, "", false},
     {"a negative length", TEXT(POST "Content-Length: -1\r\n\r\n"), 400, 0, "", false},
     {"an empty length", TEXT(POST "Content-Length: \r\n\r\n"), 400, 0, "", false},
+    {"a length that 32 bits don't hold", TEXT(POST "Content-Length: 4294967303\r\n\r\n"), 413, 0, "", false},
     {"an endless length", TEXT(POST "Content-Length: 99999999999999999999\r\n\r\n"), 413, 0, "", false},
     {"two keys", TEXT(POST LENGTH "X-API-Key: k\r\nAuthorization: Bearer l\r\n\r\n"), 400, 0, "", false},
     {"a field without a name", TEXT(POST ": x\r\n\r\n"), 400, 0, "", false},
@@ -253,6 +259,134 @@ static void only_a_dead_socket_is_replaced(void **state)
 	site_release(&s);
 }
 
+/* --- without memory --- */
+
+/* One allocation fails, or all from that one on. Who is told what is wrong with a body is not told of another thing. */
+static void a_body_without_memory_is_refused(void **state)
+{
+	static const long counts[] = {1, LONG_MAX / 2};
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	site_offer(&s, RESOURCES, "{}");
+	for (size_t i = 0; i < 2 * COUNT_OF(bodies); i++) {
+		struct slice text = slice_str(bodies[i / 2].text);
+		bool reached = true;
+
+		for (long nth = 0; reached; nth++) {
+			struct err err = {0};
+			uint64_t count;
+			long live = mem_fault_live();
+			int ret;
+
+			mem_fault_at(nth, counts[i % 2]);
+			ret = publication_send(&s.w, text, &count, &err);
+			reached = mem_fault_end();
+			if (ret != (err.code ? -1 : 0) ||
+			    (err.code != bodies[i / 2].code && (!reached || err.code != ERR_NOMEM)))
+				fail_msg("%s, allocation %ld: %s \"%s\"", text.p, nth, err_name(err.code), err.msg);
+			assert_int_equal(mem_fault_live(), live);
+		}
+	}
+	site_release(&s);
+}
+
+static size_t count_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t count = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static void use_path(struct site *s, char *path, size_t size)
+{
+	snprintf(path, size, "%s/publish.sock", s->run_dir);
+	mem_free(s->w.cfg.publish_socket);
+	s->w.cfg.publish_socket = mem_dup(path, strlen(path));
+	assert_non_null(s->w.cfg.publish_socket);
+}
+
+static void a_publisher_without_memory_does_not_start(void **state)
+{
+	struct publisher *p = NULL;
+	bool reached = true;
+	struct site s;
+	char path[64];
+
+	(void)state;
+	site_init(&s);
+	use_path(&s, path, sizeof(path));
+	for (long nth = 0; reached; nth++) {
+		size_t descriptors = count_descriptors();
+		long live = mem_fault_live();
+		struct err err = {0};
+		int ret;
+
+		mem_fault_at(nth, 1);
+		ret = publisher_use(&p, &s.w, &err);
+		reached = mem_fault_end();
+		assert_int_equal(ret, reached ? -1 : 0);
+		assert_int_equal(err.code, reached ? ERR_NOMEM : ERR_NONE);
+		assert_true(reached ? !p : p != NULL);
+		publisher_end(&p);
+		assert_int_equal(access(path, F_OK), -1);
+		assert_int_equal(mem_fault_live(), live);
+		assert_int_equal(count_descriptors(), descriptors);
+	}
+	site_release(&s);
+}
+
+/* Whatever came of what was said; "": the connection was closed. */
+static void ask(const char *path, char *answer, size_t size)
+{
+	static const char request[] = "POST /publish HTTP/1.1\r\nContent-Length: 19\r\n\r\n{\"lists\":[\"tools\"]}";
+	struct timeval limit = {.tv_sec = 60};
+	size_t len = 0;
+	ssize_t n;
+	int fd;
+
+	fill_queue(path, &fd);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+	assert_int_equal(send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL), sizeof(request) - 1);
+	while ((n = recv(fd, answer + len, size - 1 - len, 0)) > 0)
+		len += (size_t)n;
+	assert_true(n == 0 || errno == ECONNRESET);
+	answer[len] = '\0';
+	close(fd);
+}
+
+/* In its thread: an answer that is true, or none; the next one is served. */
+static void a_client_without_memory_is_not_told_wrongly(void **state)
+{
+	struct publisher *p = NULL;
+	char path[64], answer[8192];
+	struct err err = {0};
+	bool reached = true;
+	struct site s;
+
+	(void)state;
+	site_init(&s);
+	use_path(&s, path, sizeof(path));
+	assert_int_equal(publisher_use(&p, &s.w, &err), 0);
+	for (long nth = 0; reached; nth++) {
+		mem_fault_in_all_at(nth, 1);
+		ask(path, answer, sizeof(answer));
+		reached = mem_fault_end();
+		if (reached ? answer[0] && strncmp(answer, "HTTP/1.1 500 ", 13) != 0 &&
+				  strncmp(answer, "HTTP/1.1 503 ", 13) != 0
+			    : strncmp(answer, "HTTP/1.1 200 ", 13) != 0)
+			fail_msg("allocation %ld: %s", nth, answer);
+	}
+	publisher_end(&p);
+	site_release(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +395,9 @@ int main(void)
 	    cmocka_unit_test(bodies_are_read_strictly),
 	    cmocka_unit_test(nothing_is_done_by_half),
 	    cmocka_unit_test(only_a_dead_socket_is_replaced),
+	    cmocka_unit_test(a_body_without_memory_is_refused),
+	    cmocka_unit_test(a_publisher_without_memory_does_not_start),
+	    cmocka_unit_test(a_client_without_memory_is_not_told_wrongly),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
