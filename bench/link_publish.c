@@ -1,8 +1,10 @@
-/* bench/link_publish.c - one worker that tells something to sessions: COUNT events that say when they were sent
- * (bench/streams), RATE a second or, with 0, as fast as the broker takes them. The lines of FILE end with a session's
- * id.
+/* bench/link_publish.c - one worker that tells something to sessions: events that say when they were sent
+ * (bench/streams). The lines of FILE end with a session's id.
  *
- *     link_publish [-a] [-d] [-t THREADS] RUN_DIR FILE RATE COUNT
+ *     link_publish [-a] [-d] [-t THREADS] RUN_DIR FILE
+ *
+ * Says "READY" when it knows the sessions. For each line "RATE COUNT" of its standard input it then publishes COUNT
+ * events, RATE a second or, with 0, as fast as the broker takes them, and says "DONE".
  *
  * Each event goes to the next session's own stream; with -a to all of them, which subscribed to its topic. With -d each
  * is durable, and its thread waits until the broker has said so. */
@@ -106,19 +108,38 @@ static void *publish(void *arg)
 
 static int publish_all(struct publisher *p, long threads, struct err *err)
 {
-	const struct link_news last = {.topic = SLICE("the end of bench"), .legacy = SLICE("{}")};
 	pthread_t started[THREADS_MAX];
 	long count = 0;
 
+	p->begun = 0;
 	p->from_us = now_us();
 	while (count < threads && pthread_create(&started[count], NULL, publish, p) == 0)
 		count++;
 	for (long i = 0; i < count; i++)
 		pthread_join(started[i], NULL);
-	if (count < threads || p->failed)
-		return err_set(err, ERR_BROKER, "not all was published");
-	/* What is only on its way goes with us. An answer to what was sent last says that the broker has it all. */
-	return link_notify(p->link, &last, NULL, err);
+	return count < threads || p->failed ? err_set(err, ERR_BROKER, "not all was published") : 0;
+}
+
+static void say(const char *what)
+{
+	puts(what);
+	fflush(stdout);
+}
+
+static int follow_orders(struct publisher *p, long threads, struct err *err)
+{
+	char line[64];
+	int ret = 0;
+
+	say("READY");
+	while (ret == 0 && fgets(line, sizeof(line), stdin)) {
+		if (sscanf(line, "%" SCNu64 " %" SCNu64, &p->rate, &p->events) != 2)
+			return err_set(err, ERR_PARAMS, "no rate and count: %s", line);
+		ret = publish_all(p, threads, err);
+		if (ret == 0)
+			say("DONE");
+	}
+	return ret;
 }
 
 static int run(struct publisher *p, const char *run_dir, const char *sessions, long threads, struct err *err)
@@ -137,7 +158,7 @@ static int run(struct publisher *p, const char *run_dir, const char *sessions, l
 	if (ret == 0)
 		ret = add_sessions(p, sessions, err);
 	if (ret == 0)
-		ret = publish_all(p, threads, err);
+		ret = follow_orders(p, threads, err);
 	link_free(&p->link);
 	mem_free(p->streams);
 	cfg_release(&cfg);
@@ -161,12 +182,10 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
-	if (argc - optind != 4) {
-		fputs("usage: link_publish [-a] [-d] [-t THREADS] RUN_DIR FILE RATE COUNT\n", stderr);
+	if (argc - optind != 2) {
+		fputs("usage: link_publish [-a] [-d] [-t THREADS] RUN_DIR FILE\n", stderr);
 		return 2;
 	}
-	p.rate = (uint64_t)option_number(argv[optind + 2], "RATE", 0, 10000000);
-	p.events = (uint64_t)option_number(argv[optind + 3], "COUNT", 1, 100000000);
 	log_init("link_publish", LOG_LEVEL_WARN);
 	if (run(&p, argv[optind], argv[optind + 1], threads, &err) == 0)
 		return 0;

@@ -31,9 +31,9 @@
 #define OPEN_MS     120000
 #define RETRY_MS    1000 /* what SDKs wait that were told nothing; the second time half as long again */
 #define TRIES_MAX   2
-#define LINE_KEPT   160  /* all that we want to know stands before it */
-#define SAID_MAX    5    /* how often we tell why a client had to try again */
-#define STALL_MS    5000 /* nothing more comes of what was expected */
+#define LINE_KEPT   160   /* all that we want to know stands before it */
+#define SAID_MAX    5     /* how often we tell why a client had to try again */
+#define STALL_MS    20000 /* then nothing more comes of what was expected */
 
 enum stream_state { STREAM_CONNECTING, STREAM_WAITING, STREAM_OPEN, STREAM_AWAY, STREAM_ENDED };
 
