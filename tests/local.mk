@@ -61,7 +61,7 @@ EXTRA_DIST += \
 	%D%/conformance/site
 
 # Modules, which are built as those of others are: with the public header alone.
-BROKEN = abi crash exit function schema size symbol twice twice_prompt twice_resource undefined
+BROKEN = abi crash endless exit function large larger largest pointer schema size symbol twice twice_prompt twice_resource undefined
 modules_of_tests = %D%/modules/manners.so %D%/modules/manners_2.so $(BROKEN:%=%D%/modules/broken_%.so) \
 	%D%/modules/hello.so %D%/modules/numbers.so
 if HAVE_CXX
@@ -634,6 +634,7 @@ EXTRA_DIST += %D%/fuzz/corpus
 TESTS += %D%/ctl/mcpctl.sh
 TESTS += %D%/ctl/status.py
 TESTS += %D%/lint/bench.py
+TESTS += %D%/lint/dist.sh
 TESTS += %D%/lint/guide.py
 TESTS += %D%/lint/install.sh
 TESTS += %D%/lint/man.sh
@@ -643,6 +644,7 @@ EXTRA_DIST += \
 	%D%/ctl/mcpctl.sh \
 	%D%/ctl/status.py \
 	%D%/lint/bench.py \
+	%D%/lint/dist.sh \
 	%D%/lint/guide.py \
 	%D%/lint/install.sh \
 	%D%/lint/man.sh \
