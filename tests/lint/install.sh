@@ -28,6 +28,19 @@ done
 pc=$(find "$scratch/root" -name mcp-fcgi-module.pc)
 flags=$(PKG_CONFIG_LIBDIR=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$scratch/root pkg-config --cflags mcp-fcgi-module)
 ok $? "pkg-config --cflags mcp-fcgi-module"
+# The header by itself, and the module in C++, as strict compilers of each age want it.
+echo '#include <mcp-fcgi/module.h>' >"$scratch/header.c"
+for how in 'gcc -std=c99' 'gcc -std=c11' 'gcc -std=c2x' 'clang -std=c99' 'clang -std=c11'; do
+	command -v "${how%% *}" >/dev/null || continue
+	# shellcheck disable=SC2086 # words
+	try "the header: $how" $how -Wall -Wextra -pedantic-errors -Werror -fsyntax-only $flags "$scratch/header.c"
+done
+for how in 'g++ -std=c++11' 'g++ -std=c++17' 'g++ -std=c++20' 'clang++ -std=c++17'; do
+	command -v "${how%% *}" >/dev/null || continue
+	# shellcheck disable=SC2086
+	try "words.cpp: $how" $how -Wall -Wextra -pedantic-errors -Werror -shared -fPIC -fvisibility=hidden $flags \
+		-o "$scratch/words.so" "$src/examples/modules/words.cpp"
+done
 for module in hello numbers; do
 	# shellcheck disable=SC2086 # flags are words
 	try "$module.c is compiled" "${CC:-cc}" -Wall -Wextra -Werror -shared -fPIC -fvisibility=hidden $flags \
