@@ -76,6 +76,8 @@ int main(int argc, char **argv)
 	if (opts_parse(&opts, argc, argv, "mcp-broker",
 		"Owns the sessions and event streams of this machine's workers.", rows, NULL))
 		return opts.status;
+	if (!foreground && !snapshot_fd)
+		daemon_close_inherited();
 	if (cfg_init(&cfg, &err) || cfg_load(&cfg, opts.conf, opts.sets, opts.sets_count, &err)) {
 		LOG(ERROR, "broker.config", "why=\"%s\"", err.msg);
 		cfg_release(&cfg);

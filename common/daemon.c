@@ -10,27 +10,29 @@
 #include "common/log.h"
 #include "common/banned.h"
 
-/* Descriptors that the starter left open are not ours to keep: a web server's listening socket among them. stderr is
- * the log and stays; ready_fd becomes READY_FD. */
-#define READY_FD (STDERR_FILENO + 1)
-static int leave_starter(int ready_fd)
+void daemon_close_inherited(void)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct rlimit lim;
 
-	if (null == -1 || dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1)
-		return -1;
-	if (ready_fd != READY_FD && dup3(ready_fd, READY_FD, O_CLOEXEC) == -1)
-		return -1;
 #ifdef HAVE_CLOSE_RANGE
-	if (close_range(READY_FD + 1, ~0u, 0) == 0)
-		return 0;
+	if (close_range(STDERR_FILENO + 1, ~0u, 0) == 0)
+		return;
 #endif
 	if (getrlimit(RLIMIT_NOFILE, &lim) || lim.rlim_cur > 65536)
 		lim.rlim_cur = 65536;
-	for (int fd = READY_FD + 1; fd < (int)lim.rlim_cur; fd++)
+	for (int fd = STDERR_FILENO + 1; fd < (int)lim.rlim_cur; fd++)
 		close(fd);
-	return 0;
+}
+
+/* stderr is the log and stays. */
+static int leave_starter(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int ret = null == -1 || dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1 ? -1 : 0;
+
+	if (null > STDERR_FILENO)
+		close(null);
+	return ret;
 }
 
 void daemon_tell(int ready_fd, enum daemon_status status)
@@ -71,9 +73,9 @@ static int run_in_background(int (*run)(void *arg, int ready_fd), void *arg)
 	pid = fork();
 	if (pid != 0)
 		_exit(pid > 0 ? 0 : DAEMON_NO_START);
-	if (leave_starter(ready[1]))
+	if (leave_starter())
 		_exit(DAEMON_NO_START);
-	return run(arg, READY_FD);
+	return run(arg, ready[1]);
 }
 
 int daemon_run(bool stay, int (*run)(void *arg, int ready_fd), void *arg)

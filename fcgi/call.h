@@ -48,6 +48,7 @@ struct call {
 	const char *session;         /* borrowed; id of the legacy session, "" in the modern era */
 	json_object *capabilities;   /* borrowed; what the client can do; may be NULL */
 	json_object *progress_token; /* borrowed; NULL: the client wants no progress */
+	bool is_job;                 /* it is a task's, in the runner, beside those of others */
 	int log_level;               /* enum mcp_level and above are sent; MCP_LEVEL__COUNT: none */
 	json_object *answers;   /* borrowed; by key of call_ask(), the result objects that the client gave in all rounds
 				 * so far; NULL in the first round */

@@ -2,10 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,37 +72,13 @@ void exec_run_put_failure(const struct exec_run *run, struct buf *text)
 static int open_json(const struct exec_run *run, json_object *val, struct err *err)
 {
 	struct buf json;
-	size_t done = 0;
-	int fd;
+	int fd = -1;
 
 	buf_init(&json, 16 * (size_t)run->call->cfg->body_max_bytes);
 	jx_write(&json, val);
 	buf_adds(&json, "\n");
-	if (buf_check(&json, err)) {
-		buf_release(&json);
-		return -1;
-	}
-	fd = memfd_create("mcp-json", MFD_CLOEXEC);
-	if (fd == -1)
-		err_sys(err, "memfd_create");
-	while (fd != -1 && done < json.len) {
-		ssize_t put = write(fd, json.data + done, json.len - done);
-
-		if (put == -1 && errno == EINTR)
-			continue;
-		if (put <= 0) {
-			err_sys(err, "write arguments");
-			close(fd);
-			fd = -1;
-			break;
-		}
-		done += (size_t)put;
-	}
-	if (fd != -1 && lseek(fd, 0, SEEK_SET) == -1) {
-		err_sys(err, "lseek");
-		close(fd);
-		fd = -1;
-	}
+	if (buf_check(&json, err) == 0)
+		fd = launcher_open_text(buf_slice(&json), err);
 	buf_release(&json);
 	return fd;
 }
@@ -378,15 +352,11 @@ static void judge(struct exec_run *run)
 			    : run->report.event == LAUNCH_NO_EXEC ? "exec"
 								  : "fork",
 			    strerrordesc_np(value));
-		exec_run_fail(run, "could not be started: %s", strerrordesc_np(value));
-	} else if (WIFSIGNALED(value)) {
-		exec_run_fail(run, "was ended by signal %d (%s)", WTERMSIG(value),
-		    sigdescr_np(WTERMSIG(value)) ? sigdescr_np(WTERMSIG(value)) : "?");
-	} else {
+	} else if (!WIFSIGNALED(value)) {
 		run->exit_status = WEXITSTATUS(value);
-		if (run->exit_status != 0)
-			exec_run_fail(run, "exited with status %d", run->exit_status);
 	}
+	if (run->exit_status != 0)
+		launcher_put_end(&run->report, &run->why);
 }
 
 int exec_run(struct exec_run *run, json_object *args, struct err *err)

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -224,4 +225,40 @@ int launcher_read(int leash, struct launch_report *report, struct err *err)
 	if (len == -1 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	return err_set(err, ERR_INTERNAL, "mcp-launch is gone");
+}
+
+void launcher_put_end(const struct launch_report *report, struct buf *words)
+{
+	int value = report->value;
+
+	if (report->event != LAUNCH_EXITED)
+		buf_addf(words, "could not be started: %s", strerrordesc_np(value));
+	else if (WIFSIGNALED(value))
+		buf_addf(words, "was ended by signal %d (%s)", WTERMSIG(value),
+		    sigdescr_np(WTERMSIG(value)) ? sigdescr_np(WTERMSIG(value)) : "?");
+	else
+		buf_addf(words, "exited with status %d", WEXITSTATUS(value));
+}
+
+int launcher_open_text(struct slice text, struct err *err)
+{
+	int fd = memfd_create("mcp-text", MFD_CLOEXEC);
+
+	if (fd == -1)
+		return err_sys(err, "memfd_create");
+	while (text.len) {
+		ssize_t put = write(fd, text.p, text.len);
+
+		if (put == -1 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			break;
+		text.p += put;
+		text.len -= (size_t)put;
+	}
+	if (text.len == 0 && lseek(fd, 0, SEEK_SET) == 0)
+		return fd;
+	err_sys(err, "write a file in memory");
+	close(fd);
+	return -1;
 }

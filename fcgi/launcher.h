@@ -5,6 +5,7 @@
 #ifndef MCP_FCGI_LAUNCHER_H
 #define MCP_FCGI_LAUNCHER_H
 
+#include "common/buf.h"
 #include "common/cfg.h"
 #include "fcgi/launch.h"
 
@@ -26,5 +27,11 @@ int launcher_start(const struct cfg *cfg, const struct launcher_job *job, struct
 
 /* 1: *report is filled. 0: nothing yet. -1: mcp-launch is gone (ERR_INTERNAL). Never waits. */
 int launcher_read(int leash, struct launch_report *report, struct err *err);
+
+/* How it ended, in words that follow the program's name: "was ended by signal 11 (Segmentation fault)". */
+void launcher_put_end(const struct launch_report *report, struct buf *words);
+
+/* A file in memory with this text, for a program to read from its beginning. -1: none could be made. */
+int launcher_open_text(struct slice text, struct err *err);
 
 #endif

@@ -61,6 +61,7 @@ libworker_a_SOURCES = \
 	%D%/mime.c %D%/mime.h \
 	%D%/modern.c %D%/modern.h \
 	%D%/module.c %D%/module.h %D%/module_priv.h \
+	%D%/module_apart.c %D%/module_apart.h \
 	%D%/module_host.c \
 	%D%/module_run.c %D%/module_run.h \
 	%D%/oldsse.c %D%/oldsse.h \

@@ -18,9 +18,10 @@
 
 #define SYMBOL         "mcp_fcgi_module"
 #define FILE_MAX_BYTES ((off_t)1 << 30)
-#define LOOK_MAX_MS    10000 /* that a module may take to be loaded */
-#define OFFERS_MAX     10000 /* of a kind: a list that doesn't end has more */
-#define STRUCT_MAX     4096  /* bytes of a struct of a later version */
+#define LOOK_MAX_MS    10000             /* that a module may take to be loaded */
+#define OFFERS_MAX     10000             /* of a kind: a list that doesn't end has more */
+#define STRUCT_MAX     4096              /* bytes of a struct of a later version */
+#define TEXT_MAX       ((size_t)1 << 24) /* bytes of one text of an offer */
 
 /* What each kind is in the module's table. All its structs begin with the name, and have a handler. */
 static const struct {
@@ -97,6 +98,22 @@ static int check_size(const char *name, uint32_t size, size_t known, struct err 
 	    known);
 }
 
+/* Each is looked at here, in the process that may crash of it. */
+static int check_texts(const char *entry, size_t kind, struct err *err)
+{
+	const char *texts[] = {text_at(entry, 0), text_at(entry, kinds[kind].description),
+	    text_at(entry, kinds[kind].members),
+	    kinds[kind].text.member ? text_at(entry, kinds[kind].text.offset) : NULL,
+	    kinds[kind].json.member ? text_at(entry, kinds[kind].json.offset) : NULL};
+
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		if (texts[i] && strnlen(texts[i], TEXT_MAX) == TEXT_MAX)
+			return err_set(err, ERR_CONFIG, "a text of %s/%.100s has no end, or more than %zu bytes",
+			    kinds[kind].catalog, texts[0], TEXT_MAX);
+	}
+	return 0;
+}
+
 static int check_list(const struct mcp_module *table, size_t kind, struct err *err)
 {
 	const char *entry;
@@ -112,6 +129,8 @@ static int check_list(const struct mcp_module *table, size_t kind, struct err *e
 		if (!handler)
 			return err_set(
 			    err, ERR_CONFIG, "%s/%.100s has no function", kinds[kind].catalog, text_at(entry, 0));
+		if (check_texts(entry, kind, err))
+			return -1;
 	}
 	return 0;
 }
@@ -367,10 +386,9 @@ static int list_offers(struct module *m, struct err *err)
 }
 
 /* Takes path and settings. */
-static struct module *open_module(char *path, char *settings, struct err *err)
+static struct module *module_new(char *path, char *settings, struct err *err)
 {
 	struct module *m = path && settings ? mem_alloc(1, sizeof(*m)) : NULL;
-	struct module *found;
 
 	if (!m) {
 		mem_free(path);
@@ -383,18 +401,49 @@ static struct module *open_module(char *path, char *settings, struct err *err)
 	m->fd = -1;
 	m->refs = 1;
 	pthread_mutex_init(&m->start_mtx, NULL);
+	return m;
+}
+
+static int load_and_keep(struct module *m, struct err *err)
+{
+	if (load(m, err) || list_offers(m, err))
+		return -1;
+	pthread_mutex_lock(&all.mtx);
+	m->next = all.first;
+	all.first = m;
+	pthread_mutex_unlock(&all.mtx);
+	return 0;
+}
+
+/* Takes path and settings. */
+static struct module *open_module(char *path, char *settings, struct err *err)
+{
+	struct module *m = module_new(path, settings, err), *found;
+
+	if (!m)
+		return NULL;
 	if (open_copy(m, err) == 0) {
 		found = join(m);
 		if (found != m)
 			return found;
-		if (look(m, err) == 0 && load(m, err) == 0 && list_offers(m, err) == 0) {
-			pthread_mutex_lock(&all.mtx);
-			m->next = all.first;
-			all.first = m;
-			pthread_mutex_unlock(&all.mtx);
+		if (look(m, err) == 0 && load_and_keep(m, err) == 0)
 			return m;
-		}
 	}
+	module_free(m);
+	return NULL;
+}
+
+struct module *module_open_copy(int fd, char *path, char *settings, struct err *err)
+{
+	struct module *m = module_new(path, settings, err);
+
+	if (!m) {
+		close(fd);
+		return NULL;
+	}
+	m->fd = fd;
+	if (load_and_keep(m, err) == 0)
+		return m;
 	module_free(m);
 	return NULL;
 }

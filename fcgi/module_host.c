@@ -1,28 +1,81 @@
 /* What a module may call, in its handler's thread. */
 #include "config.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
 
 #include "common/base64.h"
 #include "common/jx.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "fcgi/module_priv.h"
 #include "common/banned.h"
 
 #define KEEP_MAX_BYTES 4096
 
+static _Thread_local struct module_run *let_in;
+static struct log_rate misuse_rate;
+
+void module_let_in(struct module_run *run)
+{
+	let_in = run;
+}
+
+static void serve_nobody(struct module_run *run, struct module_op *op)
+{
+	json_object_put(op->params);
+	op->ret = -1;
+	op->err = run->answer.fault;
+}
+
+static int wait_for_nobody(struct module_run *run, int64_t timeout_ms)
+{
+	(void)run;
+	(void)timeout_ms;
+	return MCP_CANCELLED;
+}
+
+static int cancel_fd_of_nobody(struct module_run *run)
+{
+	(void)run;
+	return -1;
+}
+
+/* For who calls from another thread, or when its call is over: a run that knows nothing and takes nothing. */
+static struct module_run *nobodys_run(void)
+{
+	static const struct module_way by_nobody = {serve_nobody, wait_for_nobody, cancel_fd_of_nobody};
+	static char no_settings[] = "";
+	static struct module no_module = {.settings = no_settings};
+	static _Thread_local struct module_run run;
+	unsigned dropped;
+
+	if (log_rate_ok(&misuse_rate, 5, 1000, &dropped))
+		LOG(ERROR, "module.misuse",
+		    "dropped=%u what=\"a call is used by another thread than its own, or after its end\"", dropped);
+	run.module = &no_module;
+	run.way = &by_nobody;
+	run.depth_max = 1;
+	err_set(&run.answer.fault, ERR_CANCELLED, "this is not the call of this thread");
+	run.why = run.answer.fault;
+	return &run;
+}
+
 static struct module_run *run_of(struct mcp_call *pub)
 {
-	return (struct module_run *)(void *)pub;
+	return let_in && &let_in->shell->pub == pub ? let_in : nobodys_run();
+}
+
+/* A module's mistake, which whoever looks at the text refuses. */
+static const char *or_empty(const char *text)
+{
+	return text ? text : "";
 }
 
 /* What the call is about. */
 
 static json_object *read_once(json_object **doc, struct slice text, struct module_run *run)
 {
-	if (!*doc)
+	if (!*doc && text.len)
 		*doc = jx_parse(text, run->depth_max, &run->why);
 	return *doc;
 }
@@ -44,7 +97,7 @@ static json_object *find(struct module_run *run, const char *pointer)
 
 static const char *host_get(struct mcp_call *pub, const char *pointer, size_t *len)
 {
-	json_object *val = find(run_of(pub), pointer);
+	json_object *val = find(run_of(pub), or_empty(pointer));
 	struct slice text = jx_str(val);
 
 	if (val && !text.p) /* this thread alone has the document: json-c may keep the text in it */
@@ -57,7 +110,7 @@ static const char *host_get(struct mcp_call *pub, const char *pointer, size_t *l
 
 static int host_get_int(struct mcp_call *pub, const char *pointer, int64_t *value)
 {
-	json_object *val = find(run_of(pub), pointer);
+	json_object *val = find(run_of(pub), or_empty(pointer));
 
 	if (!val || !jx_is_integer(val))
 		return MCP_FAILED;
@@ -67,7 +120,7 @@ static int host_get_int(struct mcp_call *pub, const char *pointer, int64_t *valu
 
 static int host_get_double(struct mcp_call *pub, const char *pointer, double *value)
 {
-	json_object *val = find(run_of(pub), pointer);
+	json_object *val = find(run_of(pub), or_empty(pointer));
 
 	if (!json_object_is_type(val, json_type_int) && !json_object_is_type(val, json_type_double))
 		return MCP_FAILED;
@@ -163,6 +216,10 @@ static int host_add_data(struct mcp_call *pub, const char *mime_type, const void
 	struct err err;
 	int bad;
 
+	if (!mime_type) {
+		err_set(&err, ERR_PARAMS, "its data has no mime_type");
+		return fault(run, &err);
+	}
 	if (take_room(run, len))
 		return MCP_FAILED;
 	bad = module_end_text(run, &err);
@@ -209,23 +266,12 @@ static int host_set_result(struct mcp_call *pub, const char *json, size_t len)
 	return set_json(pub, &run_of(pub)->answer.whole, "its result", json, len);
 }
 
-/* What only the call's thread may do. */
+/* What only who has the call may do. */
 
 /* Takes params. Returns what the call's function did, or MCP_CANCELLED. */
 static int do_op(struct module_run *run, struct module_op *op)
 {
-	pthread_mutex_lock(&run->mtx);
-	if (!run->is_abandoned) {
-		run->op = op;
-		eventfd_write(run->ready_fd, 1);
-	}
-	while (!op->is_served && !run->is_abandoned)
-		pthread_cond_wait(&run->changed, &run->mtx);
-	pthread_mutex_unlock(&run->mtx);
-	if (!op->is_served) { /* nobody is there to take them */
-		json_object_put(op->params);
-		op->ret = err_set(&op->err, ERR_CANCELLED, "nobody waits any more");
-	}
+	run->way->serve(run, op);
 	if (op->ret != -1)
 		return op->ret;
 	run->why = op->err;
@@ -273,7 +319,7 @@ static int host_log(struct mcp_call *pub, const char *level, const char *text, s
 	struct err err;
 	int bad;
 
-	bad = jx_add_str(params, "level", level, &err);
+	bad = jx_add_str(params, "level", or_empty(level), &err);
 	bad |= jx_add(params, "data", jx_new_str((struct slice){text, len}), &err);
 	return bad ? fail(run, params, &err) : send(run, "notifications/message", params);
 }
@@ -283,13 +329,13 @@ static int host_notify(struct mcp_call *pub, const char *method, const char *par
 	struct module_run *run = run_of(pub);
 	json_object *val = params ? read_json(run, "params", params, len, &run->why) : NULL;
 
-	return params && !val ? MCP_FAILED : send(run, method, val);
+	return params && !val ? MCP_FAILED : send(run, or_empty(method), val);
 }
 
 static int host_ask(struct mcp_call *pub, const char *key, const char *method, const char *params, size_t len)
 {
 	struct module_run *run = run_of(pub);
-	struct module_op op = {.kind = MODULE_ASK, .key = key, .method = method};
+	struct module_op op = {.kind = MODULE_ASK, .key = or_empty(key), .method = or_empty(method)};
 	int ret;
 
 	op.params = params ? read_json(run, "params", params, len, &run->why) : NULL;
@@ -315,30 +361,12 @@ static int host_keep(struct mcp_call *pub, const char *json, size_t len)
 
 static int host_wait(struct mcp_call *pub, int64_t timeout_ms)
 {
-	struct module_run *run = run_of(pub);
-	uint64_t end_ms = now_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
-	const struct timespec end = {.tv_sec = (time_t)(end_ms / 1000), .tv_nsec = (long)(end_ms % 1000) * 1000000};
-
-	if (timeout_ms > 0 && !run->is_cancelled) {
-		pthread_mutex_lock(&run->mtx);
-		while (!run->is_cancelled && pthread_cond_timedwait(&run->changed, &run->mtx, &end) != ETIMEDOUT)
-			;
-		pthread_mutex_unlock(&run->mtx);
-	}
-	return run->is_cancelled ? MCP_CANCELLED : MCP_OK;
+	return run_of(pub)->way->wait(run_of(pub), timeout_ms);
 }
 
 static int host_cancel_fd(struct mcp_call *pub)
 {
-	struct module_run *run = run_of(pub);
-	int fd;
-
-	pthread_mutex_lock(&run->mtx);
-	if (run->cancel_fd == -1)
-		run->cancel_fd = eventfd(run->is_cancelled, EFD_CLOEXEC | EFD_NONBLOCK);
-	fd = run->cancel_fd;
-	pthread_mutex_unlock(&run->mtx);
-	return fd;
+	return run_of(pub)->way->cancel_fd(run_of(pub));
 }
 
 static int64_t host_time_left_ms(struct mcp_call *pub)

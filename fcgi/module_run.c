@@ -34,9 +34,34 @@ static struct {
 	size_t hung;                /* by mtx: runs that were abandoned and have not ended yet */
 } threads = {.mtx = PTHREAD_MUTEX_INITIALIZER};
 
+static struct {
+	pthread_mutex_t mtx;
+	struct module_shell *free; /* by mtx */
+} shells = {.mtx = PTHREAD_MUTEX_INITIALIZER};
+
 static int out_of_memory(struct err *err)
 {
 	return err_set(err, ERR_NOMEM, "a module's call");
+}
+
+static struct module_shell *take_shell(void)
+{
+	struct module_shell *shell;
+
+	pthread_mutex_lock(&shells.mtx);
+	shell = shells.free;
+	if (shell)
+		shells.free = shell->next;
+	pthread_mutex_unlock(&shells.mtx);
+	return shell ? shell : mem_alloc(1, sizeof(*shell));
+}
+
+static void give_shell(struct module_shell *shell)
+{
+	pthread_mutex_lock(&shells.mtx);
+	shell->next = shells.free;
+	shells.free = shell;
+	pthread_mutex_unlock(&shells.mtx);
 }
 
 void module_answer_release(struct module_answer *answer)
@@ -57,7 +82,7 @@ static void cond_init(pthread_cond_t *cond)
 	pthread_condattr_destroy(&attr);
 }
 
-static void run_free(struct module_run *run)
+void module_run_free(struct module_run *run)
 {
 	module_answer_release(&run->answer);
 	json_object_put(run->info_doc);
@@ -70,6 +95,8 @@ static void run_free(struct module_run *run)
 	pthread_cond_destroy(&run->changed);
 	pthread_mutex_destroy(&run->mtx);
 	module_put(run->module);
+	if (run->shell)
+		give_shell(run->shell);
 	mem_free(run->name);
 	mem_free(run);
 }
@@ -85,6 +112,50 @@ static void add_idle(struct module_thread *t)
 
 /* The handler's thread. */
 
+static void serve_by_thread(struct module_run *run, struct module_op *op)
+{
+	pthread_mutex_lock(&run->mtx);
+	if (!run->is_abandoned) {
+		run->op = op;
+		eventfd_write(run->ready_fd, 1);
+	}
+	while (!op->is_served && !run->is_abandoned)
+		pthread_cond_wait(&run->changed, &run->mtx);
+	pthread_mutex_unlock(&run->mtx);
+	if (!op->is_served) { /* nobody is there to take them */
+		json_object_put(op->params);
+		op->ret = err_set(&op->err, ERR_CANCELLED, "nobody waits any more");
+	}
+}
+
+static int wait_in_thread(struct module_run *run, int64_t timeout_ms)
+{
+	uint64_t end_ms = now_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
+	const struct timespec end = {.tv_sec = (time_t)(end_ms / 1000), .tv_nsec = (long)(end_ms % 1000) * 1000000};
+
+	if (timeout_ms > 0 && !run->is_cancelled) {
+		pthread_mutex_lock(&run->mtx);
+		while (!run->is_cancelled && pthread_cond_timedwait(&run->changed, &run->mtx, &end) != ETIMEDOUT)
+			;
+		pthread_mutex_unlock(&run->mtx);
+	}
+	return run->is_cancelled ? MCP_CANCELLED : MCP_OK;
+}
+
+static int cancel_fd_of_thread(struct module_run *run)
+{
+	int fd;
+
+	pthread_mutex_lock(&run->mtx);
+	if (run->cancel_fd == -1)
+		run->cancel_fd = eventfd(run->is_cancelled, EFD_CLOEXEC | EFD_NONBLOCK);
+	fd = run->cancel_fd;
+	pthread_mutex_unlock(&run->mtx);
+	return fd;
+}
+
+static const struct module_way by_thread = {serve_by_thread, wait_in_thread, cancel_fd_of_thread};
+
 static int start_module(struct module_run *run)
 {
 	struct module *m = run->module;
@@ -94,30 +165,38 @@ static int start_module(struct module_run *run)
 		pthread_mutex_lock(&m->start_mtx);
 		m->has_run = true;
 		if (!m->is_started && m->table.start)
-			ret = m->table.start(&run->pub, &m->state);
+			ret = m->table.start(&run->shell->pub, &m->state);
 		if (ret != MCP_OK)
 			LOG(ERROR, "module.not_started", "file=\"%s\" status=%d", m->path, ret);
 		else
 			m->is_started = true;
 		pthread_mutex_unlock(&m->start_mtx);
 	}
-	run->pub.state = m->state;
+	run->shell->pub.state = m->state;
 	return ret == MCP_OK || ret == MCP_CANCELLED ? ret : MCP_FAILED;
+}
+
+void module_run_handler(struct module_run *run)
+{
+	struct module *m = run->module;
+	struct err err;
+
+	m->running++;
+	module_let_in(run);
+	run->answer.status = start_module(run);
+	if (run->answer.status == MCP_OK)
+		run->answer.status = run->offer->handler(&run->shell->pub);
+	module_let_in(NULL);
+	m->running--;
+	if (module_end_text(run, &err) && run->answer.fault.code == ERR_NONE)
+		run->answer.fault = err;
 }
 
 static void work(struct module_thread *t, struct module_run *run)
 {
-	struct module *m = run->module;
-	struct err err;
 	bool is_abandoned;
 
-	m->running++;
-	run->answer.status = start_module(run);
-	if (run->answer.status == MCP_OK)
-		run->answer.status = run->offer->handler(&run->pub);
-	m->running--;
-	if (module_end_text(run, &err) && run->answer.fault.code == ERR_NONE)
-		run->answer.fault = err;
+	module_run_handler(run);
 	pthread_mutex_lock(&run->mtx);
 	run->is_done = true;
 	is_abandoned = run->is_abandoned;
@@ -126,9 +205,9 @@ static void work(struct module_thread *t, struct module_run *run)
 		eventfd_write(t->ready_fd, 1); /* the run is the call's from here on */
 		return;
 	}
-	LOG(WARN, "module.returned", "file=\"%s\" name=\"%s\" what=\"a handler that had been given up\"", m->path,
-	    run->name);
-	run_free(run);
+	LOG(WARN, "module.returned", "file=\"%s\" name=\"%s\" what=\"a handler that had been given up\"",
+	    run->module->path, run->name);
+	module_run_free(run);
 	pthread_mutex_lock(&threads.mtx);
 	threads.hung--;
 	pthread_mutex_unlock(&threads.mtx);
@@ -173,13 +252,22 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* With threads.mtx held: a thread that is not in the list of idle ones. Signals are other threads' business, but for
- * those of its own faults. */
-static struct module_thread *start_thread(struct err *err)
+void module_block_signals(sigset_t *before)
 {
 	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+	sigset_t every;
+
+	sigfillset(&every);
+	for (size_t i = 0; i < COUNT_OF(faults); i++)
+		sigdelset(&every, faults[i]);
+	pthread_sigmask(SIG_SETMASK, &every, before);
+}
+
+/* With threads.mtx held: a thread that is not in the list of idle ones. */
+static struct module_thread *start_thread(struct err *err)
+{
 	struct module_thread *t = mem_alloc(1, sizeof(*t));
-	sigset_t every, before;
+	sigset_t before;
 	pthread_t id;
 	int ret;
 
@@ -194,10 +282,7 @@ static struct module_thread *start_thread(struct err *err)
 		return NULL;
 	}
 	cond_init(&t->wake);
-	sigfillset(&every);
-	for (size_t i = 0; i < COUNT_OF(faults); i++)
-		sigdelset(&every, faults[i]);
-	pthread_sigmask(SIG_SETMASK, &every, &before);
+	module_block_signals(&before);
 	ret = pthread_create(&id, NULL, thread_main, t);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (ret == 0) {
@@ -267,7 +352,8 @@ static int put_info(struct module_run *run, struct call *call, json_object *args
 	return buf_check(out, err);
 }
 
-static struct module_run *run_new(struct call *call, const struct module_input *input, struct err *err)
+struct module_run *module_run_alloc(
+    const struct module_offer *offer, struct slice name, const struct module_way *way, struct err *err)
 {
 	struct module_run *run = mem_alloc(1, sizeof(*run));
 
@@ -275,24 +361,40 @@ static struct module_run *run_new(struct call *call, const struct module_input *
 		out_of_memory(err);
 		return NULL;
 	}
-	run->offer = input->offer;
-	run->module = module_get(input->offer->module);
+	run->offer = offer;
+	run->module = module_get(offer->module);
+	run->way = way;
 	run->cancel_fd = -1;
-	run->ends_at_ms = now_ms() + (uint64_t)input->timeout_s * 1000;
-	run->room = (size_t)call->cfg->module_output_max_bytes;
-	run->depth_max = (int)call->cfg->body_depth_max + INFO_DEPTH;
 	pthread_mutex_init(&run->mtx, NULL);
 	cond_init(&run->changed);
 	buf_init(&run->info, SIZE_MAX / 2);
 	buf_init(&run->text, SIZE_MAX / 2); /* room says how much */
 	buf_init(&run->base64, SIZE_MAX / 2);
-	run->name = mem_dup(input->name.p, input->name.len);
-	run->pub = (struct mcp_call){.size = sizeof(run->pub), .host = &module_host, .name = run->name};
-	if (run->name && put_info(run, call, input->args, err) == 0)
+	run->name = mem_dup(name.p, name.len);
+	run->shell = take_shell();
+	if (run->name && run->shell) {
+		run->shell->pub =
+		    (struct mcp_call){.size = sizeof(struct mcp_call), .host = &module_host, .name = run->name};
 		return run;
-	if (!run->name)
-		out_of_memory(err);
-	run_free(run);
+	}
+	out_of_memory(err);
+	module_run_free(run);
+	return NULL;
+}
+
+struct module_run *module_run_new(
+    struct call *call, const struct module_input *input, const struct module_way *way, struct err *err)
+{
+	struct module_run *run = module_run_alloc(input->offer, input->name, way, err);
+
+	if (!run)
+		return NULL;
+	run->ends_at_ms = now_ms() + (uint64_t)input->timeout_s * 1000;
+	run->room = (size_t)call->cfg->module_output_max_bytes;
+	run->depth_max = (int)call->cfg->body_depth_max + INFO_DEPTH;
+	if (put_info(run, call, input->args, err) == 0)
+		return run;
+	module_run_free(run);
 	return NULL;
 }
 
@@ -319,6 +421,18 @@ static int do_for_handler(struct call *call, struct module_op *op)
 	return call_keep(call, op->params, &op->err);
 }
 
+void module_run_serve(struct module_run *run, struct call *call, struct module_op *op)
+{
+	if (run->is_cancelled) {
+		json_object_put(op->params);
+		op->ret = err_set(&op->err, ERR_CANCELLED, "nobody waits any more");
+		return;
+	}
+	op->ret = do_for_handler(call, op);
+	if (op->ret == -1 && op->err.code == ERR_CAPABILITY)
+		run->lacks = op->err;
+}
+
 /* Does what the handler wants, unless nobody waits any more. True: it has returned. */
 static bool attend(struct module_run *run, struct call *call)
 {
@@ -332,14 +446,7 @@ static bool attend(struct module_run *run, struct call *call)
 	pthread_mutex_unlock(&run->mtx);
 	if (!op)
 		return is_done;
-	if (run->is_cancelled) {
-		json_object_put(op->params);
-		op->ret = err_set(&op->err, ERR_CANCELLED, "nobody waits any more");
-	} else {
-		op->ret = do_for_handler(call, op);
-		if (op->ret == -1 && op->err.code == ERR_CAPABILITY)
-			run->lacks = op->err;
-	}
+	module_run_serve(run, call, op);
 	pthread_mutex_lock(&run->mtx);
 	op->is_served = true;
 	pthread_cond_broadcast(&run->changed);
@@ -412,7 +519,7 @@ static bool abandon(struct module_run *run)
 }
 
 /* A handler that failed without a word, after a question that its client can't be asked, failed for that. */
-static int take_answer(struct module_run *run, struct call *call, struct module_answer *answer, struct err *err)
+int module_run_take_answer(struct module_run *run, struct call *call, struct module_answer *answer, struct err *err)
 {
 	*answer = run->answer;
 	run->answer = (struct module_answer){0};
@@ -429,13 +536,13 @@ static int take_answer(struct module_run *run, struct call *call, struct module_
 
 int module_run(struct call *call, const struct module_input *input, struct module_answer *answer, struct err *err)
 {
-	struct module_run *run = run_new(call, input, err);
+	struct module_run *run = module_run_new(call, input, &by_thread, err);
 	int ret = run ? hand_out(run, call->cfg, err) : -1;
 
 	*answer = (struct module_answer){0};
 	if (ret) {
 		if (run)
-			run_free(run);
+			module_run_free(run);
 		return ret;
 	}
 	ret = wait_in_time(run, call, err);
@@ -446,7 +553,7 @@ int module_run(struct call *call, const struct module_input *input, struct modul
 	}
 	add_idle(run->thread);
 	if (ret == 0 || (ret == 1 && run->answer.status != MCP_CANCELLED)) /* an answer in the time of grace counts */
-		ret = take_answer(run, call, answer, err);
-	run_free(run);
+		ret = module_run_take_answer(run, call, answer, err);
+	module_run_free(run);
 	return ret;
 }

@@ -6,7 +6,7 @@
 #include "common/jx.h"
 #include "common/mem.h"
 #include "fcgi/content.h"
-#include "fcgi/module_run.h"
+#include "fcgi/module_apart.h"
 #include "fcgi/provider.h"
 #include "fcgi/result.h"
 #include "common/banned.h"
@@ -191,7 +191,7 @@ static int call_tool(
 	    .offer = tool->priv, .name = slice_str(tool->name), .args = args, .timeout_s = tool->timeout_s};
 	struct module_answer answer;
 	struct err why;
-	int ret = module_run(call, &input, &answer, err);
+	int ret = call->is_job ? module_run_apart(call, &input, &answer, err) : module_run(call, &input, &answer, err);
 
 	*result = NULL;
 	if (ret == 0) {

@@ -347,6 +347,7 @@ static void make_call(struct job *job)
 	struct call *call = &job->call;
 
 	call_init(call, &job->priv, &ops, job->w, &none);
+	call->is_job = true;
 	call->era = job->spec.revision >= REV_2026_07 ? ERA_MODERN : ERA_LEGACY;
 	call->revision = job->spec.revision;
 	call->principal = job->principal;

@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/opts.h"
+#include "fcgi/module_apart.h"
 #include "fcgi/reload.h"
 #include "runner/jobs.h"
 #include "runner/publisher.h"
@@ -28,10 +29,11 @@
 #define JOIN_PAUSE_MS 500 /* longest pause between two tries */
 #define ALONE_MAX_MS  30000
 
-static const char *foreground;
+static const char *foreground, *module_call;
 
 static const struct opts_row rows[] = {
     {"foreground", NULL, "Stay; else it goes to the background once it is ready for tasks", &foreground},
+    {MODULE_APART_OPTION, NULL, "How it starts itself for a task of a module; not for use by hand", &module_call},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -259,6 +261,12 @@ int main(int argc, char **argv)
 	if (opts_parse(&opts, argc, argv, "mcp-runner",
 		"Works on tasks and on tools that wait, for this machine's workers.", rows, NULL))
 		return opts.status;
+	if (module_call) {
+		opts_release(&opts);
+		return module_serve_apart();
+	}
+	if (!foreground)
+		daemon_close_inherited();
 	if (reload_init(&r.site, opts.conf, opts.sets, opts.sets_count, &err)) {
 		LOG(ERROR, "runner.config", "why=\"%s\"", err.msg);
 		reload_release(&r.site);

@@ -6,7 +6,8 @@
  *
  *	cc -shared -fPIC -fvisibility=hidden $(pkg-config --cflags mcp-fcgi-module) -o hello.so hello.c
  *
- * A handler runs in a thread of the worker that does nothing else meanwhile; several run at a time, of one tool too.
+ * A handler runs in a thread of the worker that does nothing else meanwhile; several run at a time, of one tool too. As
+ * a task it runs in a process of its own, which begins with start().
  * What it is lent is its own until it returns. It calls the host from its own thread only.
  *
  * What may change: a later version appends members to these structs, whose sizes both sides say. Anything else raises

@@ -280,6 +280,33 @@ export function modern(url, id, method, params = {}, { headers, ...options } = {
   } }), { 'MCP-Protocol-Version': MODERN, 'Mcp-Method': method, ...(name && { 'Mcp-Name': name }), ...headers }, options);
 }
 
+export const TASKS = 'io.modelcontextprotocol/tasks';
+
+// A client of 2026-07-28 with the extension for tasks: {ask(method, params): result, create(tool, args): task,
+// reach(taskId, status): task}
+export function taskClient(up, capabilities = { elicitation: {} }) {
+  const _meta = { [`${META}clientCapabilities`]: { ...capabilities, extensions: { [TASKS]: {} } } };
+  let id = 0;
+
+  const ask = async (method, params) => {
+    const message = await answer(await modern(up.url, `t${++id}`, method, { ...params, _meta }));
+    if (!message.result)
+      throw new Error(JSON.stringify(message));
+    return message.result;
+  };
+  const create = async (name, args = {}) => {
+    const task = await ask('tools/call', { name, arguments: args });
+    if (task.resultType !== 'task')
+      throw new Error(`no task: ${JSON.stringify(task)}`);
+    return task;
+  };
+  const reach = (taskId, status) => until(status, async () => {
+    const task = await ask('tasks/get', { taskId });
+    return task.status === status ? task : undefined;
+  }, 20000);
+  return { ask, create, reach };
+}
+
 // A session of 2025-11-25: {id, send(message, options), call(id, name, args, meta, options), listen(options),
 // resume(lastEventId, options), end()}
 export async function session(url, version = '2025-11-25', capabilities = {}) {

@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CLIENTS, MODERN, copyOf, done, eachServer, load, needModules, skipAll, test, until } from './lib.mjs';
+import { CLIENTS, MODERN, copyOf, done, eachServer, load, needModules, pidsOf, skipAll, taskClient, test, until } from './lib.mjs';
 
 needModules();
 if (process.env.MCP_TEST_URL)
   skipAll('the server that is given offers something else');
 const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@modelcontextprotocol/sdk/client/streamableHttp.js') };
 const v2 = load('@modelcontextprotocol/client');
-const { ElicitRequestSchema } = load('@modelcontextprotocol/sdk/types.js');
+const { CallToolResultSchema, CreateMessageRequestSchema, ElicitRequestSchema } = load('@modelcontextprotocol/sdk/types.js');
 const me = { name: 'mcp-fcgi-tests', version: '1' };
 const capabilities = { elicitation: {}, tasks: { requests: {} } };
 const BUILT = join(process.env.abs_top_builddir, 'tests', 'modules');
@@ -64,16 +64,88 @@ async function converse(client) {
   await client.close();
 }
 
-// In the runner, which loads the same modules among its threads.
-async function task(client) {
-  const name = 'tell', args = { pointer: '/arguments/pointer' }, seen = {};
+// Tasks, whose handlers run in processes of their own beside the runner. What both kinds have to come to:
+//   run(tool, args): {text, failed}    to the end of the task, with what the user and the model say
+//   begin(tool, args): {progress(text), cancel()}
+async function tasks({ run, begin }, up) {
+  const runner = () => pidsOf(up, 'mcp-runner').join();
+  const expect = async (tool, args, text, failed = false) => assert.deepEqual(await run(tool, args), { text, failed });
+  const long = await begin('doze_long', { how: 'wait' });
 
+  await long.progress('dozing');
+  const before = runner();
+  assert.match(before, /^\d+$/);
+  await expect('tell', { pointer: '/arguments/pointer' }, 'started tell 18 /arguments/pointer');
+  await expect('ask', { needed: 1 }, 'blue 1');
+  await expect('sample', {}, 'it said water');
+  await expect('count_primes', { below: 1000 }, '{"count":168}');
+  await expect('crash', {}, 'crash: its process was ended by signal 11 (Segmentation fault)', true);
+  await expect('leave', {}, 'leave: its process exited with status 3', true);
+  await expect('loop', {}, 'loop: it took longer than its timeout_s', true);
+  await long.progress('dozing');
+  await long.cancel();
+  assert.equal(runner(), before, 'the runner is the same');
+}
+
+async function legacyTasks(up) {
+  const client = new v1.Client(me, { capabilities: { ...capabilities, sampling: {} } });
+  const { tasks } = client.experimental;
+  const start = (name, args) => tasks.callToolStream({ name, arguments: args }, undefined, { task: {} });
+
+  client.setRequestHandler(ElicitRequestSchema, () => ({ action: 'accept', content: { colour: 'blue' } }));
+  client.setRequestHandler(CreateMessageRequestSchema, () => ({ role: 'assistant', model: 'none', content: { type: 'text', text: 'water' } }));
+  await client.connect(new v1.StreamableHTTPClientTransport(new URL(up.url)));
   await client.listTools(); // it learns which tools make tasks
-  for await (const message of client.experimental.tasks.callToolStream({ name, arguments: args }, undefined, { task: {} }))
-    seen[message.type] = message;
-  assert.ok(seen.taskCreated, JSON.stringify(seen));
-  assert.equal(seen.result?.result.content[0].text, 'started tell 18 /arguments/pointer', JSON.stringify(seen));
-  await client.close();
+  return {
+    async run(name, args) {
+      let taskId;
+      for await (const message of start(name, args))
+        taskId ??= message.task?.taskId;
+      const result = await tasks.getTaskResult(taskId, CallToolResultSchema);
+      return { text: result.content[0].text, failed: (await tasks.getTask(taskId)).status === 'failed' };
+    },
+    async begin(name, args) {
+      const stream = start(name, args), { taskId } = (await stream.next()).value.task;
+      return {
+        progress: (text) => until(text, async () => (await tasks.getTask(taskId)).statusMessage === text, 20000),
+        async cancel() {
+          assert.equal((await tasks.cancelTask(taskId)).status, 'cancelled');
+          await stream.return();
+        },
+      };
+    },
+    end: () => client.close(),
+  };
+}
+
+function modernTasks(up) {
+  const { ask, create, reach } = taskClient(up, { elicitation: {}, sampling: {} });
+  const says = {
+    'elicitation/create': { action: 'accept', content: { colour: 'blue' } },
+    'sampling/createMessage': { role: 'assistant', model: 'none', content: { type: 'text', text: 'water' } },
+  };
+
+  return {
+    async run(name, args) {
+      const { taskId } = await create(name, args);
+      const task = await until('its end', async () => {
+        const now = await ask('tasks/get', { taskId });
+        if (now.status === 'input_required')
+          await ask('tasks/update', { taskId, inputResponses: Object.fromEntries(
+            Object.entries(now.inputRequests).map(([key, { method }]) => [key, says[method]])) });
+        return now.status === 'completed' ? now : undefined;
+      }, 20000);
+      return { text: task.result.content[0].text, failed: task.result.isError ?? false };
+    },
+    async begin(name, args) {
+      const { taskId } = await create(name, args);
+      return {
+        progress: (text) => until(text, async () => (await ask('tasks/get', { taskId })).statusMessage === text, 20000),
+        cancel: async () => { await ask('tasks/cancel', { taskId }); await reach(taskId, 'cancelled'); },
+      };
+    },
+    end: () => {},
+  };
 }
 
 const EXAMPLE = join(CLIENTS, '..', 'modules');
@@ -90,6 +162,12 @@ writeFileSync(join(site, 'mcp.json'), JSON.stringify({ modules }), { mode: 0o644
 await eachServer(site, [], async (up) => {
   for (const [era, make] of Object.entries({ legacy, modern }))
     await test(`${era}: called, asked, read, and there again after a crash`, async () => converse(await make(up)), 60000);
-  await test('legacy: a tool of a module as a task', async () => task(await legacy(up)), 60000);
+  for (const [era, make] of Object.entries({ legacy: legacyTasks, modern: modernTasks })) {
+    await test(`${era}: tasks that ask, end, crash and hang, beside one that goes on`, async () => {
+      const client = await make(up);
+      await tasks(client, up);
+      await client.end();
+    }, 60000);
+  }
 }, ['lighttpd']);
 done();

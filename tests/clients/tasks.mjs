@@ -2,13 +2,12 @@
 // Tasks: the official v1 client with those of 2025-11-25, a client by hand with the extension of 2026-07-28, and both
 // with a program that waits for its answers.
 import assert from 'node:assert/strict';
-import { FIXTURE, answer, done, eachServer, load, modern, needModules, parentOf, pidsOf, sleep, test, textOf, until } from './lib.mjs';
+import { FIXTURE, answer, done, eachServer, load, modern, needModules, parentOf, pidsOf, sleep, taskClient, test, textOf, until } from './lib.mjs';
 
 needModules();
 const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@modelcontextprotocol/sdk/client/streamableHttp.js'),
   ...load('@modelcontextprotocol/sdk/types.js') };
 const me = { name: 'mcp-fcgi-tests', version: '1' };
-const TASKS = 'io.modelcontextprotocol/tasks';
 
 // Those that serve; their parent, which starts others in their place, is one too.
 function killWorkers(up) {
@@ -107,24 +106,8 @@ async function experimental(up, server) {
 
 async function extension(up, server) {
   const step = (what, fn) => test(`${server}: 2026-07-28: ${what}`, fn);
-  const capabilities = { elicitation: {}, extensions: { [TASKS]: {} } };
-  const _meta = { 'io.modelcontextprotocol/clientCapabilities': capabilities };
+  const { ask, create, reach } = taskClient(up);
   let id = 0;
-
-  const ask = async (method, params) => {
-    const message = await answer(await modern(up.url, ++id, method, { ...params, _meta }));
-    assert.ok(message.result, JSON.stringify(message));
-    return message.result;
-  };
-  const create = async (name, args = {}) => {
-    const task = await ask('tools/call', { name, arguments: args });
-    assert.equal(task.resultType, 'task');
-    return task;
-  };
-  const reach = (taskId, status) => until(status, async () => {
-    const task = await ask('tasks/get', { taskId });
-    return task.status === status ? task : undefined;
-  });
 
   await step('a task survives all workers', async () => {
     const { taskId } = await create('slow_compute', { seconds: 1, label: 'z' });

@@ -31,9 +31,9 @@ ok "libfcgi stays behind fcgi/req" "$(grep -nE '#include <fcgi' $(sources fcgi b
 	except fcgi/req_fcgi.h)"
 
 # cfg.c: the configuration's name and its ${NAME}. main.c: how the worker was started. exec_def.c: what tools inherit.
-# daemon_start.c: a broker or runner inherits all.
+# daemon_start.c, module_apart.c: a broker or runner, or the process of a module, inherits all.
 ok "the environment is read in few places" "$(grep -nE '\bgetenv *\(|\benviron\b' $(sources fcgi broker runner common ctl) |
-	except common/cfg.c fcgi/main.c fcgi/exec_def.c fcgi/daemon_start.c)"
+	except common/cfg.c fcgi/main.c fcgi/exec_def.c fcgi/daemon_start.c fcgi/module_apart.c)"
 ok "memory comes from common/mem.h" "$(grep -nE '\b(malloc|calloc|realloc|strdup|strndup|asprintf) *\(' \
 	$(sources fcgi broker runner common ctl) | except common/mem.c common/mem.h)"
 ok "every C file ends its includes with common/banned.h" "$(for file in $(sources fcgi broker runner common ctl); do

@@ -1,15 +1,17 @@
 /* A module with good and bad manners. What each tool does stands at its name. */
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <mcp-fcgi/module.h>
 
 #define HANG_MAX_MS 30000
-#define STEP_MS	    10
+#define STEP_MS     10
 
 #ifndef VERSION
 #define VERSION "1"
@@ -104,6 +106,86 @@ static int crash(struct mcp_call *call)
 	return raise(SIGSEGV);
 }
 
+static int leave(struct mcp_call *call)
+{
+	(void)call;
+	_exit(3);
+}
+
+/* Tells its process, and then nothing any more, for as long as a test may take at most. */
+static int loop(struct mcp_call *call)
+{
+	char pid[32];
+	time_t end = time(NULL) + HANG_MAX_MS / 1000;
+
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	mcp_log(call, "info", pid, strlen(pid));
+	while (time(NULL) < end)
+		;
+	return MCP_OK;
+}
+
+/* Uses its call from another thread: at once; or after it is over, which the next one tells of. */
+
+static struct {
+	pthread_t id;
+	struct mcp_call *call;
+	char got[200];
+	int fds[2]; /* when [1] is closed it begins */
+} elsewhere;
+
+static void *use(void *arg)
+{
+	struct mcp_call *call = elsewhere.call;
+	char byte;
+
+	while (read(elsewhere.fds[0], &byte, 1) > 0)
+		;
+	snprintf(elsewhere.got, sizeof(elsewhere.got), "get %d, print %d, progress %d, wait %d, fd %d, why %s",
+	    mcp_get(call, "/arguments/how", NULL) != NULL, mcp_print(call, "not this"), mcp_progress(call, 1, 2, NULL),
+	    mcp_wait(call, 1), mcp_cancel_fd(call), mcp_why(call));
+	return arg;
+}
+
+static int use_elsewhere(struct mcp_call *call)
+{
+	const char *how = mcp_get(call, "/arguments/how", NULL);
+
+	if (strcmp(how, "end") != 0) {
+		elsewhere.call = call;
+		if (pipe(elsewhere.fds) || pthread_create(&elsewhere.id, NULL, use, NULL))
+			return MCP_FAILED;
+	}
+	if (strcmp(how, "begin") == 0)
+		return mcp_print(call, "begun");
+	close(elsewhere.fds[1]);
+	pthread_join(elsewhere.id, NULL);
+	close(elsewhere.fds[0]);
+	return mcp_print(call, "%s", elsewhere.got);
+}
+
+/* No text where there must be some. */
+static int null(struct mcp_call *call)
+{
+	const char *how = mcp_get(call, "/arguments/how", NULL);
+	int ret = MCP_OK;
+
+	if (strcmp(how, "get") == 0)
+		ret = mcp_get(call, NULL, NULL) ? MCP_OK : MCP_FAILED;
+	else if (strcmp(how, "data") == 0)
+		ret = mcp_data(call, NULL, "x", 1);
+	else if (strcmp(how, "log") == 0)
+		ret = mcp_log(call, NULL, NULL, 0);
+	else if (strcmp(how, "notify") == 0)
+		ret = mcp_notify(call, NULL, NULL, 0);
+	else if (strcmp(how, "ask") == 0)
+		ret = mcp_ask(call, NULL, NULL, NULL, 0);
+	else if (strcmp(how, "key") == 0)
+		ret = mcp_ask(call, "key", NULL, NULL, 0);
+	mcp_print(call, "%d %s", ret, mcp_why(call));
+	return MCP_OK;
+}
+
 /* Until there is a file, whatever the host says; for as long as a test may take at most. */
 static int hang(struct mcp_call *call)
 {
@@ -155,6 +237,19 @@ static int ask(struct mcp_call *call)
 	}
 }
 
+/* Has a model write something. */
+static int sample(struct mcp_call *call)
+{
+	static const char request[] =
+	    "{\"messages\": [{\"role\": \"user\", \"content\": {\"type\": \"text\", \"text\": "
+	    "\"A word?\"}}], \"maxTokens\": 9}";
+	int asked = mcp_ask(call, "word", "sampling/createMessage", request, strlen(request));
+
+	if (asked == MCP_ANSWERED)
+		mcp_print(call, "it said %s", mcp_get(call, "/answers/word/content/text", NULL));
+	return asked == MCP_ANSWERED ? MCP_OK : asked;
+}
+
 static const char no_json[] = "{\"contents\": 1}";
 static int read_it(struct mcp_call *call)
 {
@@ -182,22 +277,28 @@ static int get_it(struct mcp_call *call)
 	return mcp_print(call, "Say %s", kind);
 }
 
-#define HOW "{\"how\": {\"type\": \"string\"}}"
+#define HOW  "{\"how\": {\"type\": \"string\"}}"
+#define TASK "{\"task\": \"optional\"}"
 
 static const struct mcp_tool tools[] = {
     {"add", NULL, "{\"a\": {\"optional\": true}, \"b\": {\"optional\": true}}", add, NULL},
-    {"ask", NULL, "{\"needed\": {\"default\": 0}}", ask, NULL},
+    {"ask", NULL, "{\"needed\": {\"default\": 0}}", ask, TASK},
     {"bad_utf8", NULL, NULL, bad_utf8, NULL},
-    {"crash", NULL, NULL, crash, NULL},
+    {"crash", NULL, NULL, crash, TASK},
     {"doze", NULL, HOW, doze, "{\"timeout_s\": 1}"},
-    {"doze_long", NULL, HOW, doze, NULL},
+    {"doze_long", NULL, HOW, doze, TASK},
+    {"elsewhere", NULL, HOW, use_elsewhere, NULL},
     {"fail", NULL, "{\"status\": {\"optional\": true}}", fail, NULL},
     {"given", NULL, "{\"how\": {}, \"json\": {}}", given, NULL},
     {"given_schema", NULL, "{\"how\": {}, \"json\": {}}", given,
 	"{\"output_schema\": {\"type\": \"object\", \"required\": [\"n\"]}}"},
     {"hang", NULL, "{\"until\": {}}", hang, "{\"timeout_s\": 1}"},
     {"huge", NULL, NULL, huge, NULL},
+    {"leave", NULL, NULL, leave, TASK},
+    {"loop", NULL, NULL, loop, "{\"timeout_s\": 1, \"task\": \"optional\"}"},
+    {"null", NULL, HOW, null, NULL},
     {"picture", NULL, NULL, picture, NULL},
+    {"sample", NULL, NULL, sample, TASK},
     {"tell", "Tells what is at a pointer", "{\"pointer\": {}}", tell, "{\"title\": \"Tell\", \"task\": \"optional\"}"},
     {"version", NULL, NULL, version, NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -3,23 +3,29 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/jx.h"
-#include "fcgi/module.h"
+#include "fcgi/module_apart.h"
 #include "tests/lib/fake_call.h"
 #include "tests/lib/mem_fault.h"
 #include "tests/lib/toolfile.h"
 #include "common/banned.h"
 
-#define MODULES         "${abs_top_builddir}/tests/modules/"
-#define SITE(entry)     "{\n\"modules\": {\n\"m\": " entry "\n}}"
-#define BROKEN(how)     SITE("{\"file\": \"" MODULES "broken_" how ".so\"}")
-#define MANNERS         SITE("{\"file\": \"" MODULES "manners.so\", \"settings\": {\"a\": [1, \"b\"]}}")
+#define MODULES     "${abs_top_builddir}/tests/modules/"
+#define SITE(entry) "{\n\"modules\": {\n\"m\": " entry "\n}}"
+#define BROKEN(how) SITE("{\"file\": \"" MODULES "broken_" how ".so\"}")
+#define LAUNCHER    "{\"exec\": {\"launcher\": \"${abs_top_builddir}/mcp-launch\"},\n"
+#define MANNERS                                                                                                        \
+	LAUNCHER "\"modules\": {\"m\": {\"file\": \"" MODULES "manners.so\", \"settings\": {\"a\": [1, \"b\"]}}}}"
 #define BAD(where, why) "DIR/mcp.json:3: /modules/m" where ": " why "\n"
+
+/* Of a test that is for both: the handler runs in a process of its own. */
+#define IS_JOB ((void *)1)
 
 static struct toolfile file;
 
@@ -52,7 +58,13 @@ static const struct {
 	    "type must be string, integer, number, boolean, object, array or null, or an "
 	    "array of these") BAD("/tools/members/members", "its members are no JSON object")
 	    BAD("/tools/member/titel", "unknown member \"titel\"; did you mean \"title\"?")
-		BAD("/tools/bad name", "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .")},
+		BAD("/tools/bad name", "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .")
+		    BAD("/tools/", "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .")
+			BAD("/tools/\xff", "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .")},
+    {BROKEN("endless"), BAD("/file", "it has more than 10000 tools; does their list end with an empty one?")},
+    {BROKEN("larger"), BAD("/tools/large", "its entry in the list is longer than 1048576 bytes")},
+    {BROKEN("largest"), BAD("/file", "a text of tools/large has no end, or more than 16777216 bytes")},
+    {BROKEN("pointer"), BAD("/file", "it crashes or exits while it is loaded")},
     {"{\n\"modules\": {\n\"m\": {\"file\": \"" MODULES
      "manners.so\"}}, \"tools\": {\"tell\": {\"builtin\": \"echo\"}}}",
 	BAD("/tools/tell", "there is a tool \"tell\" already")},
@@ -114,6 +126,19 @@ static void test_listing(void **state)
 	assert_int_equal(file.prompts.count, 1);
 }
 
+/* A text may be long, and no UTF-8. */
+static void test_large(void **state)
+{
+	const char *listing;
+
+	(void)state;
+	load(BROKEN("large"));
+	listing = toolset_find(&file.set, SLICE("large"))->listing[REV_2026_07];
+	assert_true(strlen(listing) > 1 << 18);
+	assert_non_null(strstr(listing, "\"description\":\"\xef\xbf\xbd"
+					"ddd"));
+}
+
 #define TEXT_BLOCK(text)   "{\"type\":\"text\",\"text\":\"" text "\"}"
 #define GOOD(text)         "{\"content\":[" TEXT_BLOCK(text) "]}"
 #define FAILED(tool, text) "{\"content\":[" TEXT_BLOCK(tool ": " text) "],\"isError\":true}"
@@ -136,6 +161,14 @@ static char *run(struct fake_call *call, const char *name, const char *args_text
 	json_object_put(result);
 	json_object_put(args);
 	return text.data;
+}
+
+#define NOTHING "get 0, print -1, progress -2, wait -2, fd -1, why this is not the call of this thread"
+
+static void call_init_for(struct fake_call *call, void *state)
+{
+	fake_call_init(call, &file.cfg, ERA_MODERN);
+	call->call.is_job = state == IS_JOB;
 }
 
 static const struct {
@@ -185,6 +218,15 @@ static const struct {
 	"notifications/progress {\"progress\":1,\"total\":2,\"message\":\"\xef\xbf\xbd\"}\n"
 	"notifications/message {\"level\":\"info\",\"data\":\"\xef\xbf\xbd(\\u0000x\"}\n"},
     {"huge", "{}", FAILED("huge", "its answer is larger than module_output_max_bytes"), NULL},
+    {"null", "{\"how\":\"get\"}", GOOD("0 "), NULL},
+    {"null", "{\"how\":\"data\"}", FAILED("null", "its data has no mime_type"), NULL},
+    {"null", "{\"how\":\"log\"}",
+	GOOD("-1 level must be one of debug, info, notice, warning, error, critical, alert, emergency"), NULL},
+    {"null", "{\"how\":\"notify\"}", GOOD("-1 nothing that a tool may say"), NULL},
+    {"null", "{\"how\":\"ask\"}", GOOD("-1 the key of a question is 1 to 64 of A-Z a-z 0-9 _ . -"), NULL},
+    {"null", "{\"how\":\"key\"}",
+	GOOD("-1 a client can be asked elicitation/create, sampling/createMessage and roots/list"), NULL},
+    {"elsewhere", "{\"how\":\"at once\"}", GOOD(NOTHING), NULL},
     {"fail", "{}", FAILED("fail", "it failed"), NULL},
     {"fail", "{\"status\":77}", FAILED("fail", "it failed"), NULL},
     {"fail", "{\"status\":-2}", FAILED("fail", "it failed"), NULL},
@@ -195,7 +237,6 @@ static void test_runs(void **state)
 {
 	int failures = 0;
 
-	(void)state;
 	load(MANNERS);
 	for (size_t i = 0; i < COUNT_OF(runs); i++) {
 		struct fake_call call;
@@ -203,7 +244,7 @@ static void test_runs(void **state)
 		const char *notified;
 		char *got;
 
-		fake_call_init(&call, &file.cfg, ERA_MODERN);
+		call_init_for(&call, *state);
 		got = run(&call, runs[i].tool, runs[i].args, &err);
 		notified = call.notified.data ? call.notified.data : "";
 		if (!got || strcmp(got, runs[i].want) != 0 ||
@@ -218,15 +259,36 @@ static void test_runs(void **state)
 	assert_int_equal(failures, 0);
 }
 
+/* A thread that has a call which is over, while another one runs. */
+static void test_after_end(void **state)
+{
+	static const char *const steps[][2] = {
+	    {"{\"how\":\"begin\"}", GOOD("begun")}, {"{\"how\":\"end\"}", GOOD(NOTHING)}};
+
+	(void)state;
+	load(MANNERS);
+	for (size_t i = 0; i < COUNT_OF(steps); i++) {
+		struct fake_call call;
+		struct err err = {0};
+		char *got;
+
+		fake_call_init(&call, &file.cfg, ERA_MODERN);
+		got = run(&call, "elsewhere", steps[i][0], &err);
+		assert_string_equal(got, steps[i][1]);
+		assert_int_equal(call.notified.len, 0);
+		mem_free(got);
+		fake_call_release(&call);
+	}
+}
+
 /* A question that its client can't be asked, and without which the handler does nothing: the protocol's error. */
 static void test_lacking(void **state)
 {
 	struct fake_call call;
 	struct err err = {0};
 
-	(void)state;
 	load(MANNERS);
-	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	call_init_for(&call, *state);
 	assert_null(run(&call, "ask", "{\"needed\":1}", &err));
 	assert_int_equal(err.code, ERR_CAPABILITY);
 	assert_non_null(call.priv.error_data);
@@ -239,9 +301,8 @@ static void test_asking(void **state)
 	struct err err = {0};
 	char *got;
 
-	(void)state;
 	load(MANNERS);
-	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	call_init_for(&call, *state);
 	call.priv.may_ask = true;
 	call.call.capabilities = jx_parse(SLICE("{\"elicitation\":{}}"), 8, &err);
 	got = run(&call, "ask", "{\"needed\":1}", &err);
@@ -269,17 +330,16 @@ static void test_timeout(void **state)
 	struct err err = {0};
 	char *got;
 
-	(void)state;
 	load(MANNERS);
 	file.cfg.module_grace_ms = 20000;
 	for (size_t i = 0; i < COUNT_OF(args); i++) {
-		fake_call_init(&call, &file.cfg, ERA_MODERN);
+		call_init_for(&call, *state);
 		got = run(&call, "doze", args[i], &err);
 		assert_string_equal(got, FAILED("doze", "it took longer than its timeout_s"));
 		mem_free(got);
 		fake_call_release(&call);
 	}
-	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	call_init_for(&call, *state);
 	got = run(&call, "doze", "{\"how\":\"late\"}", &err);
 	assert_string_equal(got, GOOD("late, but here"));
 	mem_free(got);
@@ -292,13 +352,12 @@ static void test_cancelled(void **state)
 	    "{\"how\":\"poll\"}", "{\"how\":\"wait\"}", "{\"how\":\"look\"}", "{\"how\":\"late\"}"};
 	struct err err = {0};
 
-	(void)state;
 	load(MANNERS);
 	file.cfg.module_grace_ms = 20000;
 	for (size_t i = 0; i < COUNT_OF(args); i++) {
 		struct fake_call call;
 
-		fake_call_init(&call, &file.cfg, ERA_MODERN);
+		call_init_for(&call, *state);
 		call.cancel_on_notify = true;
 		assert_null(run(&call, "doze_long", args[i], &err));
 		assert_int_equal(err.code, ERR_CANCELLED);
@@ -344,6 +403,62 @@ static void test_hang(void **state)
 	while (!module_stop_all() && now_ms() < end_ms) /* the other one */
 		poll(NULL, 0, 10);
 	assert_true(module_stop_all());
+}
+
+/* What ends the process of a handler, or makes nothing of it, is told, and the call is over. */
+static void test_dies(void **state)
+{
+	static const struct {
+		const char *tool, *want;
+	} ends[] = {
+	    {"crash", FAILED("crash", "its process was ended by signal 11 (Segmentation fault)")},
+	    {"leave", FAILED("leave", "its process exited with status 3")},
+	};
+
+	(void)state;
+	load(MANNERS);
+	for (size_t i = 0; i < COUNT_OF(ends); i++) {
+		struct fake_call call;
+		struct err err = {0};
+		char *got;
+
+		call_init_for(&call, IS_JOB);
+		got = run(&call, ends[i].tool, "{}", &err);
+		assert_string_equal(got, ends[i].want);
+		mem_free(got);
+		fake_call_release(&call);
+	}
+}
+
+/* Nothing in it can be asked to stop: it is gone soon after its time, and counts nowhere. */
+static void test_loops(void **state)
+{
+	struct fake_call call;
+	struct err err = {0};
+	uint64_t end_ms;
+	const char *said;
+	pid_t pid;
+	char *got;
+
+	(void)state;
+	load(MANNERS);
+	file.cfg.module_grace_ms = 10;
+	file.cfg.module_hung_max = 1;
+	call_init_for(&call, IS_JOB);
+	got = run(&call, "loop", "{}", &err);
+	assert_string_equal(got, FAILED("loop", "it took longer than its timeout_s"));
+	mem_free(got);
+	said = strstr(call.notified.data, "\"data\":\"");
+	assert_non_null(said);
+	pid = (pid_t)strtol(said + strlen("\"data\":\""), NULL, 10);
+	assert_true(pid > 1);
+	for (end_ms = now_ms() + 20000; kill(pid, 0) == 0 && now_ms() < end_ms;)
+		poll(NULL, 0, 10);
+	assert_int_equal(kill(pid, 0), -1);
+	got = run(&call, "version", "{}", &err);
+	assert_string_equal(got, GOOD("version 1"));
+	mem_free(got);
+	fake_call_release(&call);
 }
 
 static void test_start(void **state)
@@ -583,18 +698,32 @@ static int tear_down(void **state)
 	return 0;
 }
 
-int main(void)
+#define JOB_TEST(f)                                                                                                    \
+	{                                                                                                              \
+#f " in a process of its own", f, NULL, NULL, IS_JOB                                                   \
+	}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_complaints),
 	    cmocka_unit_test(test_size),
 	    cmocka_unit_test(test_listing),
+	    cmocka_unit_test(test_large),
 	    cmocka_unit_test(test_runs),
+	    JOB_TEST(test_runs),
+	    cmocka_unit_test(test_after_end),
 	    cmocka_unit_test(test_lacking),
+	    JOB_TEST(test_lacking),
 	    cmocka_unit_test(test_asking),
+	    JOB_TEST(test_asking),
 	    cmocka_unit_test(test_timeout),
+	    JOB_TEST(test_timeout),
 	    cmocka_unit_test(test_cancelled),
+	    JOB_TEST(test_cancelled),
 	    cmocka_unit_test(test_hang),
+	    cmocka_unit_test(test_dies),
+	    cmocka_unit_test(test_loops),
 	    cmocka_unit_test(test_start),
 	    cmocka_unit_test(test_offers),
 	    cmocka_unit_test(test_threads),
@@ -602,5 +731,7 @@ int main(void)
 	    cmocka_unit_test(test_no_memory),
 	};
 
+	if (argc == 2 && strcmp(argv[1], "--" MODULE_APART_OPTION) == 0)
+		return module_serve_apart();
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
