@@ -417,6 +417,12 @@ EXTRA_DIST += \
 	%D%/serve \
 	%D%/wire.py
 
+# A folder is packed with what stands there in the build directory too: what came of its tests.
+dist-hook: no-results
+no-results:
+	rm -f '$(distdir)/%D%/proto/'*.log '$(distdir)/%D%/proto/'*.trs
+.PHONY: no-results
+
 # Faults: the same programs, and whatever kills, stops, fills or cuts something. make check-fault runs only these.
 fault_programs =
 fault_tests =
