@@ -53,7 +53,13 @@ static int on_locked(void *arg, int count)
 	struct conn *c = arg;
 
 	(void)count;
-	return c->run && !end(c, LOCKED_WAIT_MS);
+	if (!c->run)
+		return 0;
+	if (!end(c, LOCKED_WAIT_MS))
+		return 1;
+	if (c->err->code == ERR_EXPIRED) /* no query was slow */
+		err_set(c->err, ERR_EXPIRED, "the database stayed locked by another process");
+	return 0;
 }
 
 static void conn_close(void *arg)

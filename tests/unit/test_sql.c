@@ -1,9 +1,11 @@
 /* Queries against a real SQLite: what definitions become, every complaint about them, and what a run gives. */
 #include "config.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/jx.h"
 #include "tests/lib/fake_call.h"
@@ -296,10 +298,12 @@ static void test_cancelled(void **state)
 
 static void test_locked(void **state)
 {
+	int fds[2], saved = dup(STDERR_FILENO);
 	struct fake_call call;
 	struct err err = {0};
-	char path[128], *got;
+	char path[128], line[1024], *got;
 	sqlite3 *other;
+	ssize_t len;
 
 	(void)state;
 	load(WRITABLE "\"tools\": {\"t\": {\"sql\": \"UPDATE clients SET odd = 1 WHERE id = 5\", \"timeout_s\": 1}}}");
@@ -307,9 +311,19 @@ static void test_locked(void **state)
 	assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
 	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	assert_true(saved >= 0 && pipe2(fds, O_CLOEXEC) == 0);
+	dup2(fds[1], STDERR_FILENO);
 	got = run(&call, "{}", &err);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(fds[1]);
 	assert_string_equal(got, ERROR("timed out after 1 s"));
 	mem_free(got);
+	len = read(fds[0], line, sizeof(line) - 1);
+	assert_true(len > 0);
+	line[len] = '\0';
+	assert_non_null(strstr(line, "sql.failed name=t why=\"the database stayed locked"));
+	close(fds[0]);
 	assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
 	sqlite3_close(other);
 	got = run(&call, "{}", &err); /* the same connection */
