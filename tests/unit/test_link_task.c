@@ -922,6 +922,31 @@ static void test_runner_does_not_start(void **state)
 	assert_in_range(now_ms() - began_ms, 0, 900);
 }
 
+/* It would wait in vain. Where there is a broker nobody needs to have asked it anything; and who is the runner starts
+ * none. */
+static void test_runner_needs_a_broker(void **state)
+{
+	struct linked *b = *state;
+	struct heard h = {.mtx = PTHREAD_MUTEX_INITIALIZER};
+	const struct link_runner runner = {on_run, on_input, on_lost, on_list, &h};
+	struct err err;
+
+	b->cfg.runner_autostart = true;
+	linked_program(b, "runner", ": >there", b->runner_program);
+	linked_expect(link_runner_ensure(b->link, &err), &err, ERR_RUNNER, "no broker");
+	assert_int_equal(linked_starts(b), 0);
+	linked_start(b, need_runner);
+	for (int i = 0; i < 2; i++) { /* one that knows of no start yet */
+		link_free(&b->link);
+		b->link = link_new(&b->cfg);
+		assert_non_null(b->link);
+		if (i == 1)
+			linked_expect(link_join(b->link, &runner, &err), &err, ERR_NONE, "join");
+		linked_expect(link_runner_ensure(b->link, &err), &err, ERR_NONE, i ? "it is one" : "a broker");
+		assert_int_equal(linked_starts(b), 1);
+	}
+}
+
 /* It says that all is well, but no runner comes: no longer than any other question. */
 static void test_runner_never_joins(void **state)
 {
@@ -962,6 +987,7 @@ int main(void)
 	    TEST(test_start_runner),
 	    TEST(test_runner_joins_later),
 	    TEST(test_runner_does_not_start),
+	    TEST(test_runner_needs_a_broker),
 	    TEST(test_runner_never_joins),
 	};
 
