@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/jx.h"
+#include "common/log.h"
 #include "fcgi/worker.h"
 #include "runner/reporter.h"
 #include "tests/lib/fake_call.h"
@@ -198,6 +199,27 @@ static void only_who_knows_the_handle_reports(void **state)
 	end();
 }
 
+static int connect_to(const char *handle)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path_of(handle));
+	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	return fd;
+}
+
+/* A report that is there already, for report_take() to find. */
+static int say_to(const char *handle)
+{
+	char said[256];
+	int fd = connect_to(handle);
+
+	snprintf(said, sizeof(said), "%s{\"progress\":1}", handle + REPORT_NAME_LEN);
+	assert_int_equal(send(fd, said, strlen(said), 0), strlen(said));
+	return fd;
+}
+
 static void a_call_that_ended_is_none(void **state)
 {
 	char handle[REPORT_HANDLE_LEN + 1], other[REPORT_HANDLE_LEN + 1];
@@ -205,6 +227,8 @@ static void a_call_that_ended_is_none(void **state)
 	struct err err = {0};
 	struct reporter r;
 	struct stat st;
+	char said;
+	int fd;
 
 	(void)state;
 	memcpy(other, begin(), sizeof(other));
@@ -214,6 +238,11 @@ static void a_call_that_ended_is_none(void **state)
 	assert_int_equal(stat(path_of(handle), &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0660);
 	fake_call_cancel(&call);
+	fd = say_to(handle);
+	report_take(&call.call);
+	assert_true(recv(fd, &said, 1, 0) <= 0);
+	assert_null(call.notified.data);
+	close(fd);
 	assert_int_equal(call_poll(&call.call, NULL, 0, LONG_MS, &err), -1); /* the client wants it no more */
 	end();
 	assert_int_equal(access(path_of(handle), F_OK), -1);
@@ -231,16 +260,6 @@ static void a_call_that_ended_is_none(void **state)
 	end();
 	pthread_join(thread, NULL);
 	assert_int_equal(r.err.code, ERR_NOT_FOUND);
-}
-
-static int connect_to(const char *handle)
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path_of(handle));
-	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	return fd;
 }
 
 /* Whoever comes and says nothing, or goes, holds up the others only while he is there; the call never. */
@@ -390,11 +409,9 @@ static void without_memory_that_is_the_answer(void **state)
 	(void)state;
 	for (long nth = 0; reached; nth++) {
 		const char *handle = begin();
-		int fd = connect_to(handle);
-		char said[256];
+		int fd = say_to(handle);
+		char said[2];
 
-		snprintf(said, sizeof(said), "%s{\"progress\":1}", handle + REPORT_NAME_LEN);
-		assert_int_equal(send(fd, said, strlen(said), 0), strlen(said));
 		mem_fault_at(nth, 1);
 		report_take(&call.call);
 		reached = mem_fault_end();
@@ -451,5 +468,6 @@ int main(void)
 	    cmocka_unit_test(without_memory_that_is_the_answer),
 	};
 
+	log_init("test_report", LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
