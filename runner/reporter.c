@@ -12,7 +12,6 @@
 
 #include "common/ascii.h"
 #include "common/log.h"
-#include "common/mem.h"
 #include "runner/reporter.h"
 #include "common/banned.h"
 
@@ -127,13 +126,13 @@ static void sweep_one(const struct cfg *cfg, int dir_fd, const char *name)
 
 void reporter_sweep(const struct cfg *cfg)
 {
-	char *path = cfg_path_join(cfg->run_dir, REPORT_DIR);
-	DIR *dir = path ? opendir(path) : NULL;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* below a longer one there are none */
+	int len = snprintf(path, sizeof(path), "%s/" REPORT_DIR, cfg->run_dir);
+	DIR *dir = len < (int)sizeof(path) ? opendir(path) : NULL;
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir)))
 		sweep_one(cfg, dirfd(dir), entry->d_name);
 	if (dir)
 		closedir(dir);
-	mem_free(path);
 }
