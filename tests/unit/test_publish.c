@@ -331,7 +331,9 @@ static void a_publisher_without_memory_does_not_start(void **state)
 		mem_fault_at(nth, 1);
 		ret = publisher_use(&p, &s.w, &err);
 		reached = mem_fault_end();
-		assert_true(ret == 0 ? err.code == ERR_NONE && p : reached && err.code == ERR_NOMEM && !p);
+		assert_int_equal(ret, reached ? -1 : 0);
+		assert_int_equal(err.code, reached ? ERR_NOMEM : ERR_NONE);
+		assert_true(reached ? !p : p != NULL);
 		publisher_end(&p);
 		assert_int_equal(access(path, F_OK), -1);
 		assert_int_equal(mem_fault_live(), live);
