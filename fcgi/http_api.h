@@ -29,6 +29,7 @@ struct http_answer {
 	struct buf why;  /* empty: the answer is there. Else how it failed, in words for the client */
 	bool is_refusal; /* it was a status below 500, but 408 and 429: what was asked for is not to be had */
 	bool is_missing; /* it was 404 or 410 */
+	bool is_unfit;   /* an argument can't be where it is to go: nobody was asked */
 	char content_type[HTTP_CONTENT_TYPE_MAX];
 	struct buf body;
 	int64_t age_ms; /* -1: it is new. Else it was kept */

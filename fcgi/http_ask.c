@@ -188,6 +188,7 @@ static int make(struct asking *a, struct http_request *request, struct err *err)
 
 	http_request_init(request);
 	ret = http_def_make(a->api->def, a->args, request, &a->answer->why, err);
+	a->answer->is_unfit = ret == 1;
 	if (ret)
 		http_request_release(request);
 	return ret;

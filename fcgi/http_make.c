@@ -125,7 +125,10 @@ static int put_text(const struct maker *m, struct buf *out, enum place place, co
 		json_object *val;
 
 		if (placeholder_next(text, &at, &part) == 0) {
-			buf_add_slice(out, part);
+			if (place == PLACE_FIELD) /* in a URL it is the author's to write what a URL holds */
+				escape_put_percent(out, part);
+			else
+				buf_add_slice(out, part);
 			continue;
 		}
 		val = http_def_value(m->def, m->args, part);

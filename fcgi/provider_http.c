@@ -278,7 +278,7 @@ static int ask(const struct http_api *api, struct call *call, const char *name, 
 	if (answer->is_missing)
 		return err_set(err, ERR_NOT_FOUND, "there is nothing at this URI");
 	if (answer->why.len)
-		return err_set(err, ERR_INTERNAL, "%s: %s", name, answer->why.data);
+		return err_set(err, answer->is_unfit ? ERR_PARAMS : ERR_INTERNAL, "%s: %s", name, answer->why.data);
 	return buf_check(out, err);
 }
 

@@ -10,6 +10,7 @@ TESTS += %D%/clients/database.mjs
 TESTS += %D%/clients/examples.mjs
 TESTS += %D%/clients/faults.mjs
 TESTS += %D%/clients/files.mjs
+TESTS += %D%/clients/injection.mjs
 TESTS += %D%/clients/limits.mjs
 TESTS += %D%/clients/listen.mjs
 TESTS += %D%/clients/modules.mjs
@@ -41,6 +42,7 @@ EXTRA_DIST += \
 	%D%/clients/.npmrc \
 	%D%/clients/package.json \
 	%D%/clients/package-lock.json \
+	%D%/clients/injection.mjs \
 	%D%/clients/limits.mjs \
 	%D%/clients/listen.mjs \
 	%D%/clients/modules.mjs \
