@@ -190,12 +190,32 @@ static int read_text(struct reader *r, struct err *err)
 	return buf_check(&r->out, err);
 }
 
-struct sql_statement *sql_statement_new(
-    const struct sql_source *source, json_object *text, const char *member, struct err *err)
+/* Appends what is in the file of {"file": PATH}, which is watched like the configuration that names it. */
+static int read_file(
+    const struct sql_source *source, json_object *val, const char *member, struct buf *out, struct err *err)
+{
+	struct slice name = jx_get_str(val, "file");
+	char *path;
+	int bad;
+
+	if (!name.p || strlen(name.p) != name.len || json_object_object_length(val) != 1)
+		return cfg_complain_at(
+		    source->cfg, source->pointer, member, "%s must be SQL text, or {\"file\": PATH} of it", member);
+	path = cfg_path_join(cfg_dir_of(source->cfg, source->pointer), name.p);
+	if (!path)
+		return out_of_memory(err);
+	bad = sources_read(&source->cfg->sources, path, out, err);
+	if (bad && err->code != ERR_NOMEM)
+		cfg_complain_at(source->cfg, source->pointer, member, "%s: %s", path, err->msg);
+	mem_free(path);
+	return bad;
+}
+
+static struct sql_statement *statement_new(
+    const struct sql_source *source, struct slice sql, const char *member, struct err *err)
 {
 	static atomic_uint_least64_t last_id;
 	struct reader r = {.source = source, .member = member};
-	struct slice sql = jx_str(text);
 	struct sql_statement *s;
 
 	if (sql.len == 0 || strlen(sql.p) != sql.len || sql.len > TEXT_MAX_BYTES) {
@@ -221,6 +241,21 @@ struct sql_statement *sql_statement_new(
 	buf_release(&r.out);
 	if (!s->text)
 		sql_statement_free(&s);
+	return s;
+}
+
+struct sql_statement *sql_statement_new(
+    const struct sql_source *source, json_object *text, const char *member, struct err *err)
+{
+	struct sql_statement *s = NULL;
+	struct buf file;
+
+	if (!json_object_is_type(text, json_type_object))
+		return statement_new(source, jx_str(text), member, err);
+	buf_init(&file, 2 * TEXT_MAX_BYTES);
+	if (read_file(source, text, member, &file, err) == 0)
+		s = statement_new(source, buf_slice(&file), member, err);
+	buf_release(&file);
 	return s;
 }
 

@@ -45,7 +45,7 @@ struct sql_source {
 	json_object *defaults; /* name -> JSON Schema, whose "default" stands in for a missing one; may be NULL */
 };
 
-/* text is a JSON string, or anything that is complained about; member is its place in the definition, perhaps a path.
+/* text is a JSON string, or {"file": PATH} of one, or anything that is complained about; member is its place in the definition, perhaps a path.
  * NULL: complained about, or ERR_NOMEM. */
 struct sql_statement *sql_statement_new(
     const struct sql_source *source, json_object *text, const char *member, struct err *err);

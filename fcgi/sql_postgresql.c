@@ -1,9 +1,13 @@
 /* PostgreSQL: libpq, without waiting inside it, so that a client that leaves or a time that is over ends a query. */
 #include "config.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <libpq-fe.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/jx.h"
 #include "common/log.h"
@@ -14,6 +18,7 @@
 #define NAME_MAX_LEN    32
 #define PASSWORD_MAX    4096
 #define NUMBER_MAX_SIZE 64
+#define CANCEL_MS       1000
 
 /* Types by their numbers, which are for ever. */
 enum {
@@ -422,15 +427,68 @@ static int read_results(const struct conn *c, struct sql_run *run, struct err *e
 	return ret;
 }
 
-/* Ends what is under way on the server too. */
-static void cancel(const struct conn *c)
+/* PQcancel() asks by another connection and waits for its end, however long a server that stands still takes: so it has
+ * a thread, which lives no longer than that. */
+struct cancelling {
+	PGcancel *cancel; /* owned */
+	int over_fd;      /* owned: closed when it is over */
+};
+
+static void *cancel_main(void *arg)
 {
-	PGcancel *cancel = PQgetCancel(c->pg);
+	struct cancelling *c = arg;
+	int over_fd = c->over_fd;
 	char why[256];
 
-	if (cancel && !PQcancel(cancel, why, sizeof(why)))
+	if (!PQcancel(c->cancel, why, sizeof(why)))
 		LOG(WARN, "sql.not_cancelled", "why=\"%.*s\"", (int)strcspn(why, "\n"), why);
-	PQfreeCancel(cancel);
+	PQfreeCancel(c->cancel);
+	mem_free(c);
+	close(over_fd);
+	return NULL;
+}
+
+/* over->fd is at its end when that is over. c is taken, unless this fails. */
+static int start_cancelling(struct cancelling *c, struct pollfd *over, struct err *err)
+{
+	pthread_t thread;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC))
+		return err_sys(err, "pipe");
+	*over = (struct pollfd){.fd = fds[0], .events = POLLIN};
+	c->over_fd = fds[1];
+	errno = pthread_create(&thread, NULL, cancel_main, c);
+	if (errno == 0) {
+		pthread_detach(thread);
+		return 0;
+	}
+	err_sys(err, "a thread that cancels");
+	close(fds[0]);
+	close(fds[1]);
+	return -1;
+}
+
+/* Ends what is under way on the server too; that is waited for, but no longer than CANCEL_MS. */
+static void cancel(const struct conn *conn)
+{
+	struct cancelling *c = mem_alloc(1, sizeof(*c));
+	uint64_t end_ms = now_ms() + CANCEL_MS;
+	struct pollfd over;
+	struct err err;
+
+	if (c)
+		c->cancel = PQgetCancel(conn->pg);
+	if (!c || !c->cancel || start_cancelling(c, &over, &err)) {
+		LOG(WARN, "sql.not_cancelled", "why=\"%s\"", c && c->cancel ? err.msg : "out of memory");
+		if (c)
+			PQfreeCancel(c->cancel);
+		mem_free(c);
+		return;
+	}
+	while (poll(&over, 1, ms_until(end_ms, now_ms())) == -1 && errno == EINTR)
+		;
+	close(over.fd);
 }
 
 static int conn_run(void *arg, const struct sql_statement *s, json_object *const *values, struct sql_run *run,

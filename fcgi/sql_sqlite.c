@@ -129,8 +129,11 @@ static int prepare(struct conn *c, const struct sql_statement *s, sqlite3_stmt *
 	const char *rest;
 	int rc = sqlite3_prepare_v3(c->db, s->text, -1, SQLITE_PREPARE_PERSISTENT, stmt, &rest);
 
+	/* The latter stands for the same mistake where the statement needed no table. */
+	if ((rc & 0xff) == SQLITE_ERROR || rc == SQLITE_SCHEMA)
+		return err_set(err, ERR_PARAMS, "%s", sqlite3_errmsg(c->db));
 	if (rc != SQLITE_OK)
-		return rc == SQLITE_ERROR ? err_set(err, ERR_PARAMS, "%s", sqlite3_errmsg(c->db)) : fail(c, rc, err);
+		return fail(c, rc, err);
 	if (!*stmt)
 		return err_set(err, ERR_PARAMS, "there is no statement in it");
 	if (rest[strspn(rest, "; \t\r\n")])

@@ -6,6 +6,7 @@ which are then stopped, locked, slow, restarted and asked by too many at once.
 
 import atexit
 import concurrent.futures
+import contextlib
 import json
 import os
 import pwd
@@ -19,7 +20,7 @@ import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # the sources may be read-only
-from faults import Cases, Site, check, main, message_of, until  # noqa: E402
+from faults import PATIENCE_S, TYPES as MIME_TYPES, Cases, Site, check, main, message_of, stopped, until  # noqa: E402
 
 case = Cases()
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "clients"
@@ -37,6 +38,21 @@ SLOW = {
     "post": "SELECT CAST(pg_sleep(1000) AS text) AS m",
     "maria": "SELECT BENCHMARK(1000000000000, MD5('x')) AS m",  # unlike SLEEP() it does not look whether its client is there
 }
+# Texts that would like to be more.
+NASTY = ("x' OR '1'='1", "'; DROP TABLE clients; --", '"" /* */ # -- \\', "\\'; DROP TABLE clients; -- ", "{text} $1 ?1 :a %s", "\r\n\t\x01",
+         "\u65e5\u672c \U0001f30a \u202e", "")
+# A text that is no UTF-8, where the database lets one in: SQLite does, and PostgreSQL in a database that does not care, but not out.
+BAD_TEXT = {
+    "lite": ("SELECT CAST(x'61ff62' AS TEXT) AS v", {"v": "a\ufffdb"}),
+    "post3": ("SELECT E'a\\xffb' AS v", "post3_bad: invalid byte sequence for encoding \"UTF8\": 0xff"),
+}
+ENDLESS = {
+    "lite": "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c",
+    "post": "SELECT generate_series(1, 1000000000) AS n",
+    "maria": "SELECT seq AS n FROM seq_1_to_1000000000",
+}
+MUCH = {"lite": "SELECT printf('%.*c', 4000000, 'x') AS v", "post": "SELECT repeat('x', 4000000) AS v",
+        "maria": "SELECT REPEAT('x', 4000000) AS v"}
 NAP = {"post": "SELECT CAST(pg_sleep(0.3) AS text) AS m", "maria": "SELECT CAST(SLEEP(0.3) AS CHAR) AS m"}
 # Of MariaDB: column type, what is inserted, what comes, its schema
 BASE64 = {"type": ["string", "null"], "contentEncoding": "base64"}
@@ -129,6 +145,7 @@ class PostgreSQL(Server):
         self.ask(TABLE.format(real="FLOAT", date="DATE", blob="BYTEA", true="true", false="false", bytes="'\\x00ff'") +
                  f"CREATE ROLE web LOGIN PASSWORD $${PASSWORD}$$; GRANT ALL ON clients TO web;"
                  " CREATE FUNCTION forget() RETURNS integer LANGUAGE sql AS 'DELETE FROM clients RETURNING 1'")
+        self.ask("CREATE DATABASE loose ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
         self.database = {"postgresql": f"host={directory} dbname=postgres user=web", "password_file": "password"}
 
     def command(self):
@@ -140,6 +157,10 @@ class PostgreSQL(Server):
 
     def queries(self):
         return int(self.ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web' AND state = 'active'"))
+
+    def pids(self):
+        """It has a process for each connection."""
+        return [self.process.pid, *map(int, self.ask("SELECT pid FROM pg_stat_activity WHERE usename = 'web'").split())]
 
     def end_queries(self):
         self.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'web' AND state = 'active'")
@@ -176,6 +197,9 @@ class MariaDB(Server):
     def queries(self):
         return int(self.ask(f"SELECT count(*) {self.QUERIES}"))
 
+    def pids(self):
+        return [self.process.pid]
+
     def end_queries(self):
         for pid in self.ask(f"SELECT id {self.QUERIES}").split():
             self.ask(f"KILL {pid}")
@@ -193,7 +217,12 @@ def site_of(directory, lite, servers):
             f"{kind}_add": {"sql": "INSERT INTO clients (id, name, email) VALUES ({id}, {name}, {email})",
                             "input": {"id": {"type": "integer"}, "name": {"type": "string"},
                                       "email": {"type": "string", "optional": True}}},
+            f"{kind}_text": {"sql": f"SELECT {'CAST({text} AS text)' if kind == 'post' else '{text}'} AS text", "rows": "one",
+                             "input": {"text": {"type": "string"}}},
+            f"{kind}_endless": {"sql": ENDLESS[kind], "rows_max": 1000000},
+            f"{kind}_much": {"sql": MUCH[kind]},
             f"{kind}_slow": {"sql": SLOW[kind], "timeout_s": 1},
+            f"{kind}_three": {"sql": SLOW[kind], "timeout_s": 3},
             f"{kind}_long": {"sql": SLOW[kind], "timeout_s": 1000},
         }
         resources[f"{kind}://clients/{{id}}"] = {
@@ -211,6 +240,9 @@ def site_of(directory, lite, servers):
         tools[f"{kind}_nap"] = {"sql": NAP[kind], "timeout_s": 20, "database": f"{kind}2"}
         tools[f"{kind}_forget"] = {"sql": FORGET[kind], "database": f"{kind}2"}
         databases |= {kind: server.database | {"write": True}, f"{kind}2": server.database | {"connections_max": 2}}
+    databases["post3"] = {"postgresql": servers["post"].database["postgresql"].replace("dbname=postgres", "dbname=loose"),
+                          "password_file": "password"}
+    tools |= {f"{kind}_bad": {"sql": sql, "rows": "one", "database": kind} for kind, (sql, _) in BAD_TEXT.items()}
     tools |= {f"maria_{name}": {"database": "maria"} | tool for name, tool in MARIA_TOOLS.items()}
     Path(directory, "password").write_text(f"{PASSWORD}\n")
     Path(directory, "mcp.json").write_text(json.dumps({
@@ -260,6 +292,16 @@ class Databases(Queries):
         return status
 
 
+def is_idle(site):
+    """Whether nobody computes in the workers."""
+    def ticks():
+        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in site.workers()]
+        return sum(int(utime) + int(stime) for stat in stats for utime, stime in [stat[11:13]])
+    before = ticks()
+    time.sleep(0.3)
+    return ticks() - before < 10  # of 30
+
+
 def same(site, run, wanted):
     for kind in KINDS:
         got = run(kind)
@@ -278,6 +320,30 @@ def _(site):
     for kind, why in {"lite": "UNIQUE", "post": "unique", "maria": "Duplicate entry '3'"}.items():
         check(why in site.call(f"{kind}_add", id=3, name="Carl"), site.call(f"{kind}_add", id=3, name="Carl"))
     check("NUL" in site.call("post_add", id=4, name="a\0b"), "a NUL")
+
+
+@case("a text stays a text, whatever it would like to be; one that is no UTF-8 is mended or refused")
+def _(site):
+    for text in NASTY:
+        same(site, lambda kind, text=text: site.call(f"{kind}_text", text=text), {"text": text})
+    for kind, nul in {"lite": "a\0b", "maria": "a\0b", "post": "post_text: a text with a NUL in it is none for a database"}.items():
+        got = site.call(f"{kind}_text", text="a\0b")
+        check(got in (nul, {"text": nul}), kind, got)
+    for kind, (_, wanted) in BAD_TEXT.items():
+        check(site.call(f"{kind}_bad") == wanted, kind, site.call(f"{kind}_bad"))
+    same(site, lambda kind: len(site.call(f"{kind}_all")["rows"]), 2)
+
+
+@case("what is too much is cut or refused, and the query is ended")
+def _(site):
+    for kind in KINDS:
+        got = site.call(f"{kind}_endless")
+        check(got["truncated"] is True and len(got["rows"]) > 10000, kind, len(got["rows"]))
+        check([row["n"] for row in got["rows"][:3]] == [1, 2, 3], kind, got["rows"][:3])
+    same(site, lambda kind: site.call(f"{kind}_much").partition(": ")[2],
+         "the first row alone is more than may come (setting sql.result_max_bytes)")
+    for server in site.servers.values():
+        until("the server ended it", lambda: server.queries() == 0)
 
 
 @case("every type has its JSON, and what the schema says is what comes")
@@ -374,8 +440,44 @@ def _(site):
             until("it runs", lambda: site.servers[kind].queries() == 1)
         stream.close()
         stream.connection.close()
+    until("no worker computes", lambda: is_idle(site))
     for server in site.servers.values():
         until("the server ended it", lambda: server.queries() == 0)
+
+
+@case("a session that cancels its call ends its query")
+def _(site):
+    session = site.session()
+    for number, kind in enumerate(KINDS, 1):
+        call = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": f"{kind}_long", "arguments": {}}}
+        stream = site.open("POST", {**MIME_TYPES, **session}, json.dumps(call).encode())
+        if kind in SERVERS:
+            until("it runs", lambda: site.servers[kind].queries() == 1)
+        status, _, body = site.post({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}}, session)
+        check(status == 202, status, body)
+        check(b'"result"' not in stream.read(), "a result")
+        stream.connection.close()
+    until("no worker computes", lambda: is_idle(site))
+    for server in site.servers.values():
+        until("the server ended it", lambda: server.queries() == 0)
+    site.request("DELETE", session)
+
+
+@case("a server that stands still: a call ends in its time, when its query runs already and when it does not; then all goes on")
+def _(site):
+    for kind, server in site.servers.items():
+        with concurrent.futures.ThreadPoolExecutor(2) as pool, contextlib.ExitStack() as stack:
+            runs = pool.submit(site.call, f"{kind}_three")
+            until("it runs", lambda: server.queries() == 1)
+            for pid in server.pids():
+                stack.enter_context(stopped(pid))
+            text = pool.submit(site.call, f"{kind}_slow").result(PATIENCE_S)
+            check("can't be used just now" in text or "timed out after 1 s" in text, text)
+            check("timed out after 3 s" in runs.result(PATIENCE_S), runs.result())
+        if kind == "maria":  # it was told for CANCEL_MS only, and does not look whether its client is there
+            server.end_queries()
+        until("the server ended it", lambda: server.queries() == 0)
+        check(site.call(f"{kind}_all")["rows"], "afterwards")
 
 
 @case("more calls than connections: each waits for its turn")

@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -170,6 +171,27 @@ def _(site):
         site.write("second", site.dir / "token")
         until("the new secret is sent", lambda: "/v2/now second" in said())
         server.shutdown()
+    site.back()
+
+
+@case("a file of SQL", may_lose_workers=True)
+def _(site):
+    def said():
+        _, _, body = site.modern({"name": "query", "arguments": {}})
+        return json.dumps(json.loads(body))
+    with sqlite3.connect(site.dir / "some.db") as database:
+        database.execute("CREATE TABLE names (name)")
+    (site.dir / "some.db").chmod(0o644)
+    site.write("SELECT 'first' AS v", site.dir / "query.sql")
+    definition = json.loads(site.with_tools(query={"sql": {"file": "query.sql"}}))
+    site.write(json.dumps(definition | {"databases": {"some": {"sqlite": "some.db"}}}))
+    until("it is asked", lambda: "first" in said())
+    length = len(site.log())
+    site.write("SELECT absent", site.dir / "query.sql")
+    until("it is refused", lambda: "no such column: absent" in site.log()[length:])
+    check("first" in said(), said())
+    site.write("SELECT 'second' AS v", site.dir / "query.sql")
+    until("the other is asked", lambda: "second" in said())
     site.back()
 
 

@@ -6,6 +6,7 @@ stopped, slow and killed.
 
 import concurrent.futures
 import json
+import os
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # the sources may be read-only
-from faults import Cases, Site, check, main, message_of, until  # noqa: E402
+from faults import Cases, Site, check, main, message_of, stopped, until  # noqa: E402
 
 case = Cases()
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -30,6 +31,8 @@ http {{
   server {{
     listen 127.0.0.1:{h2} ssl http2; listen 127.0.0.1:{h1} ssl;
     location /which {{ return 200 '{{"protocol":"$server_protocol","connection":"$connection","sni":"$ssl_server_name"}}'; }}
+    location /now {{ return 200 '{{"now":$msec}}'; }}
+    location /away {{ return 302 https://127.0.0.1:{h1}/which; }}
     location /large {{ }}
     location /slowly {{ alias {dir}/large; limit_rate 1000; }}
   }}
@@ -112,6 +115,9 @@ def definition(upstream):
             "large": {"http": {"api": "two", "url": "/large"}, "output": "text"},
             "too_large": {"http": {"api": "two", "url": "/large"}, "output_max_bytes": 100000},
             "slowly": {"http": {"api": "two", "url": "/slowly"}, "timeout_s": 1, "retries": 0},
+            "away": {"http": {"api": "two", "url": "/away"}},
+            "inside": {"http": f"https://localhost:{upstream.h2}/which"},
+            "kept": {"http": {"api": "two", "url": "/now"}, "cache": {"ttl_s": 1, "stale_while_revalidate_s": 100}},
         },
     }
 
@@ -124,8 +130,8 @@ class Upstreams(Site):
         site = self.scratch / "site"
         site.mkdir(mode=0o755)
         (site / "mcp.json").write_text(json.dumps(definition(self.upstream)))
-        settings = {"http_breaker_failures": 0, **({"http_ca_file": self.scratch / "ca.pem"} if trusts else {})}
-        super().__init__(args, site=site, options=("--workers", "1"), **settings, **more)
+        settings = {"http_breaker_failures": 0, **({"http_ca_file": self.scratch / "ca.pem"} if trusts else {}), **more}
+        super().__init__(args, site=site, options=("--workers", "1"), **settings)
         if self.url:
             self.works()
 
@@ -196,6 +202,42 @@ def _(site):
     check(site.call("once") == "once: two: it can't be reached: Couldn't connect to server", site.call("once"))
     site.upstream.start()
     check(isinstance(site.call("once"), dict), "is back")
+
+
+@case("nobody is led to where only we are: by a name, or by an API that redirects")
+def _(site):
+    for tool, name in {"inside": "the API", "away": "two"}.items():
+        said = site.call(tool)
+        check(said == f"{tool}: {name}: its address is not a public one (setting http.allow_addresses)", said)
+
+
+@case("what is kept is given at once when it is old, and is new afterwards; other workers have it too", may_lose_workers=True)
+def _(site):
+    def kept():
+        _, _, body = site.modern({"name": "kept", "arguments": {}})
+        result = message_of(body)["result"]
+        return result["structuredContent"]["now"], result.get("_meta", {}).get("mcp-fcgi/cache", {}).get("stale")
+    first, _ = kept()
+    check(kept()[0] == first, "it was not kept")
+    before = site.workers()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until("another worker", lambda: site.workers() and not before & site.workers())
+    with stopped(int(site.upstream.worker())):
+        until("it is old", lambda: kept() == (first, True))
+    until("it is new", lambda: kept()[0] != first)
+
+
+@case("a host that fails is left alone, and asked again later", settings={"http_breaker_failures": 3, "http_breaker_open_s": 1})
+def _(site):
+    check(isinstance(site.call("once"), dict), "before")
+    site.upstream.kill()
+    said = [site.call("once") for _ in range(4)]
+    check(said[:3] == ["once: two: it can't be reached: Couldn't connect to server"] * 3, said)
+    check(said[3] == "once: two: it failed too often just now; it is not asked for 1 s", said)
+    check(isinstance(site.call("echo"), (dict, str)), "another tool")
+    site.upstream.start()
+    until("it is asked again", lambda: isinstance(site.call("once"), dict))
 
 
 @case("without http.ca_file nobody trusts it", settings={"trusts": False})

@@ -71,6 +71,12 @@ static const struct {
     {"{\n\"databases\": {\"d\": 1},\n\"tools\": {\n\"t\": {\"sql\": \"SELECT 1\"}}}",
 	"DIR/mcp.json:2: /databases/d: a database is described by an object, as in {\"sqlite\": \"clients.db\"}\n"},
     {TOOL("{\"sql\": 1}"), BAD("sql must be SQL text, of 1 to 1048576 bytes")},
+    {TOOL("{\"sql\": {\"file\": \"none.sql\"}}"), BAD("DIR/none.sql: open: No such file or directory")},
+    {TOOL("{\"sql\": {\"file\": \"empty.sql\"}}"), BAD("sql must be SQL text, of 1 to 1048576 bytes")},
+    {TOOL("{\"sql\": {\"file\": \"bad.sql\"}}"), BAD("no such column: nme")},
+    {TOOL("{\"sql\": {\"file\": \"bad.sql\", \"more\": 1}}"),
+	BAD("sql must be SQL text, or {\\\"file\\\": PATH} of it")},
+    {TOOL("{\"sql\": {}}"), BAD("sql must be SQL text, or {\\\"file\\\": PATH} of it")},
     {SQL(""), BAD("sql must be SQL text, of 1 to 1048576 bytes")},
     {SQL("SELECT {b}"), BAD("{b} is not one of its arguments")},
     {SQL("SELECT '{a}'"), BAD("{a} stands for a value, and needs no quotes")},
@@ -78,6 +84,7 @@ static const struct {
     {SQL("SELECT 'a"), BAD("what begins with 'a does not end")},
     {SQL("SELECT 1 /* a"), BAD("what begins with /* a does not end")},
     {SQL("SELEC 1"), BAD("near \\\"SELEC\\\": syntax error")},
+    {SQL("SELECT nme"), BAD("no such column: nme")},
     {SQL("SELECT nme FROM clients"), BAD("no such column: nme")},
     {SQL("SELECT 1; SELECT 2"), BAD("one statement is wanted; more begin at  SELECT 2")},
     {SQL("-- nothing"), BAD("there is no statement in it")},
@@ -219,6 +226,8 @@ static const struct {
 													   "\"Anna\"}],"
 													   "\"truncated"
 													   "\":true}}"},
+    {"{\"sql\": {\"file\": \"good.sql\"}, \"rows\": \"one\", \"input\": {\"a\": {}}}", "{\"a\":2}",
+	GOOD("{\\\"name\\\":\\\"Bert\\\"}") "{\"name\":\"Bert\"}}"},
     {"{\"sql\": \"SELECT name FROM clients WHERE id > 5\"}", "{}", GOOD("{\\\"rows\\\":[]}") "{\"rows\":[]}}"},
     {"{\"sql\": \"SELECT name FROM clients WHERE id > 5\", \"rows\": \"one\"}", "{}", ERROR("nothing was found")},
     {"{\"sql\": \"SELECT odd FROM clients WHERE id = 2\", \"rows\": \"one\"}", "{}",
@@ -425,6 +434,9 @@ static int set_up(void **state)
 	(void)state;
 	toolfile_init(&file);
 	execute("d.db", tables);
+	toolfile_write(&file, "empty.sql", "", 0600);
+	toolfile_write(&file, "bad.sql", "SELECT nme FROM clients\n", 0600);
+	toolfile_write(&file, "good.sql", "-- as {a} says\nSELECT name\nFROM clients\nWHERE id = {a};\n", 0600);
 	return 0;
 }
 
