@@ -561,10 +561,10 @@ static int each_offer(struct cfg *cfg, json_object *config, struct buf *pointer,
 {
 	struct module *m = json_object_is_type(config, json_type_object) ? json_object_get_userdata(config) : NULL;
 	size_t mark = pointer->len;
+	const char *entry;
 	int ret = 0;
 
-	for (size_t i = 0; m && i < m->offers[kind].count && ret == 0; i++) {
-		const char *entry = entry_at(&m->table, kind, i);
+	for (size_t i = 0; m && ret == 0 && (entry = entry_at(&m->table, kind, i)); i++) {
 		struct slice name = slice_str(text_at(entry, 0));
 		struct definition d = {.cfg = cfg};
 
