@@ -50,7 +50,7 @@ class Reloaded(Site):
     def tools(self):
         status, _, body = self.modern({}, "tools/list")
         check(status == 200, status, body[:300])
-        return {tool["name"] for tool in json.loads(body)["result"]["tools"]}
+        return {tool["name"] for tool in message_of(body)["result"]["tools"]}
 
     def back(self):
         """As it was."""
@@ -81,7 +81,7 @@ def _(site):
     check(next(events(get))["method"] == "notifications/tools/list_changed", "the session")
     check(next(modern)["method"] == "notifications/tools/list_changed", "the listener")
     status, _, body = site.modern({"name": "fresh", "arguments": {"text": "x"}})
-    check(status == 200 and "result" in json.loads(body), body)
+    check(status == 200 and "result" in message_of(body), body)
     for stream in get, listener:
         stream.close()
         stream.connection.close()
@@ -152,7 +152,7 @@ class Api(http.server.BaseHTTPRequestHandler):
 def _(site):
     def said():
         _, _, body = site.modern({"name": "asked", "arguments": {}})
-        return json.dumps(json.loads(body))
+        return json.dumps(message_of(body))
 
     def write(**api):
         definition = json.loads(site.with_tools(asked={"http": "/now"}))
@@ -201,13 +201,13 @@ def _(site):
 
     def make(tool, **arguments):
         status, _, body = site.modern({"name": tool, "arguments": arguments}, meta=tasks)
-        result = json.loads(body).get("result", {})
+        result = message_of(body).get("result", {})
         check(status == 200 and result.get("resultType") == "task", status, body[:300])
         return result["taskId"]
 
     def state(task):
         _, _, body = site.modern({"taskId": task, "name": task}, "tasks/get", tasks)
-        return json.loads(body)["result"]
+        return message_of(body)["result"]
     nap = {"exec": ["/bin/sleep", "{s}"], "input": {"s": {"type": "number"}}, "task": "required"}
     site.write(site.with_tools(old_task=nap))
     until("it is served", lambda: "old_task" in site.tools())
@@ -229,7 +229,7 @@ def _(site):
         while not over.is_set():
             try:
                 status, _, body = site.modern({"name": "echo", "arguments": {"text": "hello"}})
-                if status != 200 or "result" not in json.loads(body):
+                if status != 200 or "result" not in message_of(body):
                     wrong.append((status, body[:200]))
                 count += 1
             except OSError as why:

@@ -7,14 +7,13 @@ that has left.
 import argparse
 import http.client
 import itertools
-import json
 import os
 import signal
 import sys
 import time
 
 sys.dont_write_bytecode = True  # the sources may be read-only
-from faults import HERE, PATIENCE_S, Site, Wrong, check, processes, until  # noqa: E402
+from faults import HERE, PATIENCE_S, Site, Wrong, check, message_of, processes, until  # noqa: E402
 
 EXTENSION = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 CAN = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}, **EXTENSION}}
@@ -42,7 +41,7 @@ class Tasks:
         if "taskId" in params:
             headers[NAME] = params["taskId"]
         status, _, body = self.site.request("POST", headers, body)
-        answer = json.loads(body)
+        answer = message_of(body)
         check(status == 200, method, status, body[:300])
         return answer
 
@@ -204,7 +203,7 @@ def _(site, tasks):
 def _(site, tasks):
     word = str(next(seconds))
     status, _, body = site.modern({"name": "lurk", "arguments": {"s": int(word)}}, meta=CAN_NO_TASKS)
-    check(status == 200 and "inputRequests" in json.loads(body)["result"], body[:300])
+    check(status == 200 and "inputRequests" in message_of(body)["result"], body[:300])
     gone(word)
 
 
