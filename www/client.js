@@ -11,6 +11,7 @@
 import { events } from './events.js';
 
 export const ME = { name: 'mcp-fcgi console', version: '1' };
+export const VISIT = Symbol('visit a page, then try again'); // what we ask a person on our own account; no server can
 const JSON_MAX = 32 << 20; // characters of an answer that is no stream
 
 // The server's error for a request.
@@ -96,12 +97,14 @@ export class Client extends EventTarget {
   instructions = '';
   revision = '';
   nextId = 1;
+  #gone = new AbortController(); // with what is asked
 
-  // asked(method, params, signal) gives the result of what the server asks us; journal: journal.js;
+  // asked(method, params, signal) gives the result of what the server asks us, or what we ask (VISIT); journal: journal.js;
   // mine: the capabilities that we declare.
   constructor({ endpoint, key, mine, journal, asked }) {
     super();
-    Object.assign(this, { endpoint, key, mine, journal, asked });
+    Object.assign(this, { endpoint, key, mine, journal });
+    this.asked = (method, params, ...signals) => asked(method, params, AbortSignal.any([this.#gone.signal, ...signals.filter(Boolean)]));
   }
 
   tell(type, detail) {
@@ -120,6 +123,13 @@ export class Client extends EventTarget {
       return;
     stream.end();
     this.tell('streams');
+  }
+
+  // All streams, and all questions that somebody has still to answer.
+  endAll() {
+    for (const stream of [...this.streams])
+      this.endStream(stream);
+    this.#gone.abort();
   }
 
   note(stream, direction, what, more) {

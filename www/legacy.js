@@ -61,8 +61,7 @@ export class LegacyClient extends Client {
   }
 
   lost(why) {
-    for (const stream of [...this.streams])
-      this.endStream(stream);
+    this.endAll();
     this.tell('closed', why);
   }
 }

@@ -142,8 +142,7 @@ export class ModernClient extends Client {
   }
 
   async close() {
-    for (const stream of [...this.streams])
-      this.endStream(stream);
+    this.endAll();
   }
 }
 

@@ -85,6 +85,6 @@ export class OldSseClient extends LegacyClient {
   openStream() {} // it is open
 
   async close() {
-    this.endStream(this.#stream);
+    this.endAll();
   }
 }

@@ -1,7 +1,7 @@
 // questions.js - what the server asks, answered by hand: its user by a form or on a page (elicitation), its model (sampling),
 // its directories (roots). In every era: how question and answer travel is the client's affair.
 import { announce, el, link, newId, quoted, shorten, showJson } from './dom.js';
-import { Cancelled } from './client.js';
+import { Cancelled, VISIT } from './client.js';
 import { makeForm } from './form.js';
 import { showToolResult } from './content.js';
 
@@ -21,7 +21,7 @@ export class Questions {
 
   constructor(root) {
     this.root = root;
-    this.makers = { 'elicitation/create': elicitation, 'sampling/createMessage': sampling, 'roots/list': roots };
+    this.makers = { 'elicitation/create': elicitation, 'sampling/createMessage': sampling, 'roots/list': roots, [VISIT]: visit };
   }
 
   // The result that a person gives; a refusal or signal rejects.
@@ -31,6 +31,8 @@ export class Questions {
         throw new Refused('This console can not do that', NOT_FOUND);
       if (this.root.children.length >= QUESTIONS_MAX)
         throw new Refused('Too many questions at once', USER_REFUSED);
+      if (signal?.aborted)
+        throw new Cancelled();
       const { title, body, buttons } = this.makers[method](params);
       const heading = el('h2', { id: newId('question'), tabIndex: -1 }, title);
       const end = (finish, value) => {
@@ -92,16 +94,24 @@ const labelled = (text, control) => {
 };
 const raw = (params) => el('details', {}, el('summary', {}, 'The whole question'), showJson(params));
 
+const aboutUser = ({ message }) => el('p', { class: 'description' }, quoted(shorten(message ?? '', 5000)));
+const aboutPage = (params) => [aboutUser(params), el('p', {}, link(String(params.url))),
+  el('p', { class: 'hint' }, 'The server chose this address: look at it before you go there. It opens in a new tab.')];
+
+// What we ask on our own account, for a server said that it goes on only afterwards.
+function visit(params) {
+  return { title: 'A page to visit first', body: aboutPage(params), buttons: [{ label: 'I was there: try again', give: () => true },
+    { label: 'Cancel', give: () => { throw new Cancelled('The page was not visited'); } }] };
+}
+
 function elicitation(params) {
-  const message = el('p', { class: 'description' }, quoted(shorten(params.message ?? '', 5000)));
   const others = [{ label: 'Decline', give: () => ({ action: 'decline' }) }, { label: 'Cancel', give: () => ({ action: 'cancel' }) }];
 
   if (params.mode === 'url')
-    return { title: 'A page to visit', body: [message, el('p', {}, link(String(params.url))),
-      el('p', { class: 'hint' }, 'The server chose this address: look at it before you go there. It opens in a new tab.')],
-    buttons: [{ label: 'I agree', give: () => ({ action: 'accept' }) }, ...others] };
+    return { title: 'A page to visit', body: aboutPage(params),
+      buttons: [{ label: 'I agree', give: () => ({ action: 'accept' }) }, ...others] };
   const form = makeForm(params.requestedSchema, undefined, 'Answer');
-  return { title: 'A question for the user', body: [message, form.node], buttons: [{ label: 'Accept', give: () => {
+  return { title: 'A question for the user', body: [aboutUser(params), form.node], buttons: [{ label: 'Accept', give: () => {
     const content = form.read();
     return content && { action: 'accept', content };
   } }, ...others] };

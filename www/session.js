@@ -2,16 +2,20 @@
 //
 // The answer to a POST is JSON or an event stream. A stream that ends before its answer is gone on with by GET and
 // Last-Event-ID: by itself when the server ended it (2025-11-25 lets it), by hand when it was dropped here. The server's own
-// messages come on a stream that is opened by GET.
-import { Cancelled, HttpError, resultOf, sleep } from './client.js';
+// messages come on a stream that is opened by GET. A request that can't go on before its user was on some pages (2025-11-25)
+// is sent again when somebody says so, or when the server does.
+import { Cancelled, HttpError, VISIT, resultOf, sleep } from './client.js';
 import { LegacyClient } from './legacy.js';
 
 const RESUMES_MAX = 1000; // of one stream, by itself, without a message in between
 const RETRY_MAX_MS = 60000;
+const PAGES_FIRST = -32042; // an error
+const ROUNDS_MAX = 20; // of a request that is sent again
 
 export class SessionClient extends LegacyClient {
   #session = undefined;
   #own = null; // the stream that was opened by GET
+  #pages = new Map(); // elicitationId: AbortController, of those that somebody visits
 
   connect(revision) {
     return this.handshake(revision);
@@ -47,7 +51,53 @@ export class SessionClient extends LegacyClient {
       resultOf(message, res.status);
   }
 
-  async request(method, params = {}, { signal, onNotification } = {}) {
+  async request(method, params = {}, { signal, onNotification, onRound = () => {} } = {}) {
+    for (let round = 1; ; round++) {
+      try {
+        return await this.#exchange(method, params, signal, onNotification);
+      } catch (e) {
+        const pages = e.code === PAGES_FIRST && round < ROUNDS_MAX ? e.data?.elicitations : undefined;
+        if (!Array.isArray(pages) || pages.length === 0)
+          throw e;
+        onRound(round);
+        await this.#visitAll(pages, signal);
+      }
+    }
+  }
+
+  // Who does not want to go to one of them is asked about no other.
+  async #visitAll(pages, signal) {
+    const over = new AbortController();
+
+    try {
+      await Promise.all(pages.map((page) => this.#visit(page ?? {}, over.signal, signal)));
+    } finally {
+      over.abort();
+    }
+  }
+
+  // Until a person says that they were there, or the server does.
+  async #visit(page, ...signals) {
+    const visited = new AbortController();
+
+    this.#pages.set(page.elicitationId, visited);
+    try {
+      await this.asked(VISIT, page, visited.signal, ...signals);
+    } catch (e) {
+      if (!visited.signal.aborted)
+        throw e;
+    } finally {
+      this.#pages.delete(page.elicitationId);
+    }
+  }
+
+  receive(message, stream, onNotification) {
+    if (message?.method === 'notifications/elicitation/complete')
+      this.#pages.get(message.params?.elicitationId)?.abort();
+    super.receive(message, stream, onNotification);
+  }
+
+  async #exchange(method, params, signal, onNotification) {
     const id = this.nextId++;
     const stream = this.addStream(`#${id}`, method);
     const cancel = () => {
@@ -146,8 +196,7 @@ export class SessionClient extends LegacyClient {
   }
 
   async close() {
-    for (const stream of [...this.streams])
-      this.endStream(stream);
+    this.endAll();
     if (!this.#session)
       return;
     const stream = { name: '–' };

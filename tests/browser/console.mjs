@@ -482,6 +482,68 @@ async function hostile(page, up, server) {
   await page.unroute('**/mcp');
 }
 
+// A server that wants pages to be visited first, as ours never does: it answers a call with the next of replies, an error or a
+// list of messages, as long as there are some.
+async function pagesFirst(page, up, server) {
+  const { press, choose, connect, calls, state } = hands(page);
+  const step = (what, fn) => check(`${server}: pages first: ${what}`, fn);
+  const due = (...ids) => ({ code: -32042, message: 'Not yet', data: { elicitations: ids.map((elicitationId) =>
+    ({ mode: 'url', elicitationId, message: `Visit ${elicitationId}`, url: `https://example.org/${elicitationId}` })) } });
+  const cards = page.getByRole('form', { name: 'A page to visit first', exact: true });
+  const card = (id) => cards.filter({ hasText: `Visit ${id}` });
+  const call = async (...given) => {
+    replies = given;
+    await press('Call test_simple_text');
+  };
+  let replies = [];
+
+  await page.route('**/mcp', async (route) => {
+    const message = route.request().method() === 'POST' ? route.request().postDataJSON() : {};
+    const reply = message.method === 'tools/call' ? replies.shift() : undefined;
+    if (!reply)
+      await route.continue();
+    else if (reply.code)
+      await route.fulfill({ contentType: 'application/json', body: JSON.stringify({ jsonrpc: '2.0', id: message.id, error: reply }) });
+    else
+      await route.fulfill({ contentType: 'text/event-stream', body: [...reply, { id: message.id, result: { content: [] } }]
+        .map((each) => `data: ${JSON.stringify({ jsonrpc: '2.0', ...each })}\n\n`).join('') });
+  });
+  await step('the call is sent again when somebody was at all of them', async () => {
+    await page.goto(up.console);
+    await connect('2025-11-25');
+    await choose('test_simple_text');
+    await call(due('one', 'two'));
+    assert.equal(await card('two').getByRole('link').getAttribute('href'), 'https://example.org/two');
+    await press('I was there: try again', card('two'));
+    await card('two').waitFor({ state: 'detached' });
+    await press('I was there: try again', card('one'));
+    await state(/^Done/);
+  });
+  await step('not if somebody does not want to', async () => {
+    await call(due('one', 'two'));
+    await press('Cancel', card('two'));
+    await state(/^The page was not visited/);
+    assert.equal(await cards.count(), 0);
+  });
+  await step('or when the server says so', async () => {
+    await call(due('one'));
+    await card('one').waitFor();
+    await call([{ method: 'notifications/elicitation/complete', params: { elicitationId: 'one' } }]);
+    await cards.waitFor({ state: 'detached' });
+    await calls.locator('.state').nth(1).filter({ hasText: /^Done/ }).waitFor();
+  });
+  await step('not for ever', async () => {
+    await call(...Array.from({ length: 20 }, () => due('one')));
+    for (let n = 1; n < 20; n++) {
+      await calls.locator('.state').first().filter({ hasText: new RegExp(`round ${n}$`) }).waitFor();
+      await press('I was there: try again', card('one'));
+    }
+    await state(/^Failed/);
+    assert.equal(await cards.count(), 0);
+  });
+  await page.unroute('**/mcp');
+}
+
 // What goes wrong without anybody's ill will.
 async function trouble(page, up, server) {
   const { press, says, choose, connect, question } = hands(page);
@@ -515,6 +577,15 @@ async function trouble(page, up, server) {
     await says('The server has ended the session.');
     assert.equal(await page.locator('.question').count(), 0);
     await page.getByRole('button', { name: 'Connect', exact: true }).waitFor();
+  });
+  await check(`${server}: what is asked ends with the connection, in the newest era too`, async () => {
+    await connect(ERAS[0]);
+    await (await choose('test_elicitation')).getByLabel('message', { exact: true }).fill('Still there?');
+    await press('Call test_elicitation');
+    await question('A question for the user').waitFor();
+    await press('Disconnect');
+    await says('Not connected');
+    assert.equal(await page.locator('.question').count(), 0);
   });
   await check(`${server}: an endpoint of somebody else is refused, and nobody is asked`, async () => {
     await page.getByLabel('Endpoint', { exact: true }).fill('https://example.org/mcp');
@@ -569,6 +640,7 @@ await eachServer(site, ['--console'], async (up, server) => {
     if (server !== servers[0])
       return;
     await hostile(page, up, server);
+    await pagesFirst(page, up, server);
     await trouble(page, up, server);
     await framed(page, up, server);
     // What had to be refused: markup, two requests, and the frame.

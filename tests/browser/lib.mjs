@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { load, needModules, skipAll } from '../clients/lib.mjs';
 
-// {page, complaints: what the browser's console says is wrong, and each violation of a page's policy, close()}
+// {page, complaints: what the browser's console says is wrong, each violation of a page's policy and each request to another
+// site, close()}
 export async function open() {
   needModules();
   const program = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
@@ -19,5 +20,10 @@ export async function open() {
     console.error(`policy: ${violatedDirective} forbids ${blockedURI}`)));
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
   page.on('pageerror', (e) => complaints.push(String(e)));
+  page.on('request', (request) => {
+    const { protocol, origin } = new URL(request.url());
+    if (protocol.startsWith('http') && !request.isNavigationRequest() && origin !== new URL(request.frame().url()).origin)
+      complaints.push(`it asks another site: ${request.url()}`);
+  });
   return { page, complaints, close: () => browser.close() };
 }
