@@ -204,7 +204,7 @@ static int connect_to(const char *handle)
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path_of(handle));
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%.107s", path_of(handle));
 	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
 	return fd;
 }
@@ -362,7 +362,7 @@ static void what_the_killed_left_is_swept(void **state)
 		struct sockaddr_un sun = {.sun_family = AF_UNIX};
 		int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-		snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path_of(made[i]));
+		snprintf(sun.sun_path, sizeof(sun.sun_path), "%.107s", path_of(made[i]));
 		assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
 		close(fd);
 	}
