@@ -60,5 +60,5 @@ await test('a session is terminated, with its stream, and another one begins', a
 });
 await test('the browser has nothing to complain about', () => assert.deepEqual(complaints, []));
 await close();
-await test('ends, with nothing to complain about', () => up.stop(), 60000);
+await test('ends, with nothing to complain about', () => up.stop());
 done();

@@ -226,8 +226,8 @@ async function dropAndResume(it) {
   await step('drops the stream of a call, resumes it, and shows what was resumed', async () => {
     const toItsEnd = era === '2025-11-25'; // the others are cancelled, which takes less time
     const form = await choose('test_ticks');
-    await form.getByLabel('ms', { exact: true }).fill(toItsEnd ? '5000' : '60000');
-    await form.getByLabel('steps', { exact: true }).fill(toItsEnd ? '50' : '600');
+    await form.getByLabel('ms', { exact: true }).fill(toItsEnd ? '10000' : '60000');
+    await form.getByLabel('steps', { exact: true }).fill(toItsEnd ? '100' : '600');
     await press('Call test_ticks');
     await calls.getByLabel('Progress of the call').first().waitFor();
     const [drop, resume] = ['Drop', 'Resume'].map((what) => page.getByRole('button', { name: new RegExp(`^${what} #`) }));

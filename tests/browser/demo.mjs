@@ -50,5 +50,5 @@ await test('Cancel ends a call', async () => {
 });
 await test('the browser has nothing to complain about', () => assert.deepEqual(complaints, []));
 await close();
-await test('ends, with nothing to complain about', () => up.stop(), 60000);
+await test('ends, with nothing to complain about', () => up.stop());
 done();

@@ -15,7 +15,7 @@ export async function open() {
   const page = await browser.newPage();
   const complaints = [];
 
-  page.setDefaultTimeout(20000);
+  page.setDefaultTimeout(60000);
   await page.addInitScript(() => document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
     console.error(`policy: ${violatedDirective} forbids ${blockedURI}`)));
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));

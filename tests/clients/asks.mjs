@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 // Tools that ask their client: the official clients answer, and workers die between question and answer.
 import assert from 'node:assert/strict';
-import { FIXTURE, MODERN, done, eachServer, load, messages, modern, needModules, parentOf, pidsOf, session, test, textOf,
-  until } from './lib.mjs';
+import { FIXTURE, MODERN, done, eachServer, load, messages, modern, needModules, renewWorkers, session, test, textOf } from './lib.mjs';
 
 needModules();
 const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@modelcontextprotocol/sdk/client/streamableHttp.js'),
@@ -81,17 +80,6 @@ async function converse(up, server, { name, client: make, transport: connect, ca
       prompts.map((prompt) => `LLM response: re: ${prompt}`));
   });
   await step('close', () => client.close());
-}
-
-// Workers that were there are gone, and others have come.
-async function renewWorkers(up) {
-  const all = pidsOf(up, 'mcp-worker');
-  const old = all.filter((pid) => all.includes(parentOf(pid)));
-  old.forEach((pid) => process.kill(pid, 'SIGKILL'));
-  await until('other workers are there', () => {
-    const now = pidsOf(up, 'mcp-worker').filter((pid) => !all.includes(pid));
-    return now.length >= old.length && old.every((pid) => !pidsOf(up, 'mcp-worker').includes(pid));
-  }, 10000);
 }
 
 async function survive(up, server) {

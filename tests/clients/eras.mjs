@@ -210,7 +210,7 @@ await eachServer(FIXTURE, ['--workers', '2'], async (up, server) => {
     for (const client of clients)
       answers.push(await client.ask(method, params, tool));
     compare(answers, what);
-  }, 60000);
+  });
 
   await test(`${server}: a client of each revision`, async () => {
     for (const revision of REVISIONS)

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FIXTURE, answer, done, eachServer, isAlive, messages, modern, needModules, notification, parentOf, pidsOf, session,
+import { FIXTURE, answer, brokerOf, done, eachServer, isAlive, messages, modern, needModules, notification, parentOf, pidsOf, session,
   skipAll, test, textOf, until } from './lib.mjs';
 
 needModules();
@@ -15,11 +15,12 @@ const stateOf = (up, tag) => join(up.dir, 'run', `slow-${Buffer.from(tag).toStri
 const pidOf = (up, tag) => until(`test_slow ${tag} runs`, () => existsSync(stateOf(up, tag))
   && Number(/^running (\d+)/.exec(readFileSync(stateOf(up, tag), 'utf8'))?.[1]));
 
+const EARLY_MS = 40000;
 const slow = (tag, ms = 20000, steps = 200) => ({ name: 'test_slow', arguments: { ms, steps, tag } });
 const withProgress = (params) => ({ ...params, _meta: { progressToken: 'p' } });
 const status = async (up, tag) => textOf(await answer(await modern(up.url, 1, 'tools/call',
   { name: 'test_slow_status', arguments: { tag } })));
-const becomes = (up, tag, want, limit_ms) => until(`test_slow ${tag} is ${want}`, async () => await status(up, tag) === want, limit_ms);
+const becomes = (up, tag, want) => until(`test_slow ${tag} is ${want}`, async () => await status(up, tag) === want);
 const echo = async (call) => assert.deepEqual(JSON.parse(textOf(await answer(await call('test_echo', { a: 1 })))), { a: 1 });
 const modernEcho = (up) => echo((name, args) => modern(up.url, 1, 'tools/call', { name, arguments: args }));
 
@@ -48,8 +49,9 @@ async function killWorker(up, tag) {
   return tool;
 }
 
-await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, server) => {
-  const is = (what, fn, limit_ms) => test(`${server}: ${what}`, fn, limit_ms);
+// Silent calls become streams late: some of them are to be met before that.
+await eachServer(FIXTURE, ['--workers', '2', '--threads', '4', '--set', 'stream_after_ms=4000'], async (up, server) => {
+  const is = (what, fn) => test(`${server}: ${what}`, fn);
 
   // ---- a worker dies
 
@@ -62,7 +64,7 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     assert.deepEqual(more, []);
     await until('the tool is gone', () => !isAlive(tool));
     await modernEcho(up);
-  }, 15000);
+  });
 
   await is('worker killed in a streamed call, legacy: a JSON-RPC error, and the session lives', async () => {
     const s = await session(up.url);
@@ -74,22 +76,23 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     assert.deepEqual(more, []);
     await echo((name, args) => s.call(8, name, args));
     await s.end();
-  }, 15000);
+  });
 
   for (const era of ['modern', 'legacy'])
     await is(`worker killed before the call streamed, ${era}: 5xx at once`, async () => {
       const s = era === 'legacy' && await session(up.url);
       const tag = `early-${era}`;
-      const call = s ? s.call(1, 'test_slow', slow(tag).arguments) : modern(up.url, 1, 'tools/call', slow(tag));
+      const params = slow(tag, EARLY_MS);
+      const call = s ? s.call(1, 'test_slow', params.arguments) : modern(up.url, 1, 'tools/call', params);
       const tool = await killWorker(up, tag);
       const began = Date.now();
       const res = await call;
       await res.arrayBuffer();
       assert.ok(res.status >= 500, `status ${res.status}`);
-      assert.ok(Date.now() - began < 1000, `after ${Date.now() - began} ms`);
+      assert.ok(Date.now() - began < EARLY_MS / 2, `after ${Date.now() - began} ms`);
       await until('the tool is gone', () => !isAlive(tool));
       await (s ? echo((name, args) => s.call(2, name, args)) : modernEcho(up));
-    }, 15000);
+    });
 
   await is('killed workers are replaced', async () => {
     await until('two workers', () => pidsOf(up, 'mcp-worker').length >= 2);
@@ -107,7 +110,7 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     await becomes(up, 'cancel-s', 'cancelled');
     await echo((name, args) => s.call('c2', name, args));
     await s.end();
-  }, 10000);
+  });
 
   await is('notifications/cancelled ends a call that does not stream yet', async () => {
     const s = await session(up.url);
@@ -118,7 +121,7 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     assert.equal(await answer(await call), undefined);
     await becomes(up, 'cancel-j', 'cancelled');
     await s.end();
-  }, 10000);
+  });
 
   await is("another session's notifications/cancelled has no effect", async () => {
     const [s, other] = await Promise.all([session(up.url), session(up.url)]);
@@ -128,7 +131,7 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     const [last] = await rest(reader);
     assert.equal(textOf(last), 'slow done: cancel-o');
     await Promise.all([s.end(), other.end()]);
-  }, 10000);
+  });
 
   await is('DELETE cancels what runs in the session', async () => {
     const s = await session(up.url);
@@ -136,23 +139,22 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     assert.ok((await s.end()).ok);
     await rest(reader);
     await becomes(up, 'delete', 'cancelled');
-  }, 10000);
+  });
 
   await is('a modern client that closes the stream cancels the call', async () => {
     const stop = new AbortController();
     await first(await modern(up.url, 1, 'tools/call', withProgress(slow('close-m')), { signal: stop.signal }));
     stop.abort();
     await becomes(up, 'close-m', 'cancelled');
-  }, 10000);
+  });
 
   await is('a modern client that closes a silent stream cancels the call', async () => {
     const stop = new AbortController();
     const res = await modern(up.url, 1, 'tools/call', slow('close-q', 60000, 1), { signal: stop.signal });
     assert.match(res.headers.get('content-type'), /^text\/event-stream/);
     stop.abort();
-    // lighttpd tells at once; under Apache only the second heartbeat finds out
-    await becomes(up, 'close-q', 'cancelled', server === 'lighttpd' ? 2000 : 15000);
-  }, 20000);
+    await becomes(up, 'close-q', 'cancelled'); // lighttpd tells at once; under Apache only the second heartbeat finds out
+  });
 
   await is('a legacy client that closes the stream cancels nothing', async () => {
     const s = await session(up.url);
@@ -162,16 +164,14 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     stop.abort();
     await becomes(up, 'close-l', 'done');
     await s.end();
-  }, 10000);
+  });
 
   // ---- the broker dies
 
   await is('broker killed: the modern era goes on, a new broker starts, sessions go on', async () => {
     const s = await session(up.url);
     const stream = await s.listen();
-    const [broker, ...others] = pidsOf(up, 'mcp-broker');
-    assert.ok(broker > 0);
-    assert.deepEqual(others, []);
+    const broker = await brokerOf(up);
     process.kill(broker, 'SIGKILL');
     await modernEcho(up);
     const res = await s.call(1, 'test_echo', { a: 1 });
@@ -180,15 +180,14 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
     await stream.arrayBuffer().catch(() => {}); // ends, in whatever way the web server ends it
     const again = await until('a new session', () => session(up.url).catch(() => null));
     await echo((name, args) => again.call(1, name, args));
-    const [fresh] = pidsOf(up, 'mcp-broker');
-    assert.ok(fresh > 0 && fresh !== broker);
+    assert.notEqual(await brokerOf(up), broker);
     await echo((name, args) => s.call(2, name, args));
     await Promise.all([s.end(), again.end()]);
-  }, 30000);
+  });
 
   await is('broker killed in a streamed modern call: the stream ends, the next call works', async () => {
     const reader = await first(await modern(up.url, 1, 'tools/call', withProgress(slow('broker-m'))));
-    process.kill(pidsOf(up, 'mcp-broker')[0], 'SIGKILL');
+    process.kill(await brokerOf(up), 'SIGKILL');
     await rest(reader).catch(() => {});
     await becomes(up, 'broker-m', 'cancelled');
     // while there is no broker a call is answered as one JSON object
@@ -199,6 +198,6 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '4'], async (up, serve
       assert.equal(textOf(await answer(res)), 'slow done: broker-o');
       return res.headers.get('content-type').startsWith('text/event-stream');
     });
-  }, 30000);
+  });
 });
 done();

@@ -34,8 +34,9 @@ const line = (ok, name, directive = '') => {
   return ok;
 };
 
-// Runs fn; what it throws, or its taking longer than limit_ms, is the failure.
-export async function test(name, fn, limit_ms = 30000) {
+// Runs fn; what it throws, or its taking longer than limit_ms, is the failure. The limits are for what hangs: no machine is so
+// slow that it needs them.
+export async function test(name, fn, limit_ms = 180000) {
   let timer;
   try {
     await Promise.race([fn(), new Promise((_, fail) => {
@@ -77,7 +78,7 @@ export function needModules() {
 }
 
 // Tries fn until it gives something true.
-export async function until(what, fn, limit_ms = 5000) {
+export async function until(what, fn, limit_ms = 60000) {
   for (const end = Date.now() + limit_ms; ; await sleep(20)) {
     const got = await fn();
     if (got)
@@ -219,7 +220,7 @@ export async function eachServer(site, options, fn, among = servers) {
     const before = failed;
     let up;
 
-    if (!await test(`${server}: starts`, async () => { up = await serve(site, server, ...options); }, 120000))
+    if (!await test(`${server}: starts`, async () => { up = await serve(site, server, ...options); }))
       continue;
     if (!up) {
       skip(server, 'not installed');
@@ -229,7 +230,7 @@ export async function eachServer(site, options, fn, among = servers) {
       await fn(up, server);
     } finally {
       const logs = failed > before ? workerLog(up) : '';
-      await test(`${server}: ends, with nothing to complain about`, () => up.stop(), 120000);
+      await test(`${server}: ends, with nothing to complain about`, () => up.stop());
       if (failed > before)
         comment([up.log(), logs].join('').split('\n').slice(-200).join('\n'));
     }
@@ -254,6 +255,23 @@ export const pidsOf = (up, program) => readdirSync('/proc').filter((name) => /^\
     return false; // it is gone
   }
 });
+
+// The one broker that runs. Each worker may start one: those that come too late go.
+export const brokerOf = (up) => until('one broker', () => {
+  const pids = pidsOf(up, 'mcp-broker');
+  return pids.length === 1 && pids[0];
+});
+
+// Kills the workers that serve; their parent, which starts others in their place, is one too. Others have come then.
+export async function renewWorkers(up) {
+  const all = pidsOf(up, 'mcp-worker');
+  const old = all.filter((pid) => all.includes(parentOf(pid)));
+  old.forEach((pid) => process.kill(pid, 'SIGKILL'));
+  await until('other workers are there', () => {
+    const now = pidsOf(up, 'mcp-worker').filter((pid) => !all.includes(pid));
+    return now.length >= old.length && old.every((pid) => !pidsOf(up, 'mcp-worker').includes(pid));
+  });
+}
 
 // ---- MCP by hand
 

@@ -27,7 +27,7 @@ const open = async ({ who, sdk, make }, url) => {
 const isRefused = async (fn) => {
   const begun = Date.now();
   await assert.rejects(fn, (e) => /429|Too many requests/.test(`${e.message} ${e.cause?.message} ${e.code} ${e.status}`));
-  assert.ok(Date.now() - begun < 2000);
+  assert.ok(Date.now() - begun < 30000); // who keeps on trying is served after a minute
 };
 
 await eachServer(`${SITES}/limits`, [], async (up, server) => {

@@ -60,7 +60,7 @@ async function converse(client) {
     assert.equal(await text('count_words', { text: '1 2 3' }), 'count_words: there is no word in it');
   }
   await assert.rejects(call('crash'));
-  await until('another worker', () => text('hello', { name: 'you' }).then((got) => got === 'Hello, you!', () => false), 20000);
+  await until('another worker', () => text('hello', { name: 'you' }).then((got) => got === 'Hello, you!', () => false));
   await client.close();
 }
 
@@ -161,13 +161,13 @@ writeFileSync(join(site, 'mcp.json'), JSON.stringify({ modules }), { mode: 0o644
 
 await eachServer(site, [], async (up) => {
   for (const [era, make] of Object.entries({ legacy, modern }))
-    await test(`${era}: called, asked, read, and there again after a crash`, async () => converse(await make(up)), 60000);
+    await test(`${era}: called, asked, read, and there again after a crash`, async () => converse(await make(up)));
   for (const [era, make] of Object.entries({ legacy: legacyTasks, modern: modernTasks })) {
     await test(`${era}: tasks that ask, end, crash and hang, beside one that goes on`, async () => {
       const client = await make(up);
       await tasks(client, up);
       await client.end();
-    }, 60000);
+    });
   }
 }, ['lighttpd']);
 done();

@@ -99,12 +99,12 @@ await eachServer(site, [], async (up) => {
     const served = join(up.dir, 'site', 'pets.json'); // a copy of its own
 
     write(served, JSON.stringify({ ...description, paths: { ...description.paths, '/echo/new': { get: { operationId: 'fresh' } } } }));
-    await until('the new tool is served', async () => (await names()).includes('pets_fresh'), 20000);
+    await until('the new tool is served', async () => (await names()).includes('pets_fresh'));
     write(served, '{"openapi":"3.0.3"');
-    await until('the bad one is refused', () => readFileSync(join(up.dir, 'logs', 'worker.log'), 'utf8').includes('reload.refused'), 20000);
+    await until('the bad one is refused', () => readFileSync(join(up.dir, 'logs', 'worker.log'), 'utf8').includes('reload.refused'));
     assert.ok((await names()).includes('pets_fresh'));
     write(served, JSON.stringify(description));
-    await until('as it was', async () => !(await names()).includes('pets_fresh'), 20000);
+    await until('as it was', async () => !(await names()).includes('pets_fresh'));
   });
 
   await test('what is left out is said by mcpctl check, and by import', async () => {

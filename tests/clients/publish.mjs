@@ -54,7 +54,7 @@ writeFileSync(join(site, 'mcp.json'),
   JSON.stringify({ ...JSON.parse(readFileSync(join(site, 'mcp.json'))), auth: { api_keys_file: 'keys' } }));
 
 await eachServer(site, [], async (up, server) => {
-  const is = (what, fn) => test(`${server}: ${what}`, fn, 60000);
+  const is = (what, fn) => test(`${server}: ${what}`, fn);
   let conf, clients = [];
 
   const run = async (program, ...args) => (await execute(program, args, { timeout: 30000, cwd: dirname(conf) })).stdout.trim();
@@ -65,7 +65,7 @@ await eachServer(site, [], async (up, server) => {
     for (const { heard } of clients)
       heard.length = 0;
     assert.equal(await publish(), `reached ${who.length}`);
-    await until('they hear', () => who.every(({ heard }) => heard.length === 1), 20000);
+    await until('they hear', () => who.every(({ heard }) => heard.length === 1));
     for (const one of clients) {
       assert.equal(one.heard.length, who.includes(one) ? 1 : 0, `${one.who}, ${one.kind}`);
       one.heard.forEach(check);
@@ -79,8 +79,8 @@ await eachServer(site, [], async (up, server) => {
       for (const who of Object.keys(KEYS))
         clients.push(await open(up, kind, who));
     }
-    await until('the socket is served', () => mcpctl('lists', 'prompts').then(() => true, () => false), 30000);
-    await until('each reads', () => mcpctl('log', 'debug', 'x').then(() => clients.every(({ heard }) => heard.includes('prompts'))), 30000);
+    await until('the socket is served', () => mcpctl('lists', 'prompts').then(() => true, () => false));
+    await until('each reads', () => mcpctl('log', 'debug', 'x').then(() => clients.every(({ heard }) => heard.includes('prompts'))));
   });
   const legacy = clients.filter((one) => one.is_legacy);
   const of = (name) => clients.filter(({ who }) => who === name);
@@ -90,14 +90,14 @@ await eachServer(site, [], async (up, server) => {
   await is('PHP: so is what is short, by those who can be told', async () => {
     clients.forEach(({ heard }) => { heard.length = 0; });
     assert.equal(await run('php', 'sold.php', 'pear', '4'), 'reached 4');
-    await until('they hear', () => clients.every(({ heard, is_legacy }) => heard.length === (is_legacy ? 2 : 1)), 20000);
+    await until('they hear', () => clients.every(({ heard, is_legacy }) => heard.length === (is_legacy ? 2 : 1)));
     for (const { heard } of legacy)
       assert.deepEqual(heard.find((one) => one !== PEAR), { level: 'warning', logger: 'shop', data: { item: 'pear', left: 7 } });
   });
   await is('Perl: news are shown, and the list of prompts is another', async () => {
     clients.forEach(({ heard }) => { heard.length = 0; });
     assert.equal(await run('perl', 'news.pl', 'Grüsse'), 'reached 2');
-    await until('they hear', () => clients.every(({ heard, is_legacy }) => heard.length === (is_legacy ? 2 : 1)), 20000);
+    await until('they hear', () => clients.every(({ heard, is_legacy }) => heard.length === (is_legacy ? 2 : 1)));
     for (const { heard } of legacy)
       assert.deepEqual(heard.find((one) => one !== 'prompts'), { level: 'notice', logger: 'news', data: 'Grüsse' });
   });
@@ -131,15 +131,15 @@ await eachServer(site, [], async (up, server) => {
   await is('a runner that died is there again with the next client', async () => {
     const [pid] = pidsOf(up, 'mcp-runner');
     process.kill(pid, 'SIGKILL');
-    await until('it is gone', () => !pidsOf(up, 'mcp-runner').includes(pid), 20000);
+    await until('it is gone', () => !pidsOf(up, 'mcp-runner').includes(pid));
     await assert.rejects(mcpctl('lists', 'prompts'), (e) => e.code === 1 && /No mcp-runner serves it/.test(e.stderr));
     await until('a client brings it back', async () => {
       const late = await open(up, 'v1', 'ann');
       await late.client.close();
       await sleep(500);
       return pidsOf(up, 'mcp-runner').length > 0;
-    }, 30000);
-    await until('it serves', () => mcpctl('lists', 'prompts', '--principal', 'bob').then(() => true, () => false), 20000);
+    });
+    await until('it serves', () => mcpctl('lists', 'prompts', '--principal', 'bob').then(() => true, () => false));
   });
   for (const { client } of clients)
     await client.close();

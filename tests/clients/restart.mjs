@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 // The broker dies, or is stopped, while clients have sessions, streams and questions open: they go on where they were.
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { FIXTURE, answer, done, eachServer, messages, needModules, pidsOf, session, skipAll, test, textOf, until } from './lib.mjs';
+import { FIXTURE, answer, brokerOf, done, eachServer, messages, needModules, pidsOf, session, skipAll, test, textOf, until } from './lib.mjs';
 
 needModules();
 if (process.env.MCP_TEST_URL)
@@ -16,11 +15,9 @@ const idOf = (event) => /^id: (.+)$/m.exec(event)?.[1];
 const messageOf = (event) => JSON.parse(/^data: (.*)$/m.exec(event)[1]);
 
 async function end(up, signal) {
-  const [pid, ...more] = pidsOf(up, 'mcp-broker');
-  assert.ok(pid > 0);
-  assert.deepEqual(more, []);
+  const pid = await brokerOf(up);
   process.kill(pid, signal);
-  await until('it is gone', () => !pidsOf(up, 'mcp-broker').includes(pid), 15000);
+  await until('it is gone', () => !pidsOf(up, 'mcp-broker').includes(pid));
 }
 
 // What a request gives as soon as there is a broker again; before that it is told to come later, or fails.
@@ -30,15 +27,17 @@ const again = (what, fn) => until(what, async () => {
     return res;
   assert.ok(!res || res.status >= 500, `${what}: ${res?.status} ${await res?.text()}`);
   return null;
-}, 15000);
+});
 
-// Everything until the end, or until the connection breaks.
-async function readAll(res) {
+// Everything until the end, or until the connection breaks. hear(text) is told what there is so far.
+async function readAll(res, hear = () => {}) {
   const decoder = new TextDecoder();
   let text = '';
   try {
-    for await (const chunk of res.body)
+    for await (const chunk of res.body) {
       text += decoder.decode(chunk, { stream: true });
+      hear(text);
+    }
   } catch {
     // cut off
   }
@@ -47,7 +46,7 @@ async function readAll(res) {
 
 await eachServer(FIXTURE, ['--workers', '2', '--threads', '8'], async (up, server) => {
   for (const signal of ['SIGKILL', 'SIGABRT', 'SIGTERM']) {
-    const is = (what, fn) => test(`${server}, ${signal}: ${what}`, fn, 60000);
+    const is = (what, fn) => test(`${server}, ${signal}: ${what}`, fn);
 
     await is('sessions go on', async () => {
       const sessions = await Promise.all(Array.from({ length: 8 }, () => session(up.url)));
@@ -79,12 +78,13 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '8'], async (up, serve
     });
 
     await is('calls under way: nothing twice, nothing out of order, an end for each', async () => {
+      const begun = new Set();
       const clients = await Promise.all(Array.from({ length: 6 }, async (_, n) => {
         const s = await session(up.url);
         const res = await s.call(n, ...slow(`cut ${signal} ${n}`, 3000));
-        return { s, n, read: readAll(res) };
+        return { s, n, read: readAll(res, (text) => text.includes('"progress":') && begun.add(n)) };
       }));
-      await sleep(1500);
+      await until('each has progress', () => begun.size === clients.length);
       await end(up, signal);
       await Promise.all(clients.map(async ({ s, n, read }) => {
         const seen = await read;
@@ -122,7 +122,6 @@ await eachServer(FIXTURE, ['--workers', '2', '--threads', '8'], async (up, serve
         asked = value.message;
       }
       assert.equal(asked.method, 'elicitation/create');
-      await sleep(100);
       await end(up, signal);
       await again('the answer', () => s.send({ jsonrpc: '2.0', id: asked.id, result: { action: 'decline' } }));
       const said = await answer(await again('a resume', () => s.resume(lastId)));

@@ -215,7 +215,7 @@ async function withKeys(up) {
     });
   }
   await test('60 requests a minute for who has a key', async () => {
-    for (let n = 0; n < 30; n++) {
+    for (let n = 0; n < 300; n++) {
       const res = await modern(up.url, 1, 'tools/list', {}, { headers: { Authorization: `Bearer ${KEY}` } });
       await res.arrayBuffer();
       if (res.status === 429) {
@@ -223,7 +223,7 @@ async function withKeys(up) {
         return;
       }
     }
-    assert.fail('30 requests at once passed');
+    assert.fail('300 requests in a row passed');
   });
   await test('a page of another host may call, and no other', async () => {
     const allowed = async (origin) => {

@@ -2,20 +2,14 @@
 // Tasks: the official v1 client with those of 2025-11-25, a client by hand with the extension of 2026-07-28, and both
 // with a program that waits for its answers.
 import assert from 'node:assert/strict';
-import { FIXTURE, answer, done, eachServer, load, modern, needModules, parentOf, pidsOf, sleep, taskClient, test, textOf, until } from './lib.mjs';
+import { FIXTURE, answer, done, eachServer, load, modern, needModules, renewWorkers, taskClient, test, textOf, until } from './lib.mjs';
 
 needModules();
 const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@modelcontextprotocol/sdk/client/streamableHttp.js'),
   ...load('@modelcontextprotocol/sdk/types.js') };
 const me = { name: 'mcp-fcgi-tests', version: '1' };
 
-// Those that serve; their parent, which starts others in their place, is one too.
-function killWorkers(up) {
-  const workers = up.dir ? pidsOf(up, 'mcp-worker') : [];
-  for (const pid of workers.filter((each) => workers.includes(parentOf(each))))
-    process.kill(pid, 'SIGKILL');
-  return sleep(300);
-}
+const killWorkers = (up) => up.dir && renewWorkers(up);
 
 async function connect(up, answers) {
   const client = new v1.Client(me, { capabilities: { elicitation: {}, tasks: { requests: {} } } });

@@ -26,7 +26,7 @@ SITE = SOURCE / "tests" / "proto" / "sites" / "main"
 SBIN = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 META = "io.modelcontextprotocol/"
-PATIENCE_S = 20
+PATIENCE_S = 60
 TYPES = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 count = failed = 0
 

@@ -5,11 +5,10 @@ over then, but nobody waits for longer than was promised, and event ids go on ri
 
     tests/fault/clocks.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
 
-import json
 import sys
 
 sys.dont_write_bytecode = True  # the sources may be read-only
-from faults import Aimed, Cases, check, compare, main, until  # noqa: E402
+from faults import Aimed, Cases, check, compare, main, message_of as message_in, until  # noqa: E402
 from streams import FIXTURE, Client, broker_pid, id_of, is_answer, kill_broker, message_of  # noqa: E402
 
 case = Cases()
@@ -19,7 +18,7 @@ CAN = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelco
 
 class Jumpy(Aimed):
     def __init__(self, args, **more):
-        super().__init__(args, site=FIXTURE, stream_after_ms=10, ask_wait_s=3, **more)
+        super().__init__(args, site=FIXTURE, stream_after_ms=10, ask_wait_s=10, **more)
 
     def set_clock(self, offset_s):
         fresh = self.orders / "fresh"
@@ -32,7 +31,7 @@ def ask(site, method, **params):
     headers, body = site.modern_parts(params, method, CAN)
     if "taskId" in params:
         headers["Mcp-Name"] = params["taskId"]
-    return json.loads(site.request("POST", headers, body)[2])
+    return message_in(site.request("POST", headers, body)[2])
 
 
 def rest(client, last_id):

@@ -500,9 +500,8 @@ def _(site):
     for kind, server in site.servers.items():
         check(site.call(f"{kind}_all")["rows"], "before")
         server.stop()
-        began = time.monotonic()
         text = site.call(f"{kind}_all")
-        check("can't be used just now" in text and time.monotonic() - began < 5, text)
+        check("can't be used just now" in text, text)
         check(site.call("lite_all")["rows"], "the other database")
         server.start()
         for _ in range(10):  # through both workers, and the connections that were idle

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
 FEW = 24  # descriptors that are opened at first need
-PATIENCE_S = 20  # how long anything may take, with sanitizers on a busy machine
+PATIENCE_S = 60  # how long anything may take, with sanitizers on a busy machine
 MODERN = "2026-07-28"
 META = {
     "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -177,6 +177,15 @@ class Site:
 
     def descriptors(self):
         return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in (self.broker, *self.workers())}
+
+    def status(self):
+        """What the broker counts."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(PATIENCE_S)
+            peer.connect(f"{self.run_dir}/broker.admin")
+            peer.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+            text = b"".join(iter(lambda: peer.recv(65536), b""))
+        return json.loads(text.partition(b"\r\n\r\n")[2])["counts"]
 
     def is_clean(self, held):
         """Whether a case has left nothing behind."""

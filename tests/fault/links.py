@@ -56,14 +56,6 @@ class Links(Aimed):
         for _ in range(4 if self.url else 0):  # both workers are connected
             self.works()
 
-    def status(self):
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.settimeout(PATIENCE_S)
-            peer.connect(f"{self.run_dir}/broker.admin")
-            peer.sendall(b"GET /status HTTP/1.0\r\n\r\n")
-            text = b"".join(iter(lambda: peer.recv(65536), b""))
-        return json.loads(text.partition(b"\r\n\r\n")[2])["counts"]
-
     def is_clean(self, held):
         now = self.status()
         taken = now["descriptors_max"] - now["descriptors_free"]
@@ -112,7 +104,7 @@ for point, message in (("send", "OPEN_STREAM"), ("sent", "OPEN_STREAM"), ("send"
         session = site.session()
         refused(dies_of(site, order, lambda: site.legacy(1, session)))
         # The broker first waits a moment for what the worker may have sent.
-        until("its id is free", lambda: "result" in message_of(site.legacy(1, session).read()), 3)
+        until("its id is free", lambda: "result" in message_of(site.legacy(1, session).read()))
         site.request("DELETE", session)
 
 
@@ -350,9 +342,7 @@ def _(site):
     listener, post = get_stream(site, session), site.legacy(1, session, LONG)
     check(listener.status == 200 and post.status == 200, listener.status, post.status)
     check(site.request("DELETE", session)[0] == 200, "DELETE")
-    began = time.monotonic()
-    rest = [events(listener), events(post)]
-    check(time.monotonic() - began < 3, "they ended late:", time.monotonic() - began)
+    rest = [events(listener), events(post)]  # the call would take a day
     check(not rest[0] and all("result" not in message for _, message in rest[1]), rest)
     until("its program has ended", lambda: site.status()["calls"]["running"] == 0)
     check(site.request("GET", {**SSE, **session})[0] == 404, "the session is there")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 BUILD = Path(os.environ.get("abs_top_builddir") or Path.cwd())
 KEY = "0123456789abcdef0123"
-WAIT_S = 30  # for anything that is bound to come
+WAIT_S = 60  # for anything that is bound to come
 GOOD = b'{"lists":["tools"]}'
 number = 0
 failed = False
@@ -178,12 +178,12 @@ def slow_ones():
 
 
 def silent_ones():
+    began = time.monotonic()
     silent = [host.connect() for _ in range(4)]  # all places
     silent[0].sendall(b"POST /publish HT")
     silent[1].sendall(request()[:-1])
-    began = time.monotonic()
     host.works()  # it waited for a place
-    check(time.monotonic() - began > 0.5, "there were more places than publish_connections_max")
+    check(time.monotonic() - began > 2.9, "there were more places than publish_connections_max")
     for s in silent:
         check(s.recv(1) == b"", "a silent one was answered")
         s.close()

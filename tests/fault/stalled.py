@@ -128,7 +128,7 @@ def _(site):
     check(set(statuses) <= {202, 503, 404}, "statuses", set(statuses))
     crowded = seconds_a_call(site)
     print(f"# a call of somebody else took {alone * 1000:.1f} ms, and takes {crowded * 1000:.1f} ms")
-    check(crowded < 5 * alone + 0.02, "a call takes", crowded, "s, alone", alone)
+    check(crowded < 20 * alone + 0.2, "a call takes", crowded, "s, alone", alone)
     # The cache twice, for what waits to be committed is beside it; a stream, session and its index.
     figures.check_kb(site, broker_kb=(2 * CACHE >> 10) + 16 * READERS, server_kb=16384)
     began = time.monotonic()

@@ -104,7 +104,7 @@ for version, how in (("2025-11-25", "told when to come"), ("2025-06-18", "told n
                 back = crowd.expect("BACK")
                 came = int(re.search(r"\d+", back)[0])
                 print(f"# {version}, {number.name}: {100 * came / CLIENTS:.1f} % recovered: {back}", flush=True)
-                site.broker = until("a broker", lambda: broker_pid(site))
+                site.broker = broker_pid(site)
                 check(came == CLIENTS or version < "2025-11-25" or CLIENTS > PROMISED, "some don't come back")
                 say(client)
                 check(crowd.expect("HEARD") == f"HEARD {came}", "not all hear")

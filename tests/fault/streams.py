@@ -244,9 +244,11 @@ def read_together(streams, done, limit_s=PATIENCE_S):
 
 
 def broker_pid(site):
-    """Of the one that runs now: a worker may have started it. None: there is none."""
-    found = [pid for pid in descendants(site.process.pid) if name_of(pid) == "mcp-broker"]
-    return found[0] if found else None
+    """Of the one that runs, or is being started by a worker. Each worker may start one: those that come too late go."""
+    def only_one():
+        found = [pid for pid in descendants(site.process.pid) if name_of(pid) == "mcp-broker"]
+        return found[0] if len(found) == 1 else None
+    return until("one broker", only_one)
 
 
 def name_of(pid):
@@ -265,7 +267,7 @@ def descendants(pid):
 
 
 def kill_broker(site, how=signal.SIGKILL):
-    pid = until("a broker", lambda: broker_pid(site))
+    pid = broker_pid(site)
     os.kill(pid, how)
     until("its end", lambda: name_of(pid) != "mcp-broker")
 

@@ -141,7 +141,7 @@ def _(site, tasks):
     gone(word)
 
 
-@case("a task whose time is over: it is forgotten, its program ends", task_ttl_ms=1000)
+@case("a task whose time is over: it is forgotten, its program ends", task_ttl_ms=4000)
 def _(site, tasks):
     task, word = tasks.sleeper()
     gone(word)
@@ -166,7 +166,7 @@ def _(site, tasks):
     gone(first[1][1])
 
 
-@case("SIGTERM to a runner: what does not end in time has failed", runner_drain_ms=300)
+@case("SIGTERM to a runner: what does not end in time has failed", runner_drain_ms=2000)
 def _(site, tasks):
     runner = tasks.runner()
     (task, word), short, waiting = tasks.sleeper(), tasks.new("long", s=0.1), tasks.new("survey")
