@@ -32,6 +32,7 @@ CAN = {"io.modelcontextprotocol/clientCapabilities": CAN_ALL}
 CAN_TASKS = {"io.modelcontextprotocol/clientCapabilities": {**CAN_ALL, "extensions": {"io.modelcontextprotocol/tasks": {}}}}
 OURS = ("mcp-", "lighttpd", "apache2", "httpd", "nginx")
 GROWS_KB = 100 * 1024  # what sanitizers keep of it, too
+LONG_S = 20  # for what takes a moment: more than that it never takes, and what grows out of hand takes minutes
 
 case = Cases()
 
@@ -59,7 +60,12 @@ class Offers(Site):
         for _ in range(8 if self.url else 0):  # what is opened at first need is open
             self.works()
         if self.url:
-            check(self.state_of(self.task("say_task", log="first"), "completed"), "no task")
+            check(self.state_of(until("a runner", self.first_task), "completed"), "no task")
+
+    def first_task(self):
+        """None: there is no runner yet."""
+        _, message = self.call("say_task", {"log": "first"}, CAN_TASKS)
+        return message.get("result", {}).get("taskId")
 
     def open(self, method, headers=None, body=None, path=None):
         return super().open(method, {"X-API-Key": self.key, **(headers or {})}, body, path)
@@ -458,13 +464,15 @@ def _(site):
     check(rounds == 4 and is_tool_error(message), "legacy:", rounds, str(message)[:300])
     leave(stream)
     task = site.task("say_task", **arguments)
-    for _ in range(20):
+
+    def end():
         now = site.state_of(task, "input_required", "failed", "completed")
         if now["status"] != "input_required":
-            break
+            return now
         given = {key: YES for key in now["inputRequests"]}
         site.ask_modern("tasks/update", {"taskId": task, "inputResponses": given})
-        time.sleep(0.1)
+        return None
+    now = until("its end", end)
     check(now["status"] == "failed" or now["result"].get("isError"), now)
 
 
@@ -703,7 +711,7 @@ def _(site):
         for message in (site.ask_modern("resources/read", params)[1], message_of(site.send(session, "resources/read", params).read())):
             check("error" in message and "secret" not in message["error"]["message"], str(message)[:300])
             check("root:" not in str(message), str(message)[:300])
-        check(time.monotonic() - began < 5, "it took long")
+        check(time.monotonic() - began < LONG_S, "it took long")
         status, _, body = site.post({"jsonrpc": "2.0", "id": 1, "method": "completion/complete", "params": {
             "ref": {"type": "ref/resource", "uri": "docs:///{+path}"}, "argument": {"name": "path", "value": path}}}, session)
         check(status == 200 and b"secret" not in body and b"passwd" not in body, status, body[:300])
@@ -779,7 +787,7 @@ def _(site):
         began = time.monotonic()
         status, message = site.ask_modern("resources/list", {"cursor": cursor} if cursor else {})
         check(status == 200 and "result" in message, status, str(message)[:300])
-        check(time.monotonic() - began < 3, "a page took", time.monotonic() - began, "s")
+        check(time.monotonic() - began < LONG_S, "a page took", time.monotonic() - began, "s")
         seen += len(message["result"]["resources"])
         cursor = message["result"].get("nextCursor")
     check(seen > 100 and cursor, seen)
@@ -788,7 +796,7 @@ def _(site):
         status, message = site.ask_modern("completion/complete", {
             "ref": {"type": "ref/resource", "uri": "many:///{name}"}, "argument": {"name": "name", "value": typed}})
         check("error" in message or len(message["result"]["completion"]["values"]) <= 100, str(message)[:300])
-        check(time.monotonic() - began < 3, "completion took", time.monotonic() - began, "s")
+        check(time.monotonic() - began < LONG_S, "completion took", time.monotonic() - began, "s")
     check(max(rss_kb(pid) for pid in site.workers()) - before < GROWS_KB, "a worker grew")
     shutil.rmtree(many)
     many.mkdir()
@@ -804,7 +812,7 @@ def _(site):
             message = message_of(site.send(session, method, {"uri": uri}).read())
             check("error" in message or "result" in message, str(message)[:300])
             site.request("DELETE", session)
-        check(time.monotonic() - began < 3, "it took", time.monotonic() - began, "s", uri[:40])
+        check(time.monotonic() - began < LONG_S, "it took", time.monotonic() - began, "s", uri[:40])
 
 
 @case("lists, prompts, completion, resources: wrong types in every place, cursors of others")
@@ -943,7 +951,7 @@ def _(site):
 
 @case("tasks/result of many clients at once, that leave: others are served meanwhile")
 def _(site):
-    task = site.task("say_task", sleep=8, log="result")
+    task = site.task("say_task", sleep=15, log="result")
     until("it runs", lambda: site.runs("result"))
     sessions = [site.start() for _ in range(24)]
     peers = []
@@ -957,7 +965,7 @@ def _(site):
     for _ in range(2):
         began = time.monotonic()
         site.works()
-        check(time.monotonic() - began < 3, "others waited", round(time.monotonic() - began, 1), "s")
+        check(time.monotonic() - began < 12, "others waited", round(time.monotonic() - began, 1), "s")
         for peer in peers:
             peer.close()
     site.ask_modern("tasks/cancel", {"taskId": task})
@@ -974,7 +982,7 @@ def _(site):
         stream = site.send(session, "tools/call", {"name": "say_wait", "arguments": arguments}, 1)
         message = site.finish(session, stream)
         check(is_tool_error(message) == (wanted == "fails"), str(message)[:300])
-        check(time.monotonic() - began < 15, "it took", round(time.monotonic() - began), "s")
+        check(time.monotonic() - began < LONG_S, "it took", round(time.monotonic() - began), "s")
         site.request("DELETE", session)
     each([
         ("reads nothing", asks(sleep=0.5), "done"),
@@ -1053,7 +1061,7 @@ def _(site):
         status, message = site.call("say_wait", asks(read=1, x=number), requestState=state, inputResponses={"q": YES})
         check("result" in message, status, message)
     site.state_of(task, "completed")
-    check(time.monotonic() - began < 5, "it took", time.monotonic() - began)
+    check(time.monotonic() - began < 9, "it took", time.monotonic() - began)  # those who left would go on for 10 s
 
 
 # ---- streams that are polled ----------------------------------------------------------------------------------------
@@ -1073,7 +1081,7 @@ def event_ids(stream, count):
 @case("streams: resumed while their connection is open, 60 times at once, by others, with ids of others")
 def _(site):
     mine, other, foreign = site.start(), site.start(), site.start(key=KEYS["bert"])
-    stream = site.send(mine, "tools/call", {"name": "say", "arguments": {"sleep": 2}}, 1)
+    stream = site.send(mine, "tools/call", {"name": "say", "arguments": {"until": "resumed"}}, 1)
     priming, = event_ids(stream, 1)
 
     def resume(session, last):
@@ -1087,8 +1095,8 @@ def _(site):
     check(all(not isinstance(one, Exception) for one in answers), [one for one in answers if isinstance(one, Exception)][:1])
     good = [one for one in answers if one.status == 200]
     check(len(good) >= 1 and all(one.status in (200, 405, 503) for one in answers), [one.status for one in answers])
-    until_s = time.monotonic() + 6
-    results = 0
+    Path(site.run_dir, "resumed").touch()
+    results, until_s = 0, time.monotonic() + PATIENCE_S
     while not results and time.monotonic() < until_s:
         for one in [*good, stream]:
             with contextlib.suppress(OSError, ValueError):
@@ -1131,7 +1139,6 @@ def _(site):
 def _(site):
     runner, = site.runners()
     with stopped(runner):
-        began = time.monotonic()
         tasks = [site.task("say_task", log="stopped") for _ in range(5)]
         for task in tasks:
             check(site.state_of(task)["status"] == "working", "state")
@@ -1139,7 +1146,6 @@ def _(site):
         check(site.state_of(tasks[0])["status"] == "cancelled", "state")
         stream = site.modern_open({"name": "say_wait", "arguments": {}}, CAN)
         site.works()
-        check(time.monotonic() - began < 6, "it took", time.monotonic() - began)
     for task in tasks[1:]:
         site.state_of(task, "completed")
     check("result" in last_message(stream), "no result")
@@ -1316,9 +1322,9 @@ def _(site):
         leave(stream)
 
 
-@case("tasks: more than task_max: refused, and room again when they have ended", settings={"principal_share_percent": 100, "task_max": 60, "task_ttl_ms": 3000, "runner_jobs_max": 2})
+@case("tasks: more than task_max: refused, and room again when they have ended", settings={"principal_share_percent": 100, "task_max": 60, "task_ttl_ms": 8000, "runner_jobs_max": 2})
 def _(site):
-    answers = all_at_once(10, lambda _: [site.call("say_task", {"sleep": 5}, CAN_TASKS) for _ in range(8)])
+    answers = all_at_once(10, lambda _: [site.call("say_task", {"sleep": 1000}, CAN_TASKS) for _ in range(8)])
     good = [message["result"]["taskId"] for group in answers for _, message in group if "result" in message]
     refused = [message for group in answers for _, message in group if "error" in message]
     check(55 <= len(good) <= 60 and refused and len(good) + len(refused) == 80, len(good), len(refused), refused[:1])
@@ -1344,7 +1350,7 @@ def _(site):
     headers, body = site.modern_parts(slow)
     for _ in range(20):
         wire({**headers, "X-API-Key": site.key, "Accept": "application/json"}, json.loads(body))
-    time.sleep(2)
+    until("all places are taken", lambda: "error" in site.call("echo", {"text": "x"})[1])
     began = time.monotonic()
     check("result" in site.ask_modern("tools/list", {})[1], "no list")
     status, message = site.call("echo", {"text": "x"})
@@ -1354,7 +1360,7 @@ def _(site):
         check("result" in message, "ping:", message)
         for number in range(-3, 4):
             site.post({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}}, session)
-    check(time.monotonic() - began < 4, "others waited", round(time.monotonic() - began, 1), "s")
+    check(time.monotonic() - began < 9, "others waited", round(time.monotonic() - began, 1), "s")
     for peer in peers:
         peer.close()
     until("the programs of those who cancelled or left have ended", lambda: not site.programs())
