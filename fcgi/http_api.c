@@ -56,6 +56,8 @@ static int read_policy(struct http_api *api, json_object *def, struct cfg *cfg, 
 		api->policy.ttl_ms = 0;
 	if (http_policy_read(&api->policy, def, cfg, pointer))
 		return -1;
+	if (api->policy.ttl_ms && http_def_names_call(api->def))
+		return cfg_complain_at(cfg, pointer, "cache", "what was asked with {" HTTP_CALL "} is of one call only");
 	if (api->policy.ttl_ms && !http_def_may_be_cached(api->def))
 		return cfg_complain_at(cfg, pointer, "cache", "only answers to GET, HEAD and POST can be kept");
 	return 0;

@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/jx.h"
 #include "common/log.h"
 #include "common/rnd.h"
 #include "common/utf8.h"
 #include "fcgi/http_api_priv.h"
 #include "fcgi/http_cache.h"
+#include "fcgi/report.h"
 #include "fcgi/worker.h"
 #include "common/banned.h"
 
@@ -26,7 +28,7 @@ struct asking {
 	const struct http_api *api;
 	struct call *call;
 	const char *name;
-	json_object *args;
+	json_object *args; /* owned */
 	uint64_t deadline_ms;
 	struct http_answer *answer;
 	struct http_cache_key key;
@@ -388,17 +390,39 @@ static void count(const struct asking *a, int ret, uint64_t us)
 		    us);
 }
 
+/* The arguments of a request that names its call. The caller owns them. NULL: *err. */
+static json_object *name_call(struct call *call, json_object *args, struct err *err)
+{
+	json_object *full = json_object_new_object();
+	const char *handle;
+	int bad = report_open(call, &handle, err);
+
+	json_object_object_foreach(args, name, arg) { /* one may be null: jx_add() takes none */
+		if (!bad && full)
+			bad = json_object_object_add(full, name, json_object_get(arg));
+	}
+	if (!bad)
+		bad = jx_add_str(full, HTTP_CALL, handle ? handle : REPORT_NOBODY, err);
+	if (!bad)
+		return full;
+	json_object_put(full);
+	err_set(err, ERR_NOMEM, "http");
+	return NULL;
+}
+
 int http_api_call(const struct http_api *api, struct call *call, const char *name, json_object *args, int64_t timeout_s,
     struct http_answer *answer, struct err *err)
 {
-	struct asking a = {.api = api, .call = call, .name = name, .args = args, .answer = answer, .kept_age_ms = -1};
+	struct asking a = {.api = api, .call = call, .name = name, .answer = answer, .kept_age_ms = -1};
 	uint64_t begun_us = now_us();
 	int ret;
 
 	a.deadline_ms = now_ms() + (uint64_t)timeout_s * 1000;
 	*answer = (struct http_answer){.age_ms = -1};
 	buf_init(&answer->why, 2 * WHY_MAX_BYTES);
-	ret = api->policy.ttl_ms ? ask_or_look(&a, err) : ask(&a, err);
+	a.args = http_def_names_call(api->def) ? name_call(call, args, err) : json_object_get(args);
+	ret = !a.args && args ? -1 : api->policy.ttl_ms ? ask_or_look(&a, err) : ask(&a, err);
+	json_object_put(a.args);
 	buf_release(&a.kept.body);
 	ret = ret ? ret : buf_check(&answer->why, err);
 	count(&a, ret, now_us() - begun_us);

@@ -132,6 +132,14 @@ static bool begins_with(struct slice name, const char *prefix)
 
 /* ---- templates ---- */
 
+/* The names of what is no call. */
+static bool has_none(const void *arg, struct slice name)
+{
+	(void)arg;
+	(void)name;
+	return false;
+}
+
 /* A text with placeholders. is_needed: all of them have to be there in every call. */
 static int check_text(const struct reader *r, const char *member, struct slice text, bool is_needed)
 {
@@ -151,6 +159,8 @@ static int check_text(const struct reader *r, const char *member, struct slice t
 		if (begins_with(part, file_prefix) || begins_with(part, basic_prefix)) {
 			if (part.p[0] == 'f' ? read_secret(r, member, part) : read_basic(r, member, part))
 				return -1;
+		} else if (slice_is(part, HTTP_CALL) && r->names->has != has_none) {
+			r->def->names_call = true;
 		} else if (!r->names->has(r->names->arg, part)) {
 			return cfg_complain_at(
 			    r->cfg, r->pointer, member, "{%.*s} is not one of its arguments", len, part.p);
@@ -405,13 +415,6 @@ static struct http_def *def_new(struct err *err)
 	return made;
 }
 
-static bool has_none(const void *arg, struct slice name)
-{
-	(void)arg;
-	(void)name;
-	return false;
-}
-
 struct http_def *http_def_new_base(json_object *api, struct cfg *cfg, const char *pointer, struct err *err)
 {
 	const struct http_names none = {has_none, has_none, NULL};
@@ -490,9 +493,14 @@ const struct http_base *http_def_base(const struct http_def *def)
 	return def->base;
 }
 
+bool http_def_names_call(const struct http_def *def)
+{
+	return def->names_call;
+}
+
 bool http_def_only_reads(const struct http_def *def)
 {
-	return strcmp(def->method, "GET") == 0 || strcmp(def->method, "HEAD") == 0;
+	return !def->names_call && (strcmp(def->method, "GET") == 0 || strcmp(def->method, "HEAD") == 0);
 }
 
 bool http_def_may_be_cached(const struct http_def *def)

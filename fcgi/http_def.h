@@ -10,7 +10,7 @@
  *     "json": {...} | "form": {...} | "body": "..."     one of them: what is sent
  *   }
  *
- * {name} is an argument, {file:PATH} the content of a file, less a newline at its end: a secret, read with the
+ * {name} is an argument, {mcp:call} what others name the call by (fcgi/report.h), {file:PATH} the content of a file, less a newline at its end: a secret, read with the
  * configuration, never logged, and blotted out of whatever an API says; {basic:PATH} the same in base64, for "user:password". A missing argument has its
  * default. Each place
  * has its own escaping (fcgi/escape.h):
@@ -30,6 +30,8 @@
 #include <json-c/json.h>
 
 #include "fcgi/http_base.h"
+
+#define HTTP_CALL "mcp:call"
 
 struct http_def; /* made when the configuration is read, then only read, by any thread */
 
@@ -51,6 +53,8 @@ const struct http_base *http_def_base(const struct http_def *def); /* NULL: none
 bool http_def_is_repeatable(const struct http_def *def);
 bool http_def_may_be_cached(const struct http_def *def);
 bool http_def_only_reads(const struct http_def *def);
+/* Then HTTP_CALL is to be one of the arguments of http_def_make(): the caller's to add. */
+bool http_def_names_call(const struct http_def *def);
 
 /* The request of these arguments; request was initialised. 1: they can't be, why says in what way. */
 int http_def_make(

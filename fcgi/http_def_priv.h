@@ -16,6 +16,7 @@ struct http_def {
 	bool has_json;                /* json may be a null */
 	const char *body;
 	bool is_xml;             /* body */
+	bool names_call;         /* {mcp:call} stands somewhere */
 	json_object *properties; /* of the arguments, with their defaults; NULL: none */
 	json_object *secrets;    /* owned; "file:PATH" -> text */
 };

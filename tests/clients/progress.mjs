@@ -4,12 +4,15 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { EXAMPLES, MODERN, answer, copyOf, done, eachServer, load, modern, needModules, pidsOf, pinned, session, test, textOf,
-  until } from './lib.mjs';
+import { EXAMPLES, MODERN, answer, copyOf, done, eachServer, load, modern, needModules, pidsOf, pinned, session, skipAll, test,
+  textOf, until } from './lib.mjs';
 
 needModules();
+if (process.env.MCP_TEST_URL)
+  skipAll('the server that is given offers something else');
 const v1 = { ...load('@modelcontextprotocol/sdk/client/index.js'), ...load('@modelcontextprotocol/sdk/client/streamableHttp.js'),
   ...load('@modelcontextprotocol/sdk/client/sse.js'), ...load('@modelcontextprotocol/sdk/types.js') };
 const v2 = load('@modelcontextprotocol/client');
@@ -36,6 +39,13 @@ const kinds = [
 const site = copyOf(join(dirname(EXAMPLES), 'publish'));
 const definition = JSON.parse(readFileSync(join(site, 'mcp.json')));
 definition.tools.order.task = 'optional';
+
+// An API that works for long, and reports.
+let work;
+const api = createServer(async ({ headers }, res) => res.end(await work(headers['x-call'])));
+await new Promise((listens) => api.listen(0, '127.0.0.1', listens));
+definition.http = { allow_addresses: ['127.0.0.1'] };
+definition.tools.remote = { http: { url: `http://127.0.0.1:${api.address().port}/`, headers: { 'X-Call': '{mcp:call}' } } };
 writeFileSync(join(site, 'mcp.json'), JSON.stringify(definition));
 
 await eachServer(site, [], async (up, server) => {
@@ -101,6 +111,14 @@ await eachServer(site, [], async (up, server) => {
     assert.match((await result).content[0].text, /^\d+ fruits\n$/);
     assert.ok(seen.length === 0 || seen[0] === 'stock/apple is counted'); // as above: all may come together
     await client.close();
+  });
+
+  await is('an HTTP API reports on its call', async () => {
+    const seen = [], ask = (_meta) => modern(up.url, 1, 'tools/call', { name: 'remote', arguments: {}, _meta });
+    work = async (call) => `worked: ${await report(call, '1/2', 'at work')}`;
+    assert.equal(textOf(await answer(await ask({ progressToken: 7 }), seen)), 'worked: reached 1');
+    assert.deepEqual(seen.map(({ params }) => params), [{ progressToken: 7, progress: 1, total: 2, message: 'at work' }]);
+    assert.match(textOf(await answer(await ask({}))), /^worked: reached 0: .* asked for no progress$/);
   });
 
   await is('progress grows, whoever says it; what does not is dropped, and that is said', async () => {

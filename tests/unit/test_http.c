@@ -131,6 +131,9 @@ static const struct {
 	"{\"a\":\"\\u00fc\"}",
 	"{\"method\":\"GET\",\"target\":\"/echo\",\"headers\":{\"x-a\":\"a "
 	"\\u00c3\\u00bc\",\"x-n\":\"1\"},\"body\":\"\"}"},
+    {"a call on which nobody can report", "{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"X-Call\":\"{mcp:call}\"}}" ABC "}",
+	"{\"a\":null,\"b\":1,\"mcp:call\":\"mine\"}",
+	"{\"method\":\"GET\",\"target\":\"/echo\",\"headers\":{\"x-call\":\"none\"},\"body\":\"\"}"},
     {"a secret", "{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"Authorization\":\"Bearer {file:token}\"}}}", "{}",
 	"{\"method\":\"GET\",\"target\":\"/echo\",\"headers\":{\"authorization\":\"Bearer s3cret\"},\"body\":\"\"}"},
     {"a password", "{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"Authorization\":\"Basic {basic:token}\"}}}", "{}",

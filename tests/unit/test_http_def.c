@@ -220,6 +220,9 @@ static const struct {
 	AT "/cache/ttl: unknown member \"ttl\"; did you mean \"ttl_s\"?\n" AT "/cache: cache needs ttl_s\n"},
     {"{\"http\":{\"url\":\"http://h/\",\"method\":\"PUT\"},\"cache\":1}",
 	AT "/cache: only answers to GET, HEAD and POST can be kept\n"},
+    {"{\"http\":\"http://h/{mcp:call}\",\"cache\":1}",
+	AT "/cache: what was asked with {mcp:call} is of one call only\n"},
+    {"{\"http\":\"http://h/{mcp:name}\"}", AT "/http: {mcp:name} is not one of its arguments\n"},
 };
 
 /* Members of "apis", and the tools "t" and "u" of it. */
@@ -246,6 +249,7 @@ static const struct {
 	IN_API "/urls: unknown member \"urls\"; did you mean \"url\"?\n" IN_API
 	       "/url: url must be a URL as in \"https://api.example/v1/{city}\"\n"},
     {"\"river\":{\"url\":\"https://h/?a=1\"}", "\"/x\"", IN_API "/url: what follows ? goes into \"query\"\n"},
+    {"\"river\":{\"url\":\"https://h/{mcp:call}\"}", "\"/x\"", IN_API "/url: {mcp:call} is not one of its arguments\n"},
     {"\"river\":{\"url\":\"https://h/{x}\"}", "\"/x\"", IN_API "/url: {x} is not one of its arguments\n"},
     {"\"river\":{\"url\":\"https://h/\",\"headers\":{\"A\":\"{file:none}\",\"Host\":\"h\"},\"query\":1}", "\"/x\"",
 	IN_API "/query: query must be an object\n" IN_API "/headers/A: DIR/none: No such file or directory\n" IN_API
