@@ -103,7 +103,7 @@ def print_calls(args, report, server, connections, rounds):
     values = {name: [each["rate"] for each in figures] for name, figures in rounds.items()}
     goals = {kind.name: kind.of for kind in KINDS}
     for name, figures in rounds.items():
-        more = {f"{what} ms": [each[f"{what}_us"] / 1000 for each in figures] for what in ("p50", "p99") if "p50_us" in figures[0]}
+        more = {f"{what}_ms": [each[f"{what}_us"] / 1000 for each in figures] for what in ("p50", "p99") if "p50_us" in figures[0]}
         ratios = {of: (values[of], goal if (server, connections) == GOALS_AT else None)
                   for of, goal in goals.get(name, {}).items() if of in values}
         report.add("calls", name, values[name], "/s", ratios=ratios, more=more, server=server, connections=connections)

@@ -22,7 +22,7 @@ def rate(url, request, args, contains=TEXT, sessions=None, more=()):
 def print_rates(report, rounds, **where):
     for name, figures in rounds.items():
         report.add("growth", name, [each["rate"] for each in figures], "/s",
-                   more={"p99 ms": [each["p99_us"] / 1000 for each in figures]}, **where)
+                   more={"p99_ms": [each["p99_us"] / 1000 for each in figures]}, **where)
 
 
 def by_sessions(args, report, scratch):
@@ -89,7 +89,7 @@ def by_payload(args, report, scratch):
                 "modern echo": lambda seconds: load(ours.url, f"@{path}", headers, seconds, 4, "x" * min(count, 1000))}, few(args))
             values = {name: [each["rate"] for each in figures] for name, figures in rounds.items()}
             for name in values:
-                report.add("growth", name, values[name], "/s", more={"MB/s": [each * count / 1e6 for each in values[name]]},
+                report.add("growth", name, values[name], "/s", more={"MB_a_s": [each * count / 1e6 for each in values[name]]},
                            ratios={"bare libfcgi": values["bare libfcgi"]} if name != "bare libfcgi" else None, payload=count)
 
 

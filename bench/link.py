@@ -20,7 +20,7 @@ def by(rows, *keys):
 def print_rows(report, part, rounds, unit, goal, **where):
     """Rounds of one load that measures several things in turn."""
     for name in rounds[0] if rounds else ():
-        slowest = {"slowest ms": [each[name]["slowest_us"] / 1000 for each in rounds]} if "slowest_us" in rounds[0][name] else None
+        slowest = {"slowest_ms": [each[name]["slowest_us"] / 1000 for each in rounds]} if "slowest_us" in rounds[0][name] else None
         report.add(part, name, [each[name]["rate"] for each in rounds], unit, goal=goal(name), more=slowest, **where)
 
 

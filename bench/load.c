@@ -307,7 +307,8 @@ static void load_run(struct load *l, struct conn *conns, size_t conns_count, uin
 	l->start_us = l->last_us = now_us();
 	for (size_t i = 0; i < conns_count; i++)
 		conn_begin(&conns[i], l);
-	while (l->answered < l->count_max && now_us() - l->start_us < limit_us) {
+	/* What takes longer than it all counts too. */
+	while (l->answered < l->count_max && (l->answered == 0 || now_us() - l->start_us < limit_us)) {
 		int count = epoll_wait(l->epoll_fd, ready, COUNT_OF(ready), l->rate ? 1 : 100);
 
 		for (int i = 0; i < count; i++) {

@@ -26,7 +26,8 @@
 #define REQUEST_MAX  16384
 #define RECORD_HEAD  8
 #define STDIN_RECORD 5
-#define TURN_MAX     256 /* events in a row, then we look whether there are requests */
+#define ONE_MAX      256 /* events in a row, each to one stream, then we look whether there are requests */
+#define ALL_MAX      16  /* the same when they go to all */
 #define PATIENCE_MS  10000
 
 struct writer {
@@ -152,33 +153,39 @@ static void write_all(int fd, const struct buf *text)
 	}
 }
 
-static void write_one(const struct writer *w)
+static void put_event(struct buf *out)
 {
 	char text[512], event[256];
-	struct buf out;
 	int len;
 
 	snprintf(event, sizeof(event), BENCH_EVENT, now_us());
 	len = snprintf(text, sizeof(text), "data: %s\n\n", event);
-	buf_init(&out, 1024);
-	put_record(&out, 6, (struct slice){text, (size_t)len});
-	if (w->to_all) {
-		for (size_t i = 0; i < w->open; i++)
-			write_all(w->streams[i], &out);
-	} else {
-		write_all(w->streams[w->sent % w->open], &out);
-	}
-	buf_release(&out);
+	put_record(out, 6, (struct slice){text, (size_t)len});
 }
 
+/* Each to one stream, or those that are due to all, at a time as one write to each. */
 static void write_due(struct writer *w)
 {
 	uint64_t due = w->rate ? (now_us() - w->from_us) * w->rate / 1000000 + 1 : w->count;
+	uint64_t most = w->to_all ? ALL_MAX : ONE_MAX, until = w->sent + most;
+	struct buf out;
 
-	for (int turn = 0; turn < TURN_MAX && w->open > 0 && w->sent < w->count && w->sent < due; turn++) {
-		write_one(w);
+	if (due > w->count)
+		due = w->count;
+	if (until > due)
+		until = due;
+	buf_init(&out, 65536);
+	while (w->open > 0 && w->sent < until) {
+		put_event(&out);
+		if (!w->to_all) {
+			write_all(w->streams[w->sent % w->open], &out);
+			buf_clear(&out);
+		}
 		w->sent++;
 	}
+	for (size_t i = 0; out.len > 0 && i < w->open; i++)
+		write_all(w->streams[i], &out);
+	buf_release(&out);
 }
 
 static void run(struct writer *w)
