@@ -90,10 +90,10 @@ int call_poll(struct call *call, struct pollfd *fds, nfds_t count, int timeout_m
 }
 
 /* P-03: progress grows. ERR_PARAMS when params are not those of notifications/progress. */
-static int check_progress(struct call *call, json_object *params, enum report_fate *fate, struct err *err)
+static int check_progress(const struct call *call, json_object *params, enum report_fate *fate, struct err *err)
 {
 	json_object *progress = jx_get(params, "progress"), *total = jx_get(params, "total");
-	double now;
+	const struct call_priv *priv = call->priv;
 
 	if (!json_object_is_type(progress, json_type_int) && !json_object_is_type(progress, json_type_double))
 		return err_set(err, ERR_PARAMS, "progress must be a number");
@@ -101,16 +101,12 @@ static int check_progress(struct call *call, json_object *params, enum report_fa
 		return err_set(err, ERR_PARAMS, "total must be a number");
 	if (jx_has(params, "message") && !jx_get_str(params, "message").p)
 		return err_set(err, ERR_PARAMS, "message must be a string");
-	now = json_object_get_double(progress);
-	if (!call->progress_token) {
+	if (!call->progress_token)
 		*fate = REPORT_UNASKED;
-	} else if (call->priv->progress_started && now <= call->priv->progress_last) {
+	else if (priv->progress_started && json_object_get_double(progress) <= priv->progress_last)
 		*fate = REPORT_NOT_MORE;
-	} else {
+	else
 		*fate = REPORT_SENT;
-		call->priv->progress_started = true;
-		call->priv->progress_last = now;
-	}
 	return 0;
 }
 
@@ -170,9 +166,13 @@ int call_say_progress(struct call *call, json_object *params, enum report_fate *
 	if (*fate != REPORT_SENT)
 		return 0;
 	ret = send_params(call, "notifications/progress", call->progress_token, params, err);
+	if (ret == -1) /* then the same number may be said again */
+		return -1;
+	call->priv->progress_started = true;
+	call->priv->progress_last = json_object_get_double(jx_get(params, "progress"));
 	if (ret == 1)
 		*fate = REPORT_UNHEARD;
-	return ret == -1 ? -1 : 0;
+	return 0;
 }
 
 static int notify_progress(struct call *call, const char *method, json_object *params, struct err *err)

@@ -154,7 +154,8 @@ def _(site):
     kill_broker(site)
     until("the end of what can't go on", lost.is_over)
     lost.stream.close()
-    until("that it can be reported on", lambda: report(job.call, 2)[1].get("reached") == 1 or report(job.call, 3)[1].get("reached") == 1)
+    # at the second try perhaps that it did not grow: the first one had no answer in time, but went on
+    until("that it can be reported on", lambda: report(job.call, 2)[0] == 200)
     status, said = report(json_only.call, 1)
     check(status == 200 and "one JSON object" in said["why"], status, said)
     json_only.finish()
@@ -164,7 +165,7 @@ def _(site):
     job.stream.close()
     with client.resume(id_of(seen[-1])) as rest:
         events = rest.read_whole()
-    check(is_answer(events[-1]) and numbers(events) in ([2], [3], [2, 3], []), events)
+    check(is_answer(events[-1]) and numbers(events) in ([2], []), events)
     site.broker = until("the broker", lambda: broker_pid(site))
     client.end()
 

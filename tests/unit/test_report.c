@@ -147,6 +147,31 @@ static void the_tool_may_say_some_itself(void **state)
 	end();
 }
 
+static int send_fails(struct call *c, struct slice event, struct err *err)
+{
+	(void)c, (void)event;
+	return err_set(err, ERR_BROKER, "away");
+}
+
+static void what_could_not_be_passed_on_may_be_said_again(void **state)
+{
+	const char *handle = begin();
+	const struct call_ops *before = call.priv.ops;
+	struct call_ops failing = *before;
+	struct reporter r;
+
+	(void)state;
+	failing.send = send_fails;
+	call.priv.ops = &failing;
+	ask(&r, handle, SLICE("{\"progress\":1}"));
+	assert_int_equal(r.err.code, ERR_BUSY);
+	call.priv.ops = before;
+	ask(&r, handle, SLICE("{\"progress\":1}"));
+	assert_int_equal(r.ret, 0);
+	assert_int_equal(r.fate, REPORT_SENT);
+	end();
+}
+
 static void large_ones_have_an_end(void **state)
 {
 	const char *handle = begin();
@@ -457,6 +482,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_comes_is_answered),
 	    cmocka_unit_test(the_tool_may_say_some_itself),
+	    cmocka_unit_test(what_could_not_be_passed_on_may_be_said_again),
 	    cmocka_unit_test(large_ones_have_an_end),
 	    cmocka_unit_test(only_who_knows_the_handle_reports),
 	    cmocka_unit_test(a_call_that_ended_is_none),
