@@ -126,5 +126,5 @@ write(join(site, 'tools.json'), execFileSync(mcpctl, ['import', 'openapi', file,
 write(conf, '{ "include": "tools.json", "http": { "allow_addresses": ["127.0.0.1"], "timeout_s": 10, "retries": 0 } }');
 await eachServer(site, [], async (up) => {
   await test('the tools that mcpctl import wrote', () => connected(up, clients.at(-1), converse));
-}, ['lighttpd']);
+}, ['apache']);
 done();

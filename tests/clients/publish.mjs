@@ -143,5 +143,5 @@ await eachServer(site, [], async (up, server) => {
   });
   for (const { client } of clients)
     await client.close();
-}, ['lighttpd']);
+});
 await done();
