@@ -79,14 +79,13 @@ static void put_json(struct buf *part, json_object *val)
 }
 
 /* NULL: there is none, or *bad. */
-static json_object *get_json(struct slice *in, int depth_max, bool *bad)
+static json_object *get_json(struct slice *in, int depth_max, bool *bad, struct err *err)
 {
 	struct slice text = link_get_bytes(in, bad);
 	json_object *val = NULL;
-	struct err err;
 
 	if (text.len) {
-		val = jx_parse(text, depth_max, &err);
+		val = jx_parse(text, depth_max, err);
 		*bad = *bad || !val;
 	}
 	return val;
@@ -271,7 +270,8 @@ struct apart {
 	struct module_run *run; /* owned */
 	int sock, leash;        /* -1: closed */
 	struct buf in;          /* parts that are not whole */
-	bool is_answered, is_damaged, has_ended;
+	bool is_answered, has_ended;
+	struct err fault; /* not ERR_NONE: what it said could not be taken */
 	struct launch_report report;
 };
 
@@ -355,7 +355,7 @@ static void reply(struct apart *a, const struct module_op *op)
 static void take_op(struct apart *a, enum module_op_kind kind, struct slice in, bool *bad)
 {
 	struct slice key = link_get_bytes(&in, bad), method = link_get_bytes(&in, bad);
-	json_object *params = get_json(&in, a->run->depth_max, bad);
+	json_object *params = get_json(&in, a->run->depth_max, bad, &a->fault);
 	char *key_text = *bad ? NULL : mem_dup(key.p, key.len),
 	     *method_text = *bad ? NULL : mem_dup(method.p, method.len);
 	struct module_op op = {.kind = kind, .key = key_text, .method = method_text, .params = params};
@@ -364,8 +364,9 @@ static void take_op(struct apart *a, enum module_op_kind kind, struct slice in, 
 		module_run_serve(a->run, a->call, &op);
 		reply(a, &op);
 	} else {
-		*bad = true;
 		json_object_put(params);
+		if (!*bad)
+			*bad = err_set(&a->fault, ERR_NOMEM, "what a module wants") != 0;
 	}
 	mem_free(key_text);
 	mem_free(method_text);
@@ -378,16 +379,16 @@ static void take_answer(struct apart *a, struct slice in, bool *bad)
 
 	answer->status = (int)link_get_u32(&in, bad);
 	get_err(&in, &answer->fault, bad);
-	answer->pieces = get_json(&in, depth_max, bad);
-	answer->structured = get_json(&in, depth_max, bad);
-	answer->whole = get_json(&in, depth_max, bad);
+	answer->pieces = get_json(&in, depth_max, bad, &a->fault);
+	answer->structured = get_json(&in, depth_max, bad, &a->fault);
+	answer->whole = get_json(&in, depth_max, bad, &a->fault);
 	a->is_answered = !*bad;
 }
 
 static void take_parts(struct apart *a)
 {
 	struct slice in = buf_slice(&a->in);
-	bool bad = a->in.fault != ERR_NONE;
+	bool bad = buf_check(&a->in, &a->fault) != 0;
 	uint32_t len;
 
 	while (!bad && !a->is_answered && in.len >= sizeof(len)) {
@@ -406,14 +407,15 @@ static void take_parts(struct apart *a)
 		else
 			take_answer(a, part, &bad);
 	}
-	a->is_damaged = bad;
 	if (!bad)
 		buf_drop(&a->in, a->in.len - in.len);
+	else if (a->fault.code == ERR_NONE)
+		err_set(&a->fault, ERR_INVALID, "not a part");
 }
 
 static bool is_over(const struct apart *a)
 {
-	return a->is_answered || a->is_damaged || a->has_ended;
+	return a->is_answered || a->has_ended || a->fault.code != ERR_NONE;
 }
 
 /* Takes what has come. Its end is looked at first: then all that it said before is there. */
@@ -421,8 +423,7 @@ static int look(struct apart *a, struct err *err)
 {
 	int got = launcher_read(a->leash, &a->report, err);
 
-	for (size_t seen = 0; a->sock != -1 && !a->is_answered && !a->is_damaged && seen < a->in.max;
-	     seen += READ_BYTES) {
+	for (size_t seen = 0; a->sock != -1 && !is_over(a) && seen < a->in.max; seen += READ_BYTES) {
 		char bytes[READ_BYTES];
 		ssize_t len = recv(a->sock, bytes, sizeof(bytes), MSG_DONTWAIT);
 
@@ -479,11 +480,15 @@ static int fail(const struct apart *a, struct err *err)
 {
 	struct buf why;
 
+	if (a->fault.code == ERR_NOMEM) {
+		*err = a->fault;
+		return -1;
+	}
 	buf_init(&why, sizeof(err->msg));
 	if (a->has_ended)
 		launcher_put_end(&a->report, &why);
 	else
-		buf_adds(&why, "said what makes no sense");
+		buf_addf(&why, "said what makes no sense: %s", a->fault.msg);
 	err_set(err, ERR_TOOL, "its process %s", why.data ? why.data : "has ended");
 	LOG(ERROR, "module.died", "file=\"%s\" name=\"%s\" why=\"%s\"", a->run->module->path, a->run->name, err->msg);
 	buf_release(&why);

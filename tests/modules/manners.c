@@ -112,6 +112,12 @@ static int leave(struct mcp_call *call)
 	_exit(3);
 }
 
+/* Writes where, in a process of its own, the host and it speak. */
+static int noise(struct mcp_call *call)
+{
+	return write(3, "\1\0\0\0\377", 5) == 5 ? mcp_print(call, "noise") : MCP_FAILED;
+}
+
 /* Tells its process, and then nothing any more, for as long as a test may take at most. */
 static int loop(struct mcp_call *call)
 {
@@ -296,6 +302,7 @@ static const struct mcp_tool tools[] = {
     {"huge", NULL, NULL, huge, NULL},
     {"leave", NULL, NULL, leave, TASK},
     {"loop", NULL, NULL, loop, "{\"timeout_s\": 1, \"task\": \"optional\"}"},
+    {"noise", NULL, NULL, noise, NULL},
     {"null", NULL, HOW, null, NULL},
     {"picture", NULL, NULL, picture, NULL},
     {"sample", NULL, NULL, sample, TASK},

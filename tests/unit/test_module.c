@@ -413,6 +413,7 @@ static void test_dies(void **state)
 	} ends[] = {
 	    {"crash", FAILED("crash", "its process was ended by signal 11 (Segmentation fault)")},
 	    {"leave", FAILED("leave", "its process exited with status 3")},
+	    {"noise", FAILED("noise", "its process said what makes no sense: not a part")},
 	};
 
 	(void)state;
@@ -653,9 +654,8 @@ static void test_no_memory(void **state)
 	bool reached = true;
 	long live;
 
-	(void)state;
 	load(MANNERS);
-	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	call_init_for(&call, *state);
 	mem_free(run(&call, "picture", "{}", &err)); /* a thread is there from here on */
 	live = mem_fault_live();
 	for (long nth = 0; reached; nth++) {
@@ -673,7 +673,14 @@ static void test_no_memory(void **state)
 		live = mem_fault_live();
 	}
 	fake_call_release(&call);
-	reached = true;
+}
+
+static void test_load_no_memory(void **state)
+{
+	struct err err = {0};
+	bool reached = true;
+
+	(void)state;
 	for (long nth = 0; reached; nth++) {
 		mem_fault_at(nth, 1);
 		toolfile_load(&file, MANNERS, &err);
@@ -729,6 +736,8 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(test_threads),
 	    cmocka_unit_test(test_changed),
 	    cmocka_unit_test(test_no_memory),
+	    JOB_TEST(test_no_memory),
+	    cmocka_unit_test(test_load_no_memory),
 	};
 
 	if (argc == 2 && strcmp(argv[1], "--" MODULE_APART_OPTION) == 0)
