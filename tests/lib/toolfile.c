@@ -76,6 +76,25 @@ int toolfile_load(struct toolfile *f, const char *text, struct err *err)
 	       promptset_init(&f->prompts, &f->cfg, err);
 }
 
+void toolfile_check_complaints(struct toolfile *f, const struct toolfile_complaint *complaints, size_t count,
+    bool (*is_wanted)(const char *got, const char *want))
+{
+	int failures = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct err err = {0};
+		int ret = toolfile_load(f, complaints[i].text, &err);
+		const char *got = f->complaints.data ? f->complaints.data : "", *want = complaints[i].want;
+		bool is_fine = is_wanted ? is_wanted(got, want) : strcmp(got, want) == 0;
+
+		if (ret == 0 || err.code != ERR_CONFIG || !is_fine) {
+			print_message("# %s\n# %d %s\n# got  %s# want %s", complaints[i].text, ret, err.msg, got, want);
+			failures++;
+		}
+	}
+	assert_int_equal(failures, 0);
+}
+
 static void remove_all(const char *path)
 {
 	DIR *dir = opendir(path);

@@ -29,9 +29,7 @@
 
 static struct toolfile file;
 
-static const struct {
-	const char *text, *want;
-} complaints[] = {
+static const struct toolfile_complaint complaints[] = {
     {SITE("1"), BAD("", "a module is described by an object, as in {\"file\": \"hello.so\"}")},
     {SITE("null"), BAD("", "must be an object")},
     {SITE("{}"), BAD("/file", "file must be the name of a shared object")},
@@ -75,21 +73,8 @@ static const struct {
 
 static void test_complaints(void **state)
 {
-	int failures = 0;
-
 	(void)state;
-	for (size_t i = 0; i < COUNT_OF(complaints); i++) {
-		struct err err = {0};
-		int ret = toolfile_load(&file, complaints[i].text, &err);
-		const char *got = file.complaints.data ? file.complaints.data : "";
-
-		if (ret == 0 || err.code != ERR_CONFIG || strcmp(got, complaints[i].want) != 0) {
-			print_message("# %s\n# %d %s\n# got  %s# want %s", complaints[i].text, ret, err.msg, got,
-			    complaints[i].want);
-			failures++;
-		}
-	}
-	assert_int_equal(failures, 0);
+	toolfile_check_complaints(&file, complaints, COUNT_OF(complaints), NULL);
 }
 
 /* A struct whose size is another one: the number depends on the machine. */

@@ -14,9 +14,7 @@ static struct toolfile file;
 #define PROMPT(text)        "{\n\"prompts\": {\n\"p\": " text "\n}}"
 #define MESSAGES(content)   PROMPT("{\"messages\": [{\"role\": \"user\", \"content\": " content "}]}")
 
-static const struct {
-	const char *text, *want;
-} complaints[] = {
+static const struct toolfile_complaint complaints[] = {
     {"{\n\"resources\": []}", "DIR/mcp.json:2: /resources: must be an object: name -> definition\n"},
     {RESOURCE("a:b", "1"),
 	"DIR/mcp.json:3: /resources/a:b: a resource is described by an object, as in {\"text\": \"...\"}\n"},
@@ -91,21 +89,8 @@ static const struct {
 
 static void test_complaints(void **state)
 {
-	int failures = 0;
-
 	(void)state;
-	for (size_t i = 0; i < COUNT_OF(complaints); i++) {
-		struct err err = {0};
-		int ret = toolfile_load(&file, complaints[i].text, &err);
-		const char *got = file.complaints.data ? file.complaints.data : "";
-
-		if (ret == 0 || err.code != ERR_CONFIG || strcmp(got, complaints[i].want) != 0) {
-			print_message("# %s\n# %d %s\n# got  %s# want %s", complaints[i].text, ret, err.msg, got,
-			    complaints[i].want);
-			failures++;
-		}
-	}
-	assert_int_equal(failures, 0);
+	toolfile_check_complaints(&file, complaints, COUNT_OF(complaints), NULL);
 }
 
 static const char site[] =

@@ -44,9 +44,7 @@ static void execute(const char *name, const char *sql)
 	"\", \"input\": {\"a\": {}}}}}"
 #define BAD(why) "DIR/mcp.json:4: /tools/t/sql: " why "\n"
 
-static const struct {
-	const char *text, *want;
-} complaints[] = {
+static const struct toolfile_complaint complaints[] = {
     {"{\n\"tools\": {\n\"t\": {\"sql\": \"SELECT 1\"}}}",
 	"DIR/mcp.json:3: /tools/t: there is no database; \"databases\" is to define one\n"},
     {TOOL("{\"sql\": \"SELECT 1 AS x\", \"database\": \"clients\"}"),
@@ -140,21 +138,8 @@ static bool is_as_wanted(const char *got, const char *want)
 
 static void test_complaints(void **state)
 {
-	int failures = 0;
-
 	(void)state;
-	for (size_t i = 0; i < COUNT_OF(complaints); i++) {
-		struct err err = {0};
-		int ret = toolfile_load(&file, complaints[i].text, &err);
-		const char *got = file.complaints.data ? file.complaints.data : "";
-
-		if (ret == 0 || err.code != ERR_CONFIG || !is_as_wanted(got, complaints[i].want)) {
-			print_message("# %s\n# %d %s\n# got  %s# want %s", complaints[i].text, ret, err.msg, got,
-			    complaints[i].want);
-			failures++;
-		}
-	}
-	assert_int_equal(failures, 0);
+	toolfile_check_complaints(&file, complaints, COUNT_OF(complaints), is_as_wanted);
 }
 
 static void load(const char *text)

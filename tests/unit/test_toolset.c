@@ -15,9 +15,7 @@ static struct toolfile file;
 #define INPUT(text)  TOOLS("\"t\": {\"builtin\": \"echo\",\n\"input\": " text "}")
 #define HEADER(text) INPUT("{\"a\": {\"type\": \"string\",\n\"x-mcp-header\": " text "}}")
 
-static const struct {
-	const char *text, *want;
-} complaints[] = {
+static const struct toolfile_complaint complaints[] = {
     {TOOLS("\"t\": 1"),
 	"DIR/mcp.json:3: /tools/t: a tool is described by an object, as in {\"exec\": [\"/usr/bin/uptime\"]}\n"},
     {TOOLS("\"a b\": {\"builtin\": \"echo\"}"),
@@ -122,21 +120,8 @@ static const struct {
 
 static void test_complaints(void **state)
 {
-	int failures = 0;
-
 	(void)state;
-	for (size_t i = 0; i < COUNT_OF(complaints); i++) {
-		struct err err = {0};
-		int ret = toolfile_load(&file, complaints[i].text, &err);
-		const char *got = file.complaints.data ? file.complaints.data : "";
-
-		if (ret == 0 || err.code != ERR_CONFIG || strcmp(got, complaints[i].want) != 0) {
-			print_message("# %s\n# %d %s\n# got  %s# want %s", complaints[i].text, ret, err.msg, got,
-			    complaints[i].want);
-			failures++;
-		}
-	}
-	assert_int_equal(failures, 0);
+	toolfile_check_complaints(&file, complaints, COUNT_OF(complaints), NULL);
 }
 
 static void load(const char *text)
