@@ -31,7 +31,7 @@ KINDS = [
     Kind("http tool, cached", modern_call("kept", {"id": 7}), "hello, world", {API: None, "modern echo": None}),
     Kind("sql tool", modern_call("sql", {"id": 7}), "Client 7", {LOOP: None, "modern echo": None}),
 ]
-WARM_UP_S = 2
+WARM_UP, WARM_UP_S = 5000, 20  # calls of those that compile as they go, and the seconds after which it is enough
 GOALS_AT = ("lighttpd", 64)
 
 
@@ -53,11 +53,11 @@ def sessions_for(url, connections, scratch, name):
 
 
 def warm_up(sdks, scratch):
-    """A few thousand calls, after which V8 has compiled what is worth it."""
+    """Until V8 has compiled what is worth it."""
     for version, url in sdks.items():
         kind = KINDS[1] if version == "v1" else KINDS[0]
         sessions = sessions_for(url, 16, scratch, version) if version == "v1" else None
-        poster(url, kind.request, TEXT, 16, sessions)(WARM_UP_S)
+        load(url, *kind.request, WARM_UP_S, 16, TEXT, sessions, ["-n", WARM_UP])
 
 
 def loads_of(args, scratch, site, url, bare_url, api_url, sdks, server, connections):

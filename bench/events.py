@@ -153,9 +153,11 @@ def opened(args, report, scratch, count, to_all):
 
 
 def ratios(name, rounds, what, goals):
-    """To the bare writer; for ours with a goal."""
-    bare = [each[what] for each in rounds.get(BARE, [])]
-    return {BARE: (bare, goals.get(name.partition(", ")[2]))} if name != BARE else {}
+    """Ours to all the others, with a goal to the bare writer; of the others only to that."""
+    kind = name.partition("mcp-fcgi, ")[2]
+    others = {of: [each[what] for each in figures] for of, figures in rounds.items()
+              if of != name and (of == BARE or kind and "mcp-fcgi" not in of)}
+    return {of: (values, goals.get(kind) if of == BARE else None) for of, values in others.items()}
 
 
 def print_speed(report, part, rounds, **where):

@@ -65,7 +65,7 @@ class Report:
             if len(numbers) != len(values) or not all(numbers):
                 continue
             ratio = spread([a / b for a, b in zip(values, numbers)])
-            text += f"  {ratio['median']:.2f} of {of}"
+            text += f"  {short(ratio['median'])} x {of}"
             if goal:
                 ratio["goal"] = self.goal(goal, ratio["median"])
                 text += self.goal_text(ratio["goal"])
