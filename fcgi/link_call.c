@@ -8,8 +8,31 @@
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
 
+/* An eventfd that was never written: one of an earlier call, if there is one. */
+static int take_cancel_fd(struct link *l)
+{
+	int fd = -1;
+
+	pthread_mutex_lock(&l->mtx);
+	if (l->spare_fds_count > 0)
+		fd = l->spare_fds[--l->spare_fds_count];
+	pthread_mutex_unlock(&l->mtx);
+	return fd == -1 ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : fd;
+}
+
+/* With mtx held. */
+static void give_cancel_fd(struct link *l, struct call_entry *entry)
+{
+	if (entry->call.cancel_fd == -1)
+		return;
+	if (!entry->is_woken && l->spare_fds_count < SPARE_FDS_MAX)
+		l->spare_fds[l->spare_fds_count++] = entry->call.cancel_fd;
+	else
+		close(entry->call.cancel_fd);
+}
+
 /* is_known: the broker will know it, and may cancel it. */
-static struct call_entry *entry_new(const struct link *l, bool is_known, size_t ids_count, struct err *err)
+static struct call_entry *entry_new(struct link *l, bool is_known, size_t ids_count, struct err *err)
 {
 	struct call_entry *entry;
 
@@ -28,7 +51,7 @@ static struct call_entry *entry_new(const struct link *l, bool is_known, size_t 
 	buf_init(&entry->body, link_body_max(l->cfg));
 	entry->call.cancel_fd = -1;
 	if (is_known) {
-		entry->call.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		entry->call.cancel_fd = take_cancel_fd(l);
 		if (entry->call.cancel_fd == -1) {
 			err_sys(err, "make an eventfd");
 			mem_free(entry);
@@ -45,16 +68,15 @@ void link_call_end(struct link *l, struct link_call **callp)
 	if (!entry)
 		return;
 	*callp = NULL;
+	pthread_mutex_lock(&l->mtx);
 	if (entry->call.number) {
-		pthread_mutex_lock(&l->mtx);
 		for (at = &l->calls[entry->call.number % TABLE_SIZE]; *at != entry; at = &(*at)->next)
 			;
 		*at = entry->next;
 		l->calls_count--;
-		pthread_mutex_unlock(&l->mtx);
 	}
-	if (entry->call.cancel_fd != -1)
-		close(entry->call.cancel_fd);
+	give_cancel_fd(l, entry);
+	pthread_mutex_unlock(&l->mtx);
 	buf_release(&entry->call.blob);
 	buf_release(&entry->cancelled_ids);
 	buf_release(&entry->body);

@@ -470,6 +470,8 @@ void link_free(struct link **linkp)
 		pthread_cond_destroy(&l->changed);
 		pthread_mutex_destroy(&l->mtx);
 	}
+	while (l->spare_fds_count > 0)
+		close(l->spare_fds[--l->spare_fds_count]);
 	if (l->wake_fd != -1)
 		close(l->wake_fd);
 	buf_release(&l->head);

@@ -28,6 +28,7 @@
 
 #define RETRY_FIRST_MS 250 /* without an answer it is said again, and then after growing pauses */
 #define TABLE_SIZE     256 /* chains of the tables of calls and sent requests; numbers are consecutive */
+#define SPARE_FDS_MAX  16  /* eventfds that are kept for the next calls */
 
 /* One message to the broker. One with a waiter lives on the waiter's stack until done is posted; one without is freed,
  * as owner, when it was sent or given up. */
@@ -59,6 +60,7 @@ struct call_entry {
 	struct link_call call;    /* first: the user's pointer is ours */
 	struct call_entry *next;  /* by mtx: in the table of calls */
 	struct buf cancelled_ids; /* by mtx: of a batch, each text followed by '\n' */
+	bool is_woken;            /* by mtx: cancel_fd was written */
 	size_t ids_count;
 	uint64_t stream;        /* by mtx: where its answer goes; 0: nowhere yet */
 	bool is_begun;          /* by mtx: the broker has said so */
@@ -119,6 +121,8 @@ struct link {
 	struct request_fifo inbox;
 	struct call_entry *calls[TABLE_SIZE];
 	size_t calls_count;
+	int spare_fds[SPARE_FDS_MAX]; /* of calls that have ended, never written */
+	size_t spare_fds_count;
 	struct task_watches watches;
 	bool runner_is_starting;
 	uint64_t runner_at_ms; /* when the last start of a runner ended; 0: never */

@@ -249,6 +249,7 @@ static void entry_wake(struct call_entry *entry)
 	ssize_t ignored = write(entry->call.cancel_fd, &one, sizeof(one)); /* can't be full */
 
 	(void)ignored;
+	entry->is_woken = true;
 }
 
 static void on_cancelled(struct link *l, const struct link_header *h, struct slice in)

@@ -5,7 +5,11 @@
  * Connections of a Unix socket are accepted here and lent to libfcgi as ones that it kept. Its own accept looks at each
  * by select(), and drops it when a signal comes just then: at the end of a worker requests would be lost. It knows no
  * CLOEXEC either. Those of TCP are left to it, with FCGI_WEB_SERVER_ADDRS; for their sake mcp-launch and mcp-broker
- * close what they inherit. */
+ * close what they inherit.
+ *
+ * libfcgi ends a connection by shutdown() and then waits until the web server closes its end too, so that nothing which
+ * that may still send makes TCP drop our answer. A Unix socket drops nothing, and a request that was read to its end is
+ * followed by nothing: there the thread closes, and is free, at once. */
 #include "config.h"
 
 #include <errno.h>
@@ -38,6 +42,8 @@ static int fcgi_reply(struct req *req, struct slice head, struct slice body, str
 	if (body.len)
 		bad |= FCGX_PutStr(body.p, (int)body.len, f->out) < 0;
 	req->env = NULL;
+	if (R(req)->is_unix && !f->keepConnection && FCGX_HasSeenEOF(f->in))
+		FCGX_Detach(f); /* close without shutdown() */
 	FCGX_Finish_r(f);
 	return bad ? err_set(err, ERR_GONE, "web server left before the answer") : 0;
 }
