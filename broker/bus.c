@@ -24,6 +24,7 @@ struct bus {
 	void *context, *socket;
 	uv_poll_t watch;
 	bool is_watched;
+	bool is_due; /* something may be there, or room, of which ZMQ_FD will not tell */
 	struct wheel_timer again_timer; /* runs while some wait */
 	struct log_rate rate;
 };
@@ -33,14 +34,17 @@ static int set_int(void *socket, int option, int value)
 	return zmq_setsockopt(socket, option, &value, sizeof(value));
 }
 
+/* The turn looks. */
 static void on_zmq_fd(uv_poll_t *watch, int status, int events)
 {
-	(void)watch, (void)status, (void)events; /* the turn looks */
+	(void)status, (void)events;
+	TABLE_OF(watch, struct bus, watch)->is_due = true;
 }
 
+/* The turn tries once more. */
 static void on_again(struct wheel_timer *t)
 {
-	(void)t; /* the turn tries once more */
+	TABLE_OF(t, struct bus, again_timer)->is_due = true;
 }
 
 int bus_open(struct broker *b, const char *path, struct err *err)
@@ -54,6 +58,7 @@ int bus_open(struct broker *b, const char *path, struct err *err)
 	if (!bus)
 		return err_set(err, ERR_NOMEM, "data channel");
 	bus->broker = b;
+	bus->is_due = true;
 	bus->again_timer.fire = on_again;
 	b->bus = bus;
 	snprintf(address, sizeof(address), "ipc://%s", path);
@@ -200,6 +205,7 @@ static int send_frames(const struct producer *p, const void *header, struct slic
 	struct bus *bus = p->broker->bus;
 	unsigned char routing[LINK_ROUTING_LEN];
 
+	bus->is_due = true;
 	link_routing_id(p->id, p->connection, routing);
 	if (zmq_send(bus->socket, routing, sizeof(routing), ZMQ_SNDMORE | ZMQ_DONTWAIT) == -1)
 		return -1;
@@ -214,6 +220,7 @@ static void wait_in_line(struct producer *p, const void *header, struct slice ke
 {
 	unsigned dropped;
 
+	p->broker->bus->is_due = true;
 	if (p->waiting_count < (size_t)p->broker->cfg->link_backlog_max && line_add(p, header, key, body, is_hold) == 0)
 		return;
 	if (log_rate_ok(&p->broker->bus->rate, 5, 10000, &dropped))
@@ -336,23 +343,33 @@ void bus_release(struct broker *b)
 
 /* Whichever call looks into libzmq's mailbox takes the edge of ZMQ_FD with it, for all that is in there: messages that
  * came, and room for those that wait. ZMQ_EVENTS always looks, and tells of the first; so what waits is tried after it.
- * That may look again, if not in the same millisecond: what it takes then without telling is found by the timer. */
+ * That may look again, if not in the same millisecond: what it takes then without telling is found by the timer. Each look
+ * is a system call, which most turns need not make: nothing was sent since the last one, and ZMQ_FD said nothing. */
 bool bus_turn(struct broker *b)
 {
 	struct bus *bus = b->bus;
 	size_t len = sizeof(int);
 	int events = 0;
+	bool more;
 
 	if (!bus)
 		return false;
+	if (!bus->is_due) {
+		producers_kept(b);
+		return false;
+	}
 	for (int n = 0; n < BUS_TURN_MAX; n++) {
 		if (!receive(bus))
 			break;
 	}
 	producers_kept(b);
+	bus->is_due = false;
 	if (zmq_getsockopt(bus->socket, ZMQ_EVENTS, &events, &len) == -1)
-		return true; /* EINTR: ask again */
-	if (b->line_count > 0 && send_waiting(b, bus))
-		return true;
-	return events & ZMQ_POLLIN;
+		more = true; /* EINTR: ask again */
+	else if (b->line_count > 0 && send_waiting(b, bus))
+		more = true;
+	else
+		more = events & ZMQ_POLLIN;
+	bus->is_due = bus->is_due || more;
+	return more;
 }

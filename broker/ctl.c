@@ -8,6 +8,7 @@
 #include "broker/conn.h"
 #include "broker/ctl.h"
 #include "broker/gate.h"
+#include "broker/handle.h"
 #include "broker/producer.h"
 #include "broker/snapshot.h"
 #include "broker/stream.h"
@@ -75,19 +76,30 @@ static void on_hello_late(struct wheel_timer *t)
 	ctl_close(TABLE_OF(t, struct ctl, hello_timer), "no HELLO came");
 }
 
-/* A packet that the peer's socket has no room for is lost; who waits for it gives up after link_timeout_ms. */
-static void send_packet(struct ctl *c, struct link_header *h, struct slice body)
+int ctl_send(struct ctl *c, struct link_header *h, struct slice body)
 {
 	struct buf packet;
+	int ret;
 
+	if (!c || c->is_closed)
+		return -1;
 	h->version = h->type == LINK_NACK ? LINK_VERSION_HELLO : LINK_VERSION;
 	h->body_len = (uint32_t)body.len;
-	buf_init(&packet, LINK_HEADER_LEN + body.len);
+	buf_init(&packet, LINK_PACKET_MAX);
 	link_put_header(&packet, h);
 	buf_add_slice(&packet, body);
-	if (buf_check(&packet, NULL) || send(c->fd, packet.data, packet.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		LOG(WARN, "ctl.send_failed", "pid=%d type=%s", (int)c->pid, link_type_name(h->type));
+	ret = buf_check(&packet, NULL);
+	if (ret == 0 && send(c->fd, packet.data, packet.len, MSG_DONTWAIT | MSG_NOSIGNAL) == -1)
+		ret = -1;
 	buf_release(&packet);
+	return ret;
+}
+
+/* Of the handshake: what the peer's socket has no room for is lost; who waits for it gives up after link_timeout_ms. */
+static void send_packet(struct ctl *c, struct link_header *h, struct slice body)
+{
+	if (ctl_send(c, h, body))
+		LOG(WARN, "ctl.send_failed", "pid=%d type=%s", (int)c->pid, link_type_name(h->type));
 }
 
 static void send_nack(struct ctl *c, uint64_t seq, unsigned code, const char *text)
@@ -146,6 +158,7 @@ static void take_hello(struct ctl *c, const struct link_header *h, struct slice 
 	link_put_u64(&body, (uint64_t)b->cfg->link_credit_bytes);
 	link_put_u32(&body, (uint32_t)broker_frame_max(b));
 	link_put_u8(&body, is_known);
+	link_put_u8(&body, 1); /* calls may begin and end here */
 	if (buf_check(&body, NULL) == 0)
 		send_packet(c, &reply, buf_slice(&body));
 	buf_release(&body);
@@ -201,7 +214,7 @@ static void take_packet(struct ctl *c, struct slice packet, int fd)
 	struct link_header h;
 	struct slice body = {packet.p + LINK_HEADER_LEN, packet.len - LINK_HEADER_LEN};
 	struct err err;
-	bool is_hello, is_adopt;
+	bool is_adopt;
 
 	if (packet.len < LINK_HEADER_LEN || link_get_header(packet, &h, &err) || h.body_len != body.len) {
 		if (fd != -1)
@@ -210,16 +223,17 @@ static void take_packet(struct ctl *c, struct slice packet, int fd)
 		ctl_close(c, "garbage");
 		return;
 	}
-	is_hello = h.type == LINK_HELLO;
 	is_adopt = h.type == LINK_ADOPT;
 	if (fd != -1 && !is_adopt) {
 		close(fd);
 		fd = -1;
 	}
-	if (is_hello)
+	if (h.type == LINK_HELLO)
 		take_hello(c, &h, body);
 	else if (is_adopt)
 		take_adopt(c, &h, body, fd);
+	else if (handle_comes_by_ctl(h.type) && c->producer && h.producer == c->producer->id)
+		handle_by_ctl(c->producer, &h, body);
 	else
 		send_nack(c, h.seq, LINK_NACK_BAD, "not a message of the control channel");
 }
@@ -250,7 +264,7 @@ static int take_fd(struct msghdr *msg)
 
 static void on_packet(uv_poll_t *watch, int status, int events)
 {
-	static char packet[LINK_ADOPT_MAX]; /* one loop, one thread */
+	static char packet[LINK_PACKET_MAX]; /* one loop, one thread */
 	struct ctl *c = TABLE_OF(watch, struct ctl, watch);
 
 	(void)events;

@@ -2,6 +2,7 @@
 
 #include "broker/bus.h"
 #include "broker/call.h"
+#include "broker/ctl.h"
 #include "broker/handle.h"
 #include "broker/handle_priv.h"
 #include "broker/park.h"
@@ -61,11 +62,12 @@ static const struct {
 	bool is_answered; /* always; else only with LINK_WANT_ACK */
 	bool spends_credit;
 	bool is_question; /* has no effect: a retry is asked anew */
+	bool comes_by_ctl;
 } handlers[] = {
     [LINK_SESSION_PUT] = {do_session_put, put_value, .is_answered = true},
     [LINK_SESSION_DEL] = {do_session_del, .is_answered = true},
-    [LINK_CALL_BEGIN] = {do_call_begin, put_session, .is_answered = true},
-    [LINK_CALL_END] = {.handle = do_call_end},
+    [LINK_CALL_BEGIN] = {do_call_begin, put_session, .is_answered = true, .comes_by_ctl = true},
+    [LINK_CALL_END] = {.handle = do_call_end, .comes_by_ctl = true},
     [LINK_OPEN_STREAM] = {do_open_stream, .is_answered = true},
     [LINK_ATTACH] = {do_attach, put_value, .is_answered = true},
     [LINK_APPEND] = {do_append, .spends_credit = true},
@@ -92,6 +94,11 @@ bool handle_has(unsigned type)
 	return type < COUNT_OF(handlers) && handlers[type].handle;
 }
 
+bool handle_comes_by_ctl(unsigned type)
+{
+	return handle_has(type) && handlers[type].comes_by_ctl;
+}
+
 /* reply: the body of an ACK that the table makes none for; NULL: empty. */
 static void send_answer(struct producer *p, const struct outcome *o, struct slice key, const struct buf *reply)
 {
@@ -116,7 +123,9 @@ static void send_answer(struct producer *p, const struct outcome *o, struct slic
 							   : rnd_spread(RETRY_MS));
 		link_put_bytes(&body, slice_str(link_nack_name(nack)));
 	}
-	if (buf_check(&body, NULL) == 0) /* else the worker asks again */
+	if (buf_check(&body, NULL)) /* the worker asks again */
+		;
+	else if (!o->by_ctl || ctl_send(p->ctl, &h, buf_slice(&body)))
 		bus_send(p, &h, SLICE(""), buf_slice(&body));
 	buf_release(&body);
 }
@@ -237,4 +246,20 @@ void handle_message(struct producer *p, const struct link_header *h, struct slic
 		LOG(WARN, "link.bad", "pid=%u type=%s not_logged=%u", p->pid, link_type_name(h->type), dropped);
 	settle(p, m.outcome, nack, key, &m.reply);
 	buf_release(&m.reply);
+}
+
+/* It has no place in the window, which is not needed for it: a call that was begun is known by its number. Who asked says it
+ * again by the data channel after the deadline that it has here, and until then not: so one that is late has no effect,
+ * however long it lay there. */
+void handle_by_ctl(struct producer *p, const struct link_header *h, struct slice body)
+{
+	bool bad = false;
+	struct slice key = link_get_bytes(&body, &bad);
+	struct outcome o = {
+	    .seq = h->seq, .type = h->type, .want_answer = handlers[h->type].is_answered, .by_ctl = true};
+	struct message m = {.broker = p->broker, .producer = p, .h = h, .key = key, .body = body, .outcome = &o, .bad = bad};
+
+	if (h->deadline_ms && now_ms() >= h->deadline_ms)
+		return;
+	settle(p, &o, handlers[h->type].handle(&m), key, NULL);
 }

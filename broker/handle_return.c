@@ -40,7 +40,7 @@ static void take_back_calls(struct message *m, struct slice in, uint32_t n)
 	}
 	for (struct call *c = p->calls; c; c = next) {
 		next = c->next_of_producer;
-		if (!c->is_held)
+		if (!c->is_held && c->number < m->h->seq) /* else it was begun since, by the control channel */
 			call_end(c, "its worker has ended it");
 		c->is_held = false;
 	}

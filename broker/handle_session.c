@@ -77,11 +77,11 @@ unsigned do_call_begin(struct message *m)
 	struct commit *commit = NULL; /* of one that owes its answer on a stream from now on */
 	struct call *call;
 
-	if (m->bad)
+	if (m->bad || (m->outcome->by_ctl && flags))
 		return LINK_NACK_BAD;
 	if (!s || ((flags & LINK_CALL_ON_SESSION_STREAM) && !s->ends_with_conn))
 		return LINK_NACK_NO_SESSION;
-	if (n > 0) {
+	if (n > 0 && !call_find(m->broker, m->producer, m->h->seq)) { /* else it was begun by the control channel */
 		if (m->broker->draining)
 			return LINK_NACK_BUSY;
 		/* Answers are never dropped: who doesn't read them may not ask for more, or one would fill all logs. */

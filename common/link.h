@@ -24,7 +24,7 @@
 #define LINK_STALLED_NAME "broker.stalled" /* is there while the broker's store can't write */
 #define LINK_ADMIN_NAME	  "broker.admin" /* not of the link: where people look, see mcp-broker(8) */
 #define LINK_KEY_MAX	  128	      /* bytes of a session id */
-#define LINK_ADOPT_MAX	  16384	      /* bytes of an ADOPT packet */
+#define LINK_PACKET_MAX	  16384	      /* bytes of a packet of the control channel */
 #define LINK_FRAME_SLACK  65536	      /* what stands around the large thing in a body, see link_body_max() */
 #define LINK_ROUTING_LEN  13
 
@@ -139,7 +139,8 @@ enum link_outcome {
  *  HELLO        corr = number of the connection, from 1 per producer, rising; u16 version_min, u16 version_max, u32 pid,
  *               bytes program_version, u8 role (without it: a worker)
  *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len), u8 is_known (1: this broker had a
- *               connection of this producer before, and knows all of its calls)
+ *               connection of this producer before, and knows all of its calls), u8 takes_calls (1: CALL_BEGIN and CALL_END
+ *               may come by the control channel; without it: they may not)
  *               (or NACK VERSION on the control channel)
  *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, u32 retry_ms, bytes head; descriptor in
  *               SCM_RIGHTS. retry_ms: how late the client comes back when it loses the connection, as far as it was told
@@ -153,8 +154,10 @@ enum link_outcome {
  *               The call's number is the seq of this message. id is the JSON text of the client's request id. n = 0
  *               asks for the session only and begins no call. Renews the session's idle time. NACK NO_SESSION also when
  *               LINK_CALL_ON_SESSION_STREAM is asked of a session that was not made with LINK_SESSION_ENDS_WITH_CONN.
+ *               Without flags it may come by the control channel: bytes key is the beginning of its body there, and it is
+ *               answered there. As it is repeated by the data channel, nothing happens when it is late.
  *  CALL_END     corr = call. Not answered; ending what is gone is no error. Without FINISH before it the wills go to the
- *               call's stream, if it has one.
+ *               call's stream, if it has one. By the control channel, with bytes key, of calls that began there.
  *  OPEN_STREAM  key (legacy) or empty; corr = call, or 0: then this begins a call, whose number is the seq of this
  *               message; u8 stream flags, u16 n, n * (bytes id, bytes will); n = 0 when corr is not 0
  *               -> ACK stream. Reserves a descriptor for 2 s.

@@ -84,6 +84,8 @@ void link_call_end(struct link *l, struct link_call **callp)
 		request_init(&entry->end, l, LINK_CALL_END, 0);
 		entry->end.header.corr = entry->call.number;
 		entry->end.owner = entry;
+		entry->end.by_ctl = entry->connection && !entry->stream; /* nothing of it is on its way by the other one */
+		entry->end.connection = entry->connection;
 		if (request_submit(l, &entry->end, NEED_KNOWN, NULL, NULL) == 0)
 			return; /* the link thread frees it */
 		request_release(&entry->end);
@@ -154,12 +156,14 @@ int link_call_begin(struct link *l, struct slice session, const char *principal,
 	question_init(&req, l, LINK_CALL_BEGIN, session, principal, 1 + wills_len(wills, wills_count));
 	link_put_u8(&req.body, (uint8_t)flags);
 	put_wills(&req.body, wills, wills_count);
+	req.by_ctl = flags == 0;
 	if (wills_count && entry_note(entry, &req, err))
 		ret = -1;
 	else
 		ret = request_ask(l, &req, NEED_ANY, wills_count ? entry : NULL, err);
 	if (!ret) {
 		entry_begun(l, entry, flags & LINK_CALL_ON_SESSION_STREAM ? req.answer.stream : 0);
+		entry->connection = req.by_ctl && !req.is_tried ? req.connection : 0;
 		in = request_answer(&req);
 		entry->call.session_stream = req.answer.stream;
 		entry->call.session_version = link_get_u64(&in, &bad);

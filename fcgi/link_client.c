@@ -102,7 +102,7 @@ int link_adopt(struct link *l, int fd, enum link_kind kind, uint16_t request_id,
 	struct buf packet;
 	int ret;
 
-	buf_init(&packet, LINK_ADOPT_MAX);
+	buf_init(&packet, LINK_PACKET_MAX);
 	h.body_len = (uint32_t)(1 + 2 + 8 + 4 + 4 + 4 + head.len);
 	if (link_lock_up(l, false, 0, err))
 		return -1;

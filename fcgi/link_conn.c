@@ -81,7 +81,7 @@ static int ctl_open(struct link *l, bool may_start, uint64_t deadline_ms, struct
 struct welcome {
 	uint64_t epoch, credit_bytes;
 	uint32_t body_max;
-	bool is_known;
+	bool is_known, takes_calls;
 };
 
 static int welcome_read(struct slice in, struct welcome *w, struct err *err)
@@ -109,6 +109,7 @@ static int welcome_read(struct slice in, struct welcome *w, struct err *err)
 	w->credit_bytes = link_get_u64(&in, &bad);
 	w->body_max = link_get_u32(&in, &bad);
 	w->is_known = link_get_u8(&in, &bad);
+	w->takes_calls = in.len > 0 && link_get_u8(&in, &bad);
 	if (bad || w->credit_bytes > INT64_MAX)
 		return err_set(err, ERR_LINK, "malformed WELCOME");
 	if (code != LINK_VERSION)
@@ -237,6 +238,7 @@ static int link_begin(struct link *l, int ctl, const struct welcome *w, struct s
 	rc = l->connection > 1 ? link_return(l, w->is_known, tasks, err) : 0;
 	if (!rc) {
 		l->ctl = ctl;
+		l->ctl_takes_calls = w->takes_calls;
 		l->epoch = w->epoch;
 		l->credit_full = (int64_t)w->credit_bytes;
 		l->credit = credit_left(l);
@@ -271,6 +273,7 @@ int link_connect(struct link *l, bool may_start, uint64_t deadline_ms, struct er
 		return -1;
 	}
 	l->hold = LINK_HOLD_NONE;
+	l->is_dealer_due = true;
 	buf_init(&tasks, link_body_max(l->cfg));
 	if (l->runner)
 		l->runner->list(l->runner->arg, &tasks);
@@ -297,10 +300,26 @@ bool link_wait_changed(struct link *l, uint64_t deadline_ms)
 	return pthread_cond_timedwait(&l->changed, &l->mtx, &at) == 0 || now_ms() < deadline_ms;
 }
 
+static atomic_int own_pid; /* 0: not asked for yet, or it was the parent's */
+
+static void forget_own_pid(void)
+{
+	atomic_store(&own_pid, 0);
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, forget_own_pid);
+}
+
 static int check_pid(struct link *l, struct err *err)
 {
-	int unused = 0;
-	int pid = (int)getpid();
+	int unused = 0, pid = atomic_load(&own_pid);
+
+	if (pid == 0) {
+		pid = (int)getpid();
+		atomic_store(&own_pid, pid);
+	}
 
 	if (!atomic_compare_exchange_strong(&l->pid, &unused, pid) && unused != pid)
 		return err_set(err, ERR_BROKER, "the link is that of process %d, before fork", unused);
@@ -423,17 +442,20 @@ int link_await(struct link *l, bool begins, void (*aside)(void *arg), void *arg,
 
 struct link *link_new(const struct cfg *cfg)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct link *l = mem_alloc(1, sizeof(*l));
 	pthread_condattr_t attr;
 
 	if (!l)
 		return NULL;
+	pthread_once(&once, watch_forks);
 	l->cfg = cfg;
 	l->wake_fd = -1;
 	l->ctl = -1;
 	TAILQ_INIT(&l->inbox);
 	TAILQ_INIT(&l->sendq);
 	buf_init(&l->head, LINK_HEADER_LEN);
+	buf_init(&l->packet, LINK_PACKET_MAX);
 	buf_init(&l->stats, STATS_MAX);
 	pthread_mutex_init(&l->mtx, NULL);
 	pthread_condattr_init(&attr);
@@ -475,6 +497,7 @@ void link_free(struct link **linkp)
 	if (l->wake_fd != -1)
 		close(l->wake_fd);
 	buf_release(&l->head);
+	buf_release(&l->packet);
 	buf_release(&l->stats);
 	mem_free(l);
 }

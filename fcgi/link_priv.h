@@ -4,6 +4,8 @@
  *   any thread    encodes its message, gives it a number and puts it into the inbox (under mtx); if the link thread
  *                 sleeps, wakes it by the eventfd; then waits on the request's own semaphore without a deadline of its
  *                 own, for the link thread completes every request exactly once: answer, deadline, or end of the link.
+ *                 What begins and ends a call, as each request of a session does, it sends by the control socket itself:
+ *                 the link thread hears of it when the answer is there, or when none has come for RETRY_FIRST_MS.
  *   link thread   lives from the first need of a broker to the end of the link. It connects, when somebody needs a
  *                 connection or when there is something to go on with (calls, requests without an answer, a runner's
  *                 tasks), and again, with growing pauses, when it can't. It alone touches the DEALER, the sent requests
@@ -41,6 +43,8 @@ struct request {
 	LIST_ENTRY(request) hashed; /* in sent: only requests that somebody waits for */
 	bool is_queued;             /* in sendq */
 	bool is_tried;              /* handed to ZeroMQ at least once */
+	bool by_ctl;                /* may be sent by the control socket; once submitted: was */
+	uint32_t connection;        /* by_ctl: the only one where it may, or any (0); once submitted: where it was */
 	uint64_t retry_at_ms;
 	uint64_t retry_interval_ms;
 	uint64_t credit; /* spent for it */
@@ -62,6 +66,7 @@ struct call_entry {
 	struct buf cancelled_ids; /* by mtx: of a batch, each text followed by '\n' */
 	bool is_woken;            /* by mtx: cancel_fd was written */
 	size_t ids_count;
+	uint32_t connection;    /* on whose control socket it began, and nowhere else; 0: it did not */
 	uint64_t stream;        /* by mtx: where its answer goes; 0: nowhere yet */
 	bool is_begun;          /* by mtx: the broker has said so */
 	char key[LINK_KEY_MAX]; /* CALL_BEGIN, to be said again; no body: it began by another message */
@@ -118,6 +123,8 @@ struct link {
 	int64_t credit, credit_full;   /* bytes */
 	size_t body_max;               /* bytes; of the broker that we are connected to */
 	int ctl;                       /* control socket; -1 when down */
+	bool ctl_takes_calls;          /* so said the broker */
+	struct buf packet;             /* what is sent there */
 	struct request_fifo inbox;
 	struct call_entry *calls[TABLE_SIZE];
 	size_t calls_count;
@@ -146,6 +153,7 @@ struct link {
 	size_t waiting_count;                 /* requests in sent */
 	void *dealer;
 	int dealer_fd;
+	bool is_dealer_due; /* something may be there of which dealer_fd will not tell */
 	enum link_hold hold;
 	struct buf head;
 	struct request_fifo sendq; /* to send, first or again */

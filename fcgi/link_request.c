@@ -1,8 +1,11 @@
 /* Any thread that says something to the broker: encode, hand over to the link thread, wait. */
 #include "config.h"
 
+#include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/mem.h"
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
 
@@ -38,15 +41,42 @@ void request_release(struct request *req)
 	zmq_msg_close(&req->answer_body);
 }
 
-/* Gives req its identity and hands it over. mtx is held, the link is up. true: the link thread must be woken. */
-static bool inbox_add(struct link *l, struct request *req)
+/* At once, by this thread: no other need wake for it, here or in the broker. Who waits for an answer says it again by the
+ * data channel if none comes; until then is all the time that this one has. mtx is held. */
+static bool send_by_ctl(struct link *l, const struct request *req)
+{
+	struct link_header h = req->header;
+
+	if (l->state != LINK_UP || !l->ctl_takes_calls || (req->connection && req->connection != l->connection))
+		return false;
+	h.body_len += (uint32_t)(sizeof(uint32_t) + req->key.len);
+	h.deadline_ms = req->owner ? 0 : now_ms() + RETRY_FIRST_MS;
+	buf_clear(&l->packet);
+	link_put_header(&l->packet, &h);
+	link_put_bytes(&l->packet, req->key);
+	buf_add_slice(&l->packet, buf_slice(&req->body));
+	return !l->packet.fault && send(l->ctl, l->packet.data, l->packet.len, MSG_DONTWAIT | MSG_NOSIGNAL) != -1;
+}
+
+/* Gives req its identity and sends it, or hands it over. mtx is held. true: the link thread must be woken. */
+static bool hand_over(struct link *l, struct request *req)
 {
 	bool wakes = l->is_asleep;
 
 	req->header.producer = l->producer;
 	req->header.seq = ++l->seq;
 	req->header.body_len = (uint32_t)req->body.len;
+	req->by_ctl = req->by_ctl && send_by_ctl(l, req);
+	if (req->by_ctl)
+		req->connection = l->connection;
+	if (req->by_ctl && req->owner) {
+		request_release(req);
+		mem_free(req->owner);
+		return false;
+	}
 	TAILQ_INSERT_TAIL(&l->inbox, req, fifo);
+	if (req->by_ctl)
+		return false;
 	l->is_asleep = false;
 	return wakes;
 }
@@ -92,7 +122,7 @@ int request_submit(struct link *l, struct request *req, enum need need, struct c
 	}
 	if (need == NEED_CREDIT && take_credit(l, req, err))
 		goto fail;
-	wakes = inbox_add(l, req);
+	wakes = hand_over(l, req);
 	if (entry) {
 		entry->call.number = req->header.seq;
 		entry->call.epoch = l->epoch;
@@ -109,6 +139,23 @@ fail:
 	return -1;
 }
 
+static void wait_until_done(struct link *l, struct request *req)
+{
+	uint64_t until_ms = now_ms() + RETRY_FIRST_MS;
+	struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
+	int rc = -1;
+
+	if (req->by_ctl) {
+		do
+			rc = sem_clockwait(&req->done, CLOCK_MONOTONIC, &until);
+		while (rc == -1 && errno == EINTR);
+		if (rc == -1)
+			link_wake(l); /* now it is the link thread's: to be said again, or given up */
+	}
+	while (rc == -1)
+		rc = sem_wait(&req->done); /* EINTR */
+}
+
 int request_ask(struct link *l, struct request *req, enum need need, struct call_entry *entry, struct err *err)
 {
 	if (req->key.len > LINK_KEY_MAX)
@@ -121,8 +168,7 @@ int request_ask(struct link *l, struct request *req, enum need need, struct call
 	if (request_submit(l, req, need, entry, err))
 		req->ret = -1;
 	else
-		while (sem_wait(&req->done) == -1)
-			; /* EINTR */
+		wait_until_done(l, req);
 	sem_destroy(&req->done);
 	return req->ret;
 }

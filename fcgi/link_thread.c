@@ -63,6 +63,7 @@ bool link_dealer_send(struct link *l, struct request *req)
 	struct slice texts[3] = {{NULL, 0}, req->key, buf_slice(&req->body)};
 	zmq_msg_t parts[3];
 
+	l->is_dealer_due = true;
 	buf_clear(&l->head);
 	link_put_header(&l->head, &req->header);
 	texts[0] = buf_slice(&l->head);
@@ -136,8 +137,14 @@ static void inbox_take(struct link *l)
 	pthread_mutex_unlock(&l->mtx);
 	while ((req = TAILQ_FIRST(&taken))) {
 		TAILQ_REMOVE(&taken, req, fifo);
-		TAILQ_INSERT_TAIL(&l->sendq, req, fifo);
-		req->is_queued = true;
+		req->is_queued = !req->by_ctl;
+		if (req->is_queued) {
+			TAILQ_INSERT_TAIL(&l->sendq, req, fifo);
+		} else { /* on its way */
+			req->header.flags |= LINK_RETRY;
+			req->retry_at_ms = now_ms() + req->retry_interval_ms;
+			timer_before(l, req->retry_at_ms);
+		}
 		timer_before(l, req->header.deadline_ms);
 		if (!req->owner) {
 			LIST_INSERT_HEAD(&l->sent[req->header.seq % TABLE_SIZE], req, hashed);
@@ -418,13 +425,29 @@ static bool dealer_receive(struct link *l)
 
 /* --- its loop --- */
 
-/* EOF, an error, or a packet that has no business here: the broker speaks there only at the handshake. */
-static bool ctl_is_over(const struct link *l)
+/* The answer to what was asked there. false: EOF, an error, or a packet that has no business here. */
+static bool ctl_receive(struct link *l)
 {
-	char byte;
+	char packet[LINK_PACKET_MAX];
+	ssize_t len = recv(l->ctl, packet, sizeof(packet), MSG_DONTWAIT);
+	struct link_header h;
+	struct err err;
+	zmq_msg_t body;
 
-	if (recv(l->ctl, &byte, 1, MSG_DONTWAIT) == -1)
-		return errno != EAGAIN && errno != EINTR;
+	if (len == -1)
+		return errno == EAGAIN || errno == EINTR;
+	if (len < LINK_HEADER_LEN || link_get_header((struct slice){packet, (size_t)len}, &h, &err) ||
+	    h.body_len != (size_t)len - LINK_HEADER_LEN || (h.type != LINK_ACK && h.type != LINK_NACK)) {
+		if (len > 0)
+			log_garbage("on the control channel");
+		return false;
+	}
+	if (zmq_msg_init_size(&body, h.body_len) == -1)
+		return true; /* it is asked again */
+	memcpy(zmq_msg_data(&body), packet + LINK_HEADER_LEN, h.body_len);
+	inbox_take(l); /* where the question may still be */
+	on_answer(l, &h, &body);
+	zmq_msg_close(&body);
 	return true;
 }
 
@@ -435,7 +458,10 @@ static bool dealer_has_room(struct link *l)
 	int events = 0;
 	size_t len = sizeof(events);
 
-	return zmq_getsockopt(l->dealer, ZMQ_EVENTS, &events, &len) == -1 || (events & (ZMQ_POLLOUT | ZMQ_POLLIN));
+	if (zmq_getsockopt(l->dealer, ZMQ_EVENTS, &events, &len) == -1)
+		events = ZMQ_POLLIN;
+	l->is_dealer_due = l->is_dealer_due || (events & ZMQ_POLLIN);
+	return events & (ZMQ_POLLOUT | ZMQ_POLLIN);
 }
 
 /* Sleeps until there is something to do. false: the connection is over. */
@@ -443,7 +469,7 @@ static bool link_sleep(struct link *l)
 {
 	struct pollfd fds[3] = {{.fd = l->wake_fd, .events = POLLIN}, {.fd = l->dealer_fd, .events = POLLIN},
 	    {.fd = l->ctl, .events = POLLIN}};
-	bool is_idle = !wants_to_send(l) || !dealer_has_room(l);
+	bool is_idle = (!wants_to_send(l) || !dealer_has_room(l)) && !l->is_dealer_due;
 	uint64_t now = now_ms(), count;
 	ssize_t ignored;
 	uint64_t due_ms = l->timer_ms < l->stats_at_ms ? l->timer_ms : l->stats_at_ms;
@@ -465,7 +491,8 @@ static bool link_sleep(struct link *l)
 		ignored = read(l->wake_fd, &count, sizeof(count));
 		(void)ignored;
 	}
-	return !fds[2].revents || !ctl_is_over(l);
+	l->is_dealer_due = fds[1].revents != 0;
+	return !fds[2].revents || ctl_receive(l);
 }
 
 /* Grows, and spreads processes that lost their broker at the same moment. */
@@ -521,6 +548,7 @@ static void link_down(struct link *l)
 	 * ended: the broker hears it for a moment longer than it sees the control socket. */
 	if (is_stopping)
 		link_stats_send(l, now);
+	inbox_take(l); /* what went by the control socket */
 	close(ctl);
 	zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger));
 	zmq_close(l->dealer);
@@ -542,8 +570,8 @@ static void serve(struct link *l)
 		do { /* a receive must have found nothing before we sleep */
 			inbox_take(l);
 			sendq_flush(l, now_ms());
-			for (n = 0; n < RECEIVE_TURN_MAX && dealer_receive(l); n++)
-				;
+			for (n = 0; l->is_dealer_due && n < RECEIVE_TURN_MAX; n++)
+				l->is_dealer_due = dealer_receive(l);
 			timers_run(l, now_ms());
 		} while (n == RECEIVE_TURN_MAX);
 	} while (link_sleep(l));

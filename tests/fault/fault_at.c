@@ -39,6 +39,8 @@ static const char *const names[256] = {
 #undef LINK
 };
 
+static ssize_t (*real_send)(int fd, const void *data, size_t len, int flags);
+static ssize_t (*real_recv)(int fd, void *data, size_t len, int flags);
 static ssize_t (*real_sendmsg)(int fd, const struct msghdr *msg, int flags);
 static ssize_t (*real_recvmsg)(int fd, struct msghdr *msg, int flags);
 static int (*real_zmq_send)(void *socket, const void *data, size_t len, int flags);
@@ -52,6 +54,8 @@ static _Thread_local bool is_losing;
 
 __attribute__((constructor)) static void find_real(void)
 {
+	real_send = dlsym(RTLD_NEXT, "send");
+	real_recv = dlsym(RTLD_NEXT, "recv");
 	real_sendmsg = dlsym(RTLD_NEXT, "sendmsg");
 	real_recvmsg = dlsym(RTLD_NEXT, "recvmsg");
 	real_zmq_send = dlsym(RTLD_NEXT, "zmq_send");
@@ -148,6 +152,28 @@ static void after_frame(int flags)
 	is_losing = false;
 }
 
+ssize_t send(int fd, const void *data, size_t len, int flags)
+{
+	unsigned type = type_of(data, len);
+	ssize_t sent;
+
+	if (type && at("send", type))
+		return (ssize_t)len;
+	sent = real_send(fd, data, len, flags);
+	if (type)
+		at("sent", type);
+	return sent;
+}
+
+ssize_t recv(int fd, void *data, size_t len, int flags)
+{
+	ssize_t got = real_recv(fd, data, len, flags);
+
+	while (got > 0 && !(flags & MSG_PEEK) && at("recv", type_of(data, (size_t)got)))
+		got = real_recv(fd, data, len, flags);
+	return got;
+}
+
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	const struct iovec *first = msg->msg_iov;
@@ -165,10 +191,12 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	char header[LINK_HEADER_LEN];
-	ssize_t len = recv(fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
+	ssize_t len = real_recv(fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
 	struct rlimit before, none;
 	ssize_t got;
 
+	if (len > 0)
+		at("recv", type_of(header, (size_t)len)); /* to die or to stop: the broker loses none */
 	if (len < 0 || !take_order("full", "recv", type_of(header, (size_t)len)))
 		return real_recvmsg(fd, msg, flags);
 	getrlimit(RLIMIT_NOFILE, &before);

@@ -464,7 +464,7 @@ static void test_other_versions(void **state)
 /* What doesn't greet is closed, and a descriptor that came along with it too. */
 static void test_garbage(void **state)
 {
-	static char much[LINK_ADOPT_MAX + 100];
+	static char much[LINK_PACKET_MAX + 100];
 	struct fixture *f = *state;
 	const struct {
 		const char *name;

@@ -23,6 +23,7 @@ struct fake_broker {
 	int listener, conns[CONN_MAX], conns_count;
 	void *context, *router;
 	unsigned char peer[LINK_ROUTING_LEN]; /* whom fake_broker_send() speaks to */
+	int answer_fd;                        /* where the message came from that is handled; -1: the data channel */
 	pthread_t thread;
 	atomic_bool is_stopping;
 	atomic_uint counts[256];
@@ -46,6 +47,14 @@ static void send_message(struct fake_broker *fb, struct link_header h, struct sl
 
 	h.version = LINK_VERSION;
 	h.body_len = (uint32_t)body.len;
+	if (fb->answer_fd != -1 && (h.type == LINK_ACK || h.type == LINK_NACK)) {
+		buf_init(&head, LINK_PACKET_MAX);
+		link_put_header(&head, &h);
+		buf_add_slice(&head, body);
+		MUST(send(fb->answer_fd, head.data, head.len, MSG_NOSIGNAL) == (ssize_t)head.len);
+		buf_release(&head);
+		return;
+	}
 	buf_init(&head, LINK_HEADER_LEN);
 	link_put_header(&head, &h);
 	frames[0] = buf_slice(&head);
@@ -194,7 +203,8 @@ static void handle(struct fake_broker *fb, const struct fake_msg *msg)
 static void welcome(const struct fake_broker *fb, int fd)
 {
 	const struct fake_options *o = fb->options;
-	struct link_header h = {.version = LINK_VERSION, .type = LINK_WELCOME, .body_len = 2 + 8 + 8 + 4 + 1};
+	struct link_header h = {
+	    .version = LINK_VERSION, .type = LINK_WELCOME, .body_len = 2 + 8 + 8 + 4 + 1 + o->takes_calls};
 	struct buf packet;
 
 	buf_init(&packet, 1024);
@@ -207,6 +217,8 @@ static void welcome(const struct fake_broker *fb, int fd)
 		link_put_u64(&packet, o->credit_bytes ? o->credit_bytes : 1048576);
 		link_put_u32(&packet, o->body_max ? o->body_max : 65536);
 		link_put_u8(&packet, (uint8_t)o->is_known);
+		if (o->takes_calls)
+			link_put_u8(&packet, 1);
 	}
 	(void)!send(fd, packet.data, packet.len, MSG_NOSIGNAL);
 	buf_release(&packet);
@@ -215,7 +227,7 @@ static void welcome(const struct fake_broker *fb, int fd)
 /* false: the connection is over. */
 static bool take_packet(struct fake_broker *fb, int fd)
 {
-	char bytes[LINK_ADOPT_MAX];
+	char bytes[LINK_PACKET_MAX];
 	union {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -244,7 +256,17 @@ static bool take_packet(struct fake_broker *fb, int fd)
 		welcome(fb, fd);
 		return true;
 	}
+	msg.by_ctl = msg.head.type != LINK_ADOPT;
+	if (msg.by_ctl) {
+		bool bad = false;
+
+		MUST(fb->options->takes_calls);
+		msg.key = link_get_bytes(&msg.body, &bad);
+		MUST(!bad);
+		fb->answer_fd = fd;
+	}
 	handle(fb, &msg);
+	fb->answer_fd = -1;
 	if (msg.fd != -1)
 		close(msg.fd);
 	return true;
@@ -321,6 +343,7 @@ struct fake_broker *fake_broker_start(const char *run_dir, const struct fake_opt
 
 	MUST(fb != NULL);
 	fb->options = options;
+	fb->answer_fd = -1;
 	snprintf(fb->ctl_path, sizeof(fb->ctl_path), "%s/%s", run_dir, LINK_CTL_NAME);
 	snprintf(fb->ipc, sizeof(fb->ipc), "ipc://%s/%s", run_dir, LINK_ZMQ_NAME);
 	fb->context = zmq_ctx_new();

@@ -762,7 +762,7 @@ void fake_adopt_fd(
 	struct buf packet;
 
 	h.body_len = 1 + 2 + 8 + 4 + 4 + 4 + sizeof(FAKE_HEAD) - 1;
-	buf_init(&packet, LINK_ADOPT_MAX);
+	buf_init(&packet, LINK_PACKET_MAX);
 	link_put_header(&packet, &h);
 	link_put_u8(&packet, (uint8_t)kind);
 	link_put_u16(&packet, 1);

@@ -840,7 +840,7 @@ static void garbage_harms_nobody(void **state)
 	struct slice raw[6] = {TEXT("a"), TEXT("b"), TEXT("c"), TEXT("d"), TEXT("e"), TEXT("f")};
 	struct link_header h = {.type = LINK_APPEND, .flags = LINK_WANT_ACK, .count = UINT32_MAX};
 	struct buf packet;
-	char bytes[2 * LINK_ADOPT_MAX];
+	char bytes[2 * LINK_PACKET_MAX];
 	int fd;
 
 	make_session(f);

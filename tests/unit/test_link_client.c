@@ -86,9 +86,8 @@ static void *caller(void *arg)
 }
 
 /* All of them need the first connection at once, and each must get its own answers. */
-static void test_threads(void **state)
+static void run_threads(struct linked *b)
 {
-	struct linked *b = *state;
 	pthread_t threads[16];
 	void *bad;
 
@@ -101,6 +100,133 @@ static void test_threads(void **state)
 	}
 	assert_int_equal(fake_broker_count(b->broker, LINK_HELLO), 1);
 	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 3200), 3200);
+}
+
+static void test_threads(void **state)
+{
+	run_threads(*state);
+}
+
+/* --- calls by the control channel --- */
+
+static void test_threads_by_ctl(void **state)
+{
+	struct linked *b = *state;
+
+	b->options.takes_calls = true;
+	run_threads(b);
+}
+
+static atomic_uint by_ctl_count;
+static struct link_header by_ctl_last, by_data_last;
+
+static bool note_way(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	(void)fb, (void)arg;
+	if (msg->by_ctl) {
+		by_ctl_last = msg->head;
+		by_ctl_count++;
+	} else {
+		by_data_last = msg->head;
+	}
+	return false;
+}
+
+static void test_by_ctl(void **state)
+{
+	struct linked *b = *state;
+	struct link_call *call;
+	uint64_t stream;
+	struct err err;
+
+	by_ctl_count = 0;
+	b->options.takes_calls = true;
+	linked_start(b, note_way);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
+	assert_int_equal(by_ctl_count, 1);
+	assert_int_equal(call->number, by_ctl_last.seq);
+	assert_int_equal(call->session_stream, 7);
+	assert_int_equal(call->session_version, call->number);
+	assert_true(slice_is(buf_slice(&call->blob), "{\"blob\":1}"));
+	link_call_end(b->link, &call);
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1);
+	assert_int_equal(by_ctl_count, 2);
+
+	/* What has a stream ends behind what was said of it on the data channel. */
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
+	linked_expect(link_open_stream(b->link, LINKED_SESSION, 0, NULL, 0, &call, &stream, &err), &err, ERR_NONE, "open");
+	assert_int_equal(by_ctl_count, 3);
+	link_call_end(b->link, &call);
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 2), 2);
+	assert_int_equal(by_ctl_count, 3);
+	assert_int_equal(by_data_last.type, LINK_CALL_END);
+
+	/* What the store has to keep. */
+	linked_expect(link_call_begin(b->link, LINKED_SESSION, "me", LINK_CALL_ON_SESSION_STREAM, &linked_will, 1, &call,
+			  &err), &err, ERR_NONE, "on the session's stream");
+	assert_int_equal(by_ctl_count, 3);
+	link_call_end(b->link, &call);
+}
+
+static bool lose_by_ctl(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	note_way(fb, msg, arg);
+	return msg->by_ctl;
+}
+
+/* It is said again the other way, not before the first try has lost its effect; and so is the end. */
+static void test_lost_by_ctl(void **state)
+{
+	struct linked *b = *state;
+	struct link_call *call;
+	uint64_t began_ms = now_ms();
+	struct err err;
+
+	by_ctl_count = 0;
+	b->options.takes_calls = true;
+	linked_start(b, lose_by_ctl);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
+	assert_true(now_ms() >= by_ctl_last.deadline_ms);
+	assert_true(by_ctl_last.deadline_ms > began_ms);
+	assert_int_equal(by_data_last.seq, by_ctl_last.seq);
+	assert_int_equal(by_data_last.flags & LINK_RETRY, LINK_RETRY);
+	assert_true(by_data_last.deadline_ms > by_ctl_last.deadline_ms);
+	link_call_end(b->link, &call);
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 1), 1);
+	assert_int_equal(by_ctl_count, 1);
+}
+
+static bool hang_up_once(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	note_way(fb, msg, arg);
+	if (by_ctl_count != 2 || !msg->by_ctl)
+		return false;
+	fake_broker_hang_up(fb);
+	return true;
+}
+
+/* A call that began on an earlier connection may be begun again on this one's data channel: there it ends. A question
+ * whose connection is gone is asked on the next one, at once. */
+static void test_next_connection_by_ctl(void **state)
+{
+	struct linked *b = *state;
+	struct link_call *old, *young;
+	struct err err;
+
+	by_ctl_count = 0;
+	b->options.takes_calls = true;
+	linked_start(b, hang_up_once);
+	linked_expect(linked_begin(b, &old, &err), &err, ERR_NONE, "begin");
+	linked_expect(linked_begin(b, &young, &err), &err, ERR_NONE, "begin on a connection that breaks");
+	assert_int_equal(fake_broker_count(b->broker, LINK_HELLO), 2);
+	assert_int_equal(young->number, by_data_last.seq);
+	link_call_end(b->link, &old);
+	link_call_end(b->link, &young);
+	assert_int_equal(fake_broker_wait(b->broker, LINK_CALL_END, 2), 2);
+	assert_int_equal(by_ctl_count, 2);
+	linked_expect(linked_begin(b, &young, &err), &err, ERR_NONE, "begin by the next one");
+	assert_int_equal(by_ctl_count, 3);
+	link_call_end(b->link, &young);
 }
 
 /* --- what gets lost --- */
@@ -239,6 +365,40 @@ static bool is_readable(int fd)
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	return poll(&p, 1, 0) == 1;
+}
+
+static bool cancel_begun(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	static uint64_t begun;
+
+	(void)arg;
+	if (msg->head.type == LINK_CALL_BEGIN)
+		begun = msg->head.seq;
+	if (msg->head.type == LINK_CANCEL)
+		fake_broker_cancelled(fb, begun, "1");
+	return false;
+}
+
+/* A call's eventfd is the next one's, unless it was written. */
+static void test_spare_descriptors(void **state)
+{
+	struct linked *b = *state;
+	struct link_call *call;
+	struct err err;
+	int fd;
+
+	linked_start(b, cancel_begun);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
+	fd = call->cancel_fd;
+	link_call_end(b->link, &call);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
+	assert_int_equal(call->cancel_fd, fd);
+	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "cancel");
+	assert_true(is_readable(fd));
+	link_call_end(b->link, &call);
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
+	assert_false(is_readable(call->cancel_fd));
+	link_call_end(b->link, &call);
 }
 
 /* --- a broker that goes, or was never there --- */
@@ -880,7 +1040,7 @@ static bool echo_head(struct fake_broker *fb, const struct fake_msg *msg, void *
 static void test_adopt(void **state)
 {
 	struct linked *b = *state;
-	static char much[LINK_ADOPT_MAX];
+	static char much[LINK_PACKET_MAX];
 	char got[16] = "";
 	struct err err;
 	int fds[2];
@@ -975,6 +1135,11 @@ int main(void)
 	    TEST(test_each_message),
 	    TEST(test_session_only),
 	    TEST(test_threads),
+	    TEST(test_threads_by_ctl),
+	    TEST(test_by_ctl),
+	    TEST(test_lost_by_ctl),
+	    TEST(test_next_connection_by_ctl),
+	    TEST(test_spare_descriptors),
 	    TEST(test_lost_ack),
 	    TEST(test_deadline),
 	    TEST(test_nacks),
