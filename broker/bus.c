@@ -24,7 +24,7 @@ struct bus {
 	void *context, *socket;
 	uv_poll_t watch;
 	bool is_watched;
-	bool is_due; /* something may be there, or room, of which ZMQ_FD will not tell */
+	bool is_due;                    /* something may be there, or room, of which ZMQ_FD will not tell */
 	struct wheel_timer again_timer; /* runs while some wait */
 	struct log_rate rate;
 };
@@ -343,8 +343,9 @@ void bus_release(struct broker *b)
 
 /* Whichever call looks into libzmq's mailbox takes the edge of ZMQ_FD with it, for all that is in there: messages that
  * came, and room for those that wait. ZMQ_EVENTS always looks, and tells of the first; so what waits is tried after it.
- * That may look again, if not in the same millisecond: what it takes then without telling is found by the timer. Each look
- * is a system call, which most turns need not make: nothing was sent since the last one, and ZMQ_FD said nothing. */
+ * That may look again, if not in the same millisecond: what it takes then without telling is found by the timer. Each
+ * look is a system call, which most turns need not make: nothing was sent since the last one, and ZMQ_FD said nothing.
+ */
 bool bus_turn(struct broker *b)
 {
 	struct bus *bus = b->bus;

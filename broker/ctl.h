@@ -1,4 +1,5 @@
-/* broker/ctl.h - the control channel: the SEQPACKET listener, who may connect, HELLO, ADOPT, and calls that begin and end. */
+/* broker/ctl.h - the control channel: the SEQPACKET listener, who may connect, HELLO, ADOPT, and calls that begin and
+ * end. */
 #ifndef MCP_BROKER_CTL_H
 #define MCP_BROKER_CTL_H
 

@@ -9,6 +9,6 @@ void handle_message(struct producer *p, const struct link_header *h, struct slic
 /* One of the control channel. Its body, begun with its key, has the length that the header says. */
 void handle_by_ctl(struct producer *p, const struct link_header *h, struct slice body);
 bool handle_comes_by_ctl(unsigned type); /* whether it may */
-bool handle_has(unsigned type); /* whether it is a message of producers */
+bool handle_has(unsigned type);          /* whether it is a message of producers */
 
 #endif

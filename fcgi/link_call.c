@@ -84,7 +84,8 @@ void link_call_end(struct link *l, struct link_call **callp)
 		request_init(&entry->end, l, LINK_CALL_END, 0);
 		entry->end.header.corr = entry->call.number;
 		entry->end.owner = entry;
-		entry->end.by_ctl = entry->connection && !entry->stream; /* nothing of it is on its way by the other one */
+		entry->end.by_ctl =
+		    entry->connection && !entry->stream; /* nothing of it is on its way by the other one */
 		entry->end.connection = entry->connection;
 		if (request_submit(l, &entry->end, NEED_KNOWN, NULL, NULL) == 0)
 			return; /* the link thread frees it */

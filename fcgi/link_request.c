@@ -41,8 +41,8 @@ void request_release(struct request *req)
 	zmq_msg_close(&req->answer_body);
 }
 
-/* At once, by this thread: no other need wake for it, here or in the broker. Who waits for an answer says it again by the
- * data channel if none comes; until then is all the time that this one has. mtx is held. */
+/* At once, by this thread: no other need wake for it, here or in the broker. Who waits for an answer says it again by
+ * the data channel if none comes; until then is all the time that this one has. mtx is held. */
 static bool send_by_ctl(struct link *l, const struct request *req)
 {
 	struct link_header h = req->header;

@@ -63,8 +63,10 @@ static uint64_t send_begin(struct fake_worker *w, const char *key, uint64_t seq,
 	link_put_u16(&body, 1);
 	link_put_bytes(&body, SLICE("1"));
 	link_put_bytes(&body, SLICE(WILL));
-	seq = send_by_ctl(w, (struct link_header){.type = LINK_CALL_BEGIN, .flags = LINK_WANT_ACK, .seq = seq,
-				 .deadline_ms = deadline_ms}, key, buf_slice(&body));
+	seq = send_by_ctl(w,
+	    (struct link_header){
+		.type = LINK_CALL_BEGIN, .flags = LINK_WANT_ACK, .seq = seq, .deadline_ms = deadline_ms},
+	    key, buf_slice(&body));
 	buf_release(&body);
 	return seq;
 }
@@ -185,7 +187,8 @@ static void bad_packets(void **state)
 	seq = send_by_ctl(&f->w, (struct link_header){.type = LINK_CALL_BEGIN}, KEY, SLICE("\1"));
 	assert_int_equal(receive_by_ctl(&f->w, &h, NULL), LINK_NACK_BAD);
 	assert_int_equal(h.corr, seq);
-	seq = send_by_ctl(&f->w, (struct link_header){.type = LINK_CALL_BEGIN, .producer = f->w.producer + 1}, KEY, SLICE(""));
+	seq = send_by_ctl(
+	    &f->w, (struct link_header){.type = LINK_CALL_BEGIN, .producer = f->w.producer + 1}, KEY, SLICE(""));
 	assert_int_equal(receive_by_ctl(&f->w, &h, NULL), LINK_NACK_BAD);
 	seq = send_by_ctl(&f->w, (struct link_header){.type = LINK_SESSION_DEL}, KEY, SLICE("\5\0\0\0alice"));
 	assert_int_equal(receive_by_ctl(&f->w, &h, NULL), LINK_NACK_BAD);
