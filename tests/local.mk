@@ -411,6 +411,7 @@ EXTRA_DIST += \
 	%D%/fault/stalled.py \
 	%D%/fault/storms.py \
 	%D%/fault/streams.py \
+	%D%/fault/system_calls.py \
 	%D%/fault/tasks.py \
 	%D%/fault/upstreams.py \
 	%D%/lib/http_standin.py \
@@ -464,6 +465,7 @@ fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py
 fault_tests += %D%/fault/stalled.py
 fault_tests += %D%/fault/storms.py
+fault_tests += %D%/fault/system_calls.py
 fault_tests += %D%/fault/tasks.py
 # Preloaded into the programs of a site.
 fault_at = %D%/fault/fault_at.so

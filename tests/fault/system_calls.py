@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""How many system calls the real processes make for one modern call, one call of a session, and one event that is delivered:
+counted, not timed. What comes by the clock (heartbeats, STATS), of memory, and of locks is left out.
+
+    tests/fault/system_calls.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
+
+import collections
+import contextlib
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True  # the sources may be read-only
+from faults import MODERN, TYPES, Cases, Site, check, main, until  # noqa: E402
+from streams import FIXTURE  # noqa: E402
+
+case = Cases()
+CALLS = 40
+EVENTS = 40
+EVENT_MAX = 14
+QUIET = {"stream_heartbeat_ms": 600000, "stream_heartbeat_modern_ms": 600000}
+# Of malloc() and of locks that somebody else holds; an interrupted call that goes on. getpid() is ZeroMQ's.
+NOT_COUNTED = {"brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "futex", "sched_yield", "restart_syscall", "getpid"}
+ECHO = {"text": "hello"}
+SERVES = ["accept4", "poll", "read", "write", "close"]
+
+
+class Trace:
+    """What these processes call until the end of the with block, by thread: lists of (name, result)."""
+
+    def __init__(self, *pids):
+        self.pids, self.threads = pids, collections.defaultdict(list)
+
+    def __enter__(self):
+        self.file = tempfile.NamedTemporaryFile(prefix="mcp-strace.")
+        self.began = time.monotonic()
+        attach = [word for pid in self.pids for word in ("-p", str(pid))]
+        self.process = subprocess.Popen(["strace", "-f", "-o", self.file.name, *attach], stderr=subprocess.PIPE, text=True)
+        until("strace to see all threads", self.sees_all)
+        return self
+
+    def sees_all(self):
+        check(self.process.poll() is None, "strace ended:", self.process.stderr.read() if self.process.poll() is not None else "")
+        tasks = [task for pid in self.pids for task in Path(f"/proc/{pid}/task").iterdir()]
+        return all(re.search(rf"^TracerPid:\s+{self.process.pid}$", (task / "status").read_text(), re.M) for task in tasks)
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.communicate()
+        self.seconds = time.monotonic() - self.began
+        for line in Path(self.file.name).read_text(errors="replace").splitlines():
+            # A call that another thread interrupts in the listing has two lines: its name, and its result.
+            found = re.match(r"(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed>)(?:.* = (-?\d+))?", line)
+            if found and found[2] not in NOT_COUNTED and found[3] is not None:
+                self.threads[int(found[1])].append((found[2], int(found[3])))
+        self.file.close()
+
+    def served(self):
+        """What threads did from the moment in which a connection came until the next one: a list each."""
+        requests = []
+        for calls in self.threads.values():
+            mine = []
+            for name, result in calls:
+                if name == "accept4" and result >= 0:
+                    mine = []
+                    requests.append(mine)
+                mine.append(name)
+        return [names for names in requests if names]
+
+    def count(self, tids, name):
+        """Those that did something."""
+        return sum(call == name and result > 0 for tid in tids for call, result in self.threads[tid])
+
+
+def check_served(trace, want):
+    """Most did just this: one may have had to wait for the second half of its request."""
+    served = collections.Counter(tuple(names) for names in trace.served())
+    check(sum(served.values()) == CALLS, sum(served.values()), "requests were seen, not", CALLS)
+    check(served[tuple(want)] > CALLS / 2, "a request is", want, "but", dict(served))
+
+
+def tasks(pid):
+    return {int(task) for task in os.listdir(f"/proc/{pid}/task")}
+
+
+def calls(site, headers, body):
+    """One after the other, on one connection."""
+    with contextlib.closing(http.client.HTTPConnection(site.host, site.port, timeout=60)) as connection:
+        for number in range(CALLS):
+            connection.request("POST", site.path, body.replace(b"@ID@", b"%d" % number), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            check(answer.status == 200 and b'"result"' in text, answer.status, text[:300])
+
+
+def modern_call(site, name, arguments, meta=None):
+    headers, body = site.modern_parts({"name": name, "arguments": arguments}, meta=meta)
+    return headers, body.replace(b'"id": "m"', b'"id": @ID@')
+
+
+@case("a modern call: five system calls, and nobody else is woken for it", settings=QUIET)
+def _(site):
+    worker, = site.workers()
+    threads, headers = tasks(worker), modern_call(site, "echo", ECHO)
+    calls(site, *headers)
+    with Trace(worker) as trace:
+        calls(site, *headers)
+    check_served(trace, SERVES)
+    check(tasks(worker) == threads, "a thread was started: the link's?", tasks(worker) - threads)
+    others = {tid: names for tid, names in trace.threads.items() if not any(name == "accept4" for name, _ in names)}
+    check(not others, "other threads had to do something:", others)
+
+
+@case("a call of a session: two packets to the broker, one from it", settings=QUIET)
+def _(site):
+    body = json.dumps({"jsonrpc": "2.0", "id": "@ID@", "method": "tools/call", "params": {"name": "echo", "arguments": ECHO}})
+    headers = {**TYPES, **site.session()}
+    worker, = site.workers()
+    request = headers, body.replace('"@ID@"', "@ID@").encode()
+    calls(site, *request)
+    with Trace(worker, site.broker) as trace:
+        calls(site, *request)
+    check_served(trace, [*SERVES[:3], "sendto", "sendto", *SERVES[3:]])
+    ours = tasks(site.broker)
+    check(trace.count(ours, "recvmsg") == 2 * CALLS, "packets from the worker:", trace.count(ours, "recvmsg"))
+    check(trace.count(ours, "sendto") >= CALLS, "packets to the worker:", trace.count(ours, "sendto"))
+    # ZeroMQ's threads, and the eventfds by which they are woken, are for the others: STATS every two seconds.
+    woken = trace.count(ours, "write") + trace.count(tasks(worker), "write") - CALLS
+    check(woken <= 8 * (1 + trace.seconds / 2), "ZeroMQ was woken", woken, "times in", trace.seconds, "s")
+    total = sum(len(names) for names in trace.threads.values()) / CALLS
+    print(f"# {total:.1f} a call in all")
+
+
+@case("an event: one write to its client, and so many system calls of the broker at most", settings=QUIET)
+def _(site):
+    headers, body = modern_call(site, "test_ticks", {"ms": 20 * EVENTS, "steps": EVENTS}, {"progressToken": 1})
+    with Trace(site.broker) as trace:
+        status, _, text = site.request("POST", headers, body.replace(b"@ID@", b"1"))
+    events = text.count(b"notifications/progress")
+    check(status == 200 and events == EVENTS, status, events, "events of", EVENTS)
+    writes, per_event = trace.count([site.broker], "sendto"), len(trace.threads[site.broker]) / EVENTS
+    check(0 < writes <= EVENTS + 4, writes, "writes for", EVENTS, "events, a head and an end")
+    check(per_event <= EVENT_MAX, per_event, "system calls an event, of the broker's main thread")
+    print(f"# {per_event:.1f} of its main thread, and as many as ZeroMQ's thread makes")
+
+
+def ptrace_refusal():
+    """Why no process may be looked at; empty: it may."""
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        try:
+            ran = subprocess.run(["strace", "-o", os.devnull, "-p", str(sleeper.pid)], stderr=subprocess.PIPE, text=True, timeout=1)
+            return ran.stderr.strip()
+        except subprocess.TimeoutExpired:
+            return ""
+        finally:
+            sleeper.kill()
+
+
+def make_site(args, fds=None, **settings):
+    return Site(args, fds, FIXTURE, ["--workers", "1"], **settings)
+
+
+if __name__ == "__main__":
+    refusal = ptrace_refusal()
+    if refusal:
+        print(f"NO SYSTEM CALL WAS COUNTED, for ptrace is not permitted here: {refusal}", file=sys.stderr)
+        print(f"1..0 # SKIP ptrace is not permitted, so NO SYSTEM CALL WAS COUNTED: {refusal.splitlines()[-1]}")
+        sys.exit(0)
+    sys.exit(main(cases=case, about=__doc__, make_site=make_site))
