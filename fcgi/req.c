@@ -11,11 +11,23 @@ const char *req_env(const struct req *req, const char *name)
 {
 	size_t len = strlen(name);
 
-	for (char **e = req->env; e && *e; e++) {
-		if (strncmp(*e, name, len) == 0 && (*e)[len] == '=')
-			return *e + len + 1;
+	for (size_t i = 0; req->env && req->env[i]; i++) {
+		const char *e = req->env[i];
+
+		if ((i >= REQ_NAMES_MAX || req->name_lens[i] == len) && strncmp(e, name, len) == 0 && e[len] == '=')
+			return e + len + 1;
 	}
 	return NULL;
+}
+
+void req_set_env(struct req *req, char **env)
+{
+	req->env = env;
+	for (size_t i = 0; i < REQ_NAMES_MAX && env[i]; i++) {
+		size_t len = strcspn(env[i], "=");
+
+		req->name_lens[i] = len < UINT16_MAX ? (uint16_t)len : UINT16_MAX;
+	}
 }
 
 /* Bytes that the web server promised; SIZE_MAX when it promised nothing. */

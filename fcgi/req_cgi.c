@@ -91,7 +91,8 @@ void req_cgi_init(struct req_cgi *r, char **env, int over_fd)
 {
 	const char *len;
 
-	*r = (struct req_cgi){.base = {&cgi_ops, env}, .over_fd = over_fd};
+	*r = (struct req_cgi){.base.ops = &cgi_ops, .over_fd = over_fd};
+	req_set_env(&r->base, env);
 	len = req_env(&r->base, "CONTENT_LENGTH");
 	r->body_left = len ? strtoul(len, NULL, 10) : 0;
 }

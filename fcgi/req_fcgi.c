@@ -116,7 +116,7 @@ int req_fcgi_accept(struct req_fcgi *r, struct err *err)
 		errno = -rc;
 		return err_sys(err, "accept a FastCGI connection");
 	}
-	r->base.env = r->fcgx.envp;
+	req_set_env(&r->base, r->fcgx.envp);
 	return 0;
 }
 

@@ -12,9 +12,14 @@ struct req_ops {
 	void (*detach)(struct req *req);
 };
 
+#define REQ_NAMES_MAX 64
+
 struct req {
 	const struct req_ops *ops;
 	char **env; /* borrowed; "NAME=value", NULL-terminated; NULL once the request is over */
+	uint16_t name_lens[REQ_NAMES_MAX]; /* of the first ones, before "=": a request asks for many that are not there */
 };
+
+void req_set_env(struct req *req, char **env);
 
 #endif

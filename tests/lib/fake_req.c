@@ -56,7 +56,7 @@ static const struct req_ops fake_ops = {fake_read, fake_reply, fake_fd, fake_det
 void fake_req_init(struct fake_req *r)
 {
 	*r = (struct fake_req){.base.ops = &fake_ops, .fd = -1};
-	r->base.env = r->env;
+	req_set_env(&r->base, r->env);
 	buf_init(&r->head, 1 << 16);
 	buf_init(&r->answer, 1 << 20);
 	buf_reserve(&r->head, r->head.max); /* now: later a test may let the worker's allocations fail */
@@ -82,12 +82,14 @@ void fake_req_set(struct fake_req *r, const char *name, const char *value)
 		r->env[at] = r->env[--r->env_count];
 		r->env[r->env_count] = NULL;
 	}
-	if (!value)
-		return;
-	DIE_UNLESS(r->env_count < FAKE_REQ_ENV_MAX);
-	if (asprintf(&r->env[r->env_count], "%s=%s", name, value) < 0)
-		die(__FILE__, __LINE__, "out of memory");
-	r->env_count++;
+	if (value) {
+		DIE_UNLESS(r->env_count < FAKE_REQ_ENV_MAX);
+		if (asprintf(&r->env[r->env_count], "%s=%s", name, value) < 0)
+			die(__FILE__, __LINE__, "out of memory");
+		r->env_count++;
+	}
+	if (r->base.env) /* else it is over */
+		req_set_env(&r->base, r->env);
 }
 
 /* What a web server says under a name of its own. */
