@@ -201,7 +201,7 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 		return real_recvmsg(fd, msg, flags);
 	getrlimit(RLIMIT_NOFILE, &before);
 	none = before;
-	none.rlim_cur = 0;
+	none.rlim_cur = 1; /* 0 would fail each poll() of ZeroMQ's thread too */
 	setrlimit(RLIMIT_NOFILE, &none);
 	got = real_recvmsg(fd, msg, flags);
 	setrlimit(RLIMIT_NOFILE, &before);
