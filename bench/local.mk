@@ -30,7 +30,7 @@ bench_peers = %D%/peers/.npmrc %D%/peers/package.json %D%/peers/package-lock.jso
 %C%_spawn_loop_LDADD = libcommon.a
 %C%_static_tool_SOURCES = %D%/static_tool.c
 %C%_static_tool_CFLAGS = $(WARN)
-%C%_static_tool_LDFLAGS = -static
+%C%_static_tool_LDFLAGS = $(STATIC)
 %C%_store_append_SOURCES = %D%/store_append.c %D%/target.c %D%/target.h
 %C%_store_append_LDADD = libbroker.a libcommon.a $(SQLITE_LIBS) $(ZMQ_LIBS) $(UV_LIBS) $(JSONC_LIBS)
 %D%/tool_module.so: $(srcdir)/%D%/tool_module.c $(MODULE_HEADER)

@@ -17,7 +17,7 @@ TEXT = "a text of a usual length"
 ACCEPT = "application/json, text/event-stream"
 QUERY = "SELECT name, email, joined FROM clients WHERE id = {}"
 ROWS = 1000
-# Tools whose sites have no other limit than the machine.
+# As many as the machine holds.
 NO_LIMITS = ["session_max=100000", "stream_max=100000"]
 
 
