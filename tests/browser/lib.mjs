@@ -1,15 +1,16 @@
-// A browser, for the tests of pages.
+// A browser, for the tests of pages; who imports this is skipped without one, before there is anything to report.
 import { existsSync } from 'node:fs';
 import { load, needModules, skipAll } from '../clients/lib.mjs';
+
+needModules();
+const PROGRAM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
+if (!PROGRAM)
+  skipAll('no browser is installed (Debian: apt install chromium)');
 
 // {page, complaints: what the browser's console says is wrong, each violation of a page's policy and each request to another
 // site, close()}
 export async function open() {
-  needModules();
-  const program = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
-  if (!program)
-    skipAll('no browser is installed (Debian: apt install chromium)');
-  const browser = await load('playwright-core').chromium.launch({ executablePath: program, args: ['--headless', '--no-sandbox',
+  const browser = await load('playwright-core').chromium.launch({ executablePath: PROGRAM, args: ['--headless', '--no-sandbox',
     '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
     '--disable-sync'] });
   const page = await browser.newPage();
