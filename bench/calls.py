@@ -26,6 +26,8 @@ KINDS = [
     Kind("legacy echo, session", legacy_call("echo", ARGUMENTS), TEXT, {BARE: at_least(0.6), SDK_V1: at_least(5)}),
     Kind("legacy SSE answer", legacy_call("progress", ARGUMENTS, True), "half of it", {BARE: None}),
     Kind("exec tool, static program", modern_call("exec", {}), TEXT, {SPAWN: at_least(0.9), "modern echo": None}),
+    Kind("exec tool, python3", modern_call("once", {"id": 7}), "hello, 7", {"modern echo": None}),
+    Kind("exec tool, python3 resident", modern_call("stays", {"id": 7}), "hello, 7", {"exec tool, python3": None, "modern echo": None}),
     Kind("module tool", modern_call("module", ARGUMENTS), TEXT, {"modern echo": None}),
     Kind("http tool", modern_call("http", {"id": 7}), "hello, world", {API: None, "modern echo": None}),
     Kind("http tool, cached", modern_call("kept", {"id": 7}), "hello, world", {API: None, "modern echo": None}),

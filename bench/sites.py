@@ -17,6 +17,13 @@ TEXT = "a text of a usual length"
 ACCEPT = "application/json, text/event-stream"
 QUERY = "SELECT name, email, joined FROM clients WHERE id = {}"
 ROWS = 1000
+# The same answer by a script that is started for each call, and by one that stays.
+ONCE = "import json, sys\nprint('hello,', json.load(sys.stdin)['id'])\n"
+STAYS = """import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    print(json.dumps({"call": message["call"], "result": f"hello, {message['arguments']['id']}"}), flush=True)
+"""
 # As many as the machine holds.
 NO_LIMITS = ["session_max=100000", "stream_max=100000"]
 
@@ -98,12 +105,16 @@ def make_tool_site(scratch, api):
     os.chmod(static, 0o755)
     number = {"id": {"type": "integer"}}
     request = {"http": {"api": "hello", "json": {"id": "{id}"}}, "input": number}
+    script = {"exec": ["python3", "once.py"], "input": number}
     site = make_site(scratch, "tools", {
         "databases": {"clients": {"sqlite": "clients.db"}},
         "apis": {"hello": {"url": api, "allow_addresses": ["127.0.0.1"]}},
         "modules": {"bench": {"file": "tool_module.so"}},
         "tools": {"echo": {"builtin": "echo"}, "exec": {"exec": [str(static)]}, "http": request, "kept": {**request, "cache": 3600},
-                  "sql": {"sql": QUERY.format("{id}"), "rows": "one", "input": number}}})
+                  "sql": {"sql": QUERY.format("{id}"), "rows": "one", "input": number},
+                  "once": script, "stays": {**script, "exec": ["python3", "stays.py"], "resident": True}}})
+    (site / "once.py").write_text(ONCE)
+    (site / "stays.py").write_text(STAYS)
     shutil.copy(tool("tool_module.so"), site)
     with contextlib.closing(sqlite3.connect(site / "clients.db")) as db:
         db.execute("CREATE TABLE clients (id INTEGER PRIMARY KEY, name TEXT, email TEXT, joined DATE)")

@@ -126,6 +126,10 @@ CFG_PATH(exec_launcher, "", "mcp-launch to use; without it the one that was inst
 CFG_INT(exec_timeout_s, 60, 1, 86400, "s", "Time after which a tool's process group is ended, unless the tool says otherwise")
 CFG_INT(exec_grace_ms, 1000, 0, 60000, "ms", "How long a tool that is ended early may clean up, after SIGTERM; 0: it is killed at once")
 CFG_INT(exec_output_max_bytes, 1048576, 1024, 67108864, "bytes", "Largest output of a tool")
+CFG_INT(exec_resident_max, 4, 1, 256, "programs", "Resident programs of one tool that work at a time, in one process; further calls stand in line")
+CFG_INT(exec_resident_calls_max, 10000, 1, 1000000000, "calls", "Calls after which a resident program is replaced")
+CFG_INT(exec_resident_idle_s, 300, 1, 86400, "s", "Time without a call after which a resident program is ended")
+CFG_INT(exec_resident_rss_max_bytes, 268435456, 1048576, 1099511627776, "bytes", "Memory of a resident program after a call, more of which has it replaced")
 CFG_INT(exec_stderr_max_bytes, 16384, 256, 1048576, "bytes", "What is kept of a tool's stderr")
 CFG_LIST(exec_env, "Names of environment variables that tools inherit, beside PATH, HOME, LANG, LC_ALL, TZ and TMPDIR")
 

@@ -422,6 +422,7 @@ static const char schema_definitions[] =
     "\"builtin\":{\"type\":\"string\"}," SCHEMA_EXEC "," SCHEMA_HTTP "," SCHEMA_SQL "," SCHEMA_COMMON ","
     "\"input\":{\"type\":\"object\"},\"output_schema\":{\"type\":\"object\"},\"annotations\":{\"type\":\"object\"},"
     "\"poll\":{\"type\":\"boolean\"},\"single_use\":{\"type\":\"boolean\"},"
+    "\"wait\":{\"type\":\"boolean\"},\"resident\":{\"type\":\"boolean\"},"
     "\"ask\":{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":{\"type\":\"object\","
     "\"required\":[\"method\"],\"properties\":{"
     "\"method\":{\"enum\":[\"elicitation/create\",\"sampling/createMessage\",\"roots/list\"]},"

@@ -15,11 +15,12 @@
 #include "fcgi/launcher.h"
 #include "common/banned.h"
 
-#define MESSAGE_MAX_BYTES 65536 /* of a line on descriptor 3 */
-#define MESSAGE_DEPTH_MAX 64
-#define LOG_LINE_MAX      400 /* bytes of a line of stderr that are logged */
-#define READ_BYTES        65536
-#define WHY_MAX           2200
+#define MESSAGE_MAX_BYTES  65536 /* of a line on descriptor 3 */
+#define MESSAGE_DEPTH_MAX  64
+#define RESULT_FRAME_BYTES 256 /* that a resident program's line may have beside its result */
+#define LOG_LINE_MAX       400 /* bytes of a line of stderr that are logged */
+#define READ_BYTES         65536
+#define WHY_MAX            2200
 
 static struct log_rate stderr_rate, message_rate, start_rate;
 
@@ -38,7 +39,7 @@ void exec_run_init(
 	buf_init(&run->errors, (size_t)call->cfg->exec_stderr_max_bytes);
 	buf_init(&run->why, WHY_MAX);
 	buf_init(&run->log_line, LOG_LINE_MAX);
-	buf_init(&run->message, MESSAGE_MAX_BYTES);
+	buf_init(&run->message, exec->pool ? exec->output_max_bytes + RESULT_FRAME_BYTES : MESSAGE_MAX_BYTES);
 	buf_init(&run->to_stdin, 16 * (size_t)call->cfg->body_max_bytes);
 }
 
@@ -104,11 +105,24 @@ static int open_pipe(struct exec_run *run, int at, int *theirs, struct err *err)
 	return 0;
 }
 
+/* As open_fds(): its descriptors 1 and 3 are one pipe. */
+static int open_resident_fds(struct exec_run *run, struct launcher_job *job, struct err *err)
+{
+	job->fds[LAUNCH_STDIN] = exec_open_stdin(run, err);
+	if (job->fds[LAUNCH_STDIN] == -1 || open_pipe(run, EXEC_STDERR, &job->fds[LAUNCH_STDERR], err) ||
+	    open_pipe(run, EXEC_MESSAGES, &job->fds[LAUNCH_MESSAGES], err))
+		return -1;
+	job->fds[LAUNCH_STDOUT] = fcntl(job->fds[LAUNCH_MESSAGES], F_DUPFD_CLOEXEC, 0);
+	return job->fds[LAUNCH_STDOUT] == -1 ? err_sys(err, "dup") : 0;
+}
+
 /* Everything that the program has open at its beginning, into job. */
 static int open_fds(struct exec_run *run, json_object *args, struct launcher_job *job, struct err *err)
 {
 	json_object *answers = run->call->answers;
 
+	if (run->exec->pool)
+		return open_resident_fds(run, job, err);
 	job->fds[LAUNCH_STDIN] = run->waits ? exec_wait_open(run, args, err) : open_json(run, args, err);
 	if (job->fds[LAUNCH_STDIN] == -1)
 		return -1;
@@ -121,18 +135,18 @@ static int open_fds(struct exec_run *run, json_object *args, struct launcher_job
 	return open_pipe(run, EXEC_MESSAGES, &job->fds[LAUNCH_MESSAGES], err);
 }
 
-/* args are complete. 1: run->why says why not. */
-static int start(struct exec_run *run, json_object *args, struct err *err)
+int exec_start(struct exec_run *run, json_object *args, struct err *err)
 {
 	struct launcher_job job = {.cwd = run->exec->cwd,
 	    .cpu_s = run->exec->cpu_s,
 	    .grace_ms = (uint32_t)run->call->cfg->exec_grace_ms,
 	    .memory_bytes = run->exec->memory_bytes,
+	    .tells_pid = run->exec->pool != NULL,
 	    .fds = {[0 ... LAUNCH_FD_COUNT - 1] = -1}};
 	struct exec_strings argv = {0}, env = {0};
 	int ret = exec_args_words(run, args, &argv, err);
 
-	if (ret == 0)
+	if (ret == 0 && !run->exec->pool)
 		ret = exec_ask_prepare(run, err);
 	if (ret == 0)
 		ret = exec_args_env(run, args, &env, err);
@@ -140,6 +154,8 @@ static int start(struct exec_run *run, json_object *args, struct err *err)
 		ret = open_fds(run, args, &job, err);
 	if (ret == 0) {
 		memcpy(&job.fds[LAUNCH_READERS], &run->fds[EXEC_STDOUT], LAUNCH_READERS_COUNT * sizeof(int));
+		if (run->exec->pool)
+			job.fds[LAUNCH_READERS] = run->fds[EXEC_MESSAGES];
 		job.argv = argv.items;
 		job.env = env.items;
 		run->fds[EXEC_LEASH] = launcher_start(run->call->cfg, &job, err);
@@ -179,6 +195,8 @@ static void take_stderr(struct exec_run *run, struct slice bytes)
 		log_stderr_line(run, buf_slice(&run->log_line));
 		buf_clear(&run->log_line);
 	}
+	if (run->exec->pool) /* it can't be said which call this is about, nor whose */
+		return;
 	if (bytes.len > keep) {
 		bytes.p += bytes.len - keep;
 		bytes.len = keep;
@@ -188,7 +206,7 @@ static void take_stderr(struct exec_run *run, struct slice bytes)
 	buf_add_slice(&run->errors, bytes);
 }
 
-static void log_bad_message(const struct exec_run *run, const char *why, struct slice line)
+void exec_log_bad_message(const struct exec_run *run, const char *why, struct slice line)
 {
 	char quoted[120];
 	unsigned dropped;
@@ -208,18 +226,42 @@ static int take_message(struct exec_run *run, struct slice line, struct err *err
 
 	if (line.len == 0)
 		return 0;
+	if (run->exec->pool)
+		return exec_resident_take(run, line, err);
 	message = jx_parse(line, MESSAGE_DEPTH_MAX, &why);
 	method = jx_get_str(json_object_is_type(message, json_type_object) ? message : NULL, "method");
 	if (!method.p)
-		log_bad_message(run, message ? "not an object with a method" : why.msg, line);
+		exec_log_bad_message(run, message ? "not an object with a method" : why.msg, line);
 	else
 		ret = exec_ask_take(run, method, message, &why);
 	if (ret == 1)
-		log_bad_message(run, why.msg, line);
+		exec_log_bad_message(run, why.msg, line);
 	else if (ret == -1)
 		*err = why;
 	json_object_put(message);
 	return ret == -1 ? -1 : 0;
+}
+
+static int too_much(struct exec_run *run)
+{
+	buf_clear(&run->out);
+	return exec_run_fail(run, "wrote more than %zu bytes", run->exec->output_max_bytes);
+}
+
+/* A line is too long, or there is no memory for it. */
+static int refuse_line(struct exec_run *run, struct slice part, struct err *err)
+{
+	run->message_is_too_long = true;
+	if (!run->exec->pool) {
+		exec_log_bad_message(run, "the line is too long", part);
+		return 0;
+	}
+	if (run->message.fault == ERR_NOMEM)
+		return err_set(err, ERR_NOMEM, "exec");
+	if (!run->is_over)
+		too_much(run);
+	run->is_over = true;
+	return 0;
 }
 
 static int take_messages(struct exec_run *run, struct slice bytes, struct err *err)
@@ -229,10 +271,9 @@ static int take_messages(struct exec_run *run, struct slice bytes, struct err *e
 		size_t len = end ? (size_t)(end - bytes.p) : bytes.len;
 
 		buf_add(&run->message, bytes.p, len);
-		if (run->message.fault && !run->message_is_too_long) {
-			log_bad_message(run, "the line is too long", (struct slice){bytes.p, len});
-			run->message_is_too_long = true;
-		}
+		if (run->message.fault && !run->message_is_too_long &&
+		    refuse_line(run, (struct slice){bytes.p, len}, err))
+			return -1;
 		if (!end)
 			return 0;
 		if (!run->message_is_too_long && take_message(run, buf_slice(&run->message), err))
@@ -279,15 +320,9 @@ static int drain(struct exec_run *run, struct err *err)
 		if (more == -1)
 			return -1;
 	}
-	if (run->message.len) /* a last line without its end */
+	if (run->message.len && !run->exec->pool) /* a last line without its end */
 		return take_messages(run, SLICE("\n"), err);
 	return 0;
-}
-
-static int too_much(struct exec_run *run)
-{
-	buf_clear(&run->out);
-	return exec_run_fail(run, "wrote more than %zu bytes", run->exec->output_max_bytes);
 }
 
 static int time_is_over(struct exec_run *run)
@@ -298,18 +333,19 @@ static int time_is_over(struct exec_run *run)
 	return exec_run_fail(run, "timed out after %llu s", (unsigned long long)run->timeout_ms / 1000);
 }
 
-/* 0: the program has ended, run->report says how. 1: it was stopped, run->why says why. */
+/* 0: the program has ended, run->report says how. 1: it is to be stopped, run->why says why; or it is resident and has
+ * answered. */
 static int watch(struct exec_run *run, struct err *err)
 {
 	struct pollfd fds[EXEC_FD_COUNT];
 
-	run->deadline_ms = now_ms() + run->timeout_ms;
 	for (;;) {
 		uint64_t now;
 		int got;
 
 		if (run->waits && exec_wait_turn(run, err))
 			return -1;
+		exec_write_stdin(run);
 		now = now_ms();
 		if (now >= run->deadline_ms)
 			return time_is_over(run);
@@ -328,9 +364,15 @@ static int watch(struct exec_run *run, struct err *err)
 				return err_set(err, ERR_NOMEM, "exec");
 			return too_much(run);
 		}
+		if (run->is_over)
+			return 1;
 		if (!fds[EXEC_LEASH].revents)
 			continue;
 		got = launcher_read(run->fds[EXEC_LEASH], &run->report, err);
+		if (got == 1 && run->report.event == LAUNCH_STARTED) {
+			exec_resident_note_pid(run);
+			continue;
+		}
 		if (got == 1)
 			return drain(run, err);
 		if (got == -1)
@@ -357,20 +399,30 @@ static void judge(struct exec_run *run)
 	}
 	if (run->exit_status != 0)
 		launcher_put_end(&run->report, &run->why);
+	else if (run->exec->pool)
+		exec_run_fail(run, "ended without an answer");
 }
 
 int exec_run(struct exec_run *run, json_object *args, struct err *err)
 {
 	json_object *full = exec_args_complete(run->exec, args, err);
-	int ret = full ? start(run, full, err) : -1;
+	int ret = full ? 0 : -1;
 
+	run->deadline_ms = now_ms() + run->timeout_ms;
+	while (ret == 0) {
+		ret = run->exec->pool ? exec_resident_start(run, full, err) : exec_start(run, full, err);
+		if (ret == 0)
+			ret = watch(run, err);
+		if (ret || !run->exec->pool || !exec_resident_is_unread(run))
+			break;
+	}
 	json_object_put(full);
-	if (ret == 0)
-		ret = watch(run, err);
+	if (run->exec->pool)
+		exec_resident_end(run, ret);
 	close_fd(&run->fds[EXEC_LEASH]); /* whatever is left of the group ends here */
 	if (ret == 0 && run->out.fault)
 		too_much(run);
-	else if (ret == 0 && run->why.len == 0)
+	else if (ret == 0 && run->why.len == 0 && !run->is_answered)
 		judge(run);
 	if (ret == -1 || run->why.len || run->waits)
 		call_drop_asks(run->call);

@@ -33,6 +33,21 @@
  *   MCP_STATE       what the run before left: a string as it is, else JSON
  * Names are made, and values bounded, as for arguments. stderr goes to the log, line by line, and its end is kept.
  *
+ * A resident program ("resident": true of a tool) is started once in a process and then takes one call after another,
+ * one JSON object a line: on standard input
+ *   {"call": N, "arguments": {...}, "can": WORDS, "handle": WORD, "answers": {KEY: RESULT}, "state": ANY}
+ *       the last three only if there are any; what the variables MCP_CAN, MCP_CALL, MCP_ANSWERS and MCP_STATE tell
+ * others and on standard output, which is its descriptor 3 too, what others say on descriptor 3, each line with the
+ * call's number, and at last one of
+ *   {"call": N, "result": ANY}
+ *       what others write to stdout: a string is the text where text is wanted, all else is JSON
+ *   {"call": N, "error": WORDS}
+ *       the call failed
+ * stderr is logged, and in no answer: it can't be said which call it is about. A line of another call is logged and
+ * left out. A line that is no message ends the call and the program; so does whatever ends a call before its answer, as
+ * below. When it asks, its result counts for nothing, and the call comes again, with the answers, perhaps to another
+ * such program. How many there are, and how long they are kept, is fcgi/exec_pool.h.
+ *
  * It runs in its own process group, which is ended when the run is over: at its timeout, when it writes too much, when
  * the client cancels, when the worker dies. SIGTERM tells it to clean up; SIGKILL follows when the program has ended or
  * exec_grace_ms are over, and comes at once to whatever a program left running that ended by itself. */
@@ -55,6 +70,8 @@ struct exec *exec_new(json_object *def, const char *member, bool (*has_argument)
 void exec_free(struct exec **execp);
 /* The value of an argument that is missing; val is read, not kept. */
 int exec_add_default(struct exec *exec, const char *name, json_object *val, struct err *err);
+/* Makes it a resident program. -1: complained about (it has {placeholders}, or a limit that can't be), or ERR_NOMEM. */
+int exec_make_resident(struct exec *exec, struct cfg *cfg, const char *pointer, struct err *err);
 
 enum { EXEC_STDOUT, EXEC_STDERR, EXEC_MESSAGES, EXEC_LEASH, EXEC_STDIN, EXEC_FD_COUNT };
 
@@ -66,6 +83,7 @@ struct exec_run {
 	uint64_t timeout_ms;
 	struct exec_strings env; /* variables of this run, by exec_run_set() */
 	bool waits;              /* it stays alive while its questions are out; only where call_can_wait() */
+	bool is_text;            /* of a resident program: a string that is its result is the output as it is */
 
 	/* What came of it. */
 	struct buf out;    /* stdout */
@@ -82,11 +100,19 @@ struct exec_run {
 	struct launch_report report;
 	uint64_t deadline_ms;
 
+	struct buf to_stdin; /* not written yet; of one that waits or is resident */
+
 	/* exec_wait.c's, of a run that waits */
-	struct buf to_stdin;   /* not written yet */
 	json_object *waiting;  /* owned; the keys of its open questions */
 	bool has_asked;        /* since they went out last */
 	uint64_t wait_left_ms; /* while it waits: what it may take afterwards; else 0 */
+
+	/* exec_resident.c's, of a resident program */
+	struct exec_program *program; /* owned; NULL: none yet, or no more */
+	size_t line_len;              /* of the call, as it was put into to_stdin */
+	bool has_place;               /* in the pool */
+	bool is_answered;
+	bool is_over; /* it is answered, or nothing more is heard */
 };
 
 void exec_run_init(

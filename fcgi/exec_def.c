@@ -240,6 +240,7 @@ void exec_free(struct exec **execp)
 	}
 	mem_free(exec->defaults);
 	mem_free(exec->cwd);
+	exec_pool_free(&exec->pool);
 	mem_free(exec);
 }
 

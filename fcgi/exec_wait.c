@@ -15,15 +15,10 @@ static bool is_waiting(const struct exec_run *run)
 	return run->waiting && json_object_object_length(run->waiting) > 0;
 }
 
-int exec_wait_open(struct exec_run *run, json_object *args, struct err *err)
+int exec_open_stdin(struct exec_run *run, struct err *err)
 {
 	int pair[2];
 
-	jx_write(&run->to_stdin, args);
-	buf_adds(&run->to_stdin, "\n");
-	run->waiting = json_object_new_object();
-	if (buf_check(&run->to_stdin, err) || !run->waiting)
-		return err_set(err, ERR_NOMEM, "exec");
 	if (pipe2(pair, O_CLOEXEC) == -1)
 		return err_sys(err, "pipe");
 	run->fds[EXEC_STDIN] = pair[1];
@@ -32,6 +27,16 @@ int exec_wait_open(struct exec_run *run, json_object *args, struct err *err)
 		return err_sys(err, "fcntl");
 	}
 	return pair[0];
+}
+
+int exec_wait_open(struct exec_run *run, json_object *args, struct err *err)
+{
+	jx_write(&run->to_stdin, args);
+	buf_adds(&run->to_stdin, "\n");
+	run->waiting = json_object_new_object();
+	if (buf_check(&run->to_stdin, err) || !run->waiting)
+		return err_set(err, ERR_NOMEM, "exec");
+	return exec_open_stdin(run, err);
 }
 
 int exec_wait_ask(struct exec_run *run, const char *key, bool is_new, struct err *err)
@@ -79,11 +84,13 @@ static void take_answers(struct exec_run *run)
 	}
 }
 
-/* A program that reads no more has no use for the rest. */
-static void write_some(struct exec_run *run)
+void exec_write_stdin(struct exec_run *run)
 {
-	ssize_t put = write(run->fds[EXEC_STDIN], run->to_stdin.data, run->to_stdin.len);
+	ssize_t put;
 
+	if (run->to_stdin.len == 0 || run->fds[EXEC_STDIN] == -1)
+		return;
+	put = write(run->fds[EXEC_STDIN], run->to_stdin.data, run->to_stdin.len);
 	if (put > 0) {
 		buf_drop(&run->to_stdin, (size_t)put);
 	} else if (errno != EAGAIN && errno != EINTR) {
@@ -101,8 +108,6 @@ int exec_wait_turn(struct exec_run *run, struct err *err)
 		return -1;
 	run->has_asked = false;
 	take_answers(run);
-	if (run->to_stdin.len && run->fds[EXEC_STDIN] != -1)
-		write_some(run);
 	if (is_waiting(run) && !was_waiting && now < run->deadline_ms) {
 		run->wait_left_ms = run->deadline_ms - now;
 		run->deadline_ms = now + (uint64_t)run->call->cfg->ask_wait_s * 1000;

@@ -135,6 +135,8 @@ static void start(struct launch *l, struct request *r)
 		return;
 	}
 	job = &l->jobs[l->jobs_count++];
+	if (r->head.tells_pid)
+		report(r->fds[LAUNCH_LEASH], LAUNCH_STARTED, pid);
 	*job = (struct job){.pid = pid, .grace_ms = r->head.grace_ms};
 	take_fd(&job->leash, &r->fds[LAUNCH_LEASH]);
 	for (int i = 0; i < LAUNCH_READERS_COUNT; i++)

@@ -3,10 +3,10 @@
  * mcp-launch is started with one end of a SOCK_SEQPACKET socketpair as descriptor LAUNCH_FD. A packet there asks for
  * one program: struct launch_head, then NUL-terminated strings: the directory to run in, argv, the environment. It
  * carries LAUNCH_FD_COUNT descriptors in the order of enum launch_fd, or one less: LAUNCH_ANSWERS may be left out. The
- * first is the job's leash, one end of another SOCK_SEQPACKET socketpair: on it comes one struct launch_report. When
- * the worker closes its end (it is done, or dead) the program's whole process group is ended: by SIGTERM if the program
- * is still running, and by SIGKILL when it has ended or its grace is over. Both ends are of one build and one machine:
- * numbers stand as they are in memory. */
+ * first is the job's leash, one end of another SOCK_SEQPACKET socketpair: on it comes one struct launch_report, or two.
+ * When the worker closes its end (it is done, or dead) the program's whole process group is ended: by SIGTERM if the
+ * program is still running, and by SIGKILL when it has ended or its grace is over. Both ends are of one build and one
+ * machine: numbers stand as they are in memory. */
 #ifndef MCP_FCGI_LAUNCH_H
 #define MCP_FCGI_LAUNCH_H
 
@@ -35,6 +35,7 @@ struct launch_head {
 	uint32_t argc, envc;
 	uint32_t cpu_s;        /* RLIMIT_CPU; 0: as mcp-launch has it */
 	uint32_t grace_ms;     /* between SIGTERM and SIGKILL; 0: SIGKILL at once */
+	uint32_t tells_pid;    /* LAUNCH_STARTED is to be reported too */
 	uint64_t memory_bytes; /* RLIMIT_AS; 0: the same */
 };
 
@@ -43,6 +44,7 @@ enum launch_event {
 	LAUNCH_NO_CWD,  /* value: errno */
 	LAUNCH_NO_EXEC, /* value: errno */
 	LAUNCH_EXITED,  /* value: as waitpid() has it */
+	LAUNCH_STARTED, /* value: its pid; another report follows */
 };
 
 struct launch_report {

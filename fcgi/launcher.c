@@ -136,8 +136,11 @@ static void add_strings(struct buf *packet, char *const *strings, uint32_t *coun
 
 static int write_packet(const struct launcher_job *job, struct buf *packet, struct err *err)
 {
-	struct launch_head head = {
-	    .magic = LAUNCH_MAGIC, .cpu_s = job->cpu_s, .grace_ms = job->grace_ms, .memory_bytes = job->memory_bytes};
+	struct launch_head head = {.magic = LAUNCH_MAGIC,
+	    .cpu_s = job->cpu_s,
+	    .grace_ms = job->grace_ms,
+	    .tells_pid = job->tells_pid,
+	    .memory_bytes = job->memory_bytes};
 
 	buf_add(packet, &head, sizeof(head));
 	buf_add(packet, job->cwd, strlen(job->cwd) + 1);

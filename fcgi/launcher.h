@@ -16,6 +16,7 @@ struct launcher_job {
 	uint32_t cpu_s;        /* 0: no limit */
 	uint32_t grace_ms;     /* between SIGTERM and SIGKILL */
 	uint64_t memory_bytes; /* 0: no limit */
+	bool tells_pid;        /* there is a report of its pid too, most often the first one */
 	/* Lent: of the program, and our ends of its pipes. [LAUNCH_LEASH] is not looked at, [LAUNCH_ANSWERS] may be -1.
 	 */
 	int fds[LAUNCH_FD_COUNT];

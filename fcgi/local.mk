@@ -23,6 +23,8 @@ libworker_a_SOURCES = \
 	%D%/exec_ask.c \
 	%D%/exec_def.c \
 	%D%/exec_offers.c %D%/exec_offers.h \
+	%D%/exec_pool.c %D%/exec_pool.h \
+	%D%/exec_resident.c \
 	%D%/exec_strings.c %D%/exec_strings.h \
 	%D%/exec_wait.c \
 	%D%/filetree.c %D%/filetree.h \

@@ -6,6 +6,7 @@
  *   json     stdout is one JSON text: structuredContent, checked against output_schema, and the same as text
  *   result   stdout is a whole CallToolResult; or {"error": {"message": WORDS, "data": ANY}}, when the call is to end
  *            with a JSON-RPC error instead
+ * "resident": true: it stays alive from call to call, and gives the same as the result of each.
  * Exit status 0 is success. Anything else is a result with isError that holds stderr, then stdout. When it asks its
  * client (descriptor 3), there is no result yet. */
 #include "config.h"
@@ -66,6 +67,20 @@ static int read_wait(struct tool *tool, json_object *def, struct cfg *cfg, const
 	return 0;
 }
 
+static int read_resident(struct exec_tool *exec, const struct tool *tool, json_object *def, struct cfg *cfg,
+    const char *pointer, struct err *err)
+{
+	json_object *val = jx_get(def, "resident");
+
+	if (jx_has(def, "resident") && !json_object_is_type(val, json_type_boolean))
+		return cfg_complain_at(cfg, pointer, "resident", "resident must be true or false");
+	if (!json_object_get_boolean(val))
+		return 0;
+	if (tool->waits)
+		return cfg_complain_at(cfg, pointer, "resident", "a program either waits or is resident");
+	return exec_make_resident(exec->exec, cfg, pointer, err);
+}
+
 static int read_defaults(struct exec *exec, json_object *def, struct err *err)
 {
 	json_object *input = jx_get_object(def, "input");
@@ -104,7 +119,10 @@ static int tool_init(struct tool *tool, json_object *def, struct cfg *cfg, const
 	exec->exec = exec_new(def, "exec", has_argument, tool, cfg, pointer, err);
 	bad = read_output(exec, tool, def, cfg, pointer);
 	bad |= read_wait(tool, def, cfg, pointer);
-	return exec->exec ? bad | read_defaults(exec->exec, def, err) : -1;
+	if (!exec->exec)
+		return -1;
+	bad |= read_resident(exec, tool, def, cfg, pointer, err);
+	return bad | read_defaults(exec->exec, def, err);
 }
 
 /* One call. */
@@ -226,6 +244,7 @@ static int call_tool(
 
 	*result = NULL;
 	exec_run_init(&run.exec, exec->exec, call, tool->name, tool->timeout_s);
+	run.exec.is_text = exec->output == OUTPUT_TEXT;
 	run.exec.waits = tool->waits && call_can_wait(call);
 	ret = exec_run_set(&run.exec, "MCP_TOOL", slice_str(tool->name), err);
 	if (ret == 0)
@@ -242,7 +261,7 @@ static int call_tool(
 	return ret;
 }
 
-static const char *const members[] = {"output", "wait", EXEC_MEMBERS, NULL};
+static const char *const members[] = {"output", "wait", "resident", EXEC_MEMBERS, NULL};
 
 const struct provider provider_exec = {
     .name = "exec",

@@ -138,6 +138,7 @@ check_PROGRAMS += %D%/unit/test_address
 check_PROGRAMS += %D%/unit/test_ask
 check_PROGRAMS += %D%/unit/test_endpoint
 check_PROGRAMS += %D%/unit/test_exec
+check_PROGRAMS += %D%/unit/test_exec_resident
 check_PROGRAMS += %D%/unit/test_http
 check_PROGRAMS += %D%/unit/test_http_def
 check_PROGRAMS += %D%/unit/test_legacy
@@ -201,6 +202,7 @@ TESTS += %D%/unit/test_address
 TESTS += %D%/unit/test_ask
 TESTS += %D%/unit/test_endpoint
 TESTS += %D%/unit/test_exec
+TESTS += %D%/unit/test_exec_resident
 TESTS += %D%/unit/test_http
 TESTS += %D%/unit/test_http_def
 TESTS += %D%/unit/test_legacy
@@ -344,6 +346,8 @@ ADMIN_SOURCES = %D%/lib/fake_admin.c %D%/lib/fake_admin.h %D%/lib/prometheus.c %
 %C%_unit_test_schema_suite_LDADD = $(UNIT_LIBS)
 %C%_unit_test_exec_SOURCES = %D%/unit/test_exec.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/toolfile.c %D%/lib/toolfile.h
 %C%_unit_test_exec_LDADD = $(UNIT_LIBS)
+%C%_unit_test_exec_resident_SOURCES = %D%/unit/test_exec_resident.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/toolfile.c %D%/lib/toolfile.h
+%C%_unit_test_exec_resident_LDADD = $(UNIT_LIBS)
 STANDIN_SOURCES = %D%/lib/standin.c %D%/lib/standin.h
 %C%_unit_test_http_SOURCES = %D%/unit/test_http.c %D%/lib/fake_call.c %D%/lib/fake_call.h %D%/lib/toolfile.c %D%/lib/toolfile.h $(STANDIN_SOURCES)
 %C%_unit_test_http_LDADD = $(UNIT_LIBS)
@@ -404,7 +408,11 @@ EXTRA_DIST += \
 	%D%/fault/proxied.py \
 	%D%/fault/publish.py \
 	%D%/fault/reload.py \
+<<<<<<< HEAD
 	%D%/fault/reports.py \
+=======
+	%D%/fault/residents.py \
+>>>>>>> 9247490 (wip)
 	%D%/fault/resume.py \
 	%D%/fault/site \
 	%D%/fault/soak.py \
@@ -461,6 +469,7 @@ fault_tests += %D%/fault/publish.py
 fault_tests += %D%/fault/reports.py
 fault_tests += %D%/fault/proxied.py
 fault_tests += %D%/fault/reload.py
+fault_tests += %D%/fault/residents.py
 fault_tests += %D%/fault/resume.py
 fault_tests += %D%/fault/links.py
 fault_tests += %D%/fault/stalled.py

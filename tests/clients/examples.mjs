@@ -130,6 +130,12 @@ async function converse(up, era) {
     assert.deepEqual((await use('order_stats', { customer: 'Ada' })).structuredContent, { orders: 2, total: 56.5 });
     assert.match(await says('order_stats', { customer: 'Bob' }), /^failed: order_stats: exited with status 1\nno such customer$/);
   });
+  await step('python: a program that stays', async () => {
+    for (let n = 0; n < 3; n++) {
+      assert.equal(await says('search_docs', { text: 'Noon' }), 'shipping.md');
+      assert.equal(await says('search_docs', { text: 'midnight' }), 'failed: search_docs: failed\nno document says so');
+    }
+  });
   await step('c: a picture, and progress', async () => {
     const seen = [];
     const { content } = await use('chart', { values: [3, 1, 2] }, { onprogress: (p) => seen.push(p.progress) });

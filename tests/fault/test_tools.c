@@ -24,11 +24,14 @@ static void load(void)
 	assert_int_equal(mkdir(dir, 0700), 0);
 	buf_init(&text, 4096);
 	buf_addf(&text,
-	    "{\"exec\":{\"launcher\":\"%s/mcp-launch\",\"dirs\":[\"d\"]},\"tools\":{\"a\":{\"builtin\":\"echo\"},"
+	    "{\"exec\":{\"launcher\":\"%s/mcp-launch\",\"dirs\":[\"d\"],\"resident_calls_max\":1},\"tools\":{\"a\":{\"builtin\":\"echo\"},"
 	    "\"b\":{\"exec\":[\"cat\",\"--\",\"{n}\",\"-\"],\"env\":{\"X\":\"y\"},\"output\":\"text\",\"input\":{"
 	    "\"n\":{\"type\":\"string\",\"x-mcp-header\":\"N\",\"optional\":true},"
-	    "\"d\":{\"anyOf\":[{\"const\":1},{\"enum\":[2,3]}],\"default\":1}}}}}",
+	    "\"d\":{\"anyOf\":[{\"const\":1},{\"enum\":[2,3]}],\"default\":1}}},"
+	    "\"r\":{\"exec\":[\"./stays\"],\"resident\":true,\"input\":{\"type\":\"object\"}}}}",
 	    top ? top : ".");
+	toolfile_write(&file, "stays", "#!/bin/sh\nwhile read -r line; do n=${line#*:}\n"
+	    "echo \"{\\\"call\\\":${n%%,*},\\\"result\\\":\\\"x\\\"}\"; done\n", 0755);
 	toolfile_write(&file, "d/m", "#!/bin/sh\n", 0755);
 	toolfile_write(&file, "d/m.json", "{\"args\":[\"{x}\"],\"input\":{\"x\":{\"uniqueItems\":true,"
 	    "\"contains\":{\"pattern\":\"\\\\s|a\"},\"minContains\":0,\"unevaluatedItems\":{\"type\":\"integer\"}},"
@@ -129,6 +132,8 @@ static void test_running(void **state)
 	fake_call_init(&call, &file.cfg, ERA_MODERN);
 	run(&call, "a", "{\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}");
 	run(&call, "b", "{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"text\\\":\\\"x\\\",\\\"d\\\":1}\\n\"}]}");
+	/* Nothing is kept after one call. */
+	run(&call, "r", "{\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}");
 	fake_call_release(&call);
 }
 
