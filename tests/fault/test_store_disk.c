@@ -330,7 +330,7 @@ static void what_nobody_comes_for(void **state)
 	fake_server_release(&s);
 	assert_int_equal(fake_append(&f->w, own, "{\"n\":1}"), 0);
 	assert_int_equal(fake_append(&f->w, stream, "{\"n\":1}"), 0);
-	usleep(2500000); /* the timer looks each second */
+	usleep(4500000); /* the timer looks each second */
 	assert_int_equal(attach_after(f, own, epoch, 0, &s), LINK_NACK_GAP);
 	assert_int_equal(attach_after(f, stream, epoch, 0, &s), LINK_NACK_GAP);
 	assert_int_equal(attach_after(f, stream, epoch, 1, &s), 0); /* its will */

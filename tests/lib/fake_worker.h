@@ -7,7 +7,7 @@
 
 #include "common/link.h"
 
-#define FAKE_WAIT_MS 3000 /* for anything that is bound to come */
+#define FAKE_WAIT_MS 30000 /* for anything that is bound to come */
 
 struct fake_broker_process {
 	char dir[64]; /* run_dir */

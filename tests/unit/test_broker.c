@@ -693,7 +693,7 @@ static void a_finished_stream_is_kept_for_a_while(void **state)
 	fake_server_release(&s);
 	snprintf(id, sizeof(id), "%" PRIu64 ".%" PRIu64 ".1", stream, f->w.epoch);
 	assert_int_equal(fake_attach(&f->w, KEY, HIM, id, &again, NULL), LINK_NACK_DELIVERED);
-	usleep(2500000); /* stream_keep_s=2 */
+	usleep(4000000); /* stream_keep_s=2 */
 	assert_int_equal(fake_attach(&f->w, KEY, HIM, id, &again, NULL), LINK_NACK_GAP);
 }
 
@@ -722,7 +722,7 @@ static void a_modern_stream_without_a_connection_is_cancelled(void **state)
 
 static int setup_grace(void **state)
 {
-	static const char *const sets[] = {"session_grace_s=0", "session_idle_s=1"};
+	static const char *const sets[] = {"session_grace_s=0", "session_idle_s=3"};
 
 	return fixture_start(state, sets, 2, 0);
 }
@@ -737,10 +737,10 @@ static void an_http_sse_session_ends_with_its_connection(void **state)
 	assert_int_equal(fake_attach(&f->w, KEY, HIM, "", &own, &cursor), 0);
 	fake_server_init(&s, fake_adopt(&f->w, own, LINK_KIND_FCGI, cursor, 15000));
 	expect_text(&s, FAKE_HEAD);
-	usleep(1300000); /* longer than session_idle_s: the connection keeps it */
+	usleep(3500000); /* longer than session_idle_s: the connection keeps it */
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, NULL), 0);
 	fake_server_release(&s);
-	usleep(400000);
+	usleep(1500000); /* half of session_idle_s: it is not that */
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, NULL), LINK_NACK_NO_SESSION);
 }
 
@@ -749,11 +749,11 @@ static void an_idle_session_ends(void **state)
 	struct fixture *f = *state;
 
 	make_session(f);
-	usleep(700000);
+	usleep(1700000);
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, NULL), 0); /* renews it */
-	usleep(700000);
+	usleep(1700000);
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, NULL), 0);
-	usleep(1400000);
+	usleep(4500000);
 	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, NULL, NULL, NULL), LINK_NACK_NO_SESSION);
 }
 
