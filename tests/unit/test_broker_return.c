@@ -12,7 +12,7 @@
 #define TTL_MS 60000
 #define LOST   "session-2"
 
-static const char *const sets[] = {"link_return_ms=1000"};
+static const char *const sets[] = {"link_return_ms=4000"};
 
 /* How a connection ends: with its broker, or by a newer one. */
 enum way { KILLED, ABORTED, SUPERSEDED, WAYS };
@@ -397,7 +397,7 @@ static void outcomes_have_their_limits(void **state)
 	fake_worker_die(&f->w);
 	fake_broker_end(&f->broker, SIGKILL);
 	fake_broker_again(&f->broker, sets, COUNT_OF(sets), 0);
-	usleep(1300000); /* it did not come back in time */
+	usleep(5000000); /* it did not come back in time */
 	fake_worker_again(&f->w, f->broker.dir, LINK_ROLE_WORKER);
 	assert_false(f->w.is_known);
 	assert_int_equal(fake_worker_ask(&f->w, &again.h, slice_str(KEY), buf_slice(&again.body), &a), 0);
@@ -459,7 +459,7 @@ static void tasks_go_on(void **state)
 	assert_int_equal(fake_task_put(&runner, "unheard", LINK_TASK_COMPLETED, "result", NULL), 0);
 	assert_int_equal(fake_task_put(&runner, "asks", LINK_TASK_WORKING, "goes on", NULL), 0);
 	come_back(f, KILLED, NULL);
-	usleep(1300000); /* its runner does not come */
+	usleep(5000000); /* its runner does not come */
 	expect_state(f, "goes", LINK_TASK_COMPLETED, "result");
 	expect_state(f, "unheard", LINK_TASK_COMPLETED, "result");
 	expect_state(f, "asks", LINK_TASK_FAILED, "");
