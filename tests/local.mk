@@ -408,11 +408,8 @@ EXTRA_DIST += \
 	%D%/fault/proxied.py \
 	%D%/fault/publish.py \
 	%D%/fault/reload.py \
-<<<<<<< HEAD
 	%D%/fault/reports.py \
-=======
 	%D%/fault/residents.py \
->>>>>>> 9247490 (wip)
 	%D%/fault/resume.py \
 	%D%/fault/site \
 	%D%/fault/soak.py \
