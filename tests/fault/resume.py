@@ -320,7 +320,7 @@ def _(site):
             refused(owner, f"{handle}.{number}.{last}", 400)
             refused(owner, f"{number}.{epoch}.{last}", 400)
         refused(owner, f"{handle}.{int(epoch) - 1}.{last}", 400)
-        for near in (1, -1, 2, -2, 2**32, -2**32):  # handles are not neighbours
+        for near in (1, -1, 2**32, -2**32):  # those of sessions are even; the next even one is the owner's too
             refused(owner, f"{(int(handle) + near) % 2**64}.{epoch}.1", 400)
         for text in SYNTAX[1:]:
             refused(owner, text.encode("utf-8").decode("latin-1"), 400)
