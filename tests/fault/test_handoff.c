@@ -241,8 +241,10 @@ static void worker_that_dies(struct fixture *f, enum shape shape, enum step step
 		int rc;
 
 		while ((rc = open_shape(l, shape, &call, &stream, &cursor, &err)) &&
-		       (err.code == ERR_LIMIT || err.code == ERR_BROKER) && now_ms() < until_ms)
-			nap(50); /* descriptors of those who died before */
+		       (err.code == ERR_LIMIT || err.code == ERR_BROKER || err.code == ERR_DUPLICATE) && now_ms() < until_ms) {
+			link_call_end(l, &call);
+			nap(50); /* descriptors of those who died before, and the id of the call that ended last */
+		}
 		if (rc || (step == ADOPTED && adopt(l, fd, stream, cursor, &err))) {
 			fprintf(stderr, "worker: %s\n", err.msg);
 			_exit(1);
