@@ -48,6 +48,9 @@ tar -cf - --exclude=./.git --exclude=node_modules --exclude=./config.status --ex
 [ ! -d tests/clients/node_modules ] || ln -s "$source/tests/clients/node_modules" "$scratch/src/tests/clients/node_modules"
 # Data of others that some tests read stands beside the sources, or those tests are skipped.
 [ ! -d ../shared ] || ln -s "$(cd ../shared && pwd)" "$scratch/shared"
+# tests/lint/dist.sh compares what is kept in git with what "make dist" packs.
+[ ! -e .git ] || { git -C "$scratch/src" init -q && git -C "$scratch/src" add -A; } ||
+	echo "check.sh: without git it is not compared with what is packed" >&2
 # As root tests/serve becomes www-data, which has to get here; nothing in here is secret.
 chmod -R go+rX "$scratch"
 
