@@ -44,5 +44,7 @@ void rnd_token(char *out, size_t size)
 	rnd_bytes(out, size - 1);
 	for (size_t i = 0; i + 1 < size; i++)
 		out[i] = alphabet[(unsigned char)out[i] & 63];
+	if (out[0] == '-')
+		out[0] = '_';
 	out[size - 1] = '\0';
 }

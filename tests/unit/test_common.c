@@ -348,6 +348,10 @@ static void test_rnd(void **state)
 	assert_int_equal(strspn(a, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"), 32);
 	assert_string_not_equal(a, b);
 	assert_true(rnd_u64() != rnd_u64());
+	for (int i = 0; i < 2000; i++) { /* were all equally likely, 31 of these would begin so */
+		rnd_token(a, sizeof(a));
+		assert_true(a[0] != '-');
+	}
 }
 
 static void test_opts(void **state)
