@@ -566,6 +566,11 @@ void jx_write(struct buf *out, json_object *val)
 	}
 }
 
+bool jx_is_number(json_object *val)
+{
+	return json_object_is_type(val, json_type_int) || json_object_is_type(val, json_type_double);
+}
+
 bool jx_is_integer(json_object *val)
 {
 	double n;

@@ -47,5 +47,6 @@ void jx_add_pointer(struct buf *out, struct slice key);
 
 /* Whether it is a number without a fraction, as JSON Schema means "integer": 1, 1.0 and 1e3 are. */
 bool jx_is_integer(json_object *val);
+bool jx_is_number(json_object *val); /* with a fraction or without */
 
 #endif

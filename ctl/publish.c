@@ -53,7 +53,7 @@ static bool is_number(const char *text, size_t len)
 {
 	struct err err;
 	json_object *val = len ? jx_parse((struct slice){text, len}, 1, &err) : NULL;
-	bool is_one = json_object_is_type(val, json_type_int) || json_object_is_type(val, json_type_double);
+	bool is_one = jx_is_number(val);
 
 	json_object_put(val);
 	return is_one;

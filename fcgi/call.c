@@ -95,9 +95,9 @@ static int check_progress(const struct call *call, json_object *params, enum rep
 	json_object *progress = jx_get(params, "progress"), *total = jx_get(params, "total");
 	const struct call_priv *priv = call->priv;
 
-	if (!json_object_is_type(progress, json_type_int) && !json_object_is_type(progress, json_type_double))
+	if (!jx_is_number(progress))
 		return err_set(err, ERR_PARAMS, "progress must be a number");
-	if (total && !json_object_is_type(total, json_type_int) && !json_object_is_type(total, json_type_double))
+	if (total && !jx_is_number(total))
 		return err_set(err, ERR_PARAMS, "total must be a number");
 	if (jx_has(params, "message") && !jx_get_str(params, "message").p)
 		return err_set(err, ERR_PARAMS, "message must be a string");

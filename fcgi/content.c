@@ -114,8 +114,7 @@ int content_check_annotations(json_object *annotations, const char *where, struc
 	if (jx_has(annotations, "audience") && check_audience(jx_get_array(annotations, "audience"), where, err))
 		return -1;
 	if (jx_has(annotations, "priority") &&
-	    !((json_object_is_type(priority, json_type_int) || json_object_is_type(priority, json_type_double)) &&
-		weight >= 0 && weight <= 1))
+	    !(jx_is_number(priority) && weight >= 0 && weight <= 1))
 		return err_set(err, ERR_INVALID, "%s.annotations.priority must be a number, 0 to 1", where);
 	if (jx_has(annotations, "lastModified") && !jx_get_str(annotations, "lastModified").p)
 		return err_set(err, ERR_INVALID,

@@ -226,8 +226,7 @@ static int read_fields(
 			bad |= check_text(r, at, jx_str(val), false);
 		else if (has_styles && json_object_is_type(val, json_type_object))
 			bad |= read_style(r, at, val);
-		else if (!json_object_is_type(val, json_type_int) && !json_object_is_type(val, json_type_double) &&
-			 !json_object_is_type(val, json_type_boolean))
+		else if (!jx_is_number(val) && !json_object_is_type(val, json_type_boolean))
 			bad = cfg_complain_at(
 			    r->cfg, r->pointer, at, "%s must be a string, a number, true or false", name);
 	}

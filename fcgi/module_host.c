@@ -122,7 +122,7 @@ static int host_get_double(struct mcp_call *pub, const char *pointer, double *va
 {
 	json_object *val = find(run_of(pub), or_empty(pointer));
 
-	if (!json_object_is_type(val, json_type_int) && !json_object_is_type(val, json_type_double))
+	if (!jx_is_number(val))
 		return MCP_FAILED;
 	*value = json_object_get_double(val);
 	return MCP_OK;

@@ -301,7 +301,7 @@ static bool check_keywords(struct run *run, const struct node *node, json_object
 	ok = check_constants(run, node, val, path);
 	if (!ok && run_is_quiet(run))
 		return false;
-	if (value_is_number(val))
+	if (jx_is_number(val))
 		ok = check_number(run, node, val, path) && ok;
 	else if (json_object_is_type(val, json_type_string))
 		ok = check_string(run, node, val, path) && ok;

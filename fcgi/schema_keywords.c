@@ -57,7 +57,7 @@ static int read_bound(
 	struct bound *bound = field(node, kw);
 
 	(void)c;
-	if (!value_is_number(value))
+	if (!jx_is_number(value))
 		return err_set(err, ERR_CONFIG, "%s must be a number", kw->name);
 	*bound = (struct bound){true, value_number(value)};
 	if (bound == &node->multiple_of && bound->value <= 0)
@@ -69,7 +69,7 @@ static int read_limit(
     struct compiler *c, struct node *node, const struct keyword *kw, json_object *value, struct err *err)
 {
 	struct limit *limit = field(node, kw);
-	long double number = value_is_number(value) ? value_number(value) : -1;
+	long double number = jx_is_number(value) ? value_number(value) : -1;
 
 	(void)c;
 	if (!jx_is_integer(value) || number < 0 || number > (long double)INT64_MAX)

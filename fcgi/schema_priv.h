@@ -141,7 +141,6 @@ void pattern_release(struct pattern *pattern);
 /* Values of JSON. */
 
 long double value_number(json_object *val);
-bool value_is_number(json_object *val);
 unsigned value_types(json_object *val); /* T_* */
 
 /* Checking. */

@@ -25,11 +25,6 @@ long double value_number(json_object *val)
 	return i < 0 ? (long double)i : (long double)json_object_get_uint64(val);
 }
 
-bool value_is_number(json_object *val)
-{
-	return json_object_is_type(val, json_type_int) || json_object_is_type(val, json_type_double);
-}
-
 unsigned value_types(json_object *val)
 {
 	switch (json_object_get_type(val)) {
@@ -58,7 +53,7 @@ bool value_equal(struct run *run, json_object *a, json_object *b)
 
 	if (!run_step(run))
 		return false;
-	if (value_is_number(a) && value_is_number(b))
+	if (jx_is_number(a) && jx_is_number(b))
 		return value_number(a) == value_number(b);
 	if (json_object_get_type(a) != json_object_get_type(b))
 		return false;

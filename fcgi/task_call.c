@@ -38,7 +38,7 @@ static int read_ttl(const struct call *call, json_object *task, uint64_t *ttl_ms
 
 	if (!json_object_is_type(task, json_type_object))
 		return err_set(err, ERR_PARAMS, "params.task must be an object");
-	if (val && !json_object_is_type(val, json_type_int) && !json_object_is_type(val, json_type_double))
+	if (val && !jx_is_number(val))
 		return err_set(err, ERR_PARAMS, "params.task.ttl must be a number of milliseconds");
 	*ttl_ms = clamp_ttl(call->cfg, val ? json_object_get_double(val) : (double)call->cfg->task_ttl_ms);
 	return 0;

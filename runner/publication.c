@@ -167,15 +167,6 @@ static int send_log(struct publication *p, json_object *val, struct err *err)
 
 /* --- progress of a call --- */
 
-/* Whether it is left out, or a number. */
-static bool is_number(json_object *obj, const char *name)
-{
-	json_object *val = jx_get(obj, name);
-
-	return !jx_has(obj, name) || json_object_is_type(val, json_type_int) ||
-	       json_object_is_type(val, json_type_double);
-}
-
 static int check_progress(const struct publication *p, json_object *val, struct err *err)
 {
 	static const char *const known[] = {"call", "progress", "total", "message", NULL};
@@ -190,9 +181,9 @@ static int check_progress(const struct publication *p, json_object *val, struct 
 		    err, ERR_PARAMS, "progress is for the client of its call: session and principal say nothing");
 	if (!jx_get_str(val, "call").p)
 		return err_set(err, ERR_PARAMS, "progress.call is missing: what the tool finds in MCP_CALL");
-	if (!jx_has(val, "progress") || !is_number(val, "progress"))
+	if (!jx_is_number(jx_get(val, "progress")))
 		return err_set(err, ERR_PARAMS, "progress.progress must be a number");
-	if (!is_number(val, "total"))
+	if (jx_has(val, "total") && !jx_is_number(jx_get(val, "total")))
 		return err_set(err, ERR_PARAMS, "progress.total must be a number");
 	if (jx_has(val, "message") && !jx_get_str(val, "message").p)
 		return err_set(err, ERR_PARAMS, "progress.message must be a string");
