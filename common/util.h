@@ -1,4 +1,4 @@
-/* common/util.h - the few things that every file needs: slices, attributes, clocks, die(). */
+/* common/util.h - the few things that every file needs: slices, attributes, clocks, descriptors, die(). */
 #ifndef MCP_COMMON_UTIL_H
 #define MCP_COMMON_UTIL_H
 
@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define NORETURN	  __attribute__((noreturn))
@@ -68,6 +69,13 @@ static inline uint64_t now_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static inline void fd_close(int *fd) /* -1: it is closed */
+{
+	if (*fd != -1)
+		close(*fd);
+	*fd = -1;
 }
 
 /* A bug of ours: says where and aborts. Never for anything that a peer can cause. */

@@ -84,13 +84,6 @@ static int open_json(const struct exec_run *run, json_object *val, struct err *e
 	return fd;
 }
 
-static void close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
 /* A pipe whose reading end is ours, in run->fds, and the other the program's. */
 static int open_pipe(struct exec_run *run, int at, int *theirs, struct err *err)
 {
@@ -164,8 +157,8 @@ int exec_start(struct exec_run *run, json_object *args, struct err *err)
 	if (ret == -1 && err->code == ERR_TOO_BIG)
 		ret = exec_run_fail(run, "its arguments are too long");
 	for (int i = 0; i < LAUNCH_READERS; i++)
-		close_fd(&job.fds[i]);
-	close_fd(&job.fds[LAUNCH_ANSWERS]);
+		fd_close(&job.fds[i]);
+	fd_close(&job.fds[LAUNCH_ANSWERS]);
 	exec_strings_release(&argv);
 	exec_strings_release(&env);
 	return ret;
@@ -295,7 +288,7 @@ static int take(struct exec_run *run, int at, struct err *err)
 	if (got == -1 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (got <= 0) {
-		close_fd(&run->fds[at]);
+		fd_close(&run->fds[at]);
 		return 0;
 	}
 	if (at == EXEC_MESSAGES)
@@ -419,7 +412,7 @@ int exec_run(struct exec_run *run, json_object *args, struct err *err)
 	json_object_put(full);
 	if (run->exec->pool)
 		exec_resident_end(run, ret);
-	close_fd(&run->fds[EXEC_LEASH]); /* whatever is left of the group ends here */
+	fd_close(&run->fds[EXEC_LEASH]); /* whatever is left of the group ends here */
 	if (ret == 0 && run->out.fault)
 		too_much(run);
 	else if (ret == 0 && run->why.len == 0 && !run->is_answered)
@@ -433,7 +426,7 @@ int exec_run(struct exec_run *run, json_object *args, struct err *err)
 void exec_run_release(struct exec_run *run)
 {
 	for (int i = 0; i < EXEC_FD_COUNT; i++)
-		close_fd(&run->fds[i]);
+		fd_close(&run->fds[i]);
 	exec_strings_release(&run->env);
 	buf_release(&run->out);
 	buf_release(&run->errors);

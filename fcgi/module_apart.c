@@ -332,13 +332,6 @@ static int start(struct apart *a, struct err *err)
 	return a->leash == -1 ? -1 : 0;
 }
 
-static void close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
 /* What it says after it was told that nobody waits is for nobody. */
 static void reply(struct apart *a, const struct module_op *op)
 {
@@ -348,7 +341,7 @@ static void reply(struct apart *a, const struct module_op *op)
 	link_put_u32(&part, (uint32_t)op->ret);
 	put_err(&part, op->ret == -1 ? &op->err : &(struct err){0});
 	if (!a->run->is_cancelled && (part.fault || part_send(a->sock, &part, MSG_DONTWAIT)))
-		close_fd(&a->sock); /* to the handler as if nobody waited */
+		fd_close(&a->sock); /* to the handler as if nobody waited */
 	buf_release(&part);
 }
 
@@ -430,7 +423,7 @@ static int look(struct apart *a, struct err *err)
 		if (len == -1)
 			break;
 		if (len == 0) {
-			close_fd(&a->sock);
+			fd_close(&a->sock);
 			break;
 		}
 		buf_add(&a->in, bytes, (size_t)len);
@@ -522,8 +515,8 @@ int module_run_apart(struct call *call, const struct module_input *input, struct
 		return -1;
 	buf_init(&a.in, ANSWER_TIMES * a.run->room + PARAMS_MAX);
 	ret = call_process(&a, answer, err);
-	close_fd(&a.sock);
-	close_fd(&a.leash); /* what still runs is ended */
+	fd_close(&a.sock);
+	fd_close(&a.leash); /* what still runs is ended */
 	buf_release(&a.in);
 	module_run_free(a.run);
 	return ret;

@@ -27,13 +27,6 @@ struct report {
 
 static struct log_rate closed_rate;
 
-static void close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
 /* --- its socket --- */
 
 static int make_dir(const struct cfg *cfg)
@@ -81,8 +74,8 @@ static int open_socket(struct report *r, const struct cfg *cfg, struct err *err)
 
 static void close_socket(struct report *r)
 {
-	close_fd(&r->listen_fd);
-	close_fd(&r->asker_fd);
+	fd_close(&r->listen_fd);
+	fd_close(&r->asker_fd);
 	if (r->sun.sun_path[0])
 		unlink(r->sun.sun_path);
 	r->sun.sun_path[0] = '\0';
@@ -206,7 +199,7 @@ static void hear(struct call *call)
 		    send(r->asker_fd, &(char){(char)fate}, 1, MSG_NOSIGNAL) == -1)
 			LOG(DEBUG, "report.unanswered", "why=\"%s\"", strerror(errno)); /* he has gone */
 	}
-	close_fd(&r->asker_fd);
+	fd_close(&r->asker_fd);
 	buf_release(&said);
 }
 
