@@ -226,13 +226,9 @@ static int take_message(struct exec_run *run, struct slice line, struct err *err
 	if (!method.p)
 		exec_log_bad_message(run, message ? "not an object with a method" : why.msg, line);
 	else
-		ret = exec_ask_take(run, method, message, &why);
-	if (ret == 1)
-		exec_log_bad_message(run, why.msg, line);
-	else if (ret == -1)
-		*err = why;
+		ret = exec_ask_take(run, method, message, line, err);
 	json_object_put(message);
-	return ret == -1 ? -1 : 0;
+	return ret;
 }
 
 static int too_much(struct exec_run *run)

@@ -145,7 +145,8 @@ static int take_question(struct exec_run *run, struct slice method, json_object 
 	return 1;
 }
 
-int exec_ask_take(struct exec_run *run, struct slice method, json_object *message, struct err *err)
+/* 1: it makes no sense. */
+static int take(struct exec_run *run, struct slice method, json_object *message, struct err *err)
 {
 	if (slice_is(method, "state"))
 		return take_state(run, message, err);
@@ -158,4 +159,16 @@ int exec_ask_take(struct exec_run *run, struct slice method, json_object *messag
 	if (call_notify(run->call, method.p, json_object_get(jx_get(message, "params")), err) == 0)
 		return 0;
 	return err->code == ERR_CANCELLED ? -1 : 1;
+}
+
+int exec_ask_take(struct exec_run *run, struct slice method, json_object *message, struct slice line, struct err *err)
+{
+	struct err why;
+	int ret = take(run, method, message, &why);
+
+	if (ret == 1)
+		exec_log_bad_message(run, why.msg, line);
+	else if (ret == -1)
+		*err = why;
+	return ret == -1 ? -1 : 0;
 }

@@ -45,9 +45,10 @@ void exec_put_name(struct buf *out, const char *name);
 
 /* exec_ask.c: sets the variables that tell of questions and answers, and who may report on the call. */
 int exec_ask_prepare(struct exec_run *run, struct err *err);
-/* Takes a line of descriptor 3. 1: it makes no sense, *err says why, and the run goes on. -1: the run ends with *err.
- */
-int exec_ask_take(struct exec_run *run, struct slice method, json_object *message, struct err *err);
+/* Takes a message of descriptor 3, which is this line there: one that makes no sense is logged, and the run goes on.
+ * -1: the run ends with *err. */
+int exec_ask_take(
+    struct exec_run *run, struct slice method, json_object *message, struct slice line, struct err *err);
 
 /* exec_wait.c: a pipe as standard input. Returns the program's end, or -1. */
 int exec_open_stdin(struct exec_run *run, struct err *err);

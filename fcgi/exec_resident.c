@@ -249,13 +249,9 @@ int exec_resident_take(struct exec_run *run, struct slice line, struct err *err)
 	else if (!method.p)
 		ret = break_off(run, "neither a method, a result nor an error in words", line);
 	else
-		ret = exec_ask_take(run, method, message, &why);
-	if (ret == 1)
-		exec_log_bad_message(run, why.msg, line);
-	else if (ret == -1)
-		*err = why;
+		ret = exec_ask_take(run, method, message, line, err);
 	json_object_put(message);
-	return ret == -1 ? -1 : 0;
+	return ret;
 }
 
 /* Ends the program, if there is one, with all that this run had of it. */
