@@ -201,7 +201,8 @@ static unsigned handle_new(struct message *m)
 		m->credit = h->body_len;
 	if (m->credit)
 		is_granted = producer_spend_credit(m->producer, m->credit);
-	/* Who asked has given up by now. The loop's clock may be late by a turn, or, after a stop, by as long as that was. */
+	/* Who asked has given up by now. The loop's clock may be late by a turn, or, after a stop, by as long as that
+	 * was. */
 	if (h->deadline_ms && now_ms() >= h->deadline_ms)
 		nack = LINK_NACK_EXPIRED;
 	else
@@ -248,16 +249,17 @@ void handle_message(struct producer *p, const struct link_header *h, struct slic
 	buf_release(&m.reply);
 }
 
-/* It has no place in the window, which is not needed for it: a call that was begun is known by its number. Who asked says it
- * again by the data channel after the deadline that it has here, and until then not: so one that is late has no effect,
- * however long it lay there. */
+/* It has no place in the window, which is not needed for it: a call that was begun is known by its number. Who asked
+ * says it again by the data channel after the deadline that it has here, and until then not: so one that is late has no
+ * effect, however long it lay there. */
 void handle_by_ctl(struct producer *p, const struct link_header *h, struct slice body)
 {
 	bool bad = false;
 	struct slice key = link_get_bytes(&body, &bad);
 	struct outcome o = {
 	    .seq = h->seq, .type = h->type, .want_answer = handlers[h->type].is_answered, .by_ctl = true};
-	struct message m = {.broker = p->broker, .producer = p, .h = h, .key = key, .body = body, .outcome = &o, .bad = bad};
+	struct message m = {
+	    .broker = p->broker, .producer = p, .h = h, .key = key, .body = body, .outcome = &o, .bad = bad};
 
 	if (h->deadline_ms && now_ms() >= h->deadline_ms)
 		return;

@@ -386,7 +386,8 @@ static void add_schema_row(struct buf *out, const struct cfg_row *row)
 	SCHEMA_HTTP_POLICY
 #define SCHEMA_SQL                                                                                                     \
 	"\"sql\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"object\",\"required\":[\"file\"],"                       \
-	"\"additionalProperties\":false,\"properties\":{\"file\":{\"type\":\"string\"}}}]},\"database\":{\"type\":\"string\"},\"rows\":{\"enum\":[\"many\",\"one\"]},"     \
+	"\"additionalProperties\":false,\"properties\":{\"file\":{\"type\":\"string\"}}}]},"                           \
+	"\"database\":{\"type\":\"string\"},\"rows\":{\"enum\":[\"many\",\"one\"]},"                                        \
 	"\"rows_max\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000000}"
 #define SCHEMA_COMMON                                                                                                  \
 	"\"title\":{\"type\":\"string\"},\"description\":{\"type\":\"string\"},\"icons\":{\"type\":\"array\"},"        \
