@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from peers import sdk_servers
 from report import at_least
 from running import SOURCE, Failure, Missing, Serve, bin_with, load, run_rounds, run_tool, tool
-from sites import QUERY, TEXT, legacy_call, make_echo_site, make_tool_site, modern_call, open_sessions, write_lines
+from sites import NO_LIMITS, QUERY, TEXT, legacy_call, make_echo_site, make_tool_site, modern_call, open_sessions, write_lines
 
 SERVERS = ("lighttpd", "apache", "nginx")
 ARGUMENTS = {"text": TEXT}
@@ -88,7 +88,7 @@ def calls(args, report, scratch):
         warm_up(sdks, scratch)
         for server in args.servers:
             try:
-                ours = until.enter_context(Serve(args, site, server))
+                ours = until.enter_context(Serve(args, site, server, sets=NO_LIMITS))
                 bare = until.enter_context(Serve(args, site, server, hello_bin))
             except Missing as why:
                 report.left_out(why)
@@ -101,7 +101,7 @@ def calls(args, report, scratch):
 
 def print_calls(args, report, server, connections, rounds):
     report.head(f"calls a second through {server}, {connections} connections, {args.workers} processes of {args.threads} threads; "
-                f"medians of {args.rounds} rounds of {args.seconds} s, least and greatest", "server", "connections")
+                f"medians of {args.rounds} rounds of {args.seconds} s, least and greatest; with {' '.join(NO_LIMITS)}", "server", "connections")
     values = {name: [each["rate"] for each in figures] for name, figures in rounds.items()}
     goals = {kind.name: kind.of for kind in KINDS}
     for name, figures in rounds.items():
