@@ -13,8 +13,8 @@
 /* Parses one JSON text of any type, UTF-8, at most depth_max levels. Refused with ERR_PARSE: what is not strictly JSON
  * (single quotes, comments, NaN, Infinity, raw control characters in strings, bytes after the text, a NUL), too deep, half
  * a surrogate pair, \u0000 in a name, a number beyond a double's range. Refused with ERR_INVALID: a member name twice in
- * one object. Integers beyond 64 bits become doubles that keep their digits. One pass of our own over the bytes finds what
- * json-c lets through. NULL means *err is set (JSON null at the top is ERR_INVALID). The caller owns the result. */
+ * one object. Integers beyond 64 bits become doubles that keep their digits. NULL means *err is set (JSON null at the top is
+ * ERR_INVALID). The caller owns the result. In jx_read.c, which says why not json-c's parser. */
 json_object *jx_parse(struct slice text, int depth_max, struct err *err);
 
 /* Moves val into obj; takes val even on failure. A NULL val or obj (a failed constructor) is ERR_NOMEM. */

@@ -46,6 +46,17 @@ bool utf8_is_valid(struct slice s)
 	return true;
 }
 
+void utf8_add(struct buf *out, uint32_t c)
+{
+	char bytes[4];
+	size_t len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+	for (size_t i = len; i-- > 1; c >>= 6)
+		bytes[i] = (char)(0x80 | (c & 0x3f));
+	bytes[0] = (char)(len == 1 ? c : (0xf00u >> len & 0xff) | c);
+	buf_add(out, bytes, len);
+}
+
 void utf8_add_repaired(struct buf *out, struct slice s)
 {
 	while (s.len > 0) {

@@ -8,6 +8,9 @@
 size_t utf8_len(struct slice s);
 bool utf8_is_valid(struct slice s);
 
+/* Appends a character; c is no surrogate and at most 0x10ffff. */
+void utf8_add(struct buf *out, uint32_t c);
+
 /* Appends s with each byte that belongs to no well-formed character replaced by U+FFFD. */
 void utf8_add_repaired(struct buf *out, struct slice s);
 
