@@ -73,21 +73,38 @@ void buf_add_slice(struct buf *b, struct slice s)
 	buf_add(b, s.p, s.len);
 }
 
+void buf_addu(struct buf *b, uint64_t n)
+{
+	char digits[20], *p = digits + sizeof(digits);
+
+	do
+		*--p = (char)('0' + n % 10);
+	while (n /= 10);
+	buf_add(b, p, (size_t)(digits + sizeof(digits) - p));
+}
+
 void buf_addf(struct buf *b, const char *fmt, ...)
 {
+	size_t room = b->cap - b->len;
 	va_list ap, again;
-	char *to;
 	int len;
 
+	if (b->fault)
+		return;
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	len = vsnprintf(NULL, 0, fmt, ap);
+	len = vsnprintf(room ? b->data + b->len : NULL, room, fmt, ap);
 	va_end(ap);
-	to = len < 0 ? NULL : buf_reserve(b, (size_t)len);
-	if (to) {
-		vsnprintf(to, (size_t)len + 1, fmt, again);
-		b->len += (size_t)len;
+	if (len < 0 || (size_t)len >= room || (size_t)len > b->max - b->len) { /* not in what there is */
+		char *to = len < 0 ? NULL : buf_reserve(b, (size_t)len);
+
+		if (to)
+			vsnprintf(to, (size_t)len + 1, fmt, again);
+		else if (room)
+			b->data[b->len] = '\0';
+		len = to ? len : 0;
 	}
+	b->len += (size_t)len;
 	va_end(again);
 }
 

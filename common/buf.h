@@ -20,6 +20,7 @@ void buf_clear(struct buf *b);		  /* forgets contents and fault, keeps the memor
 void buf_add(struct buf *b, const void *p, size_t len);
 void buf_adds(struct buf *b, const char *s);
 void buf_add_slice(struct buf *b, struct slice s);
+void buf_addu(struct buf *b, uint64_t n); /* in decimal; where %llu would do, and is called often */
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_drop(struct buf *b, size_t len); /* removes the first len bytes */
 /* Room for at least len more bytes, to write into at data + len; the caller then raises len. NULL: fault is set. */

@@ -52,12 +52,26 @@ static void put_cors(const struct exchange *x, struct buf *out)
 
 static void put_head(const struct exchange *x, int status, const char *type, const char *extra, struct buf *out)
 {
-	buf_addf(out, "Status: %d %s\r\n", status, reason(status));
-	if (type)
-		buf_addf(out, "Content-Type: %s\r\n", type);
+	buf_adds(out, "Status: ");
+	buf_addu(out, (uint64_t)status);
+	buf_adds(out, " ");
+	buf_adds(out, reason(status));
+	buf_adds(out, "\r\n");
+	if (type) {
+		buf_adds(out, "Content-Type: ");
+		buf_adds(out, type);
+		buf_adds(out, "\r\n");
+	}
 	put_cors(x, out);
 	if (extra)
 		buf_adds(out, extra);
+}
+
+static void put_length(size_t len, struct buf *out)
+{
+	buf_adds(out, "Content-Length: ");
+	buf_addu(out, len);
+	buf_adds(out, "\r\n");
 }
 
 void exchange_reply(struct exchange *x, int status, const char *type, const char *extra, struct slice body)
@@ -72,10 +86,8 @@ void exchange_reply(struct exchange *x, int status, const char *type, const char
 		exchange_count(x, "none", LINK_OUTCOME_REFUSED);
 	buf_init(&head, HEAD_MAX);
 	put_head(x, status, type, extra, &head);
-	if (status != 204 && status < 500 && !type)
-		buf_adds(&head, "Content-Length: 0\r\n");
-	else if (type)
-		buf_addf(&head, "Content-Length: %zu\r\n", body.len);
+	if (type || (status != 204 && status < 500))
+		put_length(type ? body.len : 0, &head);
 	if (method && strcmp(method, "HEAD") == 0)
 		body = SLICE(""); /* but its length was told */
 	if (buf_check(&head, &err)) {

@@ -132,7 +132,7 @@ static void put_era_members(const struct method *m, const struct call *call, str
 		return;
 	if (m->needs == NEEDS_HINTS)
 		method_put_cache_hints(out, call, call->cfg->cache_ttl_ms);
-	buf_addf(out, "\"resultType\":\"%s\"", call->priv->is_task ? "task" : "complete");
+	buf_adds(out, call->priv->is_task ? "\"resultType\":\"task\"" : "\"resultType\":\"complete\"");
 	if (m->needs != NEEDS_NOTHING)
 		buf_addf(out, ",\"_meta\":{\"" RESULT_SERVER_INFO "\":%s}", call->w->server_info);
 }

@@ -47,7 +47,7 @@ static int check_version(const struct exchange *x, const struct rpc *rpc, struct
 	const char *header = req_env(x->req, "HTTP_MCP_PROTOCOL_VERSION");
 	struct slice claim = jx_get_str(rpc->meta, KEY_VERSION);
 
-	if (!modern_has_claim(rpc->meta)) {
+	if (!claim.p && !modern_has_claim(rpc->meta)) {
 		if (rpc->kind == RPC_NOTIFICATION)
 			return 0; /* DT-35: its header is the claim */
 		if (slice_is(rpc->method, "initialize"))

@@ -7,27 +7,49 @@
 #include "fcgi/req_ops.h"
 #include "common/banned.h"
 
+/* Names of CGI variables differ at their ends, and in the middle. */
+static size_t slot_of(const char *name, size_t len)
+{
+	size_t hash = len * 5;
+
+	if (len)
+		hash += (unsigned char)name[len - 1] * 7u + (unsigned char)name[len / 2] * 31u;
+	return hash % REQ_SLOTS;
+}
+
+static const char *value_if(const char *variable, const char *name, size_t len)
+{
+	return strncmp(variable, name, len) == 0 && variable[len] == '=' ? variable + len + 1 : NULL;
+}
+
 const char *req_env(const struct req *req, const char *name)
 {
 	size_t len = strlen(name);
+	const char *value = NULL;
 
-	for (size_t i = 0; req->env && req->env[i]; i++) {
-		const char *e = req->env[i];
-
-		if ((i >= REQ_NAMES_MAX || req->name_lens[i] == len) && strncmp(e, name, len) == 0 && e[len] == '=')
-			return e + len + 1;
-	}
-	return NULL;
+	if (!req->env)
+		return NULL;
+	for (size_t slot = slot_of(name, len); req->slots[slot] && !value; slot = (slot + 1) % REQ_SLOTS)
+		value = value_if(req->env[req->slots[slot] - 1], name, len);
+	for (size_t i = req->env_rest; req->env[i] && !value; i++)
+		value = value_if(req->env[i], name, len);
+	return value;
 }
 
 void req_set_env(struct req *req, char **env)
 {
-	req->env = env;
-	for (size_t i = 0; i < REQ_NAMES_MAX && env[i]; i++) {
-		size_t len = strcspn(env[i], "=");
+	size_t i;
 
-		req->name_lens[i] = len < UINT16_MAX ? (uint16_t)len : UINT16_MAX;
+	memset(req->slots, 0, sizeof(req->slots));
+	for (i = 0; i < REQ_SLOTS / 2 && env[i]; i++) {
+		size_t slot = slot_of(env[i], strcspn(env[i], "="));
+
+		while (req->slots[slot])
+			slot = (slot + 1) % REQ_SLOTS;
+		req->slots[slot] = (uint8_t)(i + 1);
 	}
+	req->env = env;
+	req->env_rest = i;
 }
 
 /* Bytes that the web server promised; SIZE_MAX when it promised nothing. */

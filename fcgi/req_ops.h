@@ -12,12 +12,15 @@ struct req_ops {
 	void (*detach)(struct req *req);
 };
 
-#define REQ_NAMES_MAX 64
+#define REQ_SLOTS 256 /* a power of two */
 
 struct req {
 	const struct req_ops *ops;
 	char **env; /* borrowed; "NAME=value", NULL-terminated; NULL once the request is over */
-	uint16_t name_lens[REQ_NAMES_MAX]; /* of the first ones, before "=": a request asks for many that are not there */
+	/* Where in env a variable is, plus 1, at a hash of its name or behind it; 0: free. A request asks for many that
+	 * are not there. env_rest: the first one that is not here, because there were too many. */
+	uint8_t slots[REQ_SLOTS];
+	size_t env_rest;
 };
 
 void req_set_env(struct req *req, char **env);

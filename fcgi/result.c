@@ -121,7 +121,8 @@ void result_put_members(
 		return;
 	buf_adds(out, ",\"_meta\":{");
 	if (is_modern) {
-		buf_addf(out, "\"" RESULT_SERVER_INFO "\":%s", server_info);
+		buf_adds(out, "\"" RESULT_SERVER_INFO "\":");
+		buf_adds(out, server_info);
 		comma = ",";
 	}
 	if (related_task.len) {

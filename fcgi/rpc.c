@@ -24,10 +24,47 @@ int rpc_id_text(json_object *id, char out[RPC_ID_MAX + 1], struct err *err)
 	return ret;
 }
 
+/* Those that mean something, found in one pass. */
+enum member { JSONRPC, ID, METHOD, PARAMS, RESULT, ERROR, MEMBERS_COUNT };
+
+struct members {
+	bool has[MEMBERS_COUNT];
+	json_object *val[MEMBERS_COUNT]; /* NULL too for a null */
+};
+
+static void find_members(json_object *msg, struct members *m)
+{
+	static const char *const names[] = {"jsonrpc", "id", "method", "params", "result", "error"};
+
+	*m = (struct members){0};
+	json_object_object_foreach(msg, name, val) {
+		size_t i = 0;
+
+		while (i < MEMBERS_COUNT && strcmp(name, names[i]) != 0)
+			i++;
+		if (i == MEMBERS_COUNT)
+			continue;
+		m->has[i] = true;
+		m->val[i] = val;
+	}
+}
+
+static int read_response(const struct members *m, struct err *err)
+{
+	if (!m->has[RESULT] && !m->has[ERROR])
+		return err_set(err, ERR_INVALID, "neither method nor result nor error");
+	if (m->has[RESULT] && !json_object_is_type(m->val[RESULT], json_type_object))
+		return err_set(err, ERR_INVALID, "result must be an object");
+	if (m->has[ERROR] && (!jx_is_integer(jx_get(m->val[ERROR], "code")) || !jx_get_str(m->val[ERROR], "message").p))
+		return err_set(err, ERR_INVALID, "error must have an integer code and a message");
+	if (m->has[RESULT] && !m->has[ID])
+		return err_set(err, ERR_INVALID, "a result without id");
+	return 0;
+}
+
 int rpc_read(json_object *msg, struct rpc *out, struct err *err)
 {
-	bool has_id, has_method, has_result, has_error;
-	json_object *params;
+	struct members m;
 
 	out->kind = RPC_REQUEST;
 	out->message = msg;
@@ -36,43 +73,31 @@ int rpc_read(json_object *msg, struct rpc *out, struct err *err)
 	out->id[0] = '\0';
 	if (!json_object_is_type(msg, json_type_object))
 		return err_set(err, ERR_INVALID, "a message is an object");
-	has_id = jx_has(msg, "id");
-	if (has_id && rpc_id_text(jx_get(msg, "id"), out->id, err))
+	find_members(msg, &m);
+	if (m.has[ID] && rpc_id_text(m.val[ID], out->id, err))
 		return -1;
-	if (!slice_is(jx_get_str(msg, "jsonrpc"), "2.0"))
+	if (!slice_is(jx_str(m.val[JSONRPC]), "2.0"))
 		return err_set(err, ERR_INVALID, "jsonrpc must be \"2.0\"");
-	has_method = jx_has(msg, "method");
-	has_result = jx_has(msg, "result");
-	has_error = jx_has(msg, "error");
-	if (has_result && has_error)
+	if (m.has[RESULT] && m.has[ERROR])
 		return err_set(err, ERR_INVALID, "both result and error");
-	if (has_method && (has_result || has_error))
+	if (m.has[METHOD] && (m.has[RESULT] || m.has[ERROR]))
 		return err_set(err, ERR_INVALID, "both a method and an answer");
-	if (!has_method) {
-		json_object *error = jx_get(msg, "error");
-
-		if (!has_result && !has_error)
-			return err_set(err, ERR_INVALID, "neither method nor result nor error");
-		if (has_result && !json_object_is_type(jx_get(msg, "result"), json_type_object))
-			return err_set(err, ERR_INVALID, "result must be an object");
-		if (has_error && (!jx_is_integer(jx_get(error, "code")) || !jx_get_str(error, "message").p))
-			return err_set(err, ERR_INVALID, "error must have an integer code and a message");
-		if (has_result && !has_id)
-			return err_set(err, ERR_INVALID, "a result without id");
+	if (!m.has[METHOD]) {
+		if (read_response(&m, err))
+			return -1;
 		out->kind = RPC_RESPONSE;
 		return 0;
 	}
-	out->method = jx_get_str(msg, "method");
+	out->method = jx_str(m.val[METHOD]);
 	if (!out->method.p) {
 		out->method = SLICE("");
 		return err_set(err, ERR_INVALID, "method must be a string");
 	}
-	params = jx_get(msg, "params");
-	if (jx_has(msg, "params") && !json_object_is_type(params, json_type_object))
+	if (m.has[PARAMS] && !json_object_is_type(m.val[PARAMS], json_type_object))
 		return err_set(err, ERR_INVALID, "params must be an object");
-	out->kind = has_id ? RPC_REQUEST : RPC_NOTIFICATION;
-	out->params = params;
-	out->meta = jx_get_object(params, "_meta");
+	out->kind = m.has[ID] ? RPC_REQUEST : RPC_NOTIFICATION;
+	out->params = m.val[PARAMS];
+	out->meta = jx_get_object(m.val[PARAMS], "_meta");
 	return 0;
 }
 
