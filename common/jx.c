@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/jx.h"
+#include "common/jx_plain.h"
 #include "common/utf8.h"
 #include "common/banned.h"
 
@@ -79,27 +80,18 @@ struct slice jx_str(json_object *str)
 	return (struct slice){json_object_get_string(str), (size_t)json_object_get_string_len(str)};
 }
 
-/* How a byte of a string is written: 0 as it is, 'u' as \u00XX, 1 after a look at its UTF-8, else after a backslash. */
-static char write_as(unsigned char c)
+/* A byte of a string that does not stand for itself. */
+static void write_escaped(struct buf *out, unsigned char c)
 {
-	if (c >= 0x80)
-		return 1;
-	if (c >= 0x20)
-		return c == '"' || c == '\\' ? (char)c : 0;
-	switch (c) {
-	case '\b':
-		return 'b';
-	case '\f':
-		return 'f';
-	case '\n':
-		return 'n';
-	case '\r':
-		return 'r';
-	case '\t':
-		return 't';
-	default:
-		return 'u';
-	}
+	static const char meanings[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";
+	const char *at = memchr(meanings, c, sizeof(meanings) - 1);
+
+	if (at)
+		buf_add(out, (char[]){'\\', names[at - meanings]}, 2);
+	else if (c < 0x20)
+		buf_addf(out, "\\u%04x", c);
+	else
+		buf_adds(out, "\xef\xbf\xbd"); /* U+FFFD for a byte that is not UTF-8 */
 }
 
 void jx_write_str(struct buf *out, struct slice str)
@@ -107,29 +99,18 @@ void jx_write_str(struct buf *out, struct slice str)
 	const unsigned char *p = (const unsigned char *)(str.len > 0 ? str.p : ""), *end = p + str.len, *from = p;
 
 	buf_add(out, "\"", 1);
-	while (p < end) {
-		char as = write_as(*p);
-		size_t len = 1;
+	while ((p = jx_plain_end(p, end)) < end) {
+		size_t len = *p < 0x80 ? 0 : utf8_len((struct slice){(const char *)p, (size_t)(end - p)});
 
-		if (as == 1) {
-			len = utf8_len((struct slice){(const char *)p, (size_t)(end - p)});
-			if (len > 0)
-				as = 0;
-		}
-		if (as == 0) {
+		if (len > 0) {
 			p += len;
 			continue;
 		}
 		buf_add(out, from, (size_t)(p - from));
-		if (as == 'u')
-			buf_addf(out, "\\u%04x", *p);
-		else if (as == 1)
-			buf_adds(out, "\xef\xbf\xbd"); /* U+FFFD for a byte that is not UTF-8 */
-		else
-			buf_add(out, (char[]){'\\', as}, 2);
+		write_escaped(out, *p);
 		from = ++p;
 	}
-	buf_add(out, from, (size_t)(p - from));
+	buf_add(out, from, (size_t)(end - from));
 	buf_add(out, "\"", 1);
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "common/jx.h"
+#include "common/jx_plain.h"
 #include "common/utf8.h"
 #include "common/banned.h"
 
@@ -130,16 +131,6 @@ static int read_escape(struct reader *r, struct buf *out)
 	return 0;
 }
 
-/* The first byte from p on that does not stand for itself: a quote, a backslash, a control character, no ASCII. */
-static const unsigned char *skip_plain(const unsigned char *p, const unsigned char *end)
-{
-	static const bool is_plain[256] = {[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... 0x7f] = true};
-
-	while (p < end && is_plain[*p])
-		p++;
-	return p;
-}
-
 /* At the first byte after the quote; leaves p after the last quote. What was read is lent: a part of the text, or
  * *out, if there were escapes. */
 static int read_string(struct reader *r, struct buf *out, struct slice *string)
@@ -147,7 +138,7 @@ static int read_string(struct reader *r, struct buf *out, struct slice *string)
 	const unsigned char *from = r->p; /* what is not in *out */
 
 	buf_clear(out);
-	while ((r->p = skip_plain(r->p, r->end)) < r->end && *r->p != '"') {
+	while ((r->p = jx_plain_end(r->p, r->end)) < r->end && *r->p != '"') {
 		size_t len;
 
 		if (*r->p == '\\') {

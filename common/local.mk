@@ -13,7 +13,7 @@ libcommon_a_SOURCES = \
 	%D%/histogram.h \
 	%D%/http_head.c %D%/http_head.h \
 	%D%/jpos.c %D%/jpos.h \
-	%D%/jx.c %D%/jx.h %D%/jx_read.c \
+	%D%/jx.c %D%/jx.h %D%/jx_plain.h %D%/jx_read.c \
 	%D%/link.c %D%/link.h %D%/link_tbl.h \
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \

@@ -244,6 +244,42 @@ static void test_write_str(void **state)
 	buf_release(&out);
 }
 
+/* Eight bytes are looked at together: each byte at each place among others is written and read back. */
+static void test_runs(void **state)
+{
+	static const char others[] = "abcdefghijklmnopqrstuvwx\x7f~ !#[]^_";
+	char bytes[sizeof(others)];
+	struct err err = {0};
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, 4096);
+	for (unsigned c = 0; c < 0x80; c++) {
+		for (size_t at = 0; at + 1 < sizeof(others); at++) {
+			struct slice want = {bytes, sizeof(others) - 1};
+			json_object *val;
+
+			memcpy(bytes, others, sizeof(others));
+			bytes[at] = (char)c;
+			buf_clear(&out);
+			jx_write_str(&out, want);
+			val = jx_parse(buf_slice(&out), DEPTH, &err);
+			if (!slice_eq(jx_str(val), want))
+				fail_msg("%u at %zu: %s (%s)", c, at, out.data, err.msg);
+			json_object_put(val);
+			if (c == '\\') /* with what follows it means something */
+				continue;
+			buf_clear(&out);
+			buf_addf(&out, "\"%.*s%c%s\"", (int)at, bytes, (int)c, bytes + at + 1);
+			val = jx_parse(buf_slice(&out), DEPTH, &err);
+			if (c >= 0x20 && c != '"' ? !slice_eq(jx_str(val), want) : val != NULL)
+				fail_msg("%u at %zu, as it is: %s", c, at, out.data);
+			json_object_put(val);
+		}
+	}
+	buf_release(&out);
+}
+
 static void test_get(void **state)
 {
 	struct err err = {0};
@@ -311,7 +347,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_parse),      cmocka_unit_test(test_truncated),  cmocka_unit_test(test_many_members),
 	    cmocka_unit_test(test_depth_bounds), cmocka_unit_test(test_write_made), cmocka_unit_test(test_write_str),
-	    cmocka_unit_test(test_get),        cmocka_unit_test(test_add),        cmocka_unit_test(test_is_integer),
+	    cmocka_unit_test(test_runs),       cmocka_unit_test(test_get),        cmocka_unit_test(test_add),
+	    cmocka_unit_test(test_is_integer),
 	};
 
 	return cmocka_run_group_tests_name("jx", tests, NULL, NULL);
