@@ -370,9 +370,9 @@ void sql_run_release(struct sql_run *run)
 	run->rows = NULL;
 }
 
-/* Arguments in the order of the parameters; those from defaults are *owned. */
+/* Arguments in the order of the parameters; those from defaults are in *owned, which need not be there yet. */
 static int read_values(
-    const struct sql_statement *s, json_object *args, json_object **values, json_object *owned, struct err *err)
+    const struct sql_statement *s, json_object *args, json_object **values, json_object **owned, struct err *err)
 {
 	for (size_t i = 0; i < s->parameters_count; i++) {
 		const struct sql_parameter *p = &s->parameters[i];
@@ -382,7 +382,9 @@ static int read_values(
 			continue;
 		}
 		values[i] = jx_parse(slice_str(p->default_json), DEFAULT_DEPTH_MAX, err);
-		if (jx_append(owned, values[i], err))
+		if (!*owned)
+			*owned = json_object_new_array();
+		if (jx_append(*owned, values[i], err))
 			return -1;
 	}
 	return 0;
@@ -391,20 +393,16 @@ static int read_values(
 int sql_run(const struct sql_statement *s, json_object *args, struct sql_run *run, struct err *err)
 {
 	const struct sql_driver *driver = s->database->driver;
-	json_object **values = mem_alloc(s->parameters_count + 1, sizeof(json_object *));
-	json_object *owned = json_object_new_array();
+	json_object *values[PARAMETERS_MAX], *owned = NULL;
 	bool is_broken = false;
 	void *conn;
 	int ret = -1;
 
-	if (!values || !owned)
-		out_of_memory(err);
-	else if (read_values(s, args, values, owned, err) == 0 &&
-		 sql_connect(s->database, run->call, run->deadline_ms, &conn, err) == 0) {
+	if (read_values(s, args, values, &owned, err) == 0 &&
+	    sql_connect(s->database, run->call, run->deadline_ms, &conn, err) == 0) {
 		ret = driver->run(conn, s, values, run, &is_broken, err);
 		sql_disconnect(s->database, conn, is_broken);
 	}
 	json_object_put(owned);
-	mem_free(values);
 	return ret;
 }

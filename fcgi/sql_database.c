@@ -123,13 +123,9 @@ static int read_target(struct sql_database *db, json_object *def, struct cfg *cf
 
 static void database_free(struct sql_database *db)
 {
-	struct sql_idle *idle, *next;
-
-	for (idle = db->idle; idle; idle = next) {
-		next = idle->next;
-		db->driver->close(idle->conn);
-		mem_free(idle);
-	}
+	while (db->idle_count)
+		db->driver->close(db->idle[--db->idle_count]);
+	mem_free(db->idle);
 	if (db->free_fd != -1)
 		close(db->free_fd);
 	pthread_mutex_destroy(&db->mtx);
@@ -228,8 +224,12 @@ static struct sql_database *read_database(json_object *def, struct cfg *cfg, con
 		return NULL;
 	}
 	db->free_fd = -1;
-	if (read_target(db, def, cfg, pointer, err) == 0 && read_members(db, def, cfg, pointer, err) == 0)
-		return join(db);
+	if (read_target(db, def, cfg, pointer, err) == 0 && read_members(db, def, cfg, pointer, err) == 0) {
+		db->idle = mem_alloc(db->connections_max, sizeof(*db->idle));
+		if (db->idle)
+			return join(db);
+		out_of_memory(err);
+	}
 	database_free(db);
 	return NULL;
 }
@@ -277,57 +277,67 @@ int sql_password(const struct sql_database *db, struct buf *password, struct err
 	return buf_check(password, err);
 }
 
-/* Made in the process that uses it: a semaphore that a parent made would count for both. */
+/* With mtx. -1: *err. Made by who waits first, and so not before fork(): two processes must not share it. */
 static int free_fd_of(struct sql_database *db, struct err *err)
 {
-	int fd;
-
-	pthread_mutex_lock(&db->mtx);
 	if (db->free_fd == -1)
-		db->free_fd = eventfd((unsigned)db->connections_max, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
-	fd = db->free_fd;
-	pthread_mutex_unlock(&db->mtx);
-	if (fd == -1)
-		err_sys(err, "eventfd");
-	return fd;
+		db->free_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+	return db->free_fd == -1 ? err_sys(err, "eventfd") : db->free_fd;
 }
 
-/* Takes one of connections_max, and an idle connection if there is one. */
+/* Takes one of connections_max, and an idle connection if there is one. 1: all are in use, and the caller counts as
+ * waiting for free_fd. */
+static int try_to_take(struct sql_database *db, void **conn, struct err *err)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&db->mtx);
+	if (db->used_count < db->connections_max) {
+		db->used_count++;
+		*conn = db->idle_count ? db->idle[--db->idle_count] : NULL;
+	} else if (free_fd_of(db, err) == -1) {
+		ret = -1;
+	} else {
+		db->waiting_count++;
+		ret = 1;
+	}
+	pthread_mutex_unlock(&db->mtx);
+	return ret;
+}
+
 static int take(struct sql_database *db, struct call *call, uint64_t deadline_ms, void **conn, struct err *err)
 {
-	struct pollfd ready = {.fd = free_fd_of(db, err), .events = POLLIN};
-	struct sql_idle *idle;
-	uint64_t one;
-	int n;
+	int ret, n;
 
-	if (ready.fd == -1)
-		return -1;
-	while (read(ready.fd, &one, sizeof(one)) == -1) {
-		if (errno != EAGAIN && errno != EINTR)
-			return err_sys(err, "eventfd");
+	while ((ret = try_to_take(db, conn, err)) == 1) {
+		struct pollfd ready = {.fd = db->free_fd, .events = POLLIN};
+		eventfd_t ignored;
+
 		n = call_poll(call, &ready, 1, ms_until(deadline_ms, now_ms()), err);
+		if (n == 1)
+			eventfd_read(ready.fd, &ignored); /* or somebody else does, and is woken in our place */
+		pthread_mutex_lock(&db->mtx);
+		db->waiting_count--;
+		pthread_mutex_unlock(&db->mtx);
 		if (n == -1)
 			return -1;
 		if (n == 0 && now_ms() >= deadline_ms)
 			return err_set(
 			    err, ERR_BUSY, "all %zu connections to the database are in use", db->connections_max);
 	}
-	pthread_mutex_lock(&db->mtx);
-	idle = db->idle;
-	if (idle)
-		db->idle = idle->next;
-	pthread_mutex_unlock(&db->mtx);
-	*conn = idle ? idle->conn : NULL;
-	mem_free(idle);
-	return 0;
+	return ret;
 }
 
-static void give_back(struct sql_database *db)
+/* conn NULL: there is none to be kept. */
+static void give_back(struct sql_database *db, void *conn)
 {
-	const uint64_t one = 1;
-
-	while (write(db->free_fd, &one, sizeof(one)) == -1 && errno == EINTR)
-		;
+	pthread_mutex_lock(&db->mtx);
+	if (conn)
+		db->idle[db->idle_count++] = conn;
+	db->used_count--;
+	if (db->waiting_count)
+		eventfd_write(db->free_fd, 1);
+	pthread_mutex_unlock(&db->mtx);
 }
 
 int sql_connect(struct sql_database *db, struct call *call, uint64_t deadline_ms, void **conn, struct err *err)
@@ -340,22 +350,13 @@ int sql_connect(struct sql_database *db, struct call *call, uint64_t deadline_ms
 	}
 	if (*conn || db->driver->open(db, call, deadline_ms, conn, err) == 0)
 		return 0;
-	give_back(db);
+	give_back(db, NULL);
 	return -1;
 }
 
 void sql_disconnect(struct sql_database *db, void *conn, bool is_broken)
 {
-	struct sql_idle *idle = is_broken ? NULL : mem_alloc(1, sizeof(*idle));
-
-	if (idle) {
-		idle->conn = conn;
-		pthread_mutex_lock(&db->mtx);
-		idle->next = db->idle;
-		db->idle = idle;
-		pthread_mutex_unlock(&db->mtx);
-	} else {
+	if (is_broken)
 		db->driver->close(conn);
-	}
-	give_back(db);
+	give_back(db, is_broken ? NULL : conn);
 }

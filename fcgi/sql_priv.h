@@ -25,11 +25,6 @@ struct sql_driver {
 
 extern const struct sql_driver sql_mysql, sql_postgresql, sql_sqlite;
 
-struct sql_idle {
-	struct sql_idle *next;
-	void *conn;
-};
-
 /* One for all definitions that say the same: it outlives a configuration that was read anew. */
 struct sql_database {
 	struct sql_database *next; /* of all */
@@ -39,9 +34,10 @@ struct sql_database {
 	char *password_file; /* owned, absolute; NULL: none */
 	bool is_writable;
 	size_t connections_max;
-	pthread_mutex_t mtx;   /* of what follows */
-	struct sql_idle *idle; /* owned */
-	int free_fd;           /* eventfd, a semaphore: how many more may be in use. -1: nobody asked yet */
+	pthread_mutex_t mtx; /* of what follows */
+	void **idle;         /* owned, with room for connections_max */
+	size_t idle_count, used_count, waiting_count;
+	int free_fd; /* eventfd, a semaphore: one of those who wait may look again. -1: nobody has waited yet */
 };
 
 /* The one that def means. NULL: complained about, or ERR_NOMEM. */
