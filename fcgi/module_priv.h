@@ -68,7 +68,6 @@ struct module_run {
 	uint64_t ends_at_ms;
 	const struct module_way *way;
 	struct module_thread *thread; /* borrowed: the handler's */
-	int ready_fd;                 /* borrowed: the thread's eventfd, by which the call's thread is told to look */
 
 	/* The handler's thread alone, until it is done. */
 	struct buf info;                      /* JSON text of what the call is about */
@@ -86,6 +85,7 @@ struct module_run {
 	pthread_mutex_t mtx;
 	pthread_cond_t changed;
 	struct module_op *op; /* by mtx; NULL: nothing is wanted */
+	bool is_polling;      /* by mtx: the call's thread is to be woken by the eventfd of the handler's */
 	bool is_done;         /* by mtx: the handler has returned */
 	bool is_abandoned;    /* by mtx: the call's thread has gone; the handler's frees the run */
 	int cancel_fd;        /* by mtx; -1: nobody has asked for it */

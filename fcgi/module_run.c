@@ -15,14 +15,15 @@
 #include "common/banned.h"
 
 #define THREAD_IDLE_S 30   /* then it ends */
+#define MOMENT_MS     5    /* in which most handlers return; a client that leaves is seen as much later */
 #define INFO_DEPTH    8    /* levels around the arguments */
 #define ABILITIES_MAX 1024 /* bytes of the words for them */
 
 /* A thread for handlers, one at a time. The call whose run it has gives it back: until then that call alone reads
- * ready_fd, which may have an event too many, of the run before. */
+ * ready_fd, and waits for said, which may have an event too many, of the run before. */
 struct module_thread {
 	int ready_fd;
-	pthread_cond_t wake;
+	pthread_cond_t wake, said;
 	struct module_run *run;     /* by threads.mtx; NULL: nothing to do */
 	bool is_idle;               /* by threads.mtx: in the list */
 	struct module_thread *next; /* by threads.mtx */
@@ -112,12 +113,20 @@ static void add_idle(struct module_thread *t)
 
 /* The handler's thread. */
 
+static void wake_call(struct module_thread *t, bool is_polling)
+{
+	if (is_polling)
+		eventfd_write(t->ready_fd, 1);
+	else
+		pthread_cond_signal(&t->said);
+}
+
 static void serve_by_thread(struct module_run *run, struct module_op *op)
 {
 	pthread_mutex_lock(&run->mtx);
 	if (!run->is_abandoned) {
 		run->op = op;
-		eventfd_write(run->ready_fd, 1);
+		wake_call(run->thread, run->is_polling);
 	}
 	while (!op->is_served && !run->is_abandoned)
 		pthread_cond_wait(&run->changed, &run->mtx);
@@ -128,10 +137,17 @@ static void serve_by_thread(struct module_run *run, struct module_op *op)
 	}
 }
 
-static int wait_in_thread(struct module_run *run, int64_t timeout_ms)
+/* On the clock of our conditions. */
+static struct timespec end_of(int64_t timeout_ms)
 {
 	uint64_t end_ms = now_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
-	const struct timespec end = {.tv_sec = (time_t)(end_ms / 1000), .tv_nsec = (long)(end_ms % 1000) * 1000000};
+
+	return (struct timespec){.tv_sec = (time_t)(end_ms / 1000), .tv_nsec = (long)(end_ms % 1000) * 1000000};
+}
+
+static int wait_in_thread(struct module_run *run, int64_t timeout_ms)
+{
+	const struct timespec end = end_of(timeout_ms);
 
 	if (timeout_ms > 0 && !run->is_cancelled) {
 		pthread_mutex_lock(&run->mtx);
@@ -194,15 +210,16 @@ void module_run_handler(struct module_run *run)
 
 static void work(struct module_thread *t, struct module_run *run)
 {
-	bool is_abandoned;
+	bool is_abandoned, is_polling;
 
 	module_run_handler(run);
 	pthread_mutex_lock(&run->mtx);
 	run->is_done = true;
 	is_abandoned = run->is_abandoned;
+	is_polling = run->is_polling;
 	pthread_mutex_unlock(&run->mtx);
 	if (!is_abandoned) {
-		eventfd_write(t->ready_fd, 1); /* the run is the call's from here on */
+		wake_call(t, is_polling); /* the run is the call's from here on */
 		return;
 	}
 	LOG(WARN, "module.returned", "file=\"%s\" name=\"%s\" what=\"a handler that had been given up\"",
@@ -231,6 +248,14 @@ static struct module_run *wait_for_work(struct module_thread *t)
 	return run;
 }
 
+static void thread_free(struct module_thread *t)
+{
+	close(t->ready_fd);
+	pthread_cond_destroy(&t->wake);
+	pthread_cond_destroy(&t->said);
+	mem_free(t);
+}
+
 static void *thread_main(void *arg)
 {
 	struct module_thread *t = arg, **at;
@@ -246,9 +271,7 @@ static void *thread_main(void *arg)
 		;
 	*at = t->next;
 	pthread_mutex_unlock(&threads.mtx);
-	close(t->ready_fd);
-	pthread_cond_destroy(&t->wake);
-	mem_free(t);
+	thread_free(t);
 	return NULL;
 }
 
@@ -282,6 +305,7 @@ static struct module_thread *start_thread(struct err *err)
 		return NULL;
 	}
 	cond_init(&t->wake);
+	cond_init(&t->said);
 	module_block_signals(&before);
 	ret = pthread_create(&id, NULL, thread_main, t);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -291,9 +315,7 @@ static struct module_thread *start_thread(struct err *err)
 	}
 	errno = ret;
 	err_sys(err, "a thread for a module's call");
-	close(t->ready_fd);
-	pthread_cond_destroy(&t->wake);
-	mem_free(t);
+	thread_free(t);
 	return NULL;
 }
 
@@ -316,10 +338,10 @@ static int hand_out(struct module_run *run, const struct cfg *cfg, struct err *e
 		t->is_idle = false;
 		t->run = run;
 		run->thread = t;
-		run->ready_fd = t->ready_fd;
-		pthread_cond_signal(&t->wake);
 	}
 	pthread_mutex_unlock(&threads.mtx);
+	if (t) /* which waits for this run, and is not woken for a lock that we have */
+		pthread_cond_signal(&t->wake);
 	if (!are_hung)
 		return t ? 0 : -1;
 	err_set(err, ERR_LIMIT, "%lld calls of modules hang in this process (module_hung_max); no more are begun",
@@ -454,6 +476,18 @@ static bool attend(struct module_run *run, struct call *call)
 	return false;
 }
 
+/* For nothing but what the handler wants, for a moment: it costs less than to poll. */
+static void wait_a_moment(struct module_run *run)
+{
+	struct timespec end = end_of(MOMENT_MS);
+
+	pthread_mutex_lock(&run->mtx);
+	while (!run->op && !run->is_done && pthread_cond_timedwait(&run->thread->said, &run->mtx, &end) != ETIMEDOUT)
+		;
+	run->is_polling = true;
+	pthread_mutex_unlock(&run->mtx);
+}
+
 static void forget_event(int fd)
 {
 	eventfd_t ignored;
@@ -464,11 +498,13 @@ static void forget_event(int fd)
 /* 0: the handler has returned. 1: its time is over. -1: as call_poll(). */
 static int wait_in_time(struct module_run *run, struct call *call, struct err *err)
 {
-	struct pollfd fd = {.fd = run->ready_fd, .events = POLLIN};
-	uint64_t now = now_ms();
+	struct pollfd fd = {.fd = run->thread->ready_fd, .events = POLLIN};
+	uint64_t now;
 	int n;
 
+	wait_a_moment(run);
 	while (!attend(run, call)) {
+		now = now_ms();
 		if (now >= run->ends_at_ms) {
 			err_set(err, ERR_EXPIRED, "it took longer than its timeout_s");
 			return 1;
@@ -477,8 +513,7 @@ static int wait_in_time(struct module_run *run, struct call *call, struct err *e
 		if (n == -1)
 			return -1;
 		if (n == 1)
-			forget_event(run->ready_fd);
-		now = now_ms();
+			forget_event(run->thread->ready_fd);
 	}
 	return 0;
 }
@@ -487,14 +522,14 @@ static int wait_in_time(struct module_run *run, struct call *call, struct err *e
 static int wait_for_return(struct module_run *run, struct call *call)
 {
 	uint64_t end_ms = now_ms() + (uint64_t)call->cfg->module_grace_ms, now;
-	struct pollfd fd = {.fd = run->ready_fd, .events = POLLIN};
+	struct pollfd fd = {.fd = run->thread->ready_fd, .events = POLLIN};
 
 	while (!attend(run, call)) {
 		now = now_ms();
 		if (now >= end_ms)
 			return -1;
 		if (poll(&fd, 1, ms_until(end_ms, now)) == 1)
-			forget_event(run->ready_fd);
+			forget_event(run->thread->ready_fd);
 	}
 	return 0;
 }
