@@ -3,7 +3,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,8 @@
 #define NAME_MAX_LEN  128  /* of a file; a temporary one has more than 64 */
 #define LEAST_BYTES   4096 /* that a file counts for: so the bound is one of their number, too */
 #define LOCK_NAME     "lock"
+#define DIR_NAME      "cache"
+#define FIRST_BYTES   8192 /* of type and body, that are read with the head */
 #define SWEEP_DIVISOR 16
 
 struct head {
@@ -32,16 +36,27 @@ static atomic_llong unswept_bytes = LLONG_MAX; /* written since the last look at
 
 char *http_cache_dir(const struct cfg *cfg)
 {
-	return cfg_path_join(cfg->run_dir, "cache");
+	return cfg_path_join(cfg->run_dir, DIR_NAME);
+}
+
+/* libcrypto looks a digest up by its name each time it is not told which one it was. */
+static EVP_MD *sha256;
+
+static void fetch_sha256(void)
+{
+	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 }
 
 bool http_cache_make_key(struct http_cache_key *key, const struct http_request *request)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const struct slice parts[] = {slice_str(request->method), buf_slice(&request->url),
 	    buf_slice(&request->headers), buf_slice(&request->body)};
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
+	bool ok;
 
+	pthread_once(&once, fetch_sha256);
+	ok = ctx && sha256 && EVP_DigestInit_ex(ctx, sha256, NULL) == 1;
 	for (size_t i = 0; i < COUNT_OF(parts) && ok; i++) {
 		uint64_t len = parts[i].len; /* first, or the end of one could be the beginning of the next */
 
@@ -54,49 +69,62 @@ bool http_cache_make_key(struct http_cache_key *key, const struct http_request *
 
 static void put_name(char name[NAME_MAX_LEN], const struct http_cache_key *key)
 {
-	for (size_t i = 0; i < sizeof(key->bytes); i++)
-		snprintf(name + 2 * i, 3, "%02x", key->bytes[i]);
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < sizeof(key->bytes); i++) {
+		*name++ = digits[key->bytes[i] >> 4];
+		*name++ = digits[key->bytes[i] & 15];
+	}
+	*name = '\0';
 }
 
 /* ---- reading ---- */
 
-static int open_dir(const char *dir)
+/* Less than len: that was all, or an error. */
+static size_t read_all(int fd, char *bytes, size_t len)
 {
-	return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
+	size_t done = 0;
 
-static bool read_all(int fd, void *bytes, size_t len)
-{
-	char *at = bytes;
-
-	while (len) {
-		ssize_t got = read(fd, at, len);
+	while (done < len) {
+		ssize_t got = read(fd, bytes + done, len - done);
 
 		if (got == -1 && errno == EINTR)
 			continue;
 		if (got <= 0)
-			return false;
-		at += got;
-		len -= (size_t)got;
+			break;
+		done += (size_t)got;
 	}
-	return true;
+	return done;
 }
 
+/* Most files are read at once. */
 static bool read_file(int fd, struct http_response *response, int64_t *age_ms)
 {
 	int64_t now_real_ms = (int64_t)clock_ms(CLOCK_REALTIME);
+	char first[sizeof(struct head) + FIRST_BYTES], *at = first + sizeof(struct head), *body;
+	ssize_t got = read(fd, first, sizeof(first));
 	struct head head;
-	char *body;
+	size_t len;
 
-	if (!read_all(fd, &head, sizeof(head)) || memcmp(head.magic, MAGIC, sizeof(head.magic)) != 0 ||
-	    head.stored_ms > now_real_ms || head.type_len >= sizeof(response->content_type) ||
+	if (got < (ssize_t)sizeof(head))
+		return false;
+	memcpy(&head, first, sizeof(head));
+	len = (size_t)got - sizeof(head);
+	if (memcmp(head.magic, MAGIC, sizeof(head.magic)) != 0 || head.stored_ms > now_real_ms ||
+	    head.type_len >= sizeof(response->content_type) || head.type_len > len ||
 	    head.body_len > response->body.max)
 		return false;
-	if (!read_all(fd, response->content_type, head.type_len))
-		return false;
+	memcpy(response->content_type, at, head.type_len);
 	response->content_type[head.type_len] = '\0';
+	at += head.type_len;
+	len -= head.type_len;
+	if (len > head.body_len)
+		len = head.body_len;
 	body = buf_reserve(&response->body, head.body_len);
-	if (!body || !read_all(fd, body, head.body_len))
+	if (!body)
+		return false;
+	memcpy(body, at, len);
+	if (read_all(fd, body + len, head.body_len - len) < head.body_len - len)
 		return false;
 	response->body.len = head.body_len;
 	body[head.body_len] = '\0';
@@ -107,26 +135,29 @@ static bool read_file(int fd, struct http_response *response, int64_t *age_ms)
 bool http_cache_read(
     const struct cfg *cfg, const struct http_cache_key *key, struct http_response *response, int64_t *age_ms)
 {
-	char *dir = http_cache_dir(cfg), name[NAME_MAX_LEN];
-	int dir_fd = dir ? open_dir(dir) : -1, fd = -1;
-	bool is_there = false;
+	char name[NAME_MAX_LEN], path[PATH_MAX];
+	bool is_there;
+	int fd;
 
 	put_name(name, key);
-	if (dir_fd != -1)
-		fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd != -1)
-		is_there = read_file(fd, response, age_ms);
-	if (fd != -1)
-		close(fd);
-	if (dir_fd != -1)
-		close(dir_fd);
-	mem_free(dir);
+	if (snprintf(path, sizeof(path), "%s/" DIR_NAME "/%s", cfg->run_dir, name) >= (int)sizeof(path))
+		return false;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd == -1)
+		return false;
+	is_there = read_file(fd, response, age_ms);
+	close(fd);
 	if (!is_there)
 		buf_clear(&response->body);
 	return is_there;
 }
 
 /* ---- writing ---- */
+
+static int open_dir(const char *dir)
+{
+	return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
 
 static bool write_all(int fd, const void *bytes, size_t len)
 {
