@@ -131,8 +131,7 @@ def of_ours(programs):
     def cgi():
         env = {**variables(modern), **{"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()},
                "GATEWAY_INTERFACE": "CGI/1.1"}
-        with programs.start("mcp-worker", programs.fresh()) as once:
-            once.process.terminate()
+        once = programs.start("mcp-worker", programs.fresh())
         ran = subprocess.run(once.argv, input=modern.encode(), env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                              timeout=PATIENCE_S, **programs.identity)
         if b'"result"' not in ran.stdout:
