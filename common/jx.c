@@ -73,6 +73,19 @@ bool jx_has(json_object *obj, const char *key)
 	return json_object_is_type(obj, json_type_object) && json_object_object_get_ex(obj, key, NULL);
 }
 
+void jx_find_members(json_object *obj, const char *const *names, size_t count, struct jx_member *members)
+{
+	memset(members, 0, count * sizeof(*members));
+	if (!json_object_is_type(obj, json_type_object))
+		return;
+	json_object_object_foreach(obj, name, val) {
+		for (size_t i = 0; i < count; i++) {
+			if (strcmp(name, names[i]) == 0)
+				members[i] = (struct jx_member){true, val};
+		}
+	}
+}
+
 struct slice jx_str(json_object *str)
 {
 	if (!json_object_is_type(str, json_type_string))

@@ -23,6 +23,12 @@
 #define INTEGER_SAFE 9007199254740991.0
 #define VALUE_MAX    8192 /* bytes of a decoded header; web servers take no longer ones */
 
+/* What params._meta says of a request. */
+enum { META_VERSION, META_CLIENT, META_CAPABILITIES, META_LEVEL, META_TOKEN, META_COUNT };
+
+static const char *const meta_names[META_COUNT] = {
+    KEY_VERSION, KEY_CLIENT, MODERN_CAPABILITIES, KEY_LEVEL, "progressToken"};
+
 bool modern_has_claim(json_object *meta)
 {
 	return jx_has(meta, KEY_VERSION);
@@ -42,12 +48,12 @@ bool modern_claim_inside(json_object *array)
 }
 
 /* DT-20 .. DT-25 */
-static int check_version(const struct exchange *x, const struct rpc *rpc, struct err *err)
+static int check_version(const struct exchange *x, const struct rpc *rpc, const struct jx_member *meta, struct err *err)
 {
 	const char *header = req_env(x->req, "HTTP_MCP_PROTOCOL_VERSION");
-	struct slice claim = jx_get_str(rpc->meta, KEY_VERSION);
+	struct slice claim = jx_str(meta[META_VERSION].val);
 
-	if (!claim.p && !modern_has_claim(rpc->meta)) {
+	if (!meta[META_VERSION].is_there) {
 		if (rpc->kind == RPC_NOTIFICATION)
 			return 0; /* DT-35: its header is the claim */
 		if (slice_is(rpc->method, "initialize"))
@@ -68,22 +74,17 @@ static int check_version(const struct exchange *x, const struct rpc *rpc, struct
 }
 
 /* DT-26 */
-static int check_envelope(const struct rpc *rpc, struct err *err)
+static int check_envelope(const struct jx_member *meta, struct err *err)
 {
-	json_object *token = jx_get(rpc->meta, "progressToken");
+	json_object *client = meta[META_CLIENT].val, *token = meta[META_TOKEN].val;
 
-	if (!jx_get_object(rpc->meta, MODERN_CAPABILITIES))
+	if (!json_object_is_type(meta[META_CAPABILITIES].val, json_type_object))
 		return err_set(err, ERR_PARAMS, "_meta: " MODERN_CAPABILITIES " must be an object");
-	if (jx_has(rpc->meta, KEY_CLIENT)) {
-		json_object *info = jx_get_object(rpc->meta, KEY_CLIENT);
-
-		if (!jx_get_str(info, "name").p || !jx_get_str(info, "version").p)
-			return err_set(
-			    err, ERR_PARAMS, "_meta: " KEY_CLIENT " must be an object with name and version");
-	}
-	if (jx_has(rpc->meta, KEY_LEVEL) && level_find(jx_get_str(rpc->meta, KEY_LEVEL)) < 0)
+	if (meta[META_CLIENT].is_there && (!jx_get_str(client, "name").p || !jx_get_str(client, "version").p))
+		return err_set(err, ERR_PARAMS, "_meta: " KEY_CLIENT " must be an object with name and version");
+	if (meta[META_LEVEL].is_there && level_find(jx_str(meta[META_LEVEL].val)) < 0)
 		return err_set(err, ERR_PARAMS, "_meta: " KEY_LEVEL " is not a level");
-	if (jx_has(rpc->meta, "progressToken") && !json_object_is_type(token, json_type_string) &&
+	if (meta[META_TOKEN].is_there && !json_object_is_type(token, json_type_string) &&
 	    !json_object_is_type(token, json_type_int))
 		return err_set(err, ERR_PARAMS, "_meta: progressToken must be a string or an integer");
 	return 0;
@@ -202,11 +203,12 @@ static int check_params(const struct exchange *x, const struct rpc *rpc, struct 
 
 /* All that may refuse a request at 400 or 404 before its handler runs. *m is NULL for subscriptions/listen, which has
  * no result to write. */
-static int check_request(const struct exchange *x, const struct rpc *rpc, const struct method **m, struct err *err)
+static int check_request(const struct exchange *x, const struct rpc *rpc, const struct jx_member *meta,
+    const struct method **m, struct err *err)
 {
 	const char *method = req_env(x->req, "HTTP_MCP_METHOD");
 
-	if (check_version(x, rpc, err) || check_envelope(rpc, err))
+	if (check_version(x, rpc, meta, err) || check_envelope(meta, err))
 		return -1;
 	if (!method)
 		return err_set(err, ERR_MISMATCH, "header Mcp-Method is missing");
@@ -237,11 +239,11 @@ static void refuse(struct exchange *x, const struct rpc *rpc, const struct err *
 }
 
 /* DT-35, DT-36: nothing that a client may notify has an effect over HTTP. */
-static void serve_notification(struct exchange *x, const struct rpc *rpc)
+static void serve_notification(struct exchange *x, const struct rpc *rpc, const struct jx_member *meta)
 {
 	const char *method = req_env(x->req, "HTTP_MCP_METHOD");
 	struct err err = {0};
-	int ret = check_version(x, rpc, &err);
+	int ret = check_version(x, rpc, meta, &err);
 
 	if (ret == 0 && method && !slice_is(rpc->method, method))
 		ret = err_set(&err, ERR_MISMATCH, "header Mcp-Method and the method differ");
@@ -279,6 +281,7 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 {
 	const struct method *m = NULL;
 	const char *ids[1] = {rpc->id};
+	struct jx_member meta[META_COUNT];
 	struct call_http h;
 	struct call *call = &h.call;
 	struct err err = {0};
@@ -288,11 +291,12 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 
 	x->era = ERA_MODERN;
 	x->revision = REV_2026_07;
+	jx_find_members(rpc->meta, meta_names, META_COUNT, meta);
 	if (rpc->kind == RPC_NOTIFICATION) {
-		serve_notification(x, rpc);
+		serve_notification(x, rpc, meta);
 		return;
 	}
-	if (check_request(x, rpc, &m, &err)) {
+	if (check_request(x, rpc, meta, &m, &err)) {
 		refuse(x, rpc, &err);
 		return;
 	}
@@ -303,9 +307,9 @@ void modern_serve(struct exchange *x, struct rpc *rpc)
 	x->ids = ids;
 	x->ids_count = 1;
 	call_http_init(&h, x, rpc);
-	call->capabilities = jx_get_object(rpc->meta, MODERN_CAPABILITIES);
-	if (jx_has(rpc->meta, KEY_LEVEL))
-		call->log_level = level_find(jx_get_str(rpc->meta, KEY_LEVEL));
+	call->capabilities = meta[META_CAPABILITIES].val;
+	if (meta[META_LEVEL].is_there)
+		call->log_level = level_find(jx_str(meta[META_LEVEL].val));
 	buf_init(&answer, METHOD_ANSWER_MAX);
 	ret = run(x, m, call, rpc, &answer, &err);
 	message = exchange_message(&answer);

@@ -24,47 +24,27 @@ int rpc_id_text(json_object *id, char out[RPC_ID_MAX + 1], struct err *err)
 	return ret;
 }
 
-/* Those that mean something, found in one pass. */
 enum member { JSONRPC, ID, METHOD, PARAMS, RESULT, ERROR, MEMBERS_COUNT };
 
-struct members {
-	bool has[MEMBERS_COUNT];
-	json_object *val[MEMBERS_COUNT]; /* NULL too for a null */
-};
+static const char *const names[MEMBERS_COUNT] = {"jsonrpc", "id", "method", "params", "result", "error"};
 
-static void find_members(json_object *msg, struct members *m)
+static int read_response(const struct jx_member *m, struct err *err)
 {
-	static const char *const names[] = {"jsonrpc", "id", "method", "params", "result", "error"};
-
-	*m = (struct members){0};
-	json_object_object_foreach(msg, name, val) {
-		size_t i = 0;
-
-		while (i < MEMBERS_COUNT && strcmp(name, names[i]) != 0)
-			i++;
-		if (i == MEMBERS_COUNT)
-			continue;
-		m->has[i] = true;
-		m->val[i] = val;
-	}
-}
-
-static int read_response(const struct members *m, struct err *err)
-{
-	if (!m->has[RESULT] && !m->has[ERROR])
+	if (!m[RESULT].is_there && !m[ERROR].is_there)
 		return err_set(err, ERR_INVALID, "neither method nor result nor error");
-	if (m->has[RESULT] && !json_object_is_type(m->val[RESULT], json_type_object))
+	if (m[RESULT].is_there && !json_object_is_type(m[RESULT].val, json_type_object))
 		return err_set(err, ERR_INVALID, "result must be an object");
-	if (m->has[ERROR] && (!jx_is_integer(jx_get(m->val[ERROR], "code")) || !jx_get_str(m->val[ERROR], "message").p))
+	if (m[ERROR].is_there &&
+	    (!jx_is_integer(jx_get(m[ERROR].val, "code")) || !jx_get_str(m[ERROR].val, "message").p))
 		return err_set(err, ERR_INVALID, "error must have an integer code and a message");
-	if (m->has[RESULT] && !m->has[ID])
+	if (m[RESULT].is_there && !m[ID].is_there)
 		return err_set(err, ERR_INVALID, "a result without id");
 	return 0;
 }
 
 int rpc_read(json_object *msg, struct rpc *out, struct err *err)
 {
-	struct members m;
+	struct jx_member m[MEMBERS_COUNT];
 
 	out->kind = RPC_REQUEST;
 	out->message = msg;
@@ -73,31 +53,31 @@ int rpc_read(json_object *msg, struct rpc *out, struct err *err)
 	out->id[0] = '\0';
 	if (!json_object_is_type(msg, json_type_object))
 		return err_set(err, ERR_INVALID, "a message is an object");
-	find_members(msg, &m);
-	if (m.has[ID] && rpc_id_text(m.val[ID], out->id, err))
+	jx_find_members(msg, names, MEMBERS_COUNT, m);
+	if (m[ID].is_there && rpc_id_text(m[ID].val, out->id, err))
 		return -1;
-	if (!slice_is(jx_str(m.val[JSONRPC]), "2.0"))
+	if (!slice_is(jx_str(m[JSONRPC].val), "2.0"))
 		return err_set(err, ERR_INVALID, "jsonrpc must be \"2.0\"");
-	if (m.has[RESULT] && m.has[ERROR])
+	if (m[RESULT].is_there && m[ERROR].is_there)
 		return err_set(err, ERR_INVALID, "both result and error");
-	if (m.has[METHOD] && (m.has[RESULT] || m.has[ERROR]))
+	if (m[METHOD].is_there && (m[RESULT].is_there || m[ERROR].is_there))
 		return err_set(err, ERR_INVALID, "both a method and an answer");
-	if (!m.has[METHOD]) {
-		if (read_response(&m, err))
+	if (!m[METHOD].is_there) {
+		if (read_response(m, err))
 			return -1;
 		out->kind = RPC_RESPONSE;
 		return 0;
 	}
-	out->method = jx_str(m.val[METHOD]);
+	out->method = jx_str(m[METHOD].val);
 	if (!out->method.p) {
 		out->method = SLICE("");
 		return err_set(err, ERR_INVALID, "method must be a string");
 	}
-	if (m.has[PARAMS] && !json_object_is_type(m.val[PARAMS], json_type_object))
+	if (m[PARAMS].is_there && !json_object_is_type(m[PARAMS].val, json_type_object))
 		return err_set(err, ERR_INVALID, "params must be an object");
-	out->kind = m.has[ID] ? RPC_REQUEST : RPC_NOTIFICATION;
-	out->params = m.val[PARAMS];
-	out->meta = jx_get_object(m.val[PARAMS], "_meta");
+	out->kind = m[ID].is_there ? RPC_REQUEST : RPC_NOTIFICATION;
+	out->params = m[PARAMS].val;
+	out->meta = jx_get_object(m[PARAMS].val, "_meta");
 	return 0;
 }
 
