@@ -9,7 +9,10 @@
  * nor a setsid() lets a program outlive its worker.
  *
  * A job's leader is not reaped before its group was killed (WNOWAIT): as a zombie it keeps the number of its process
- * group from being given to strangers, so that the kill that comes later meets nobody else. */
+ * group from being given to strangers, so that the kill meets nobody else.
+ *
+ * All programs are in one session, which is ours and has no terminal. One for each would be a group of the kernel's
+ * scheduler for each too (sched_autogroup), which costs more than the rest that is done for a program here. */
 #include "config.h"
 
 #include <errno.h>
@@ -35,8 +38,7 @@
 struct job {
 	pid_t pid;
 	int leash;      /* -1: closed, the group is ending */
-	bool is_exited; /* and reported */
-	bool is_killed; /* the group; the leader is still to be reaped */
+	bool is_killed; /* its leader is still to end */
 	uint32_t grace_ms;
 	uint64_t kill_at_ms; /* of a group that got SIGTERM */
 	int readers[LAUNCH_READERS_COUNT];
@@ -62,8 +64,8 @@ static void report(int leash, enum launch_event event, int value)
 {
 	struct launch_report words = {event, value};
 
-	/* A worker that is gone, or has its report already, needs no other. */
-	(void)!send(leash, &words, sizeof(words), MSG_DONTWAIT | MSG_NOSIGNAL);
+	/* A worker that is gone, or has its report already, needs no other. SIGPIPE is blocked. */
+	(void)!write(leash, &words, sizeof(words));
 }
 
 NORETURN static void run_child(const struct launch *l, const struct request *r)
@@ -72,7 +74,7 @@ NORETURN static void run_child(const struct launch *l, const struct request *r)
 	const struct rlimit memory = {r->head.memory_bytes, r->head.memory_bytes};
 	sigset_t none;
 
-	setsid();
+	setpgid(0, 0);
 	/* If mcp-launch died before this line, the signal will not come; then the parent is another one. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != l->pid)
 		_exit(127);
@@ -239,7 +241,7 @@ static bool serve_request(struct launch *l)
 static void signal_job(const struct job *job, int signo)
 {
 	if (kill(-job->pid, signo) == -1)
-		kill(job->pid, signo); /* between fork and setsid it has no group yet */
+		kill(job->pid, signo); /* between fork and setpgid it has no group yet */
 }
 
 static void kill_job(struct job *job)
@@ -255,7 +257,7 @@ static void end_job(struct job *job)
 		return;
 	close(job->leash);
 	job->leash = -1;
-	if (job->is_exited || job->grace_ms == 0) {
+	if (job->grace_ms == 0) {
 		kill_job(job);
 		return;
 	}
@@ -269,38 +271,47 @@ static void end_jobs(struct launch *l)
 		end_job(&l->jobs[i]);
 }
 
-/* Whether the leader has ended; it is not reaped. */
-static bool has_ended(const struct job *job, siginfo_t *info)
+/* Its leader has ended, and was reaped. */
+static void forget_job(struct launch *l, struct job *job)
 {
-	info->si_pid = 0;
-	return waitid(P_PID, (id_t)job->pid, info, WEXITED | WNOHANG | WNOWAIT) == 0 && info->si_pid != 0;
+	if (job->leash != -1)
+		close(job->leash);
+	for (int i = 0; i < LAUNCH_READERS_COUNT; i++)
+		close(job->readers[i]);
+	*job = l->jobs[--l->jobs_count];
 }
 
-/* Reports leaders that ended; kills groups whose leader has ended after SIGTERM, or whose grace is over; reaps leaders
- * whose group was killed. */
-static void look_after(struct launch *l)
+/* Takes the jobs whose leaders have ended: kills what is left of the group, reaps the leader, reports. */
+static void reap_jobs(struct launch *l)
 {
-	siginfo_t info;
+	siginfo_t info = {0};
+	int status;
+
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid) {
+		kill(-info.si_pid, SIGKILL);
+		waitpid(info.si_pid, &status, WNOHANG);
+		for (size_t i = 0; i < l->jobs_count; i++) {
+			if (l->jobs[i].pid != info.si_pid)
+				continue;
+			if (l->jobs[i].leash != -1)
+				report(l->jobs[i].leash, LAUNCH_EXITED, status);
+			forget_job(l, &l->jobs[i]);
+			break;
+		}
+		info.si_pid = 0;
+	}
+}
+
+/* Kills groups whose grace is over. */
+static void kill_late_jobs(struct launch *l)
+{
+	uint64_t now = now_ms();
 
 	for (size_t i = 0; i < l->jobs_count; i++) {
 		struct job *job = &l->jobs[i];
 
-		if (job->leash != -1) {
-			if (job->is_exited || !has_ended(job, &info))
-				continue;
-			job->is_exited = true;
-			report(job->leash, LAUNCH_EXITED,
-			    info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status);
-			continue;
-		}
-		if (!job->is_killed && (now_ms() >= job->kill_at_ms || has_ended(job, &info)))
+		if (job->leash == -1 && !job->is_killed && now >= job->kill_at_ms)
 			kill_job(job);
-		if (job->is_killed && waitpid(job->pid, NULL, WNOHANG) != 0) {
-			for (int n = 0; n < LAUNCH_READERS_COUNT; n++)
-				close(job->readers[n]);
-			*job = l->jobs[--l->jobs_count];
-			i--;
-		}
 	}
 }
 
@@ -324,43 +335,29 @@ static int time_left_ms(const struct launch *l)
 	return any ? (int)left : -1;
 }
 
-static bool drain_signals(const struct launch *l)
-{
-	struct signalfd_siginfo infos[16];
-	bool any = false;
-
-	while (read(l->signals, infos, sizeof(infos)) > 0)
-		any = true;
-	return any;
-}
-
 /* One turn of the loop. False: it was the last one, the worker is gone and all groups with it. */
 static bool turn(struct launch *l)
 {
+	struct signalfd_siginfo infos[4]; /* the kernel keeps one of each */
 	size_t count = l->jobs_count;
-	int left_ms = time_left_ms(l), got;
-	bool any = false;
 
 	l->fds[0] = (struct pollfd){.fd = l->worker_is_gone ? -1 : LAUNCH_FD, .events = POLLIN};
 	l->fds[1] = (struct pollfd){.fd = l->signals, .events = POLLIN};
 	for (size_t i = 0; i < count; i++)
-		l->fds[2 + i] = (struct pollfd){.fd = l->jobs[i].leash, .events = POLLIN};
-	got = poll(l->fds, 2 + count, left_ms);
-	if (got == -1)
+		l->fds[2 + i] = (struct pollfd){.fd = l->jobs[i].leash};
+	if (poll(l->fds, 2 + count, time_left_ms(l)) == -1)
 		return errno == EINTR;
 	for (size_t i = 0; i < count; i++) {
-		if (!l->fds[2 + i].revents)
-			continue;
-		end_job(&l->jobs[i]); /* nothing is ever said on a leash: it was let go */
-		any = true;
+		if (l->fds[2 + i].revents)
+			end_job(&l->jobs[i]); /* nobody reads what could be reported */
 	}
 	if (l->fds[0].revents && !serve_request(l)) {
 		l->worker_is_gone = true;
 		end_jobs(l);
-		any = true;
 	}
-	if (drain_signals(l) || any || got == 0 || left_ms == 0)
-		look_after(l);
+	if (l->fds[1].revents && read(l->signals, infos, sizeof(infos)) > 0)
+		reap_jobs(l);
+	kill_late_jobs(l);
 	return !l->worker_is_gone || l->jobs_count > 0;
 }
 
@@ -401,7 +398,7 @@ static int guard(pid_t second)
 int main(void)
 {
 	struct launch l = {0};
-	sigset_t signals;
+	sigset_t signals, blocked;
 	int type;
 	socklen_t size = sizeof(type);
 	pid_t second;
@@ -425,7 +422,9 @@ int main(void)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGHUP);
-	sigprocmask(SIG_SETMASK, &signals, NULL);
+	blocked = signals;
+	sigaddset(&blocked, SIGPIPE); /* of a leash */
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	second = fork();
 	if (second > 0)
@@ -434,6 +433,7 @@ int main(void)
 		LOG(ERROR, "launch.failed", "errno=%d", errno);
 		return 1;
 	}
+	setsid();
 	l.pid = getpid();
 	l.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (l.signals == -1 || grow(&l) == -1) {

@@ -3,10 +3,12 @@
  * mcp-launch is started with one end of a SOCK_SEQPACKET socketpair as descriptor LAUNCH_FD. A packet there asks for
  * one program: struct launch_head, then NUL-terminated strings: the directory to run in, argv, the environment. It
  * carries LAUNCH_FD_COUNT descriptors in the order of enum launch_fd, or one less: LAUNCH_ANSWERS may be left out. The
- * first is the job's leash, one end of another SOCK_SEQPACKET socketpair: on it comes one struct launch_report, or two.
- * When the worker closes its end (it is done, or dead) the program's whole process group is ended: by SIGTERM if the
- * program is still running, and by SIGKILL when it has ended or its grace is over. Both ends are of one build and one
- * machine: numbers stand as they are in memory. */
+ * first is the job's leash, the writing end of a pipe: on it comes one struct launch_report, or two. (A pipe, because
+ * each socket that is closed while another one is sent has the kernel look for sockets that nobody can reach.)
+ * When the program ends, what it left of its process group is ended by SIGKILL, before that is reported. When the
+ * worker closes its end before (it is done, or dead) the whole group is ended: by SIGTERM, and by SIGKILL when the
+ * program has ended or its grace is over. Both ends are of one build and one machine: numbers stand as they are in
+ * memory. */
 #ifndef MCP_FCGI_LAUNCH_H
 #define MCP_FCGI_LAUNCH_H
 

@@ -203,8 +203,8 @@ int launcher_start(const struct cfg *cfg, const struct launcher_job *job, struct
 
 	buf_init(&packet, LAUNCH_MAX_BYTES);
 	if (write_packet(job, &packet, err) == 0) {
-		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1) {
-			err_sys(err, "socketpair");
+		if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) == -1) {
+			err_sys(err, "pipe");
 		} else {
 			memcpy(fds, job->fds, sizeof(fds));
 			fds[LAUNCH_LEASH] = pair[1];
@@ -221,7 +221,7 @@ int launcher_start(const struct cfg *cfg, const struct launcher_job *job, struct
 
 int launcher_read(int leash, struct launch_report *report, struct err *err)
 {
-	ssize_t len = recv(leash, report, sizeof(*report), MSG_DONTWAIT);
+	ssize_t len = read(leash, report, sizeof(*report));
 
 	if (len == sizeof(*report))
 		return 1;
@@ -246,20 +246,22 @@ void launcher_put_end(const struct launch_report *report, struct buf *words)
 int launcher_open_text(struct slice text, struct err *err)
 {
 	int fd = memfd_create("mcp-text", MFD_CLOEXEC);
+	off_t at = 0;
 
 	if (fd == -1)
 		return err_sys(err, "memfd_create");
 	while (text.len) {
-		ssize_t put = write(fd, text.p, text.len);
+		ssize_t put = pwrite(fd, text.p, text.len, at);
 
 		if (put == -1 && errno == EINTR)
 			continue;
 		if (put <= 0)
 			break;
+		at += put;
 		text.p += put;
 		text.len -= (size_t)put;
 	}
-	if (text.len == 0 && lseek(fd, 0, SEEK_SET) == 0)
+	if (text.len == 0)
 		return fd;
 	err_sys(err, "write a file in memory");
 	close(fd);
