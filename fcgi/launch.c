@@ -11,6 +11,11 @@
  * A job's leader is not reaped before its group was killed (WNOWAIT): as a zombie it keeps the number of its process
  * group from being given to strangers, so that the kill meets nobody else.
  *
+ * A program is started in our own memory (CLONE_VM): a copy of it costs as much as a quarter of a small program's whole
+ * run. We don't wait for the child, as vfork() would: its directory or program may be on a file system that hangs, and
+ * then others are still started, reported and killed. So what the child reads stays until the kernel says that it has
+ * left (CLONE_CHILD_CLEARTID), and it makes its system calls by itself, for errno would be ours as well.
+ *
  * All programs are in one session, which is ours and has no terminal. One for each would be a group of the kernel's
  * scheduler for each too (sched_autogroup), which costs more than the rest that is done for a program here. */
 #include "config.h"
@@ -19,6 +24,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +32,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,58 +51,118 @@ struct job {
 	int readers[LAUNCH_READERS_COUNT];
 };
 
+/* One program that is to be started. */
+struct request {
+	struct request *next;
+	pid_t pid; /* of the child, until it has left our memory */
+	pid_t parent;
+	struct launch_head head;
+	char *packet; /* owned; the strings are in it */
+	const char *cwd;
+	char **argv, **env; /* owned */
+	int fds[LAUNCH_FD_COUNT];
+	_Alignas(16) char stack[16384]; /* of the child, for run_child() and the system calls that it makes */
+};
+
 struct launch {
 	struct job *jobs;   /* owned */
 	struct pollfd *fds; /* owned; 2 more than jobs_max */
 	size_t jobs_count, jobs_max;
+	struct request *requests; /* owned; their children may still be in our memory */
 	int signals;
 	bool worker_is_gone;
 	pid_t pid;
 };
 
-struct request {
-	struct launch_head head;
-	const char *cwd;
-	char **argv, **env;
-	int fds[LAUNCH_FD_COUNT];
-};
-
-static void report(int leash, enum launch_event event, int value)
+/* A system call that returns -errno and leaves errno alone. */
+#if defined(__x86_64__)
+#define CHILD_MEMORY CLONE_VM
+static long raw(long number, long a, long b, long c, long d)
 {
-	struct launch_report words = {event, value};
+	register long r10 __asm__("r10") = d;
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+#elif defined(__aarch64__)
+#define CHILD_MEMORY CLONE_VM
+static long raw(long number, long a, long b, long c, long d)
+{
+	register long x8 __asm__("x8") = number;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+	return x0;
+}
+#else /* the child has a copy */
+#define CHILD_MEMORY 0
+static long raw(long number, long a, long b, long c, long d)
+{
+	long ret = syscall(number, a, b, c, d);
+
+	return ret == -1 ? -errno : ret;
+}
+#endif
+
+static void report(int leash, enum launch_event event, long value)
+{
+	struct launch_report words = {event, (int32_t)value};
 
 	/* A worker that is gone, or has its report already, needs no other. SIGPIPE is blocked. */
-	(void)!write(leash, &words, sizeof(words));
+	raw(SYS_write, leash, (long)&words, sizeof(words), 0);
 }
 
-NORETURN static void run_child(const struct launch *l, const struct request *r)
+NORETURN static void end_child(void)
 {
-	const struct rlimit cpu = {r->head.cpu_s, r->head.cpu_s};
-	const struct rlimit memory = {r->head.memory_bytes, r->head.memory_bytes};
-	sigset_t none;
+	for (;;)
+		raw(SYS_exit_group, 127, 0, 0, 0);
+}
 
-	setpgid(0, 0);
+/* By kernels of 32 bits, too. */
+static void set_limit(int resource, uint64_t max)
+{
+	const struct rlimit64 limit = {max, max};
+
+	if (max) /* fails only where the limit is lower already */
+		raw(SYS_prlimit64, 0, resource, (long)&limit, 0);
+}
+
+/* Runs in our memory: no function of libc's that sets errno, and nothing is written but its stack. */
+static int run_child(void *arg)
+{
+	static const uint64_t no_signals[_NSIG / 64 + 1];
+	const struct request *r = arg;
+	long failed;
+
+	raw(SYS_setpgid, 0, 0, 0, 0);
 	/* If mcp-launch died before this line, the signal will not come; then the parent is another one. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != l->pid)
-		_exit(127);
-	if (cpu.rlim_max) /* fails only where the limit is lower already; so does the next */
-		setrlimit(RLIMIT_CPU, &cpu);
-	if (memory.rlim_max)
-		setrlimit(RLIMIT_AS, &memory);
-	if (chdir(r->cwd) == -1) {
-		report(r->fds[LAUNCH_LEASH], LAUNCH_NO_CWD, errno);
-		_exit(127);
+	if (raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0) < 0 || raw(SYS_getppid, 0, 0, 0, 0) != r->parent)
+		end_child();
+	set_limit(RLIMIT_CPU, r->head.cpu_s);
+	set_limit(RLIMIT_AS, r->head.memory_bytes);
+	failed = raw(SYS_chdir, (long)r->cwd, 0, 0, 0);
+	if (failed) {
+		report(r->fds[LAUNCH_LEASH], LAUNCH_NO_CWD, -failed);
+		end_child();
 	}
 	/* What was received is above LAUNCH_FD_LAST, so nothing is overwritten before it was copied. */
-	if (dup2(r->fds[LAUNCH_STDIN], 0) == -1 || dup2(r->fds[LAUNCH_STDOUT], 1) == -1 ||
-	    dup2(r->fds[LAUNCH_STDERR], 2) == -1 || dup2(r->fds[LAUNCH_MESSAGES], 3) == -1 ||
-	    (r->fds[LAUNCH_ANSWERS] != -1 && dup2(r->fds[LAUNCH_ANSWERS], LAUNCH_FD_LAST) == -1))
-		_exit(127);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	execve(r->argv[0], r->argv, r->env);
-	report(r->fds[LAUNCH_LEASH], LAUNCH_NO_EXEC, errno);
-	_exit(127);
+	for (int fd = 0; fd <= LAUNCH_FD_LAST; fd++) {
+		int from = r->fds[fd == LAUNCH_FD_LAST ? LAUNCH_ANSWERS : LAUNCH_STDIN + fd];
+
+		if (from != -1 && raw(SYS_dup3, from, fd, 0, 0) < 0)
+			end_child();
+	}
+	raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)no_signals, 0, _NSIG / 8);
+	failed = raw(SYS_execve, (long)r->argv[0], (long)r->argv, (long)r->env, 0);
+	report(r->fds[LAUNCH_LEASH], LAUNCH_NO_EXEC, -failed);
+	end_child();
 }
 
 static int grow(struct launch *l)
@@ -124,25 +191,29 @@ static void take_fd(int *to, int *from)
 	*from = -1;
 }
 
-/* Takes the leash and the readers out of r, if there is a job. */
-static void start(struct launch *l, struct request *r)
+/* Takes the leash and the readers out of fds, if there is a job. */
+static void start(struct launch *l, struct request *r, int *fds)
 {
 	struct job *job;
-	pid_t pid = fork();
+	pid_t pid;
 
-	if (pid == 0)
-		run_child(l, r);
-	if (pid == -1) {
-		report(r->fds[LAUNCH_LEASH], LAUNCH_NO_FORK, errno);
+	memcpy(r->fds, fds, sizeof(r->fds));
+	r->parent = l->pid;
+	pid = clone(run_child, r->stack + sizeof(r->stack),
+	    CHILD_MEMORY | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, r, &r->pid, NULL, &r->pid);
+	if (pid == -1)
+		report(fds[LAUNCH_LEASH], LAUNCH_NO_FORK, errno);
+	if (pid == -1 || !CHILD_MEMORY)
+		r->pid = 0;
+	if (pid == -1)
 		return;
-	}
 	job = &l->jobs[l->jobs_count++];
 	if (r->head.tells_pid)
-		report(r->fds[LAUNCH_LEASH], LAUNCH_STARTED, pid);
+		report(fds[LAUNCH_LEASH], LAUNCH_STARTED, pid);
 	*job = (struct job){.pid = pid, .grace_ms = r->head.grace_ms};
-	take_fd(&job->leash, &r->fds[LAUNCH_LEASH]);
+	take_fd(&job->leash, &fds[LAUNCH_LEASH]);
 	for (int i = 0; i < LAUNCH_READERS_COUNT; i++)
-		take_fd(&job->readers[i], &r->fds[LAUNCH_READERS + i]);
+		take_fd(&job->readers[i], &fds[LAUNCH_READERS + i]);
 }
 
 /* The next string of the packet. NULL: there is none. */
@@ -173,20 +244,62 @@ static char **cut_strings(char **at, char *end, uint32_t count)
 	return strings;
 }
 
-/* Points into packet. False: it is not one of ours, or there is no memory. */
-static bool read_request(struct request *r, char *packet, size_t len)
+static void free_request(struct request *r)
 {
-	char *at = packet + sizeof(r->head), *end = packet + len;
+	mem_free(r->packet);
+	mem_free(r->argv);
+	mem_free(r->env);
+	mem_free(r);
+}
+
+/* Those whose children have left. */
+static void free_requests(struct launch *l)
+{
+	struct request **at = &l->requests, *r;
+
+	while ((r = *at)) {
+		if (__atomic_load_n(&r->pid, __ATOMIC_ACQUIRE)) {
+			at = &r->next;
+			continue;
+		}
+		*at = r->next;
+		free_request(r);
+	}
+}
+
+/* False: it is not one of ours, or there is no memory. */
+static bool read_request(struct request *r, const char *packet, size_t len)
+{
+	char *at, *end;
 
 	if (len < sizeof(r->head))
 		return false;
 	memcpy(&r->head, packet, sizeof(r->head));
-	if (r->head.magic != LAUNCH_MAGIC || r->head.argc == 0)
+	r->packet = mem_dup(packet + sizeof(r->head), len - sizeof(r->head));
+	if (!r->packet || r->head.magic != LAUNCH_MAGIC || r->head.argc == 0)
 		return false;
+	at = r->packet;
+	end = at + len - sizeof(r->head);
 	r->cwd = cut_string(&at, end);
 	r->argv = r->cwd ? cut_strings(&at, end, r->head.argc) : NULL;
 	r->env = r->argv ? cut_strings(&at, end, r->head.envc) : NULL;
 	return r->env != NULL;
+}
+
+/* NULL: as read_request(). */
+static struct request *add_request(struct launch *l, const char *packet, size_t len)
+{
+	struct request *r = mem_alloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	if (!read_request(r, packet, len)) {
+		free_request(r);
+		return NULL;
+	}
+	r->next = l->requests;
+	l->requests = r;
+	return r;
 }
 
 /* Descriptors that came, in order; at the limit of descriptors the kernel leaves the last ones out. */
@@ -214,26 +327,25 @@ static bool serve_request(struct launch *l)
 	struct iovec part = {packet, sizeof(packet)};
 	struct msghdr msg = {
 	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
-	struct request r = {0};
+	int fds[LAUNCH_FD_COUNT];
+	struct request *r = NULL;
 	ssize_t len = recvmsg(LAUNCH_FD, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	size_t count;
 
 	if (len <= 0)
 		return len == -1 && (errno == EINTR || errno == EAGAIN);
-	count = take_fds(&msg, r.fds);
+	free_requests(l);
+	count = take_fds(&msg, fds);
 	if (count < LAUNCH_FD_COUNT)
-		r.fds[LAUNCH_ANSWERS] = -1;
-	if (count >= LAUNCH_ANSWERS && !(msg.msg_flags & MSG_CTRUNC) && read_request(&r, packet, (size_t)len) &&
-	    grow(l) == 0)
-		start(l, &r);
+		fds[LAUNCH_ANSWERS] = -1;
+	if (count >= LAUNCH_ANSWERS && !(msg.msg_flags & MSG_CTRUNC) && grow(l) == 0)
+		r = add_request(l, packet, (size_t)len);
+	if (r)
+		start(l, r, fds);
 	else if (count > 0)
-		report(r.fds[LAUNCH_LEASH], LAUNCH_NO_FORK, msg.msg_flags & MSG_CTRUNC ? EMFILE : ENOMEM);
-	for (size_t i = 0; i < count; i++) {
-		if (r.fds[i] != -1)
-			close(r.fds[i]);
-	}
-	mem_free(r.argv);
-	mem_free(r.env);
+		report(fds[LAUNCH_LEASH], LAUNCH_NO_FORK, msg.msg_flags & MSG_CTRUNC ? EMFILE : ENOMEM);
+	for (size_t i = 0; i < count; i++)
+		fd_close(&fds[i]);
 	return true;
 }
 
@@ -444,6 +556,7 @@ int main(void)
 		;
 	for (size_t i = 0; i < l.jobs_count; i++) /* only where poll() itself failed */
 		kill_job(&l.jobs[i]);
+	free_requests(&l);
 	mem_free(l.jobs);
 	mem_free(l.fds);
 	return 0;

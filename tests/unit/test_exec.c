@@ -499,6 +499,37 @@ static void test_launcher_keeps_nothing(void **state)
 	assert_ends(read_pid("child"));
 }
 
+/* A program on a file system that hangs (here: its execve() waits for the end of a lease) holds nobody else. */
+static void test_hanging_start(void **state)
+{
+	struct fake_call call;
+	struct err err = {0};
+	char path[256], *got;
+	const struct tool *tool = load("echo never", TOOL ",\"timeout_s\":1}");
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/tool", file.dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_not_equal(fd, -1);
+	fcntl(fd, F_SETSIG, SIGWINCH); /* which is ignored, as SIGIO is not */
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) == -1) {
+		print_message("# this file system knows no leases: %s\n", strerror(errno));
+		close(fd);
+		skip();
+	}
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	got = run(&call, tool, "{}", &err);
+	assert_string_equal(got, ERROR("t: timed out after 1 s"));
+	free(got);
+	tool = load(NULL, "{\"exec\":[\"/bin/echo\",\"hi\"],\"timeout_s\":20}");
+	got = run(&call, tool, "{}", &err);
+	assert_string_equal(got, GOOD("hi\\n"));
+	free(got);
+	close(fd);
+	fake_call_release(&call);
+}
+
 static void test_not_started(void **state)
 {
 	const struct tool *tool;
@@ -790,6 +821,7 @@ int main(void)
 	    cmocka_unit_test(test_worker_killed_grace),
 	    cmocka_unit_test(test_launcher_killed),
 	    cmocka_unit_test(test_launcher_keeps_nothing),
+	    cmocka_unit_test(test_hanging_start),
 	    cmocka_unit_test(test_not_started),
 	    cmocka_unit_test(test_many_at_once),
 	};
