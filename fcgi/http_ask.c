@@ -269,13 +269,7 @@ static void refresh(struct asking *a)
 /* Waits for its end. *t is released when it fails. */
 static int await(struct asking *a, struct http_transfer **t, struct err *err)
 {
-	struct pollfd fd = {.fd = http_transfer_fd(*t), .events = POLLIN};
-	int ret;
-
-	do
-		ret = call_poll(a->call, &fd, 1, -1, err); /* the transfer has its own end */
-	while (ret == 0);
-	if (ret > 0)
+	if (http_transfer_wait(*t, a->call, err) == 0)
 		return 0;
 	if (a->is_ours)
 		http_breaker_leave(a->api->breaker, HTTP_OUTCOME_NONE);

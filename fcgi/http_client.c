@@ -1,18 +1,22 @@
-/* A transfer belongs to those who wait for it, and to the thread while it works on it. It is freed when nobody is left.
+/* libcurl's multi interface, its handle shared by all threads under one lock, which nobody holds while it waits.
  *
- *   begin    -> client.incoming (by mtx) -> the thread adds it to the multi handle
- *   release  -> nobody waits (by mtx)    -> the thread takes it off and lets go
- *   its end  -> the thread fills response, writes done_fd, lets go; from then on response is only read
+ *   own      without TLS a connection carries one transfer at a time: who waits for that sends its request, polls its
+ *            sockets and reads what comes
+ *   others   whose sockets several transfers may share, or for which several may wait, or nobody: their sockets are
+ *            polled by a thread, which starts with the first of them
+ *   its end  whoever comes upon it fills response and says so by done_fd; from then on response is only read
  *
- * Nothing of libcurl but curl_multi_wakeup() is called for a transfer outside of the thread once it is incoming. */
+ * A transfer is freed when nobody waits for it and it is over, or is broken off because nobody does. */
 #include "config.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -24,41 +28,67 @@
 #include "fcgi/http_client.h"
 #include "common/banned.h"
 
-#define IDLE_POLL_MS 60000
-#define IDLE_MAX     32 /* connections kept without a transfer */
+#define IDLE_MAX      32 /* connections kept without a transfer */
+#define KEPT_MAX      16 /* handles kept without one */
+#define FDS_MAX       4  /* of one transfer: a name that is looked up, an address of each family */
+#define TURNS_MAX     8  /* that libcurl is given at once for what it wants to do now */
+#define THREAD_EVENTS 64 /* that the thread takes at once */
+
+/* What the next transfer uses again. */
+struct kept {
+	CURL *easy;
+	int done_fd; /* eventfd: it is over; to the waiter that drives it, also: look again */
+};
 
 struct http_transfer {
-	struct http_transfer *next; /* by mtx while incoming, then the thread's: active */
 	struct http_request request;
 	struct address_nets allowed; /* of the configuration */
-	CURL *easy;
-	struct curl_slist *headers;
 	struct http_response response;
 	uint64_t deadline_ms;
-	int done_fd;
-	bool is_refused;     /* an address was; the thread's */
-	unsigned waiters;    /* by mtx */
-	bool goes_on;        /* by mtx: to its end, even if nobody waits */
-	bool is_with_thread; /* by mtx */
-	bool is_shared;      /* what follows is there */
+	struct kept kept;
+	struct curl_slist *headers;
+	/* By mtx: */
+	bool is_begun, is_over;
+	bool is_seen;               /* the end, by the only one who waits */
+	bool is_own;                /* driven by its waiter; libcurl gets it when that begins to wait */
+	struct pollfd fds[FDS_MAX]; /* if so */
+	nfds_t fds_count;
+	bool is_told;    /* by done_fd */
+	bool is_refused; /* an address was */
+	unsigned waiters;
+	bool goes_on;   /* to its end, even if nobody waits */
+	bool is_shared; /* what follows is there */
 	struct http_cache_key key;
 	int lock_fd;                       /* -1: none */
-	struct http_transfer *next_shared; /* by mtx: of those under way */
+	struct http_transfer *next_shared; /* of those under way */
 	int redirects_left;
 	size_t header_bytes;
 };
 
-/* All by mtx but what the thread alone has: multi is made before it, active. */
-static struct client {
+static struct {
 	pthread_mutex_t mtx;
-	pid_t owner; /* the process that the thread is in; 0: none */
+	pid_t owner; /* the process that has begun; 0: none */
+	struct kept items[KEPT_MAX];
+	size_t count;
+} kept = {.mtx = PTHREAD_MUTEX_INITIALIZER};
+
+/* What comes before mtx is set by the beginning and not changed, the rest is by mtx. It may be held for as long as
+ * libcurl has something to do, so what can be done without it is. */
+static struct client {
 	CURLM *multi;
 	char *ca_file;
 	int64_t connect_ms, redirects_max;
-	struct http_transfer *incoming, *active, *shared;
 	char *cache_dir;
 	int64_t cache_max_bytes;
-} client = {.mtx = PTHREAD_MUTEX_INITIALIZER};
+	pthread_mutex_t mtx;
+	uint64_t due_ms;              /* when libcurl wants to be called, whatever the sockets do */
+	struct http_transfer *driver; /* whose waiter is in libcurl now; NULL: somebody else */
+	size_t thread_count;          /* transfers that the thread drives */
+	uint64_t thread_until_ms;     /* how long it sleeps */
+	bool has_thread;
+	int epoll_fd, wake_fd; /* the thread's; -1: not yet */
+	struct http_transfer *shared;
+} client = {.mtx = PTHREAD_MUTEX_INITIALIZER, .epoll_fd = -1, .wake_fd = -1};
 
 void http_request_init(struct http_request *request)
 {
@@ -75,22 +105,74 @@ void http_request_release(struct http_request *request)
 	address_nets_release(&request->allowed);
 }
 
+static void kept_close(struct kept *k)
+{
+	if (k->easy)
+		curl_easy_cleanup(k->easy);
+	if (k->done_fd != -1)
+		close(k->done_fd);
+	*k = (struct kept){.done_fd = -1};
+}
+
+static int kept_take(struct kept *k, struct err *err)
+{
+	*k = (struct kept){.done_fd = -1};
+	pthread_mutex_lock(&kept.mtx);
+	if (kept.count)
+		*k = kept.items[--kept.count];
+	pthread_mutex_unlock(&kept.mtx);
+	if (!k->easy)
+		k->easy = curl_easy_init();
+	if (!k->easy)
+		return err_set(err, ERR_NOMEM, "http");
+	if (k->done_fd == -1)
+		k->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return k->done_fd == -1 ? err_sys(err, "eventfd") : 0;
+}
+
+/* is_told: something was written to done_fd. */
+static void kept_give(struct kept *k, bool is_told)
+{
+	eventfd_t ignored;
+
+	if (is_told)
+		eventfd_read(k->done_fd, &ignored);
+	curl_easy_reset(k->easy); /* of all options; connections are not its own */
+	pthread_mutex_lock(&kept.mtx);
+	if (kept.count < KEPT_MAX) {
+		kept.items[kept.count++] = *k;
+		*k = (struct kept){.done_fd = -1};
+	}
+	pthread_mutex_unlock(&kept.mtx);
+	kept_close(k);
+}
+
+/* Nobody has it any more. */
 static void transfer_free(struct http_transfer *t)
 {
-	if (t->easy)
-		curl_easy_cleanup(t->easy);
+	if (t->is_over)
+		kept_give(&t->kept, t->is_told);
+	else
+		kept_close(&t->kept);
 	curl_slist_free_all(t->headers);
 	http_request_release(&t->request);
 	address_nets_release(&t->allowed);
 	buf_release(&t->response.body);
-	if (t->done_fd != -1)
-		close(t->done_fd);
 	if (t->lock_fd != -1)
 		close(t->lock_fd);
 	mem_free(t);
 }
 
-/* ---- callbacks of libcurl, in the thread ---- */
+/* With mtx. */
+static void tell(struct http_transfer *t)
+{
+	if (client.driver == t) /* it sees so itself */
+		return;
+	t->is_told = true;
+	eventfd_write(t->kept.done_fd, 1);
+}
+
+/* ---- callbacks of libcurl ---- */
 
 static bool is_allowed(const struct http_transfer *t, const struct sockaddr *address)
 {
@@ -145,13 +227,64 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 	return t->response.body.fault ? 0 : size * count;
 }
 
+static void watch_own(struct http_transfer *t, curl_socket_t fd, short events)
+{
+	nfds_t i = 0;
+
+	while (i < t->fds_count && t->fds[i].fd != fd)
+		i++;
+	if (i == t->fds_count && (!events || i == FDS_MAX)) /* one too many would only end by its time */
+		return;
+	if (events) {
+		t->fds[i] = (struct pollfd){.fd = fd, .events = events};
+		t->fds_count += i == t->fds_count;
+	} else {
+		t->fds[i] = t->fds[--t->fds_count];
+	}
+	tell(t);
+}
+
+static void watch_in_thread(curl_socket_t fd, short events)
+{
+	struct epoll_event event = {.events = (uint32_t)events, .data.fd = fd};
+
+	if (!events)
+		epoll_ctl(client.epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	else if (epoll_ctl(client.epoll_fd, EPOLL_CTL_MOD, fd, &event) == -1)
+		epoll_ctl(client.epoll_fd, EPOLL_CTL_ADD, fd, &event); /* if not, it ends by its time */
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+	static const short events[] = {[CURL_POLL_IN] = POLLIN,
+	    [CURL_POLL_OUT] = POLLOUT,
+	    [CURL_POLL_INOUT] = POLLIN | POLLOUT,
+	    [CURL_POLL_REMOVE] = 0};
+	struct http_transfer *t = NULL;
+
+	(void)arg, (void)socket_arg;
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+	if (t && t->is_own)
+		watch_own(t, fd, events[what]);
+	else if (client.epoll_fd != -1)
+		watch_in_thread(fd, events[what]);
+	return 0;
+}
+
 /* ---- a transfer's options ---- */
+
+/* Several transfers may share a connection of it, by HTTP/2. */
+static bool is_tls(const char *url)
+{
+	return strncasecmp(url, "https:", 6) == 0;
+}
 
 static CURLcode set_time(struct http_transfer *t)
 {
 	uint64_t now = now_ms();
 
-	return curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, t->deadline_ms > now ? (long)(t->deadline_ms - now) : 1L);
+	return curl_easy_setopt(
+	    t->kept.easy, CURLOPT_TIMEOUT_MS, t->deadline_ms > now ? (long)(t->deadline_ms - now) : 1L);
 }
 
 static bool has_no_body(const char *method)
@@ -165,16 +298,16 @@ static CURLcode set_method(struct http_transfer *t)
 	CURLcode code = CURLE_OK;
 
 	if (strcmp(method, "HEAD") == 0)
-		return curl_easy_setopt(t->easy, CURLOPT_NOBODY, 1L);
+		return curl_easy_setopt(t->kept.easy, CURLOPT_NOBODY, 1L);
 	if (strcmp(method, "GET") == 0 && !t->request.has_body)
 		return CURLE_OK;
 	if (t->request.has_body || !has_no_body(method)) {
-		code = curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.len);
+		code = curl_easy_setopt(t->kept.easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.len);
 		if (!code)
 			code = curl_easy_setopt(
-			    t->easy, CURLOPT_POSTFIELDS, t->request.body.data ? t->request.body.data : "");
+			    t->kept.easy, CURLOPT_POSTFIELDS, t->request.body.data ? t->request.body.data : "");
 	}
-	return code ? code : curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, method);
+	return code ? code : curl_easy_setopt(t->kept.easy, CURLOPT_CUSTOMREQUEST, method);
 }
 
 /* The list of headers; a name alone ("Expect:") keeps libcurl from adding it. */
@@ -187,12 +320,12 @@ static int set_headers(struct http_transfer *t)
 		more = curl_slist_append(t->headers, "Content-Type:");
 	for (size_t at = 0; more && at < t->request.headers.len; at += strlen(t->request.headers.data + at) + 1)
 		more = curl_slist_append(t->headers, t->request.headers.data + at);
-	return more && !curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers) ? 0 : -1;
+	return more && !curl_easy_setopt(t->kept.easy, CURLOPT_HTTPHEADER, t->headers) ? 0 : -1;
 }
 
 static int set_options(struct http_transfer *t)
 {
-	CURL *easy = t->easy;
+	CURL *easy = t->kept.easy;
 	CURLcode bad = CURLE_OK;
 
 #define SET(option, value) bad = bad ? bad : curl_easy_setopt(easy, option, value)
@@ -200,13 +333,14 @@ static int set_options(struct http_transfer *t)
 	SET(CURLOPT_URL, t->request.url.data);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	/* Wait for a connection that is being made, for it may carry all of them. Without TLS it can't, and libcurl would learn
-	 * that from the first response only. */
-	SET(CURLOPT_PIPEWAIT, strncmp(t->request.url.data, "https:", 6) == 0 ? 1L : 0L);
+	/* Wait for a connection that is being made, for it may carry all of them. Without TLS it can't, and libcurl
+	 * would learn that from the first response only. */
+	SET(CURLOPT_PIPEWAIT, is_tls(t->request.url.data) ? 1L : 0L);
 	SET(CURLOPT_HTTP09_ALLOWED, 0L);
 	SET(CURLOPT_PATH_AS_IS, 1L);
 	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_QUICK_EXIT, 1L); /* a name that is still looked up is left to the thread that does so */
 	SET(CURLOPT_ACCEPT_ENCODING, "");
 	SET(CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)client.connect_ms);
@@ -277,9 +411,9 @@ static void read_info(struct http_transfer *t)
 	const char *type = NULL;
 	long status = 0;
 
-	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
-	curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+	curl_easy_getinfo(t->kept.easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(t->kept.easy, CURLINFO_CONTENT_TYPE, &type);
+	curl_easy_getinfo(t->kept.easy, CURLINFO_RETRY_AFTER, &retry_after_s);
 	t->response.status = (int)status;
 	t->response.retry_after_s = retry_after_s;
 	snprintf(t->response.content_type, sizeof(t->response.content_type), "%s", type ? type : "");
@@ -322,7 +456,7 @@ static int redirect(struct http_transfer *t)
 
 	if (t->response.status < 300 || t->response.status > 308 || t->response.status == 304)
 		return 0;
-	if (curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &to) || !to)
+	if (curl_easy_getinfo(t->kept.easy, CURLINFO_REDIRECT_URL, &to) || !to)
 		return 0;
 	if (!is_get)
 		return refuse(t, "it redirects a request that is not to be repeated elsewhere");
@@ -331,7 +465,7 @@ static int redirect(struct http_transfer *t)
 	if (strncmp(to, "https://", 8) != 0 && (strncmp(to, "http://", 7) != 0 || strncmp(from, "https", 5) == 0))
 		return refuse(t, "it redirects to what is not https");
 	if (!is_same_origin(from, to)) {
-		curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
+		curl_easy_setopt(t->kept.easy, CURLOPT_HTTPHEADER, NULL);
 		curl_slist_free_all(t->headers);
 		t->headers = NULL;
 		address_nets_release(&t->request.allowed);
@@ -342,20 +476,62 @@ static int redirect(struct http_transfer *t)
 		return refuse(t, "it redirects to a URL that is too long");
 	buf_clear(&t->response.body);
 	t->header_bytes = 0;
-	return curl_easy_setopt(t->easy, CURLOPT_URL, t->request.url.data) || set_time(t) ? -1 : 1;
+	return curl_easy_setopt(t->kept.easy, CURLOPT_URL, t->request.url.data) || set_time(t) ? -1 : 1;
 }
 
-/* ---- the thread ---- */
+/* ---- the thread's start ---- */
 
-/* Those who wait see the end; without them it is freed. t is off every list of the thread. */
+static void *run(void *unused);
+
+/* With mtx. */
+static int open_fds(struct err *err)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	if (client.wake_fd == -1)
+		client.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (client.epoll_fd == -1)
+		client.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	event.data.fd = client.wake_fd;
+	if (client.wake_fd == -1 || client.epoll_fd == -1)
+		return err_sys(err, "http");
+	if (epoll_ctl(client.epoll_fd, EPOLL_CTL_ADD, client.wake_fd, &event) == -1 && errno != EEXIST)
+		return err_sys(err, "epoll_ctl");
+	return 0;
+}
+
+/* With mtx. */
+static int start_thread(struct err *err)
+{
+	sigset_t all, before;
+	pthread_t thread;
+	int error;
+
+	if (client.has_thread)
+		return 0;
+	if (open_fds(err))
+		return -1;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* SIGPIPE too: a write to a connection that is gone */
+	error = pthread_create(&thread, NULL, run, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error)
+		return err_set(err, ERR_SYS, "pthread_create: %s", strerrordesc_np(error));
+	pthread_detach(thread);
+	client.has_thread = true;
+	return 0;
+}
+
+/* ---- the end; all with mtx ---- */
+
+/* Takes it off libcurl. Those who wait see the end; without them it is freed. */
 static void let_go(struct http_transfer *t)
 {
 	struct http_transfer **at = &client.shared;
-	bool is_waited_for;
 
-	curl_easy_cleanup(t->easy); /* here, where nobody else waits for it */
-	t->easy = NULL;
-	pthread_mutex_lock(&client.mtx);
+	curl_multi_remove_handle(client.multi, t->kept.easy);
+	t->is_over = true;
+	client.thread_count -= !t->is_own;
 	while (t->is_shared && *at != t)
 		at = &(*at)->next_shared;
 	if (t->is_shared)
@@ -363,23 +539,30 @@ static void let_go(struct http_transfer *t)
 	if (t->lock_fd != -1)
 		close(t->lock_fd);
 	t->lock_fd = -1;
-	t->is_with_thread = false;
-	is_waited_for = t->waiters > 0;
-	if (is_waited_for)
-		eventfd_write(t->done_fd, 1); /* which nobody reads: it tells all of them */
-	pthread_mutex_unlock(&client.mtx);
-	if (!is_waited_for)
+	if (t->waiters == 0)
 		transfer_free(t);
+	else
+		tell(t);
 }
 
-static void take_off(struct http_transfer *t)
+static void give_to_thread(struct http_transfer *t)
 {
-	struct http_transfer **at = &client.active;
+	t->is_own = false;
+	client.thread_count++;
+}
 
-	while (*at != t)
-		at = &(*at)->next;
-	*at = t->next;
-	curl_multi_remove_handle(client.multi, t->easy);
+/* After a redirect, to where that leads. */
+static int begin_again(struct http_transfer *t)
+{
+	struct err err;
+
+	curl_multi_remove_handle(client.multi, t->kept.easy);
+	if (t->is_own && is_tls(t->request.url.data)) {
+		if (start_thread(&err))
+			return -1;
+		give_to_thread(t);
+	}
+	return curl_multi_add_handle(client.multi, t->kept.easy) == CURLM_OK ? 0 : -1;
 }
 
 static void end(struct http_transfer *t, CURLcode code)
@@ -389,86 +572,97 @@ static void end(struct http_transfer *t, CURLcode code)
 	if (code == CURLE_OK) {
 		read_info(t);
 		ret = redirect(t);
-		if (ret == 1) {
-			curl_multi_remove_handle(client.multi, t->easy);
-			if (curl_multi_add_handle(client.multi, t->easy) == CURLM_OK)
-				return;
-			ret = -1;
-		}
-		if (ret == -1 && t->response.failure == HTTP_DONE)
+		if (ret == 1 && begin_again(t) == 0)
+			return;
+		if (ret && t->response.failure == HTTP_DONE)
 			t->response.failure = HTTP_NO_MEMORY;
 	} else {
 		t->response.failure = failure_of(t, code);
 	}
 	if (t->response.failure != HTTP_DONE && !t->response.why[0])
 		explain(&t->response, code);
-	take_off(t);
 	if (t->is_shared && t->response.failure == HTTP_DONE && t->response.status >= 200 && t->response.status < 300)
 		http_cache_write(client.cache_dir, client.cache_max_bytes, &t->key, &t->response);
 	let_go(t);
 }
 
-static void take_incoming(void)
+static void take_ended(void)
 {
-	struct http_transfer *t, *next;
+	CURLMsg *message;
+	int left;
 
-	pthread_mutex_lock(&client.mtx);
-	t = client.incoming;
-	client.incoming = NULL;
-	pthread_mutex_unlock(&client.mtx);
-	for (; t; t = next) {
-		next = t->next;
-		t->next = client.active;
-		client.active = t;
-		if (curl_multi_add_handle(client.multi, t->easy) != CURLM_OK)
-			end(t, CURLE_OUT_OF_MEMORY);
-	}
-}
+	while ((message = curl_multi_info_read(client.multi, &left))) {
+		struct http_transfer *t = NULL;
 
-static void drop_abandoned(void)
-{
-	struct http_transfer *t, *next, *dropped = NULL, **at = &client.active;
-
-	pthread_mutex_lock(&client.mtx);
-	for (t = client.active; t; t = next) {
-		next = t->next;
-		if (t->waiters || t->goes_on) {
-			at = &t->next;
+		if (message->msg != CURLMSG_DONE)
 			continue;
-		}
-		*at = next;
-		t->next = dropped;
-		dropped = t;
-	}
-	pthread_mutex_unlock(&client.mtx);
-	for (t = dropped; t; t = next) {
-		next = t->next;
-		curl_multi_remove_handle(client.multi, t->easy);
-		t->response.failure = HTTP_BROKEN; /* for who joins now */
-		explain(&t->response, CURLE_ABORTED_BY_CALLBACK);
-		let_go(t);
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t);
+		end(t, message->data.result);
 	}
 }
+
+/* ---- libcurl's turn; all with mtx ---- */
+
+static void turn(curl_socket_t fd, int mask)
+{
+	int running;
+
+	curl_multi_socket_action(client.multi, fd, mask, &running);
+	take_ended();
+}
+
+/* What it wants to do now, and when it is to be called next. */
+static void settle(void)
+{
+	uint64_t now = now_ms();
+	long wait_ms = -1;
+
+	for (int i = 0; i < TURNS_MAX; i++) {
+		curl_multi_timeout(client.multi, &wait_ms);
+		if (wait_ms != 0)
+			break;
+		turn(CURL_SOCKET_TIMEOUT, 0);
+	}
+	client.due_ms = wait_ms < 0 ? UINT64_MAX : now + (uint64_t)wait_ms;
+	if (client.thread_count && client.due_ms < client.thread_until_ms) {
+		client.thread_until_ms = client.due_ms;
+		eventfd_write(client.wake_fd, 1);
+	}
+}
+
+static int mask_of(uint32_t revents)
+{
+	const uint32_t broken = POLLERR | POLLHUP; /* it finds out by trying */
+
+	return (revents & (POLLIN | broken) ? CURL_CSELECT_IN : 0) |
+	       (revents & (POLLOUT | broken) ? CURL_CSELECT_OUT : 0);
+}
+
+/* ---- the thread ---- */
 
 static void *run(void *unused)
 {
+	struct epoll_event events[THREAD_EVENTS];
+	eventfd_t ignored;
+
 	(void)unused;
+	pthread_mutex_lock(&client.mtx);
 	for (;;) {
-		CURLMsg *message;
-		int running, left;
+		uint64_t until_ms = client.thread_count ? client.due_ms : UINT64_MAX;
+		int count;
 
-		take_incoming();
-		drop_abandoned();
-		curl_multi_perform(client.multi, &running);
-		while ((message = curl_multi_info_read(client.multi, &left))) {
-			struct http_transfer *t = NULL;
-
-			if (message->msg != CURLMSG_DONE)
-				continue;
-			curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t);
-			end(t, message->data.result);
+		client.thread_until_ms = until_ms;
+		pthread_mutex_unlock(&client.mtx);
+		count = epoll_wait(client.epoll_fd, events, THREAD_EVENTS, ms_until(until_ms, now_ms()));
+		pthread_mutex_lock(&client.mtx);
+		client.thread_until_ms = 0; /* it is awake */
+		for (int i = 0; i < count; i++) {
+			if (events[i].data.fd == client.wake_fd)
+				eventfd_read(client.wake_fd, &ignored);
+			else
+				turn(events[i].data.fd, mask_of(events[i].events));
 		}
-		curl_multi_poll(client.multi, NULL, 0, IDLE_POLL_MS, NULL);
+		settle();
 	}
 	return NULL;
 }
@@ -486,28 +680,12 @@ int http_client_check(struct cfg *cfg, struct err *err)
 	return bad;
 }
 
-static int start_thread(struct err *err)
-{
-	sigset_t all, before;
-	pthread_t thread;
-	int error;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* SIGPIPE too: a write to a connection that is gone */
-	error = pthread_create(&thread, NULL, run, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error)
-		return err_set(err, ERR_SYS, "pthread_create: %s", strerrordesc_np(error));
-	pthread_detach(thread);
-	return 0;
-}
-
-/* With mtx. */
+/* With kept.mtx. */
 static int start(const struct cfg *cfg, struct err *err)
 {
-	if (client.owner == getpid())
+	if (kept.owner == getpid())
 		return 0;
-	DIE_UNLESS(client.owner == 0); /* nobody forks who has threads */
+	DIE_UNLESS(kept.owner == 0); /* nobody forks who has threads */
 	client.connect_ms = cfg->http_connect_ms;
 	client.redirects_max = cfg->http_redirects_max;
 	if (cfg->http_ca_file[0]) {
@@ -531,14 +709,10 @@ static int start(const struct cfg *cfg, struct err *err)
 	}
 	curl_multi_setopt(client.multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)cfg->http_connections_max);
 	curl_multi_setopt(client.multi, CURLMOPT_MAXCONNECTS, (long)IDLE_MAX);
-	if (start_thread(err))
-		goto fail;
-	client.owner = getpid();
+	curl_multi_setopt(client.multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	kept.owner = getpid();
 	return 0;
 fail:
-	if (client.multi)
-		curl_multi_cleanup(client.multi);
-	client.multi = NULL;
 	mem_free(client.ca_file);
 	client.ca_file = NULL;
 	mem_free(client.cache_dir);
@@ -563,39 +737,48 @@ static struct http_transfer *transfer_new(
 	t->deadline_ms = deadline_ms;
 	t->waiters = 1;
 	t->lock_fd = -1;
+	t->kept.done_fd = -1;
 	buf_init(&t->response.body, body_max_bytes);
-	t->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	pthread_mutex_lock(&client.mtx);
+	pthread_mutex_lock(&kept.mtx);
 	ret = start(cfg, err);
-	pthread_mutex_unlock(&client.mtx);
+	pthread_mutex_unlock(&kept.mtx);
 	t->redirects_left = (int)client.redirects_max;
 	if (ret == 0)
 		ret = address_nets_read(&t->allowed, &cfg->http_allow_addresses, err);
-	if (ret == 0 && t->done_fd == -1)
-		ret = err_sys(err, "eventfd");
-	if (ret == 0) {
-		t->easy = curl_easy_init();
-		if (!t->easy || set_options(t))
-			ret = err_set(err, ERR_NOMEM, "http");
-	}
+	if (ret == 0)
+		ret = kept_take(&t->kept, err);
+	if (ret == 0 && set_options(t))
+		ret = err_set(err, ERR_NOMEM, "http");
+	t->is_own = !is_tls(t->request.url.data);
 	if (ret == 0)
 		return t;
 	transfer_free(t);
 	return NULL;
 }
 
-static void hand_over(struct http_transfer *t)
+/* Takes t if it fails: NULL. */
+static struct http_transfer *begin_in_thread(struct http_transfer *t, struct err *err)
 {
+	int ret;
+
 	pthread_mutex_lock(&client.mtx);
-	t->is_with_thread = true;
-	t->next = client.incoming;
-	client.incoming = t;
-	if (t->is_shared) {
-		t->next_shared = client.shared;
-		client.shared = t;
+	ret = start_thread(err);
+	if (ret == 0 && curl_multi_add_handle(client.multi, t->kept.easy) != CURLM_OK)
+		ret = err_set(err, ERR_NOMEM, "http");
+	if (ret == 0) {
+		t->is_begun = true;
+		give_to_thread(t);
+		if (t->is_shared) {
+			t->next_shared = client.shared;
+			client.shared = t;
+		}
+		settle();
 	}
 	pthread_mutex_unlock(&client.mtx);
-	curl_multi_wakeup(client.multi);
+	if (ret == 0)
+		return t;
+	transfer_free(t);
+	return NULL;
 }
 
 struct http_transfer *http_client_begin(
@@ -603,9 +786,7 @@ struct http_transfer *http_client_begin(
 {
 	struct http_transfer *t = transfer_new(cfg, request, deadline_ms, body_max_bytes, err);
 
-	if (t)
-		hand_over(t);
-	return t;
+	return t && !t->is_own ? begin_in_thread(t, err) : t;
 }
 
 struct http_transfer *http_client_begin_shared(const struct cfg *cfg, struct http_request *request,
@@ -620,8 +801,7 @@ struct http_transfer *http_client_begin_shared(const struct cfg *cfg, struct htt
 	t->is_shared = true;
 	t->key = *key;
 	t->lock_fd = lock_fd;
-	hand_over(t);
-	return t;
+	return begin_in_thread(t, err);
 }
 
 struct http_transfer *http_client_join(const struct http_cache_key *key)
@@ -638,30 +818,85 @@ struct http_transfer *http_client_join(const struct http_cache_key *key)
 	return t;
 }
 
-int http_transfer_fd(const struct http_transfer *t)
+/* With mtx. What came at t's sockets, and what is due. */
+static void drive(struct http_transfer *t, const struct pollfd *fds, nfds_t count)
 {
-	return t->done_fd;
+	client.driver = t;
+	for (nfds_t i = 0; i < count; i++) {
+		if (fds[i].revents)
+			turn(fds[i].fd, mask_of((uint32_t)fds[i].revents));
+	}
+	settle();
+	client.driver = NULL;
+}
+
+/* With mtx. */
+static void begin_own(struct http_transfer *t)
+{
+	if (curl_multi_add_handle(client.multi, t->kept.easy) == CURLM_OK) {
+		t->is_begun = true;
+		drive(t, NULL, 0);
+		return;
+	}
+	t->response.failure = HTTP_NO_MEMORY;
+	explain(&t->response, CURLE_OUT_OF_MEMORY);
+	t->is_over = true;
+}
+
+int http_transfer_wait(struct http_transfer *t, struct call *call, struct err *err)
+{
+	struct pollfd fds[1 + FDS_MAX];
+	eventfd_t ignored;
+	int ret = 0;
+
+	pthread_mutex_lock(&client.mtx);
+	if (t->is_own && !t->is_begun)
+		begin_own(t);
+	while (!t->is_over && ret != -1) {
+		uint64_t until_ms = t->is_own ? client.due_ms : UINT64_MAX;
+		nfds_t count = t->fds_count;
+
+		fds[0] = (struct pollfd){.fd = t->kept.done_fd, .events = POLLIN};
+		memcpy(fds + 1, t->fds, count * sizeof(*fds));
+		pthread_mutex_unlock(&client.mtx);
+		ret = call_poll(call, fds, 1 + count, ms_until(until_ms, now_ms()), err);
+		pthread_mutex_lock(&client.mtx);
+		if (ret == -1 || t->is_over || t->is_shared)
+			continue;
+		if (fds[0].revents) { /* which leads elsewhere now, or has other sockets */
+			eventfd_read(t->kept.done_fd, &ignored);
+			t->is_told = false;
+		}
+		if (t->is_own)
+			drive(t, fds + 1, count);
+	}
+	t->is_seen = t->is_over && !t->is_shared;
+	pthread_mutex_unlock(&client.mtx);
+	return ret == -1 ? -1 : 0;
 }
 
 const struct http_response *http_transfer_response(const struct http_transfer *t)
 {
-	pthread_mutex_lock(&client.mtx); /* after what the thread wrote */
-	pthread_mutex_unlock(&client.mtx);
 	return &t->response;
 }
 
 static void give_back(struct http_transfer *t, bool goes_on)
 {
-	bool is_last, is_with_thread;
+	bool is_free;
 
+	if (t->is_seen || !t->is_begun) { /* nobody else knows it */
+		transfer_free(t);
+		return;
+	}
 	pthread_mutex_lock(&client.mtx);
-	is_last = --t->waiters == 0;
-	is_with_thread = t->is_with_thread;
+	is_free = --t->waiters == 0 && t->is_over;
 	t->goes_on = t->goes_on || goes_on;
+	if (t->waiters == 0 && !is_free && !t->goes_on) {
+		let_go(t);
+		settle(); /* others may have waited for its connection */
+	}
 	pthread_mutex_unlock(&client.mtx);
-	if (is_last && is_with_thread)
-		curl_multi_wakeup(client.multi);
-	else if (is_last)
+	if (is_free)
 		transfer_free(t);
 }
 

@@ -1,9 +1,8 @@
 /* fcgi/http_client.h - requests to other servers, over connections that all threads of a process share.
  *
- * One thread per process, started with the first request, drives libcurl's multi interface: it owns all connections,
- * so that they are kept, reused and (HTTP/2) shared. libcurl does not let several threads use one pool of connections
- * in any other way. Whoever wants something begins a transfer, polls its descriptor together with whatever else ends
- * its wait, and reads the response. Nobody ever waits inside of libcurl.
+ * They are libcurl's, of one multi handle per process, so that they are kept, reused and (HTTP/2) shared. Whoever wants
+ * something begins a transfer, waits for its end, and reads the response. Nobody ever waits inside of libcurl: a call
+ * that is cancelled meanwhile goes at once.
  *
  * Only http and https; no proxies, no cookies, no .netrc, nothing from the environment. Each address is checked
  * (fcgi/http_address.h). Redirects of GET and HEAD are followed, http_redirects_max of them, never from https to http,
@@ -13,6 +12,7 @@
 
 #include "common/cfg.h"
 #include "fcgi/address.h"
+#include "fcgi/call.h"
 
 #define HTTP_URL_MAX          8192
 #define HTTP_HEADERS_MAX      65536 /* bytes of a request's headers, and of a response's */
@@ -59,19 +59,19 @@ void http_request_release(struct http_request *request);
 /* Takes request, also when it fails. The transfer ends at deadline_ms (now_ms()) at the latest. NULL: *err. */
 struct http_transfer *http_client_begin(
     const struct cfg *cfg, struct http_request *request, uint64_t deadline_ms, size_t body_max_bytes, struct err *err);
-/* The same for an answer that is kept under key: if it is good, the thread writes it into the cache. lock_fd, from
+/* The same for an answer that is kept under key: if it is good, it is written into the cache. lock_fd, from
  * http_cache_lock(), is taken too, and closed at the end. */
 struct http_transfer *http_client_begin_shared(const struct cfg *cfg, struct http_request *request,
     uint64_t deadline_ms, size_t body_max_bytes, const struct http_cache_key *key, int lock_fd, struct err *err);
 /* A share in the transfer that this process has under way for key; NULL: there is none. */
 struct http_transfer *http_client_join(const struct http_cache_key *key);
-/* Readable once it is over, for as long as the transfer lives. */
-int http_transfer_fd(const struct http_transfer *t);
+/* Until it is over; -1: as call_poll(). A transfer that isn't shared goes on only while somebody waits here. */
+int http_transfer_wait(struct http_transfer *t, struct call *call, struct err *err);
 /* Borrowed from t. To be asked only then. */
 const struct http_response *http_transfer_response(const struct http_transfer *t);
 /* Gives back a share: if nobody has one and it is not over, it is broken off at once. NULLs *tp; NULL is harmless. */
 void http_transfer_release(struct http_transfer **tp);
-/* The same, but it goes on to its end, for the cache. */
+/* The same of one that is shared, but it goes on to its end, for the cache. */
 void http_transfer_detach(struct http_transfer **tp);
 
 #endif
