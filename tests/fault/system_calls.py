@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How many system calls the real processes make for one modern call, one call of a session, and one event that is delivered:
-counted, not timed. What comes by the clock (heartbeats, STATS), of memory, and of locks is left out.
+"""How many system calls the real processes make for one modern call, one call of a session, one event that is delivered, and
+one call of a tool that is an API, a query or a module: counted, not timed. What comes by the clock (heartbeats, STATS), of memory, and of locks is left out.
 
     tests/fault/system_calls.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
 
@@ -10,6 +10,8 @@ import http.client
 import json
 import os
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -78,11 +80,11 @@ class Trace:
         return sum(call == name and result > 0 for tid in tids for call, result in self.threads[tid])
 
 
-def check_served(trace, want):
-    """Most did just this: one may have had to wait for the second half of its request."""
+def check_served(trace, want, least=CALLS // 2):
+    """More than that did just this: one may have had to wait for the second half of its request."""
     served = collections.Counter(tuple(names) for names in trace.served())
     check(sum(served.values()) == CALLS, sum(served.values()), "requests were seen, not", CALLS)
-    check(served[tuple(want)] > CALLS / 2, "a request is", want, "but", dict(served))
+    check(served[tuple(want)] > least, "a request is", want, "but", dict(served))
 
 
 def tasks(pid):
@@ -150,6 +152,71 @@ def _(site):
     print(f"# {per_event:.1f} of its main thread, and as many as ZeroMQ's thread makes")
 
 
+def tools_site(directory):
+    """A site with a tool of each kind, for the cases below. Its API is tests/lib/http_standin.py."""
+    site = Path(directory, "site")
+    site.mkdir(mode=0o755)
+    directory_of_tests = Path(__file__).resolve().parent.parent
+    shutil.copy(directory_of_tests / "lib" / "http_standin.py", site / "start")
+    shutil.copy(Path(os.environ.get("abs_top_builddir", "."), "tests", "modules", "hello.so"), site)
+    with contextlib.closing(sqlite3.connect(site / "clients.db")) as db:
+        db.execute("CREATE TABLE clients (id INTEGER PRIMARY KEY, name TEXT)")
+        db.execute("INSERT INTO clients VALUES (7, 'Ada')")
+        db.commit()
+    api = {"http": "${API}/say/nothing"}
+    (site / "mcp.json").write_text(json.dumps({
+        "http": {"allow_addresses": ["127.0.0.1"]}, "databases": {"clients": {"sqlite": "clients.db"}},
+        "modules": {"hello": {"file": "hello.so"}},
+        "tools": {"echo": {"builtin": "echo"}, "api": api, "kept": {**api, "cache": 3600},
+                  "query": {"sql": "SELECT name FROM clients WHERE id = {id}", "input": {"id": {"type": "integer"}}}}}))
+    return site
+
+
+SCRATCH = tempfile.TemporaryDirectory(prefix="mcp-calls.")
+os.chmod(SCRATCH.name, 0o755)  # as root the site is www-data's
+TOOLS = {"site": tools_site(SCRATCH.name), **QUIET}
+
+
+def trace_tool(site, name, arguments):
+    """What a worker does for calls of it, and that it is nothing to anybody but the thread that serves each."""
+    worker, = site.workers()
+    request = modern_call(site, name, arguments)
+    calls(site, *request)
+    with Trace(worker) as trace:
+        calls(site, *request)
+    others = {tid: names for tid, names in trace.threads.items() if not any(name == "accept4" for name, _ in names)}
+    check(not others, "other threads had to do something:", others)
+    return trace
+
+
+@case("a call of a tool that is an API: sent, waited for and read by the thread that serves the call", settings=TOOLS)
+def _(site):
+    # Before it sends libcurl looks whether the connection is still there, and after it whether it may send more.
+    check_served(trace_tool(site, "api", {}), [*SERVES[:3], "poll", "sendto", "poll", "poll", "recvfrom", *SERVES[3:]], 0)
+
+
+@case("the same of an answer that is kept: a file is opened and read", settings=TOOLS)
+def _(site):
+    check_served(trace_tool(site, "kept", {}), [*SERVES[:3], "openat", "read", "close", *SERVES[3:]])
+
+
+@case("a call of a tool that is a query: what SQLite does, which neither polls, reads nor writes", settings=TOOLS)
+def _(site):
+    ours = collections.Counter(SERVES)
+    served = [{name: names.count(name) for name in ours} for names in trace_tool(site, "query", {"id": 7}).served()]
+    check(len(served) == CALLS and served.count(dict(ours)) > CALLS / 2, "a request is", dict(ours), "and SQLite's, but", served)
+
+
+@case("a call of a module's tool: its threads wait for each other by nothing but locks", settings=TOOLS)
+def _(site):
+    worker, = site.workers()
+    request = modern_call(site, "hello", {"name": "Ada"})
+    calls(site, *request)
+    with Trace(worker) as trace:
+        calls(site, *request)
+    check_served(trace, SERVES, 0)
+
+
 def ptrace_refusal():
     """Why no process may be looked at; empty: it may."""
     with subprocess.Popen(["sleep", "60"]) as sleeper:
@@ -162,8 +229,8 @@ def ptrace_refusal():
             sleeper.kill()
 
 
-def make_site(args, fds=None, **settings):
-    return Site(args, fds, FIXTURE, ["--workers", "1"], **settings)
+def make_site(args, fds=None, site=FIXTURE, **settings):
+    return Site(args, fds, site, ["--workers", "1"], **settings)
 
 
 if __name__ == "__main__":
