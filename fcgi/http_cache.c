@@ -186,7 +186,7 @@ static bool write_file(int dir_fd, const char *name, const struct http_response 
 	int fd;
 	bool ok;
 
-	snprintf(temporary, sizeof(temporary), "%s.%ld", name, (long)getpid()); /* one thread of a process writes */
+	snprintf(temporary, sizeof(temporary), "%s.%ld", name, (long)getpid()); /* a process writes one at a time */
 	fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (fd == -1)
 		return false;

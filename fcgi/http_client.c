@@ -28,11 +28,11 @@
 #include "fcgi/http_client.h"
 #include "common/banned.h"
 
-#define IDLE_MAX      32 /* connections kept without a transfer */
-#define KEPT_MAX      16 /* handles kept without one */
-#define FDS_MAX       4  /* of one transfer: a name that is looked up, an address of each family */
-#define TURNS_MAX     8  /* that libcurl is given at once for what it wants to do now */
-#define THREAD_EVENTS 64 /* that the thread takes at once */
+#define IDLE_MAX      32   /* connections kept without a transfer */
+#define KEPT_MAX      16   /* handles kept without one */
+#define FDS_MAX       4    /* of one transfer: a name that is looked up, an address of each family */
+#define TURNS_MAX     1000 /* that libcurl is given at once for what it wants to do now; it needs a few */
+#define THREAD_EVENTS 64   /* that the thread takes at once */
 
 /* What the next transfer uses again. */
 struct kept {
