@@ -30,8 +30,9 @@ static const struct tool *load_all(const char *apis, const char *settings, const
 	struct err err;
 
 	buf_init(&text, 65536);
-	buf_addf(
-	    &text, "{\"run\":{\"dir\":\".\"},\"http\":{%s},\"apis\":{%s},\"tools\":{\"t\":%s}}", settings, apis, def);
+	buf_addf(&text,
+	    "{\"run\":{\"dir\":\".\"},\"http\":{\"connections_max\":2%s%s},\"apis\":{%s},\"tools\":{\"t\":%s}}",
+	    *settings ? "," : "", settings, apis, def);
 	if (toolfile_load(&file, text.data, &err))
 		fail_msg("%s: %s %s", def, err.msg, file.complaints.data ? file.complaints.data : "");
 	buf_release(&text);
@@ -88,7 +89,7 @@ static char *structured(const struct tool *tool, const char *args)
 }
 
 #define STYLED(name, style) "{\"value\":\"{" name "}\",\"style\":\"" style "\"}"
-#define GET(target) "{\"method\":\"GET\",\"target\":\"" target "\",\"headers\":{},\"body\":\"\"}"
+#define GET(target)         "{\"method\":\"GET\",\"target\":\"" target "\",\"headers\":{},\"body\":\"\"}"
 
 /* What is sent. */
 static const struct {
@@ -114,8 +115,8 @@ static const struct {
 	GET("/echo?c=1,x%2C%26&s=1%20x%2C%26&p=1%7Cx%2C%26&d%5Bk%26%5D=v%3D&d%5Bl%5D%5B0%5D=true"
 	    "&d%5Bl%5D%5B1%5D%5Bm%5D=null&j=%22see%22&e=see")},
     {"values with a style that are no arrays, or missing",
-	"{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"c\":" STYLED("b", "comma") ",\"s\":" STYLED("a", "deep") "}}" ABC
-	"}",
+	"{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"c\":" STYLED("b", "comma") ",\"s\":" STYLED(
+	    "a", "deep") "}}" ABC "}",
 	"{\"b\":\"1,2\"}", GET("/echo?c=1%2C2")},
     {"NUL", "{\"http\":{\"url\":\"${API}/echo\",\"query\":{\"a\":\"{a}\"},\"form\":{\"b\":\"{a}\"}}" ABC "}",
 	"{\"a\":\"\\u0000\"}",
@@ -131,7 +132,8 @@ static const struct {
 	"{\"a\":\"\\u00fc\"}",
 	"{\"method\":\"GET\",\"target\":\"/echo\",\"headers\":{\"x-a\":\"a "
 	"\\u00c3\\u00bc\",\"x-n\":\"1\"},\"body\":\"\"}"},
-    {"a call on which nobody can report", "{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"X-Call\":\"{mcp:call}\"}}" ABC "}",
+    {"a call on which nobody can report",
+	"{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"X-Call\":\"{mcp:call}\"}}" ABC "}",
 	"{\"a\":null,\"b\":1,\"mcp:call\":\"mine\"}",
 	"{\"method\":\"GET\",\"target\":\"/echo\",\"headers\":{\"x-call\":\"none\"},\"body\":\"\"}"},
     {"a secret", "{\"http\":{\"url\":\"${API}/echo\",\"headers\":{\"Authorization\":\"Bearer {file:token}\"}}}", "{}",
@@ -670,6 +672,48 @@ static void test_cancelled(void **state)
 	json_object_put(args);
 }
 
+static void *ask_until_cancelled(void *arg)
+{
+	const struct tool *tool = arg;
+	json_object *args = json_object_new_object(), *result = NULL;
+	struct fake_call call;
+	struct err err;
+	int ret;
+
+	fake_call_init(&call, &file.cfg, ERA_MODERN);
+	fake_call_cancel(&call);
+	ret = tool->provider->call(&call.call, tool, args, &result, &err);
+	fake_call_release(&call);
+	json_object_put(args);
+	return ret == -1 && err.code == ERR_CANCELLED && !result ? NULL : (void *)"it was not cancelled";
+}
+
+/* There are two connections to this host: the others wait for one that another call has, which may go away. */
+static void test_more_than_connections(void **state)
+{
+	const struct tool *tool = load("{\"http\":\"${API}/slow/0.1/m1\"}");
+	pthread_t askers[12], cancelled[6];
+	void *got;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(askers); i++) {
+		assert_int_equal(pthread_create(&askers[i], NULL, ask_slowly, (void *)(uintptr_t)tool), 0);
+		if (i < COUNT_OF(cancelled))
+			assert_int_equal(
+			    pthread_create(&cancelled[i], NULL, ask_until_cancelled, (void *)(uintptr_t)tool), 0);
+	}
+	for (size_t i = 0; i < COUNT_OF(cancelled); i++) {
+		pthread_join(cancelled[i], &got);
+		assert_null(got);
+	}
+	for (size_t i = 0; i < COUNT_OF(askers); i++) {
+		pthread_join(askers[i], &got);
+		assert_non_null(strstr(got, "\"type\":\"text\""));
+		assert_null(strstr(got, "isError"));
+		free(got);
+	}
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -702,6 +746,7 @@ int main(void)
 	    cmocka_unit_test(test_cache_bound),
 	    cmocka_unit_test(test_breaker),
 	    cmocka_unit_test(test_cancelled),
+	    cmocka_unit_test(test_more_than_connections),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
