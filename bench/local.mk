@@ -6,8 +6,8 @@ check_PROGRAMS += %D%/streams $(bench_programs)
 check_DATA += %D%/tool_module.so
 CLEANFILES += %D%/tool_module.so
 EXTRA_DIST += %D%/run %D%/thin %D%/tool_module.c $(bench_modules) $(bench_peers)
-bench_modules = %D%/calls.py %D%/events.py %D%/growth.py %D%/link.py %D%/machine.py %D%/peers.py %D%/report.py %D%/running.py \
-	%D%/sites.py %D%/starts.py
+bench_modules = %D%/calls.py %D%/events.py %D%/growth.py %D%/instructions.py %D%/link.py %D%/machine.py %D%/peers.py \
+	%D%/report.py %D%/running.py %D%/sites.py %D%/starts.py
 bench_peers = %D%/peers/.npmrc %D%/peers/package.json %D%/peers/package-lock.json %D%/peers/sdk_v1.mjs %D%/peers/sdk_v2.mjs
 
 %C%_load_SOURCES = %D%/load.c %D%/histogram.c %D%/histogram.h %D%/target.c %D%/target.h

@@ -57,7 +57,7 @@ def connect(path, until):
 
 
 def ask(path, text):
-    """The first answer of a worker that has just been started."""
+    """The answer of a worker, which may have been started a moment ago."""
     with connect(path, time.monotonic() + PATIENCE_S) as s:
         s.settimeout(PATIENCE_S)
         s.sendall(text)
@@ -65,7 +65,8 @@ def ask(path, text):
         while got := s.recv(65536):
             answer += got
     if b'"result"' not in answer:
-        raise Failure(f"the first answer was {answer!r}")
+        raise Failure(f"the answer was {answer!r}")
+    return answer
 
 
 class Programs:
@@ -92,8 +93,8 @@ class Programs:
             os.chown(place, self.identity["user"], self.identity["group"])
         return place
 
-    def start(self, name, place, *more):
-        return Program([self.dir / name, *more, "--conf", self.site / "mcp.json", "--set", f"run_dir={place}", "--set",
+    def start(self, name, place, *more, site=None):
+        return Program([self.dir / name, *more, "--conf", (site or self.site) / "mcp.json", "--set", f"run_dir={place}", "--set",
                         f"store_dir={place / 'store'}"], stderr=subprocess.DEVNULL, **self.identity)
 
 
