@@ -135,7 +135,8 @@ def _(site):
         calls(site, *request)
     check_served(trace, [*SERVES[:3], "sendto", "sendto", *SERVES[3:]])
     ours = tasks(site.broker)
-    check(trace.count(ours, "recvmsg") == 2 * CALLS, "packets from the worker:", trace.count(ours, "recvmsg"))
+    packets = trace.count(ours, "recvmsg")
+    check(packets in (2 * CALLS - 1, 2 * CALLS), "packets from the worker:", packets)  # the last may come when nobody looks any more
     check(trace.count(ours, "sendto") >= CALLS, "packets to the worker:", trace.count(ours, "sendto"))
     # ZeroMQ's threads, and the eventfds by which they are woken, are for the others: STATS every two seconds.
     woken = trace.count(ours, "write") + trace.count(tasks(worker), "write") - CALLS
