@@ -18,11 +18,14 @@
 
 #define CTL_TURN_MAX    32 /* packets of one connection per wake-up */
 #define CTL_FDS_MAX     4  /* descriptors that one packet may carry before the kernel drops them; one is right */
-#define CTL_FDS_COUNTED 2  /* a worker costs its control connection and libzmq's */
+#define CTL_FDS_COUNTED 2  /* a worker costs its control connection and libzmq's; a caller's socket 1 */
 
 struct ctl {
 	uv_poll_t watch;
-	struct broker *broker;     /* borrowed */
+	struct broker *broker; /* borrowed, as the next two */
+	struct ctl_listener *listener;
+	struct ctl *owner;         /* of a caller's socket: the connection by which it came, and with which it goes */
+	unsigned callers;          /* how many such it has */
 	struct producer *producer; /* borrowed; NULL: no HELLO yet */
 	struct ctl *next, **at;    /* in listener->ctls */
 	int fd;                    /* owned */
@@ -41,6 +44,11 @@ struct ctl_listener {
 	struct log_rate rate;
 };
 
+static size_t fds_counted(const struct ctl *c)
+{
+	return c->owner ? 1 : CTL_FDS_COUNTED;
+}
+
 static void free_ctl(struct loop_doom *d)
 {
 	mem_free(TABLE_OF(d, struct ctl, doom));
@@ -53,10 +61,22 @@ static void on_unwatched(uv_handle_t *watch)
 	loop_doom(&c->broker->loop, &c->doom, free_ctl);
 }
 
+static void close_callers(struct ctl *owner)
+{
+	struct ctl *next;
+
+	for (struct ctl *c = owner->listener->ctls; c && owner->callers > 0; c = next) {
+		next = c->next;
+		if (c->owner == owner)
+			ctl_close(c, "its worker's connection ends");
+	}
+}
+
 void ctl_close(struct ctl *c, const char *why)
 {
 	if (!c || c->is_closed)
 		return;
+	close_callers(c);
 	c->is_closed = true;
 	LOG(DEBUG, "ctl.close", "pid=%d why=\"%s\"", (int)c->pid, why);
 	*c->at = c->next;
@@ -65,7 +85,9 @@ void ctl_close(struct ctl *c, const char *why)
 	loop_untimer(&c->broker->loop, &c->hello_timer);
 	uv_close((uv_handle_t *)&c->watch, on_unwatched);
 	close(c->fd);
-	broker_fd_give(c->broker, CTL_FDS_COUNTED);
+	broker_fd_give(c->broker, fds_counted(c));
+	if (c->owner)
+		c->owner->callers--;
 	if (c->producer && c->producer->ctl == c)
 		producer_lost(c->producer, !c->is_hung_up);
 	c->producer = NULL;
@@ -100,6 +122,13 @@ static void send_packet(struct ctl *c, struct link_header *h, struct slice body)
 {
 	if (ctl_send(c, h, body))
 		LOG(WARN, "ctl.send_failed", "pid=%d type=%s", (int)c->pid, link_type_name(h->type));
+}
+
+static void set_owner(struct ctl *caller, struct ctl *owner)
+{
+	caller->owner = owner;
+	caller->producer = owner->producer;
+	owner->callers++;
 }
 
 static void send_nack(struct ctl *c, uint64_t seq, unsigned code, const char *text)
@@ -158,7 +187,7 @@ static void take_hello(struct ctl *c, const struct link_header *h, struct slice 
 	link_put_u64(&body, (uint64_t)b->cfg->link_credit_bytes);
 	link_put_u32(&body, (uint32_t)broker_frame_max(b));
 	link_put_u8(&body, is_known);
-	link_put_u8(&body, 1); /* calls may begin and end here */
+	link_put_u8(&body, LINK_CALLS_BY_CALLER);
 	if (buf_check(&body, NULL) == 0)
 		send_packet(c, &reply, buf_slice(&body));
 	buf_release(&body);
@@ -209,33 +238,55 @@ static void take_adopt(struct ctl *c, const struct link_header *h, struct slice 
 	conn_new(s, fd, &how, head);
 }
 
-static void take_packet(struct ctl *c, struct slice packet, int fd)
+static struct ctl *add_ctl(struct ctl_listener *l, int fd, pid_t pid);
+
+/* fd is taken. What can't be had is closed, and the worker asks by the data channel. */
+static void take_caller(struct ctl *c, int fd)
+{
+	struct ctl *caller = NULL;
+
+	if (fd != -1 && c->producer && !c->owner && c->callers < LINK_CALLERS_MAX && broker_fd_take(c->broker, 1)) {
+		caller = add_ctl(c->listener, fd, c->pid);
+		if (!caller)
+			broker_fd_give(c->broker, 1);
+	}
+	if (caller)
+		set_owner(caller, c);
+	else if (fd != -1)
+		close(fd);
+}
+
+/* true: the sender waits for the answer, and says nothing before it there. */
+static bool take_packet(struct ctl *c, struct slice packet, int fd)
 {
 	struct link_header h;
 	struct slice body = {packet.p + LINK_HEADER_LEN, packet.len - LINK_HEADER_LEN};
 	struct err err;
-	bool is_adopt;
+	bool takes_fd;
 
 	if (packet.len < LINK_HEADER_LEN || link_get_header(packet, &h, &err) || h.body_len != body.len) {
 		if (fd != -1)
 			close(fd);
 		LOG(WARN, "ctl.garbage", "pid=%d bytes=%zu", (int)c->pid, packet.len);
 		ctl_close(c, "garbage");
-		return;
+		return false;
 	}
-	is_adopt = h.type == LINK_ADOPT;
-	if (fd != -1 && !is_adopt) {
+	takes_fd = h.type == LINK_ADOPT || h.type == LINK_CALLER;
+	if (fd != -1 && !takes_fd) {
 		close(fd);
 		fd = -1;
 	}
-	if (h.type == LINK_HELLO)
+	if (h.type == LINK_HELLO && !c->owner)
 		take_hello(c, &h, body);
-	else if (is_adopt)
+	else if (h.type == LINK_ADOPT)
 		take_adopt(c, &h, body, fd);
+	else if (h.type == LINK_CALLER)
+		take_caller(c, fd);
 	else if (handle_comes_by_ctl(h.type) && c->producer && h.producer == c->producer->id)
-		handle_by_ctl(c->producer, &h, body);
+		handle_by_ctl(c->producer, c, &h, body);
 	else
 		send_nack(c, h.seq, LINK_NACK_BAD, "not a message of the control channel");
+	return c->owner && h.type == LINK_CALL_BEGIN;
 }
 
 /* Takes the first descriptor of a packet and closes what else it carries. */
@@ -308,7 +359,8 @@ static void on_packet(uv_poll_t *watch, int status, int events)
 				close(fd);
 			continue;
 		}
-		take_packet(c, (struct slice){packet, (size_t)len}, fd);
+		if (take_packet(c, (struct slice){packet, (size_t)len}, fd))
+			return;
 	}
 }
 
@@ -333,6 +385,7 @@ static struct ctl *add_ctl(struct ctl_listener *l, int fd, pid_t pid)
 		return NULL;
 	}
 	c->broker = l->broker;
+	c->listener = l;
 	c->fd = fd;
 	c->pid = pid;
 	c->hello_timer.fire = on_hello_late;
@@ -442,14 +495,26 @@ struct ctl_listener *ctl_listen(struct broker *b, const char *path, struct err *
 	return fd == -1 ? NULL : make_listener(b, fd, err);
 }
 
+static void save_one(const struct ctl *c, struct buf *out)
+{
+	snapshot_put_fd(out, c->fd);
+	link_put_u32(out, (uint32_t)c->pid);
+	link_put_u64(out, c->producer ? c->producer->id : 0);
+	link_put_u8(out, c->owner != NULL);
+	snapshot_put_timer(out, &c->broker->loop, &c->hello_timer);
+}
+
+/* Who owns comes before what is owned. */
 void ctl_save(const struct ctl_listener *l, struct buf *out)
 {
 	snapshot_put_fd(out, l->fd);
 	for (const struct ctl *c = l->ctls; c; c = c->next) {
-		snapshot_put_fd(out, c->fd);
-		link_put_u32(out, (uint32_t)c->pid);
-		link_put_u64(out, c->producer ? c->producer->id : 0);
-		snapshot_put_timer(out, &l->broker->loop, &c->hello_timer);
+		if (!c->owner)
+			save_one(c, out);
+	}
+	for (const struct ctl *c = l->ctls; c; c = c->next) {
+		if (c->owner)
+			save_one(c, out);
 	}
 }
 
@@ -460,18 +525,23 @@ static int load_one(struct ctl_listener *l, struct slice *in)
 	int fd = snapshot_get_fd(in, false, &bad);
 	pid_t pid = (pid_t)link_get_u32(in, &bad);
 	uint64_t producer = link_get_u64(in, &bad);
+	bool is_caller = link_get_u8(in, &bad);
 	struct producer *p = bad || !producer ? NULL : producer_find(b, producer);
 	struct ctl *c;
 
-	if (bad || (producer && (!p || p->ctl)))
+	if (bad || ((producer || is_caller) && (!p || (p->ctl != NULL) != is_caller)))
 		return -1;
 	c = add_ctl(l, fd, pid);
 	if (!c)
 		return -1;
-	b->fd_used += CTL_FDS_COUNTED;
-	c->producer = p;
-	if (p)
-		p->ctl = c;
+	if (is_caller) {
+		set_owner(c, p->ctl);
+	} else {
+		c->producer = p;
+		if (p)
+			p->ctl = c;
+	}
+	b->fd_used += fds_counted(c);
 	snapshot_get_timer(in, &b->loop, &c->hello_timer, &bad);
 	return bad ? -1 : 0;
 }

@@ -99,6 +99,18 @@ bool handle_comes_by_ctl(unsigned type)
 	return handle_has(type) && handlers[type].comes_by_ctl;
 }
 
+static void send_answer(struct producer *p, const struct outcome *o, struct slice key, const struct buf *reply);
+
+/* The answer has no room in a packet: the worker is to say the same by the data channel. */
+static void ask_elsewhere(struct producer *p, const struct outcome *o)
+{
+	struct outcome busy = *o;
+
+	busy.state = OUTCOME_NACK;
+	busy.nack = LINK_NACK_BUSY;
+	send_answer(p, &busy, SLICE(""), NULL);
+}
+
 /* reply: the body of an ACK that the table makes none for; NULL: empty. */
 static void send_answer(struct producer *p, const struct outcome *o, struct slice key, const struct buf *reply)
 {
@@ -125,8 +137,10 @@ static void send_answer(struct producer *p, const struct outcome *o, struct slic
 	}
 	if (buf_check(&body, NULL)) /* the worker asks again */
 		;
-	else if (!o->by_ctl || ctl_send(p->ctl, &h, buf_slice(&body)))
+	else if (!o->by_ctl)
 		bus_send(p, &h, SLICE(""), buf_slice(&body));
+	else if (ctl_send(o->by_ctl, &h, buf_slice(&body)) && !nack)
+		ask_elsewhere(p, o);
 	buf_release(&body);
 }
 
@@ -252,16 +266,20 @@ void handle_message(struct producer *p, const struct link_header *h, struct slic
 /* It has no place in the window, which is not needed for it: a call that was begun is known by its number. Who asked
  * says it again by the data channel after the deadline that it has here, and until then not: so one that is late has no
  * effect, however long it lay there. */
-void handle_by_ctl(struct producer *p, const struct link_header *h, struct slice body)
+void handle_by_ctl(struct producer *p, struct ctl *ctl, const struct link_header *h, struct slice body)
 {
 	bool bad = false;
 	struct slice key = link_get_bytes(&body, &bad);
 	struct outcome o = {
-	    .seq = h->seq, .type = h->type, .want_answer = handlers[h->type].is_answered, .by_ctl = true};
+	    .seq = h->seq, .type = h->type, .want_answer = handlers[h->type].is_answered, .by_ctl = ctl};
 	struct message m = {
 	    .broker = p->broker, .producer = p, .h = h, .key = key, .body = body, .outcome = &o, .bad = bad};
+	unsigned nack;
 
 	if (h->deadline_ms && now_ms() >= h->deadline_ms)
 		return;
-	settle(p, &o, handlers[h->type].handle(&m), key, NULL);
+	nack = handlers[h->type].handle(&m);
+	/* The end of the call that has this id may lie unread in another socket, sent before the client could use the
+	 * id again. By the time that this is said by the data channel it was read. */
+	settle(p, &o, nack == LINK_NACK_DUPLICATE_ID ? LINK_NACK_BUSY : nack, key, NULL);
 }

@@ -40,7 +40,7 @@ struct outcome {
 	uint16_t nack;
 	bool want_answer;
 	bool is_kept; /* its effect is in the store, and so is this */
-	bool by_ctl;  /* to be answered there: not in the window */
+	struct ctl *by_ctl; /* borrowed; where it came, to be answered there: not in the window */
 };
 
 struct producer {

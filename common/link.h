@@ -102,6 +102,10 @@ enum link_task_flag { LINK_TASK_HIDDEN = 1 };	/* not for TASK_LIST: a call that 
 /* What a producer is, in HELLO. */
 enum link_role { LINK_ROLE_WORKER = 1, LINK_ROLE_RUNNER, LINK_ROLE__COUNT };
 
+/* Where CALL_BEGIN and CALL_END may come beside the data channel: on the control connection, and by a CALLER. */
+enum link_calls { LINK_CALLS_BY_DATA, LINK_CALLS_BY_CTL, LINK_CALLS_BY_CALLER };
+#define LINK_CALLERS_MAX 32 /* of one connection */
+
 /* The life of a task; the last three are for ever (broker/task_tbl.h has the legal moves). */
 enum link_task_state {
 	LINK_TASK_WORKING = 1,
@@ -139,13 +143,15 @@ enum link_outcome {
  *  HELLO        corr = number of the connection, from 1 per producer, rising; u16 version_min, u16 version_max, u32 pid,
  *               bytes program_version, u8 role (without it: a worker)
  *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len), u8 is_known (1: this broker had a
- *               connection of this producer before, and knows all of its calls), u8 takes_calls (1: CALL_BEGIN and CALL_END
- *               may come by the control channel; without it: they may not)
+ *               connection of this producer before, and knows all of its calls), u8 takes_calls (enum link_calls; without
+ *               it: LINK_CALLS_BY_DATA)
  *               (or NACK VERSION on the control channel)
  *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, u32 retry_ms, bytes head; descriptor in
  *               SCM_RIGHTS. retry_ms: how late the client comes back when it loses the connection, as far as it was told
  *               (0: it was not, and must not be). head is everything to write first: response head, and the first event of HTTP+SSE. Not answered.
  *               Spends the descriptor that OPEN_STREAM or ATTACH reserved.
+ *  CALLER       One end of a pair of SEQPACKET sockets in SCM_RIGHTS, by which packets of the control channel may come
+ *               too. It ends with this connection. Not answered; one that is closed at once was one too many.
  *  SESSION_PUT  key; u64 version_expected (0: create), u32 idle_s, u8 session flags, bytes principal, bytes blob
  *               -> ACK u64 version
  *  SESSION_DEL  key; bytes principal -> ACK. Its streams end, its calls are CANCELLED.

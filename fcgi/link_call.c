@@ -64,11 +64,16 @@ static struct call_entry *entry_new(struct link *l, bool is_known, size_t ids_co
 void link_call_end(struct link *l, struct link_call **callp)
 {
 	struct call_entry *entry = (struct call_entry *)*callp, **at;
+	struct caller caller = {.fd = -1};
+	bool is_told = false;
 
 	if (!entry)
 		return;
 	*callp = NULL;
 	pthread_mutex_lock(&l->mtx);
+	/* By a caller if nothing of it is on its way by the data channel. */
+	if (entry->call.number && entry->connection == l->connection && !entry->stream && !entry->is_finished)
+		caller = link_caller_take(l);
 	if (entry->call.number) {
 		for (at = &l->calls[entry->call.number % TABLE_SIZE]; *at != entry; at = &(*at)->next)
 			;
@@ -84,10 +89,12 @@ void link_call_end(struct link *l, struct link_call **callp)
 		request_init(&entry->end, l, LINK_CALL_END, 0);
 		entry->end.header.corr = entry->call.number;
 		entry->end.owner = entry;
-		entry->end.by_ctl =
-		    entry->connection && !entry->stream; /* nothing of it is on its way by the other one */
-		entry->end.connection = entry->connection;
-		if (request_submit(l, &entry->end, NEED_KNOWN, NULL, NULL) == 0)
+		if (caller.fd != -1) {
+			entry->end.header.producer = l->producer;
+			is_told = link_caller_send(caller, &entry->end, 0);
+			link_caller_give(l, caller, is_told);
+		}
+		if (!is_told && request_submit(l, &entry->end, NEED_KNOWN, NULL, NULL) == 0)
 			return; /* the link thread frees it */
 		request_release(&entry->end);
 	}
@@ -157,14 +164,14 @@ int link_call_begin(struct link *l, struct slice session, const char *principal,
 	question_init(&req, l, LINK_CALL_BEGIN, session, principal, 1 + wills_len(wills, wills_count));
 	link_put_u8(&req.body, (uint8_t)flags);
 	put_wills(&req.body, wills, wills_count);
-	req.by_ctl = flags == 0;
+	req.by_caller = flags == 0;
 	if (wills_count && entry_note(entry, &req, err))
 		ret = -1;
 	else
 		ret = request_ask(l, &req, NEED_ANY, wills_count ? entry : NULL, err);
 	if (!ret) {
 		entry_begun(l, entry, flags & LINK_CALL_ON_SESSION_STREAM ? req.answer.stream : 0);
-		entry->connection = req.by_ctl && !req.is_tried ? req.connection : 0;
+		entry->connection = req.connection;
 		in = request_answer(&req);
 		entry->call.session_stream = req.answer.stream;
 		entry->call.session_version = link_get_u64(&in, &bad);

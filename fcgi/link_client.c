@@ -77,24 +77,6 @@ int link_attach(struct link *l, struct slice session, const char *principal, str
 	return ret;
 }
 
-static int send_fd(int ctl, const struct buf *packet, int fd)
-{
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct iovec iov = {.iov_base = packet->data, .iov_len = packet->len};
-	struct msghdr msg = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-	return sendmsg(ctl, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) == -1 ? -1 : 0;
-}
-
 int link_adopt(struct link *l, int fd, enum link_kind kind, uint16_t request_id, uint64_t stream, uint64_t cursor,
     uint32_t heartbeat_ms, uint32_t retry_ms, struct slice head, struct err *err)
 {
@@ -116,7 +98,7 @@ int link_adopt(struct link *l, int fd, enum link_kind kind, uint16_t request_id,
 	link_put_u32(&packet, retry_ms);
 	link_put_bytes(&packet, head);
 	ret = buf_check(&packet, err);
-	if (!ret && send_fd(l->ctl, &packet, fd)) { /* under mtx, so that ctl is not closed meanwhile */
+	if (!ret && link_send_fd(l->ctl, &packet, fd)) { /* under mtx, so that ctl is not closed meanwhile */
 		ret = err_sys(err, "send ADOPT");
 		if (err)
 			err->code =

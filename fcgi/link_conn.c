@@ -81,7 +81,7 @@ static int ctl_open(struct link *l, bool may_start, uint64_t deadline_ms, struct
 struct welcome {
 	uint64_t epoch, credit_bytes;
 	uint32_t body_max;
-	bool is_known, takes_calls;
+	bool is_known, takes_callers;
 };
 
 static int welcome_read(struct slice in, struct welcome *w, struct err *err)
@@ -109,7 +109,7 @@ static int welcome_read(struct slice in, struct welcome *w, struct err *err)
 	w->credit_bytes = link_get_u64(&in, &bad);
 	w->body_max = link_get_u32(&in, &bad);
 	w->is_known = link_get_u8(&in, &bad);
-	w->takes_calls = in.len > 0 && link_get_u8(&in, &bad);
+	w->takes_callers = in.len > 0 && link_get_u8(&in, &bad) == LINK_CALLS_BY_CALLER;
 	if (bad || w->credit_bytes > INT64_MAX)
 		return err_set(err, ERR_LINK, "malformed WELCOME");
 	if (code != LINK_VERSION)
@@ -238,7 +238,7 @@ static int link_begin(struct link *l, int ctl, const struct welcome *w, struct s
 	rc = l->connection > 1 ? link_return(l, w->is_known, tasks, err) : 0;
 	if (!rc) {
 		l->ctl = ctl;
-		l->ctl_takes_calls = w->takes_calls;
+		l->takes_callers = w->takes_callers;
 		l->epoch = w->epoch;
 		l->credit_full = (int64_t)w->credit_bytes;
 		l->credit = credit_left(l);
@@ -455,7 +455,6 @@ struct link *link_new(const struct cfg *cfg)
 	TAILQ_INIT(&l->inbox);
 	TAILQ_INIT(&l->sendq);
 	buf_init(&l->head, LINK_HEADER_LEN);
-	buf_init(&l->packet, LINK_PACKET_MAX);
 	buf_init(&l->stats, STATS_MAX);
 	pthread_mutex_init(&l->mtx, NULL);
 	pthread_condattr_init(&attr);
@@ -492,12 +491,12 @@ void link_free(struct link **linkp)
 		pthread_cond_destroy(&l->changed);
 		pthread_mutex_destroy(&l->mtx);
 	}
+	link_callers_close(l);
 	while (l->spare_fds_count > 0)
 		close(l->spare_fds[--l->spare_fds_count]);
 	if (l->wake_fd != -1)
 		close(l->wake_fd);
 	buf_release(&l->head);
-	buf_release(&l->packet);
 	buf_release(&l->stats);
 	mem_free(l);
 }

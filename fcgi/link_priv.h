@@ -1,11 +1,11 @@
-/* fcgi/link_priv.h - what the files of the worker's end of the link share: link_call.c, link_client.c, link_conn.c,
- * link_request.c, link_task.c, link_thread.c. Who does what:
+/* fcgi/link_priv.h - what the files of the worker's end of the link share: link_call.c, link_caller.c, link_client.c,
+ * link_conn.c, link_request.c, link_task.c, link_thread.c. Who does what:
  *
  *   any thread    encodes its message, gives it a number and puts it into the inbox (under mtx); if the link thread
  *                 sleeps, wakes it by the eventfd; then waits on the request's own semaphore without a deadline of its
  *                 own, for the link thread completes every request exactly once: answer, deadline, or end of the link.
- *                 What begins and ends a call, as each request of a session does, it sends by the control socket itself:
- *                 the link thread hears of it when the answer is there, or when none has come for RETRY_FIRST_MS.
+ *                 What begins and ends a call, as each request of a session does, it says, and hears the answer, on a
+ *                 socket that is its own meanwhile (link_caller.c): the link thread hears of it when that failed.
  *   link thread   lives from the first need of a broker to the end of the link. It connects, when somebody needs a
  *                 connection or when there is something to go on with (calls, requests without an answer, a runner's
  *                 tasks), and again, with growing pauses, when it can't. It alone touches the DEALER, the sent requests
@@ -43,8 +43,8 @@ struct request {
 	LIST_ENTRY(request) hashed; /* in sent: only requests that somebody waits for */
 	bool is_queued;             /* in sendq */
 	bool is_tried;              /* handed to ZeroMQ at least once */
-	bool by_ctl;                /* may be sent by the control socket; once submitted: was */
-	uint32_t connection;        /* by_ctl: the only one where it may, or any (0); once submitted: where it was */
+	bool by_caller;             /* may be asked so */
+	uint32_t connection;        /* on whose caller it was answered; 0: it was not */
 	uint64_t retry_at_ms;
 	uint64_t retry_interval_ms;
 	uint64_t credit; /* spent for it */
@@ -66,7 +66,7 @@ struct call_entry {
 	struct buf cancelled_ids; /* by mtx: of a batch, each text followed by '\n' */
 	bool is_woken;            /* by mtx: cancel_fd was written */
 	size_t ids_count;
-	uint32_t connection;    /* on whose control socket it began, and nowhere else; 0: it did not */
+	uint32_t connection;    /* on whose caller it began; 0: it did not */
 	uint64_t stream;        /* by mtx: where its answer goes; 0: nowhere yet */
 	bool is_begun;          /* by mtx: the broker has said so */
 	char key[LINK_KEY_MAX]; /* CALL_BEGIN, to be said again; no body: it began by another message */
@@ -123,8 +123,9 @@ struct link {
 	int64_t credit, credit_full;   /* bytes */
 	size_t body_max;               /* bytes; of the broker that we are connected to */
 	int ctl;                       /* control socket; -1 when down */
-	bool ctl_takes_calls;          /* so said the broker */
-	struct buf packet;             /* what is sent there */
+	bool takes_callers;            /* so said the broker */
+	int idle_callers[LINK_CALLERS_MAX];
+	size_t idle_callers_count, callers_count;
 	struct request_fifo inbox;
 	struct call_entry *calls[TABLE_SIZE];
 	size_t calls_count;
@@ -188,6 +189,21 @@ void link_stats_send(struct link *l, uint64_t now);
 /* link_task.c: wakes those who watch this task; NULL: any. With mtx held. */
 void link_watches_fire(struct link *l, const struct slice *id);
 
+/* link_caller.c: a socket of this connection by which one thread at a time asks. */
+struct caller {
+	int fd; /* -1: none */
+	uint32_t connection;
+};
+int link_send_fd(int ctl, const struct buf *packet, int fd);
+struct caller link_caller_take(struct link *l); /* with mtx held */
+/* is_sound: nothing is under way on it. */
+void link_caller_give(struct link *l, struct caller c, bool is_sound);
+void link_callers_close(struct link *l); /* with mtx held */
+/* false: it was not sent. */
+bool link_caller_send(struct caller c, const struct request *req, uint64_t deadline_ms);
+/* Asks what begins entry's call. false: that is to be done by the data channel. */
+bool link_caller_ask(struct link *l, struct request *req, struct call_entry *entry);
+
 /* link_request.c: what any thread does to say something to the broker. */
 
 /* What a message needs of the connection. */
@@ -212,6 +228,16 @@ int request_submit(struct link *l, struct request *req, enum need need, struct c
 /* Submits and waits for the answer. */
 int request_ask(struct link *l, struct request *req, enum need need, struct call_entry *entry, struct err *err);
 struct slice request_answer(struct request *req); /* body of the answer */
+/* Its number, and that of the call that it begins. With mtx held. */
+void request_name(struct link *l, struct request *req, struct call_entry *entry);
+struct nack {
+	unsigned code;
+	uint32_t retry_ms;
+	char text[128];
+};
+bool nack_read(struct slice body, struct nack *nack);                     /* false: malformed */
+void request_refused(struct request *req, const struct nack *nack);       /* that is its outcome */
+void request_answered(struct request *req, const struct link_header *h); /* it has an outcome, which h brought */
 /* For what is answered by yes or no: asks and releases. */
 int request_ask_and_release(struct link *l, struct request *req, enum need need, struct err *err);
 

@@ -1,11 +1,9 @@
 /* Any thread that says something to the broker: encode, hand over to the link thread, wait. */
 #include "config.h"
 
-#include <errno.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/mem.h"
+#include "common/log.h"
 #include "fcgi/link_priv.h"
 #include "common/banned.h"
 
@@ -41,42 +39,26 @@ void request_release(struct request *req)
 	zmq_msg_close(&req->answer_body);
 }
 
-/* At once, by this thread: no other need wake for it, here or in the broker. Who waits for an answer says it again by
- * the data channel if none comes; until then is all the time that this one has. mtx is held. */
-static bool send_by_ctl(struct link *l, const struct request *req)
+void request_name(struct link *l, struct request *req, struct call_entry *entry)
 {
-	struct link_header h = req->header;
-
-	if (l->state != LINK_UP || !l->ctl_takes_calls || (req->connection && req->connection != l->connection))
-		return false;
-	h.body_len += (uint32_t)(sizeof(uint32_t) + req->key.len);
-	h.deadline_ms = req->owner ? 0 : now_ms() + RETRY_FIRST_MS;
-	buf_clear(&l->packet);
-	link_put_header(&l->packet, &h);
-	link_put_bytes(&l->packet, req->key);
-	buf_add_slice(&l->packet, buf_slice(&req->body));
-	return !l->packet.fault && send(l->ctl, l->packet.data, l->packet.len, MSG_DONTWAIT | MSG_NOSIGNAL) != -1;
+	req->header.producer = l->producer;
+	req->header.seq = ++l->seq;
+	req->header.body_len = (uint32_t)req->body.len;
+	if (!entry)
+		return;
+	entry->call.number = req->header.seq;
+	entry->call.epoch = l->epoch;
+	entry->next = l->calls[req->header.seq % TABLE_SIZE];
+	l->calls[req->header.seq % TABLE_SIZE] = entry;
+	l->calls_count++;
 }
 
-/* Gives req its identity and sends it, or hands it over. mtx is held. true: the link thread must be woken. */
+/* mtx is held. true: the link thread must be woken. */
 static bool hand_over(struct link *l, struct request *req)
 {
 	bool wakes = l->is_asleep;
 
-	req->header.producer = l->producer;
-	req->header.seq = ++l->seq;
-	req->header.body_len = (uint32_t)req->body.len;
-	req->by_ctl = req->by_ctl && send_by_ctl(l, req);
-	if (req->by_ctl)
-		req->connection = l->connection;
-	if (req->by_ctl && req->owner) {
-		request_release(req);
-		mem_free(req->owner);
-		return false;
-	}
 	TAILQ_INSERT_TAIL(&l->inbox, req, fifo);
-	if (req->by_ctl)
-		return false;
 	l->is_asleep = false;
 	return wakes;
 }
@@ -122,14 +104,9 @@ int request_submit(struct link *l, struct request *req, enum need need, struct c
 	}
 	if (need == NEED_CREDIT && take_credit(l, req, err))
 		goto fail;
+	if (req->header.seq == 0)
+		request_name(l, req, entry);
 	wakes = hand_over(l, req);
-	if (entry) {
-		entry->call.number = req->header.seq;
-		entry->call.epoch = l->epoch;
-		entry->next = l->calls[req->header.seq % TABLE_SIZE];
-		l->calls[req->header.seq % TABLE_SIZE] = entry;
-		l->calls_count++;
-	}
 	pthread_mutex_unlock(&l->mtx);
 	if (wakes)
 		link_wake(l);
@@ -137,23 +114,6 @@ int request_submit(struct link *l, struct request *req, enum need need, struct c
 fail:
 	pthread_mutex_unlock(&l->mtx);
 	return -1;
-}
-
-static void wait_until_done(struct link *l, struct request *req)
-{
-	uint64_t until_ms = now_ms() + RETRY_FIRST_MS;
-	struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
-	int rc = -1;
-
-	if (req->by_ctl) {
-		do
-			rc = sem_clockwait(&req->done, CLOCK_MONOTONIC, &until);
-		while (rc == -1 && errno == EINTR);
-		if (rc == -1)
-			link_wake(l); /* now it is the link thread's: to be said again, or given up */
-	}
-	while (rc == -1)
-		rc = sem_wait(&req->done); /* EINTR */
 }
 
 int request_ask(struct link *l, struct request *req, enum need need, struct call_entry *entry, struct err *err)
@@ -164,11 +124,14 @@ int request_ask(struct link *l, struct request *req, enum need need, struct call
 		return err_wrap(err, "%s", link_type_name(req->header.type));
 	req->header.flags |= LINK_WANT_ACK;
 	req->err = err;
+	if (req->by_caller && link_caller_ask(l, req, entry))
+		return req->ret;
 	sem_init(&req->done, 0, 0);
 	if (request_submit(l, req, need, entry, err))
 		req->ret = -1;
 	else
-		wait_until_done(l, req);
+		while (sem_wait(&req->done) == -1) /* EINTR */
+			;
 	sem_destroy(&req->done);
 	return req->ret;
 }
@@ -194,4 +157,26 @@ int request_ask_and_release(struct link *l, struct request *req, enum need need,
 
 	request_release(req);
 	return ret;
+}
+
+bool nack_read(struct slice body, struct nack *nack)
+{
+	bool bad = false;
+
+	nack->code = link_get_u16(&body, &bad);
+	nack->retry_ms = link_get_u32(&body, &bad);
+	log_quote(nack->text, sizeof(nack->text), link_get_bytes(&body, &bad));
+	return !bad;
+}
+
+void request_refused(struct request *req, const struct nack *nack)
+{
+	req->ret = err_set(req->err, link_nack_err(nack->code), "%s: broker says %s: %s",
+	    link_type_name(req->header.type), link_nack_name(nack->code), nack->text);
+}
+
+void request_answered(struct request *req, const struct link_header *h)
+{
+	req->answer = *h;
+	req->is_answered = true;
 }

@@ -137,14 +137,8 @@ static void inbox_take(struct link *l)
 	pthread_mutex_unlock(&l->mtx);
 	while ((req = TAILQ_FIRST(&taken))) {
 		TAILQ_REMOVE(&taken, req, fifo);
-		req->is_queued = !req->by_ctl;
-		if (req->is_queued) {
-			TAILQ_INSERT_TAIL(&l->sendq, req, fifo);
-		} else { /* on its way */
-			req->header.flags |= LINK_RETRY;
-			req->retry_at_ms = now_ms() + req->retry_interval_ms;
-			timer_before(l, req->retry_at_ms);
-		}
+		TAILQ_INSERT_TAIL(&l->sendq, req, fifo);
+		req->is_queued = true;
 		timer_before(l, req->header.deadline_ms);
 		if (!req->owner) {
 			LIST_INSERT_HEAD(&l->sent[req->header.seq % TABLE_SIZE], req, hashed);
@@ -210,12 +204,8 @@ static void log_garbage(const char *why)
 
 static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *body)
 {
-	struct slice in = {zmq_msg_data(body), zmq_msg_size(body)};
 	struct request *req;
-	char text[128];
-	bool bad = false;
-	uint32_t retry_ms;
-	unsigned code;
+	struct nack nack;
 
 	LIST_FOREACH(req, &l->sent[h->corr % TABLE_SIZE], hashed)
 	if (req->header.seq == h->corr)
@@ -223,29 +213,24 @@ static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *bo
 	if (!req)
 		return; /* a second answer, or one after the deadline, or to what nobody waits for */
 	if (h->type == LINK_NACK) {
-		code = link_get_u16(&in, &bad);
-		retry_ms = link_get_u32(&in, &bad);
-		log_quote(text, sizeof(text), link_get_bytes(&in, &bad));
-		if (bad) {
+		if (!nack_read((struct slice){zmq_msg_data(body), zmq_msg_size(body)}, &nack)) {
 			log_garbage("malformed NACK");
 			return;
 		}
 		/* Nothing was done, so the same may be said again; not to a broker that is about to go. */
-		if (code == LINK_NACK_BUSY && retry_ms && !l->is_draining &&
-		    now_ms() + retry_ms < req->header.deadline_ms) {
-			req->retry_at_ms = now_ms() + retry_ms;
+		if (nack.code == LINK_NACK_BUSY && nack.retry_ms && !l->is_draining &&
+		    now_ms() + nack.retry_ms < req->header.deadline_ms) {
+			req->retry_at_ms = now_ms() + nack.retry_ms;
 			timer_before(l, req->retry_at_ms);
 			return;
 		}
-		if (code == LINK_NACK_BUSY)
+		if (nack.code == LINK_NACK_BUSY)
 			atomic_store(&l->stuck_ms, now_ms());
-		req->ret = err_set(req->err, link_nack_err(code), "%s: broker says %s: %s",
-		    link_type_name(req->header.type), link_nack_name(code), text);
+		request_refused(req, &nack);
 	} else {
 		zmq_msg_move(&req->answer_body, body);
 	}
-	req->answer = *h;
-	req->is_answered = true;
+	request_answered(req, h);
 	request_complete(l, req);
 }
 
@@ -425,30 +410,13 @@ static bool dealer_receive(struct link *l)
 
 /* --- its loop --- */
 
-/* The answer to what was asked there. false: EOF, an error, or a packet that has no business here. */
-static bool ctl_receive(struct link *l)
+/* Nothing comes there but its end. */
+static void ctl_ended(const struct link *l)
 {
-	char packet[LINK_PACKET_MAX];
-	ssize_t len = recv(l->ctl, packet, sizeof(packet), MSG_DONTWAIT);
-	struct link_header h;
-	struct err err;
-	zmq_msg_t body;
+	char byte;
 
-	if (len == -1)
-		return errno == EAGAIN || errno == EINTR;
-	if (len < LINK_HEADER_LEN || link_get_header((struct slice){packet, (size_t)len}, &h, &err) ||
-	    h.body_len != (size_t)len - LINK_HEADER_LEN || (h.type != LINK_ACK && h.type != LINK_NACK)) {
-		if (len > 0)
-			log_garbage("on the control channel");
-		return false;
-	}
-	if (zmq_msg_init_size(&body, h.body_len) == -1)
-		return true; /* it is asked again */
-	memcpy(zmq_msg_data(&body), packet + LINK_HEADER_LEN, h.body_len);
-	inbox_take(l); /* where the question may still be */
-	on_answer(l, &h, &body);
-	zmq_msg_close(&body);
-	return true;
+	if (recv(l->ctl, &byte, sizeof(byte), MSG_DONTWAIT) > 0)
+		log_garbage("on the control channel");
 }
 
 /* ZMQ_FD is edge-triggered and only means "look again". A receive that found nothing armed it; but the same receive may
@@ -492,7 +460,9 @@ static bool link_sleep(struct link *l)
 		(void)ignored;
 	}
 	l->is_dealer_due = fds[1].revents != 0;
-	return !fds[2].revents || ctl_receive(l);
+	if (fds[2].revents)
+		ctl_ended(l);
+	return !fds[2].revents;
 }
 
 /* Grows, and spreads processes that lost their broker at the same moment. */
@@ -539,6 +509,7 @@ static void link_down(struct link *l)
 	linger = is_stopping ? STOP_LINGER_MS : 0;
 	ctl = l->ctl;
 	l->ctl = -1;
+	link_callers_close(l);
 	if (l->is_draining)
 		cancel_streams(l);
 	link_watches_fire(l, NULL);
@@ -548,7 +519,6 @@ static void link_down(struct link *l)
 	 * ended: the broker hears it for a moment longer than it sees the control socket. */
 	if (is_stopping)
 		link_stats_send(l, now);
-	inbox_take(l); /* what went by the control socket */
 	close(ctl);
 	zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger));
 	zmq_close(l->dealer);

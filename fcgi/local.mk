@@ -45,6 +45,7 @@ libworker_a_SOURCES = \
 	%D%/legacy.c %D%/legacy.h \
 	%D%/level.c %D%/level.h \
 	%D%/link_call.c \
+	%D%/link_caller.c \
 	%D%/link_client.c %D%/link_client.h \
 	%D%/link_conn.c \
 	%D%/link_priv.h \

@@ -133,7 +133,7 @@ def _(site):
     calls(site, *request)
     with Trace(worker, site.broker) as trace:
         calls(site, *request)
-    check_served(trace, [*SERVES[:3], "sendto", "sendto", *SERVES[3:]])
+    check_served(trace, [*SERVES[:3], "sendto", "recvfrom", "sendto", *SERVES[3:]])
     ours = tasks(site.broker)
     packets = trace.count(ours, "recvmsg")
     check(packets in (2 * CALLS - 1, 2 * CALLS), "packets from the worker:", packets)  # the last may come when nobody looks any more

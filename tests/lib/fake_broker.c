@@ -218,7 +218,7 @@ static void welcome(const struct fake_broker *fb, int fd)
 		link_put_u32(&packet, o->body_max ? o->body_max : 65536);
 		link_put_u8(&packet, (uint8_t)o->is_known);
 		if (o->takes_calls)
-			link_put_u8(&packet, 1);
+			link_put_u8(&packet, LINK_CALLS_BY_CALLER);
 	}
 	(void)!send(fd, packet.data, packet.len, MSG_NOSIGNAL);
 	buf_release(&packet);
@@ -254,6 +254,12 @@ static bool take_packet(struct fake_broker *fb, int fd)
 		if (fb->options->welcome.p && !fb->options->welcome.len)
 			return false;
 		welcome(fb, fd);
+		return true;
+	}
+	if (msg.head.type == LINK_CALLER) {
+		MUST(fb->options->takes_calls && msg.fd != -1 && fb->conns_count < CONN_MAX);
+		fb->conns[fb->conns_count++] = msg.fd;
+		atomic_fetch_add(&fb->counts[LINK_CALLER], 1);
 		return true;
 	}
 	msg.by_ctl = msg.head.type != LINK_ADOPT;

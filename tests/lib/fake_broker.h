@@ -13,7 +13,7 @@ struct fake_msg {
 	struct link_header head;
 	struct slice key, body; /* borrowed */
 	int fd;                 /* of ADOPT; the fake closes it afterwards; -1 elsewhere */
-	bool by_ctl;            /* a call's: ACK and NACK go back the same way */
+	bool by_ctl;            /* by a caller: ACK and NACK go back the same way */
 };
 
 struct fake_options {
@@ -23,7 +23,7 @@ struct fake_options {
 	uint64_t credit_bytes; /* 0: 1 MiB */
 	uint32_t body_max;     /* of WELCOME; 0: 64 KiB */
 	bool is_known;         /* of WELCOME */
-	bool takes_calls;      /* of WELCOME, which ends before it if not */
+	bool takes_calls;      /* of WELCOME, which ends before it if not: by callers */
 	unsigned version;      /* of WELCOME; 0: LINK_VERSION */
 	/* Instead of WELCOME: this packet; with len 0 but p set, a closed connection. */
 	struct slice welcome;

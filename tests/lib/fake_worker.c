@@ -746,8 +746,7 @@ unsigned fake_once(struct fake_worker *w, const char *mark, uint32_t keep_s)
 	return ask(w, (struct link_header){.type = LINK_ONCE}, mark, &body, NULL, NULL);
 }
 
-void fake_adopt_fd(
-    struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms, int fd)
+static void send_with_fd(struct fake_worker *w, struct link_header h, struct slice body, int fd)
 {
 	union {
 		struct cmsghdr align;
@@ -757,19 +756,15 @@ void fake_adopt_fd(
 	struct msghdr msg = {
 	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
 	struct cmsghdr *cm = CMSG_FIRSTHDR(&msg);
-	struct link_header h = {
-	    .version = LINK_VERSION, .type = LINK_ADOPT, .producer = w->producer, .seq = ++w->seq, .stream = stream};
 	struct buf packet;
 
-	h.body_len = 1 + 2 + 8 + 4 + 4 + 4 + sizeof(FAKE_HEAD) - 1;
+	h.version = LINK_VERSION;
+	h.producer = w->producer;
+	h.seq = ++w->seq;
+	h.body_len = (uint32_t)body.len;
 	buf_init(&packet, LINK_PACKET_MAX);
 	link_put_header(&packet, &h);
-	link_put_u8(&packet, (uint8_t)kind);
-	link_put_u16(&packet, 1);
-	link_put_u64(&packet, cursor);
-	link_put_u32(&packet, heartbeat_ms);
-	link_put_u32(&packet, FAKE_RETRY_MS);
-	link_put_bytes(&packet, SLICE(FAKE_HEAD));
+	buf_add_slice(&packet, body);
 	iov = (struct iovec){packet.data, packet.len};
 	cm->cmsg_level = SOL_SOCKET;
 	cm->cmsg_type = SCM_RIGHTS;
@@ -777,6 +772,32 @@ void fake_adopt_fd(
 	memcpy(CMSG_DATA(cm), &fd, sizeof(int));
 	assert_int_equal(sendmsg(w->ctl, &msg, 0), packet.len);
 	buf_release(&packet);
+}
+
+void fake_adopt_fd(
+    struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms, int fd)
+{
+	struct buf body;
+
+	buf_init(&body, LINK_PACKET_MAX);
+	link_put_u8(&body, (uint8_t)kind);
+	link_put_u16(&body, 1);
+	link_put_u64(&body, cursor);
+	link_put_u32(&body, heartbeat_ms);
+	link_put_u32(&body, FAKE_RETRY_MS);
+	link_put_bytes(&body, SLICE(FAKE_HEAD));
+	send_with_fd(w, (struct link_header){.type = LINK_ADOPT, .stream = stream}, buf_slice(&body), fd);
+	buf_release(&body);
+}
+
+int fake_caller(struct fake_worker *w)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	send_with_fd(w, (struct link_header){.type = LINK_CALLER}, SLICE(""), pair[0]);
+	close(pair[0]);
+	return pair[1];
 }
 
 int fake_adopt(struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms)

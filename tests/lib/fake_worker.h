@@ -116,6 +116,7 @@ unsigned fake_once(struct fake_worker *w, const char *mark, uint32_t keep_s);
 unsigned fake_session_put_for(struct fake_worker *w, const char *key, const char *principal, const char *owner);
 unsigned fake_task_new_for(struct fake_worker *w, const char *id, const char *principal, const char *owner);
 /* Passes fd, which stays the caller's. */
+int fake_caller(struct fake_worker *w); /* our end of it */
 void fake_adopt_fd(
     struct fake_worker *w, uint64_t stream, enum link_kind kind, uint64_t cursor, uint32_t heartbeat_ms, int fd);
 /* Passes one end of a new socket pair; the other one is returned. */

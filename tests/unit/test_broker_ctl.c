@@ -100,7 +100,7 @@ static void a_call_begins_and_ends(void **state)
 	fake_worker_connect(&other, f->broker.dir);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(begin(&f->w, &call), 0);
-		assert_int_equal(begin(&other, &second), LINK_NACK_DUPLICATE_ID);
+		assert_int_equal(begin(&other, &second), LINK_NACK_BUSY); /* it is to be said the other way */
 		assert_int_equal(fake_call_begin(&other, KEY, HIM, 0, one_id, NULL, NULL), LINK_NACK_DUPLICATE_ID);
 		end(&f->w, call);
 	}
@@ -167,10 +167,67 @@ static void one_that_began_since_is_not_ended(void **state)
 	fake_worker_send(&f->w, &(struct link_header){.type = LINK_RETURN, .seq = seq}, SLICE(""),
 	    (struct slice){"\0\0\0\0\0\0\0\0", 8});
 	assert_int_equal(fake_cancel(&f->w, KEY, HIM, "2"), 0); /* behind it */
-	assert_int_equal(begin(&f->w, &old), LINK_NACK_DUPLICATE_ID);
+	assert_int_equal(begin(&f->w, &old), LINK_NACK_BUSY); /* its id is open */
 	fake_return(&f->w, NULL, NULL);
 	assert_int_equal(fake_cancel(&f->w, KEY, HIM, "2"), 0);
 	assert_int_equal(begin(&f->w, &old), 0);
+}
+
+/* true: nothing more comes there. */
+static bool is_closed(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char byte;
+
+	return poll(&p, 1, FAKE_WAIT_MS) == 1 && recv(fd, &byte, 1, 0) <= 0;
+}
+
+/* Each of one worker's threads asks by a socket of its own: there it is answered, and told where the answer is too long
+ * for that. */
+static void each_caller_has_its_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_worker first = f->w, second = f->w;
+	struct link_header h;
+	char blob[LINK_PACKET_MAX];
+	uint64_t call, other;
+
+	make_session(f);
+	first.ctl = fake_caller(&f->w);
+	second.ctl = fake_caller(&f->w);
+	second.seq += 100;
+	assert_int_equal(begin(&first, &call), 0);
+	assert_int_equal(begin(&second, &other), LINK_NACK_BUSY);
+	end(&second, call);
+	assert_int_equal(begin(&second, &other), 0);
+	end(&first, other);
+	memset(blob, 'b', sizeof(blob));
+	blob[sizeof(blob) - 1] = '\0';
+	f->w.seq = second.seq + 100;
+	assert_int_equal(fake_session_put(&f->w, KEY, HIM, 1, 0, blob, NULL), 0);
+	call = send_begin(&first, KEY, 0, 0, 0);
+	assert_int_equal(receive_by_ctl(&first, &h, NULL), LINK_NACK_BUSY);
+	assert_int_equal(h.corr, call);
+	f->w.seq = call - 1;
+	assert_int_equal(fake_call_begin(&f->w, KEY, HIM, 0, one_id, &other, NULL), 0);
+	assert_int_equal(other, call);
+	close(second.ctl);
+	fake_worker_die(&f->w);
+	assert_true(is_closed(first.ctl));
+	close(first.ctl);
+	fake_worker_connect(&f->w, f->broker.dir);
+}
+
+static void callers_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+	int callers[LINK_CALLERS_MAX + 1];
+
+	for (size_t i = 0; i < COUNT_OF(callers); i++)
+		callers[i] = fake_caller(&f->w);
+	assert_true(is_closed(callers[LINK_CALLERS_MAX]));
+	for (size_t i = 0; i < COUNT_OF(callers); i++)
+		close(callers[i]);
 }
 
 static void bad_packets(void **state)
@@ -204,6 +261,8 @@ int main(void)
 	    TEST(a_repetition_is_no_duplicate),
 	    TEST(one_that_is_late_has_no_effect),
 	    TEST(one_that_began_since_is_not_ended),
+	    TEST(each_caller_has_its_answer),
+	    TEST(callers_are_bounded),
 	    TEST(bad_packets),
 	};
 

@@ -107,7 +107,7 @@ static void test_threads(void **state)
 	run_threads(*state);
 }
 
-/* --- calls by the control channel --- */
+/* --- calls by sockets of their own --- */
 
 static void test_threads_by_ctl(void **state)
 {
@@ -132,6 +132,17 @@ static bool note_way(struct fake_broker *fb, const struct fake_msg *msg, void *a
 	return false;
 }
 
+/* Without a connection a question goes by the data channel, behind the handshake. */
+static void connect_to(struct linked *b, bool (*hook)(struct fake_broker *fb, const struct fake_msg *msg, void *arg))
+{
+	struct err err;
+
+	by_ctl_count = 0;
+	b->options.takes_calls = true;
+	linked_start(b, hook);
+	linked_expect(link_session_del(b->link, LINKED_SESSION, "me", &err), &err, ERR_NONE, "del");
+}
+
 static void test_by_ctl(void **state)
 {
 	struct linked *b = *state;
@@ -139,9 +150,7 @@ static void test_by_ctl(void **state)
 	uint64_t stream;
 	struct err err;
 
-	by_ctl_count = 0;
-	b->options.takes_calls = true;
-	linked_start(b, note_way);
+	connect_to(b, note_way);
 	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
 	assert_int_equal(by_ctl_count, 1);
 	assert_int_equal(call->number, by_ctl_last.seq);
@@ -166,6 +175,14 @@ static void test_by_ctl(void **state)
 			  &err), &err, ERR_NONE, "on the session's stream");
 	assert_int_equal(by_ctl_count, 3);
 	link_call_end(b->link, &call);
+
+	/* What only asks for the session, more often than there may be sockets. */
+	for (int i = 0; i < 2 * LINK_CALLERS_MAX; i++) {
+		linked_expect(link_call_begin(b->link, LINKED_SESSION, "me", 0, NULL, 0, &call, &err), &err, ERR_NONE, "ask");
+		link_call_end(b->link, &call);
+	}
+	assert_int_equal(by_ctl_count, 3 + 2 * LINK_CALLERS_MAX);
+	assert_int_equal(fake_broker_count(b->broker, LINK_CALLER), 1);
 }
 
 static bool lose_by_ctl(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
@@ -182,9 +199,7 @@ static void test_lost_by_ctl(void **state)
 	uint64_t began_ms = now_ms();
 	struct err err;
 
-	by_ctl_count = 0;
-	b->options.takes_calls = true;
-	linked_start(b, lose_by_ctl);
+	connect_to(b, lose_by_ctl);
 	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
 	assert_true(now_ms() >= by_ctl_last.deadline_ms);
 	assert_true(by_ctl_last.deadline_ms > began_ms);
@@ -213,9 +228,7 @@ static void test_next_connection_by_ctl(void **state)
 	struct link_call *old, *young;
 	struct err err;
 
-	by_ctl_count = 0;
-	b->options.takes_calls = true;
-	linked_start(b, hang_up_once);
+	connect_to(b, hang_up_once);
 	linked_expect(linked_begin(b, &old, &err), &err, ERR_NONE, "begin");
 	linked_expect(linked_begin(b, &young, &err), &err, ERR_NONE, "begin on a connection that breaks");
 	assert_int_equal(fake_broker_count(b->broker, LINK_HELLO), 2);
@@ -504,6 +517,8 @@ static void test_check(void **state)
 	linked_expect(link_cancel(b->link, LINKED_SESSION, "me", SLICE("1"), &err), &err, ERR_NONE, "it goes, and is back");
 	linked_expect(link_check(b->link, &err), &err, ERR_NONE, "another connection");
 	fake_broker_stop(&b->broker);
+	for (int i = 0; i < 4000 && link_is_up(b->link); i++)
+		poll(NULL, 0, 5);
 	linked_expect(link_check(b->link, &err), &err, ERR_BROKER, "it is gone");
 }
 
