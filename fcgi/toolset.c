@@ -569,6 +569,7 @@ static int add_tool(void *arg, const struct definition *d, struct slice name, st
 	struct toolset *set = arg;
 	struct tool *tools = mem_realloc(set->tools, (set->count + 1) * sizeof(*tools));
 	struct reader r = {.d = d};
+	int bad;
 
 	if (!tools)
 		return out_of_memory(err);
@@ -576,15 +577,15 @@ static int add_tool(void *arg, const struct definition *d, struct slice name, st
 	err_set(err, ERR_CONFIG, "bad tool");
 	if (!definition_name_is_valid(name))
 		return definition_complain(d, NULL, NULL, "a tool's name is 1 to 128 of A-Z a-z 0-9 _ - .");
-	for (size_t i = 0; i < set->count; i++) {
-		if (slice_is(name, tools[i].name))
-			return definition_complain(d, NULL, NULL, "there is a tool \"%s\" already", tools[i].name);
-	}
 	r.tool = &tools[set->count];
 	*r.tool = (struct tool){.name = mem_dup(name.p, name.len)};
-	if (!r.tool->name || read_members(&r, err)) {
-		if (!r.tool->name)
-			out_of_memory(err);
+	if (!r.tool->name)
+		bad = out_of_memory(err);
+	else if (jx_has(set->names, r.tool->name))
+		bad = definition_complain(d, NULL, NULL, "there is a tool \"%s\" already", r.tool->name);
+	else if (!(bad = read_members(&r, err)) && json_object_object_add(set->names, r.tool->name, NULL))
+		bad = out_of_memory(err);
+	if (bad) {
 		tool_release(r.tool);
 		r.tool = NULL;
 	}
@@ -746,7 +747,8 @@ int toolset_init(struct toolset *set, struct cfg *cfg, struct err *err)
 
 	*set = (struct toolset){0};
 	set->made = json_object_new_array();
-	if (!set->made) {
+	set->names = json_object_new_object();
+	if (!set->made || !set->names) {
 		out_of_memory(err);
 		goto fail;
 	}
@@ -762,6 +764,8 @@ int toolset_init(struct toolset *set, struct cfg *cfg, struct err *err)
 		err_set(err, ERR_CONFIG, "mistakes in the definitions of tools: %d", cfg->complaint_count - complaints);
 		goto fail;
 	}
+	json_object_put(set->names);
+	set->names = NULL;
 	if (set->count)
 		qsort(set->tools, set->count, sizeof(*set->tools), by_name);
 	digest(set);
@@ -777,6 +781,7 @@ void toolset_release(struct toolset *set)
 		tool_release(&set->tools[i]);
 	mem_free(set->tools);
 	json_object_put(set->made);
+	json_object_put(set->names);
 	*set = (struct toolset){0};
 }
 

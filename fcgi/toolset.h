@@ -21,6 +21,7 @@ struct toolset {
 	struct tool *tools; /* owned, sorted by name (strcmp) */
 	size_t count;
 	json_object *made; /* owned: an array of the definitions that descriptions of APIs became; tools borrow of it */
+	json_object *names; /* owned: an object with their names, to find one that comes twice; NULL once all are there */
 	bool has_tasks; /* a call of one of them may become a task */
 	char digest[17]; /* hex of a hash over the listings: part of a cursor, so that a cursor of another set is
 			    refused */
