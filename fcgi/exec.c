@@ -345,8 +345,10 @@ static int watch(struct exec_run *run, struct err *err)
 		if (call_poll(run->call, fds, EXEC_FD_COUNT, ms_until(run->deadline_ms, now), err) == -1)
 			return -1;
 		for (int at = EXEC_STDOUT; at <= EXEC_MESSAGES; at++) {
-			if (fds[at].revents && take(run, at, err) == -1)
+			if (fds[at].revents & POLLIN && take(run, at, err) == -1)
 				return -1;
+			if (fds[at].revents == POLLHUP)
+				fd_close(&run->fds[at]);
 		}
 		if (run->out.fault) {
 			if (run->out.fault == ERR_NOMEM)
