@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""How many system calls the real processes make for one modern call, one call of a session, one event that is delivered, and
-one call of a tool that is an API, a query or a module: counted, not timed. What comes by the clock (heartbeats, STATS), of memory, and of locks is left out.
+"""How many system calls the real processes make for one modern call, one call of a session, one event that is delivered,
+one program that is run, and one call of a tool that is an API, a query or a module: counted, not timed. What comes by the clock
+(heartbeats, STATS), of memory, and of locks is left out.
 
     tests/fault/system_calls.py [--server lighttpd] [WORD]...     only cases with one of these words in their title"""
 
@@ -31,6 +32,12 @@ QUIET = {"stream_heartbeat_ms": 600000, "stream_heartbeat_modern_ms": 600000}
 NOT_COUNTED = {"brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "futex", "sched_yield", "restart_syscall", "getpid"}
 ECHO = {"text": "hello"}
 SERVES = ["accept4", "poll", "read", "write", "close"]
+# Of one program: the worker's thread, mcp-launch, and the child until it is the program. How often the first two wait and read
+# hangs on who is faster.
+WAITS = {"poll", "read"}
+RUNS = {"accept4": 1, "memfd_create": 1, "pwrite64": 1, "pipe2": 4, "fcntl": 3, "sendmsg": 1, "close": 10, "write": 1}
+LAUNCHES = {"recvmsg": 1, "clone": 1, "waitid": 2, "kill": 1, "wait4": 1, "write": 1, "close": 8}
+BECOMES = ["setpgid", "prctl", "getppid", "chdir", "dup3", "dup3", "dup3", "dup3", "rt_sigprocmask", "execve"]
 
 
 class Trace:
@@ -156,6 +163,48 @@ def _(site):
     check(0 < writes <= EVENTS + 4, writes, "writes for", EVENTS, "events, a head and an end")
     check(per_event <= EVENT_MAX, per_event, "system calls an event, of the broker's main thread")
     print(f"# {per_event:.1f} of its main thread, and as many as ZeroMQ's thread makes")
+
+
+def launcher_of(worker):
+    """The process of mcp-launch that starts programs: the second of the two."""
+    def below(pid):
+        text = " ".join((task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for child in text.split() if Path(f"/proc/{child}/comm").read_text() == "mcp-launch\n"]
+    first, = below(worker)
+    second, = below(first)
+    return second
+
+
+def split_at(name, names):
+    """Lists that begin with it."""
+    at = [index for index, each in enumerate(names) if each == name]
+    return [names[one:next_one] for one, next_one in zip(at, [*at[1:], None])]
+
+
+def check_most(who, runs, want):
+    """The last may not be seen to its end."""
+    counted = collections.Counter(tuple(sorted(collections.Counter(names).items())) for names in runs)
+    check(len(runs) == CALLS, who, "had", len(runs), "programs, not", CALLS)
+    check(counted[tuple(sorted(want.items()))] > CALLS / 2, who, "makes for a program:", dict(counted))
+
+
+@case("a program: so many system calls of the worker, of mcp-launch, and of the child before it is the program", settings=QUIET)
+def _(site):
+    worker, = site.workers()
+    request = modern_call(site, "test_simple_text", {})
+    calls(site, *request)
+    launcher = launcher_of(worker)
+    with Trace(worker, launcher) as trace:
+        calls(site, *request)
+    runs, launches = sum(trace.served(), []), [name for name, _ in trace.threads.pop(launcher)]
+    check_most("the worker", [[name for name in names if name not in WAITS] for names in trace.served()], RUNS)
+    check_most("mcp-launch", split_at("recvmsg", [name for name in launches if name not in WAITS]), LAUNCHES)
+    ours = tasks(worker)
+    children = [[name for name, _ in names] for tid, names in trace.threads.items() if tid not in ours]
+    for names in children:
+        check(names[:len(BECOMES)] == BECOMES, "a child:", names[:len(BECOMES) + 1])
+    check(len(children) == CALLS, len(children), "children")
+    print(f"# {len(runs) / CALLS:.1f} of the worker, {len(launches) / CALLS:.1f} of mcp-launch, {len(BECOMES)} of the child")
 
 
 def tools_site(directory):
