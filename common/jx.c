@@ -1,3 +1,4 @@
+/* What is done with JSON that was read: members, writing, pointers. */
 #include "config.h"
 
 #include <math.h>

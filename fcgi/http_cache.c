@@ -39,7 +39,8 @@ char *http_cache_dir(const struct cfg *cfg)
 	return cfg_path_join(cfg->run_dir, DIR_NAME);
 }
 
-/* libcrypto looks a digest up by its name each time it is not told which one it was. */
+/* libcrypto looks a digest up by its name each time it is not told which one it was. NULL: there was no memory for
+ * that once. */
 static EVP_MD *sha256;
 
 static void fetch_sha256(void)
@@ -56,7 +57,7 @@ bool http_cache_make_key(struct http_cache_key *key, const struct http_request *
 	bool ok;
 
 	pthread_once(&once, fetch_sha256);
-	ok = ctx && sha256 && EVP_DigestInit_ex(ctx, sha256, NULL) == 1;
+	ok = ctx && EVP_DigestInit_ex(ctx, sha256 ? sha256 : EVP_sha256(), NULL) == 1;
 	for (size_t i = 0; i < COUNT_OF(parts) && ok; i++) {
 		uint64_t len = parts[i].len; /* first, or the end of one could be the beginning of the next */
 

@@ -31,6 +31,7 @@
 #define IDLE_MAX      32   /* connections kept without a transfer */
 #define KEPT_MAX      16   /* handles kept without one */
 #define FDS_MAX       4    /* of one transfer: a name that is looked up, an address of each family */
+#define LATE_MS       50   /* by which libcurl may miss a deadline before its waiter keeps it */
 #define TURNS_MAX     1000 /* that libcurl is given at once for what it wants to do now; it needs a few */
 #define THREAD_EVENTS 64   /* that the thread takes at once */
 
@@ -323,19 +324,24 @@ static int set_headers(struct http_transfer *t)
 	return more && !curl_easy_setopt(t->kept.easy, CURLOPT_HTTPHEADER, t->headers) ? 0 : -1;
 }
 
+/* Who goes to TLS waits for a connection that is being made, for it may carry all of them. Without TLS it can't, and
+ * libcurl would learn that from the first response only. */
+static CURLcode set_url(struct http_transfer *t)
+{
+	CURLcode bad = curl_easy_setopt(t->kept.easy, CURLOPT_URL, t->request.url.data);
+
+	return bad ? bad : curl_easy_setopt(t->kept.easy, CURLOPT_PIPEWAIT, is_tls(t->request.url.data) ? 1L : 0L);
+}
+
 static int set_options(struct http_transfer *t)
 {
 	CURL *easy = t->kept.easy;
-	CURLcode bad = CURLE_OK;
+	CURLcode bad = set_url(t);
 
 #define SET(option, value) bad = bad ? bad : curl_easy_setopt(easy, option, value)
 	SET(CURLOPT_PRIVATE, t);
-	SET(CURLOPT_URL, t->request.url.data);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	/* Wait for a connection that is being made, for it may carry all of them. Without TLS it can't, and libcurl
-	 * would learn that from the first response only. */
-	SET(CURLOPT_PIPEWAIT, is_tls(t->request.url.data) ? 1L : 0L);
 	SET(CURLOPT_HTTP09_ALLOWED, 0L);
 	SET(CURLOPT_PATH_AS_IS, 1L);
 	SET(CURLOPT_PROXY, "");
@@ -476,7 +482,7 @@ static int redirect(struct http_transfer *t)
 		return refuse(t, "it redirects to a URL that is too long");
 	buf_clear(&t->response.body);
 	t->header_bytes = 0;
-	return curl_easy_setopt(t->kept.easy, CURLOPT_URL, t->request.url.data) || set_time(t) ? -1 : 1;
+	return set_url(t) || set_time(t) ? -1 : 1;
 }
 
 /* ---- the thread's start ---- */
@@ -558,8 +564,10 @@ static int begin_again(struct http_transfer *t)
 
 	curl_multi_remove_handle(client.multi, t->kept.easy);
 	if (t->is_own && is_tls(t->request.url.data)) {
-		if (start_thread(&err))
+		if (start_thread(&err)) {
+			LOG(WARN, "http.failed", "why=\"%s\"", err.msg);
 			return -1;
+		}
 		give_to_thread(t);
 	}
 	return curl_multi_add_handle(client.multi, t->kept.easy) == CURLM_OK ? 0 : -1;
@@ -853,7 +861,8 @@ int http_transfer_wait(struct http_transfer *t, struct call *call, struct err *e
 	if (t->is_own && !t->is_begun)
 		begin_own(t);
 	while (!t->is_over && ret != -1) {
-		uint64_t until_ms = t->is_own ? client.due_ms : UINT64_MAX;
+		uint64_t late_ms = t->deadline_ms + LATE_MS;
+		uint64_t until_ms = t->is_own && client.due_ms < late_ms ? client.due_ms : late_ms;
 		nfds_t count = t->fds_count;
 
 		fds[0] = (struct pollfd){.fd = t->kept.done_fd, .events = POLLIN};
@@ -861,7 +870,14 @@ int http_transfer_wait(struct http_transfer *t, struct call *call, struct err *e
 		pthread_mutex_unlock(&client.mtx);
 		ret = call_poll(call, fds, 1 + count, ms_until(until_ms, now_ms()), err);
 		pthread_mutex_lock(&client.mtx);
-		if (ret == -1 || t->is_over || t->is_shared)
+		if (ret == -1 || t->is_over)
+			continue;
+		if (now_ms() >= late_ms) {
+			end(t, CURLE_OPERATION_TIMEDOUT);
+			settle(); /* as in give_back() */
+			continue;
+		}
+		if (t->is_shared)
 			continue;
 		if (fds[0].revents) { /* which leads elsewhere now, or has other sockets */
 			eventfd_read(t->kept.done_fd, &ignored);
@@ -870,7 +886,8 @@ int http_transfer_wait(struct http_transfer *t, struct call *call, struct err *e
 		if (t->is_own)
 			drive(t, fds + 1, count);
 	}
-	t->is_seen = t->is_over && !t->is_shared;
+	if (!t->is_shared)
+		t->is_seen = t->is_over;
 	pthread_mutex_unlock(&client.mtx);
 	return ret == -1 ? -1 : 0;
 }

@@ -325,9 +325,11 @@ static bool serve_request(struct launch *l)
 		struct cmsghdr align;
 	} control;
 	struct iovec part = {packet, sizeof(packet)};
-	struct msghdr msg = {
-	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
 	int fds[LAUNCH_FD_COUNT];
+	struct msghdr msg = {.msg_iov = &part,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = CMSG_LEN(sizeof(fds))}; /* not the space, in which one more may have room */
 	struct request *r = NULL;
 	ssize_t len = recvmsg(LAUNCH_FD, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	size_t count;

@@ -40,6 +40,7 @@ void req_set_env(struct req *req, char **env)
 {
 	size_t i;
 
+	_Static_assert(REQ_SLOTS / 2 <= UINT8_MAX, "a slot holds the number of a variable");
 	memset(req->slots, 0, sizeof(req->slots));
 	for (i = 0; i < REQ_SLOTS / 2 && env[i]; i++) {
 		size_t slot = slot_of(env[i], strcspn(env[i], "="));

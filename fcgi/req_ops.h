@@ -12,7 +12,7 @@ struct req_ops {
 	void (*detach)(struct req *req);
 };
 
-#define REQ_SLOTS 256 /* a power of two */
+#define REQ_SLOTS 256 /* half of them stay free */
 
 struct req {
 	const struct req_ops *ops;

@@ -305,27 +305,36 @@ static int try_to_take(struct sql_database *db, void **conn, struct err *err)
 	return ret;
 }
 
+static void stop_waiting(struct sql_database *db)
+{
+	pthread_mutex_lock(&db->mtx);
+	db->waiting_count--;
+	pthread_mutex_unlock(&db->mtx);
+}
+
 static int take(struct sql_database *db, struct call *call, uint64_t deadline_ms, void **conn, struct err *err)
 {
-	int ret, n;
-
-	while ((ret = try_to_take(db, conn, err)) == 1) {
-		struct pollfd ready = {.fd = db->free_fd, .events = POLLIN};
+	for (;;) {
+		bool is_last = now_ms() >= deadline_ms; /* a token may be there each time, and others faster */
+		int ret = try_to_take(db, conn, err), n;
+		struct pollfd ready;
 		eventfd_t ignored;
 
+		if (ret != 1)
+			return ret;
+		if (is_last) {
+			stop_waiting(db);
+			return err_set(
+			    err, ERR_BUSY, "all %zu connections to the database are in use", db->connections_max);
+		}
+		ready = (struct pollfd){.fd = db->free_fd, .events = POLLIN};
 		n = call_poll(call, &ready, 1, ms_until(deadline_ms, now_ms()), err);
 		if (n == 1)
 			eventfd_read(ready.fd, &ignored); /* or somebody else does, and is woken in our place */
-		pthread_mutex_lock(&db->mtx);
-		db->waiting_count--;
-		pthread_mutex_unlock(&db->mtx);
+		stop_waiting(db);
 		if (n == -1)
 			return -1;
-		if (n == 0 && now_ms() >= deadline_ms)
-			return err_set(
-			    err, ERR_BUSY, "all %zu connections to the database are in use", db->connections_max);
 	}
-	return ret;
 }
 
 /* conn NULL: there is none to be kept. */

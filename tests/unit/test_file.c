@@ -81,8 +81,9 @@ static int define(struct site *site, char *uri, const char *path, const char *re
 
 	undefine(site);
 	snprintf(text, sizeof(text), "{\"file\":\"%s\"%s}", scratch_path(&site->scratch, path), rest);
-	site->def = jx_parse(slice_str(text), 8, NULL);
-	assert_non_null(site->def);
+	site->def = jx_parse(slice_str(text), 8, &site->err);
+	if (!site->def)
+		return -1;
 	site->resource.uri = uri;
 	site->resource.provider = &provider_file;
 	if (strchr(uri, '{')) {
