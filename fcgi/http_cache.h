@@ -24,7 +24,7 @@ bool http_cache_make_key(struct http_cache_key *key, const struct http_request *
  * is no such answer, or it can't be read. */
 bool http_cache_read(
     const struct cfg *cfg, const struct http_cache_key *key, struct http_response *response, int64_t *age_ms);
-/* Failures are logged: then it is not kept. */
+/* One at a time in each process. Failures are logged: then it is not kept. */
 void http_cache_write(
     const char *dir, int64_t max_bytes, const struct http_cache_key *key, const struct http_response *response);
 
