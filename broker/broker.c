@@ -40,7 +40,7 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 	b->last_runner = &b->runners;
 	/* A worker that still holds a handle of an earlier broker must not meet a stream of this one. */
 	b->next_handle = (rnd_u64() & 0xffffffffff) + 1;
-	buf_init(&b->event, EXPANSION_MAX * broker_frame_max(b));
+	buf_init(&b->events, EXPANSION_MAX * broker_frame_max(b) * 2);
 	buf_init(&b->frame, EXPANSION_MAX * broker_frame_max(b) * 2);
 	if (table_init(&b->producers) || table_init(&b->sessions) || table_init(&b->calls) || table_init(&b->streams) ||
 	    table_init(&b->topics) || table_init(&b->subscriptions) || table_init(&b->tasks) || table_init(&b->marks) ||
@@ -147,7 +147,7 @@ void broker_release(struct broker *b)
 	table_release(&b->owners);
 	table_release(&b->subscriptions);
 	buf_release(&b->frame);
-	buf_release(&b->event);
+	buf_release(&b->events);
 }
 
 /* What we have open for ourselves: log, loop, lock, listeners, libzmq. None of it is beyond the first few hundred. */

@@ -55,7 +55,7 @@ struct broker {
 	size_t waiting_count;    /* of streams that only wait for news and have a connection, or soon will */
 	size_t parked_count;     /* of calls */
 	size_t fd_max, fd_used, fd_reserved;
-	struct buf frame, event; /* scratch: one turn of one connection */
+	struct buf frame, events; /* scratch: one turn of one connection */
 	bool draining;           /* nothing new begins */
 	bool is_leaving;         /* what is closed now is kept for the next start */
 	bool is_loading;         /* a snapshot: what is there was let in, however low the limits are by now */

@@ -226,7 +226,8 @@ static void on_read(struct store_op *op, int status)
 	struct conn_read *r = TABLE_OF(op, struct conn_read, read.op);
 	struct conn *c = r->conn;
 	size_t ends[STORE_READ_MAX], count = r->read.good, sent = 0;
-	struct buf *frame, *event;
+	struct buf *frame, *events;
+	struct stream_id id = {0};
 	ssize_t n;
 
 	if (!c) { /* its bytes belong to whoever comes after it */
@@ -235,19 +236,18 @@ static void on_read(struct store_op *op, int status)
 	}
 	c->reading = NULL;
 	frame = &c->broker->frame;
-	event = &c->broker->event;
+	events = &c->broker->events;
 	for (size_t i = 0; i < count && c->stream; i++) {
-		char id[LINK_EVENT_ID_SIZE] = "";
+		struct slice text = SLICE("");
 
 		if (!c->stream->is_modern)
-			stream_put_event_id(c->stream, r->read.positions[i], r->seqs[i], id);
-		buf_clear(event);
-		sse_add_event(event, slice_str(id), "message", r->read.events[i]);
-		if (buf_check(event, NULL)) /* as in frame, below */
-			frame->fault = event->fault;
-		record_put_stdout(frame, c->kind, c->request_id, buf_slice(event));
-		ends[i] = frame->len;
+			text = stream_put_event_id(c->stream, r->read.positions[i], r->seqs[i], &id);
+		sse_add_event(events, text, "message", r->read.events[i]);
+		ends[i] = record_stdout_len(c->kind, events->len);
 	}
+	if (buf_check(events, NULL)) /* as in frame, below */
+		frame->fault = events->fault;
+	record_put_stdout(frame, c->kind, c->request_id, buf_slice(events));
 	if (!c->stream) { /* it is ending */
 		conn_kick(c);
 	} else if (status && r->read.is_damaged) {
@@ -269,7 +269,7 @@ static void on_read(struct store_op *op, int status)
 		conn_kick(c);
 	}
 	release_scratch(frame);
-	release_scratch(event);
+	release_scratch(events);
 	mem_free(r);
 }
 

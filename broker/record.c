@@ -3,11 +3,13 @@
 #include "broker/record.h"
 #include "common/banned.h"
 
+#define HEADER_LEN 8
+
 enum { FCGI_VERSION = 1, FCGI_TYPE_END_REQUEST = 3, FCGI_TYPE_STDOUT = 6 };
 
 static void put_header(struct buf *out, int type, uint16_t request_id, size_t len, size_t padding)
 {
-	unsigned char h[8] = {
+	unsigned char h[HEADER_LEN] = {
 	    FCGI_VERSION,
 	    (unsigned char)type,
 	    (unsigned char)(request_id >> 8),
@@ -39,6 +41,13 @@ void record_put_stdout(struct buf *out, enum link_kind kind, uint16_t request_id
 		content.p += len;
 		content.len -= len;
 	}
+}
+
+size_t record_stdout_len(enum link_kind kind, size_t len)
+{
+	size_t records = (len + RECORD_CONTENT_MAX - 1) / RECORD_CONTENT_MAX;
+
+	return kind == LINK_KIND_FCGI ? len + records * HEADER_LEN : len;
 }
 
 void record_put_end(struct buf *out, enum link_kind kind, uint16_t request_id)

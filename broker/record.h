@@ -9,6 +9,8 @@
 
 /* Appends content as FCGI_STDOUT records; nothing for no content, because an empty record would end the answer. */
 void record_put_stdout(struct buf *out, enum link_kind kind, uint16_t request_id, struct slice content);
+/* How many bytes of those it takes until len bytes of content have gone. */
+size_t record_stdout_len(enum link_kind kind, size_t len);
 /* The end of the answer: empty FCGI_STDOUT, then FCGI_END_REQUEST (status 0, request complete). */
 void record_put_end(struct buf *out, enum link_kind kind, uint16_t request_id);
 

@@ -127,8 +127,15 @@ void stream_delivered(struct stream *s, uint64_t seq);
  * events: there was nothing, or only what the store lost. */
 void stream_fill_read(const struct stream *s, uint64_t *cursor, struct store_read *r, uint64_t *seqs);
 
-/* Always the same for an event: its epoch is that in which it was appended. */
-void stream_put_event_id(const struct stream *s, uint64_t position, uint64_t seq, char out[LINK_EVENT_ID_SIZE]);
+/* The id of an event of one stream; zeroed, then as often as is wanted: what the last one had too is not made anew. */
+struct stream_id {
+	uint64_t epoch;
+	size_t head_len; /* what stands before the sequence */
+	char text[LINK_EVENT_ID_SIZE];
+};
+
+/* Always the same for an event: its epoch is that in which it was appended. Lends id->text. */
+struct slice stream_put_event_id(const struct stream *s, uint64_t position, uint64_t seq, struct stream_id *id);
 /* 0 and *stream, *seq; or why a client can't go on after that id: enum link_nack GAP or DELIVERED. */
 unsigned stream_find_event_id(struct session *session, struct slice id, struct stream **stream, uint64_t *seq);
 

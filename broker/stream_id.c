@@ -4,9 +4,24 @@
 #include "broker/stream_priv.h"
 #include "common/banned.h"
 
-void stream_put_event_id(const struct stream *s, uint64_t position, uint64_t seq, char out[LINK_EVENT_ID_SIZE])
+struct slice stream_put_event_id(const struct stream *s, uint64_t position, uint64_t seq, struct stream_id *id)
 {
-	link_event_id(s->handle, stream_epoch_at(s, position), seq, out);
+	uint64_t epoch = stream_epoch_at(s, position);
+	char digits[20], *p = digits + sizeof(digits);
+	size_t len;
+
+	if (id->head_len == 0 || id->epoch != epoch) {
+		link_event_id(s->handle, epoch, 0, id->text);
+		id->head_len = strlen(id->text) - 1;
+		id->epoch = epoch;
+	}
+	do
+		*--p = (char)('0' + seq % 10);
+	while (seq /= 10);
+	len = (size_t)(digits + sizeof(digits) - p);
+	memcpy(id->text + id->head_len, p, len);
+	id->text[id->head_len + len] = '\0';
+	return (struct slice){id->text, id->head_len + len};
 }
 
 /* Takes "NUMBER" and, unless at the end, the dot after it. */

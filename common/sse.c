@@ -3,12 +3,26 @@
 #include "common/sse.h"
 #include "common/banned.h"
 
+#define WINDOW                                                                                                         \
+	256 /* bytes in which LF is looked for, then CR: texts of many lines are not searched to their end for each */
+
+static size_t line_len(struct slice text)
+{
+	for (size_t at = 0; at < text.len; at += WINDOW) {
+		size_t len = text.len - at < WINDOW ? text.len - at : WINDOW;
+		const char *from = text.p + at, *lf = memchr(from, '\n', len);
+		const char *cr = memchr(from, '\r', lf ? (size_t)(lf - from) : len);
+
+		if (cr || lf)
+			return (size_t)((cr ? cr : lf) - text.p);
+	}
+	return text.len;
+}
+
 static bool cut_line(struct slice *text, struct slice *line)
 {
-	size_t i = 0;
+	size_t i = line_len(*text);
 
-	while (i < text->len && text->p[i] != '\n' && text->p[i] != '\r')
-		i++;
 	*line = (struct slice){text->p, i};
 	if (i == text->len)
 		return false;

@@ -198,6 +198,16 @@ static void test_sse(void **state)
 		if (!slice_is(buf_slice(&out), cases[i].want))
 			fail_msg("%s: %s", cases[i].name, out.data);
 	}
+	for (int at = 250; at < 260; at++) { /* lines are looked for in windows */
+		char data[512], want[600];
+
+		snprintf(data, sizeof(data), "%0*d\r\n%0*d\n", at, 1, 511 - 3 - at, 2);
+		snprintf(
+		    want, sizeof(want), "event: long\ndata: %0*d\ndata: %0*d\ndata: \n\n", at, 1, 511 - 3 - at, 2);
+		buf_clear(&out);
+		sse_add_event(&out, SLICE(""), "long", slice_str(data));
+		assert_string_equal(out.data, want);
+	}
 	buf_release(&out);
 }
 

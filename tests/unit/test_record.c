@@ -37,6 +37,7 @@ static void stdout_records_carry_the_content(void **state)
 		}
 		assert_int_equal(at, out.len);
 		assert_int_equal(seen, lens[i]);
+		assert_in_range(out.len - record_stdout_len(LINK_KIND_FCGI, lens[i]), 0, 7); /* the padding */
 		buf_release(&out);
 		free(content);
 	}
@@ -66,6 +67,7 @@ static void plain_cgi_is_raw(void **state)
 	record_put_end(&out, LINK_KIND_PIPE, 1);
 	record_put_end(&out, LINK_KIND_CGI_SOCKET, 1);
 	assert_string_equal(out.data, "abcdef");
+	assert_int_equal(record_stdout_len(LINK_KIND_PIPE, 3), 3);
 	buf_release(&out);
 }
 

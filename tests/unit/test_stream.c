@@ -208,7 +208,7 @@ static void event_ids(void **state)
 {
 	struct fixture *f = *state;
 	struct stream *s = stream_new(&f->b, f->session, NULL, false), *found;
-	char id[LINK_EVENT_ID_SIZE];
+	struct stream_id id = {0};
 	uint64_t seq;
 
 	f->cfg.stream_log_max_bytes = 10 * (10 + STREAM_EVENT_COST);
@@ -216,9 +216,9 @@ static void event_ids(void **state)
 		append(s, "0123456789", true, false);
 	stream_commit(s, 1, 3, 0);
 	for (uint64_t i = 0; i <= 4; i++) {
-		stream_put_event_id(s, 0, i, id);
+		stream_put_event_id(s, 0, i, &id);
 		assert_int_equal(
-		    stream_find_event_id(f->session, slice_str(id), &found, &seq), i <= 3 ? 0 : LINK_NACK_GAP);
+		    stream_find_event_id(f->session, slice_str(id.text), &found, &seq), i <= 3 ? 0 : LINK_NACK_GAP);
 		if (i <= 3) {
 			assert_ptr_equal(found, s);
 			assert_int_equal(seq, i);
@@ -227,19 +227,19 @@ static void event_ids(void **state)
 	stream_delivered(s, 3);
 	for (int i = 0; i < 8; i++) /* pushes out 1 and, of the 10, as many as needed */
 		append(s, "0123456789", true, true);
-	stream_put_event_id(s, 0, 11, id); /* in the log, but nobody can have been sent it */
-	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), LINK_NACK_GAP);
+	stream_put_event_id(s, 0, 11, &id); /* in the log, but nobody can have been sent it */
+	assert_int_equal(stream_find_event_id(f->session, slice_str(id.text), &found, &seq), LINK_NACK_GAP);
 	stream_commit(s, 4, 11, 0);
 	assert_int_equal(s->first_seq, 2);
-	stream_put_event_id(s, 0, 0, id);
-	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), LINK_NACK_GAP);
-	stream_put_event_id(s, 0, 1, id);
-	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), 0);
+	stream_put_event_id(s, 0, 0, &id);
+	assert_int_equal(stream_find_event_id(f->session, slice_str(id.text), &found, &seq), LINK_NACK_GAP);
+	stream_put_event_id(s, 0, 1, &id);
+	assert_int_equal(stream_find_event_id(f->session, slice_str(id.text), &found, &seq), 0);
 	stream_finish(s, "test");
-	stream_put_event_id(s, 0, 11, id);
-	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), LINK_NACK_DELIVERED);
-	stream_put_event_id(s, 0, 10, id);
-	assert_int_equal(stream_find_event_id(f->session, slice_str(id), &found, &seq), 0);
+	stream_put_event_id(s, 0, 11, &id);
+	assert_int_equal(stream_find_event_id(f->session, slice_str(id.text), &found, &seq), LINK_NACK_DELIVERED);
+	stream_put_event_id(s, 0, 10, &id);
+	assert_int_equal(stream_find_event_id(f->session, slice_str(id.text), &found, &seq), 0);
 }
 
 static struct call *begin(struct fixture *f, struct session *session, uint64_t number, const char *id, const char *will)
