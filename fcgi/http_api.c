@@ -78,7 +78,7 @@ struct http_api *http_api_new(json_object *def, const struct http_names *names, 
 	bad = api->def ? read_policy(api, def, cfg, pointer) : -1;
 	if (!jx_has(def, "timeout_s"))
 		*timeout_s = api->policy.timeout_s;
-	bad |= http_client_check(cfg, err);
+	bad |= http_client_check(cfg, pointer, err);
 	bad |= read_result(api, def, cfg, pointer);
 	bad |= read_template(api, def, names, cfg, pointer);
 	if (api->def)

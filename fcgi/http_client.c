@@ -10,6 +10,7 @@
 #include "config.h"
 
 #include <arpa/inet.h>
+#define CURL_DISABLE_TYPECHECK /* a macro in the place of each call */
 #include <curl/curl.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -26,6 +27,7 @@
 #include "fcgi/http_address.h"
 #include "fcgi/http_cache.h"
 #include "fcgi/http_client.h"
+#include "fcgi/library.h"
 #include "common/banned.h"
 
 #define IDLE_MAX      32   /* connections kept without a transfer */
@@ -34,6 +36,30 @@
 #define LATE_MS       50   /* by which libcurl may miss a deadline before its waiter keeps it */
 #define TURNS_MAX     1000 /* that libcurl is given at once for what it wants to do now; it needs a few */
 #define THREAD_EVENTS 64   /* that the thread takes at once */
+
+#define FUNCTIONS(FUNCTION)                                                                                            \
+	FUNCTION(curl_easy_cleanup)                                                                                    \
+	FUNCTION(curl_easy_getinfo)                                                                                    \
+	FUNCTION(curl_easy_init)                                                                                       \
+	FUNCTION(curl_easy_reset)                                                                                      \
+	FUNCTION(curl_easy_setopt)                                                                                     \
+	FUNCTION(curl_easy_strerror)                                                                                   \
+	FUNCTION(curl_global_init)                                                                                     \
+	FUNCTION(curl_multi_add_handle)                                                                                \
+	FUNCTION(curl_multi_info_read)                                                                                 \
+	FUNCTION(curl_multi_init)                                                                                      \
+	FUNCTION(curl_multi_remove_handle)                                                                             \
+	FUNCTION(curl_multi_setopt)                                                                                    \
+	FUNCTION(curl_multi_socket_action)                                                                             \
+	FUNCTION(curl_multi_timeout)                                                                                   \
+	FUNCTION(curl_slist_append)                                                                                    \
+	FUNCTION(curl_slist_free_all)
+
+static struct {
+	FUNCTIONS(LIBRARY_MEMBER)
+} curl;
+
+static struct library libcurl = {LIBCURL, (const char *const[]){FUNCTIONS(LIBRARY_NAME) NULL}, &curl, false};
 
 /* What the next transfer uses again. */
 struct kept {
@@ -109,7 +135,7 @@ void http_request_release(struct http_request *request)
 static void kept_close(struct kept *k)
 {
 	if (k->easy)
-		curl_easy_cleanup(k->easy);
+		curl.curl_easy_cleanup(k->easy);
 	if (k->done_fd != -1)
 		close(k->done_fd);
 	*k = (struct kept){.done_fd = -1};
@@ -123,7 +149,7 @@ static int kept_take(struct kept *k, struct err *err)
 		*k = kept.items[--kept.count];
 	pthread_mutex_unlock(&kept.mtx);
 	if (!k->easy)
-		k->easy = curl_easy_init();
+		k->easy = curl.curl_easy_init();
 	if (!k->easy)
 		return err_set(err, ERR_NOMEM, "http");
 	if (k->done_fd == -1)
@@ -138,7 +164,7 @@ static void kept_give(struct kept *k, bool is_told)
 
 	if (is_told)
 		eventfd_read(k->done_fd, &ignored);
-	curl_easy_reset(k->easy); /* of all options; connections are not its own */
+	curl.curl_easy_reset(k->easy); /* of all options; connections are not its own */
 	pthread_mutex_lock(&kept.mtx);
 	if (kept.count < KEPT_MAX) {
 		kept.items[kept.count++] = *k;
@@ -155,7 +181,8 @@ static void transfer_free(struct http_transfer *t)
 		kept_give(&t->kept, t->is_told);
 	else
 		kept_close(&t->kept);
-	curl_slist_free_all(t->headers);
+	if (t->headers)
+		curl.curl_slist_free_all(t->headers);
 	http_request_release(&t->request);
 	address_nets_release(&t->allowed);
 	buf_release(&t->response.body);
@@ -264,7 +291,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 	struct http_transfer *t = NULL;
 
 	(void)arg, (void)socket_arg;
-	curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+	curl.curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
 	if (t && t->is_own)
 		watch_own(t, fd, events[what]);
 	else if (client.epoll_fd != -1)
@@ -284,7 +311,7 @@ static CURLcode set_time(struct http_transfer *t)
 {
 	uint64_t now = now_ms();
 
-	return curl_easy_setopt(
+	return curl.curl_easy_setopt(
 	    t->kept.easy, CURLOPT_TIMEOUT_MS, t->deadline_ms > now ? (long)(t->deadline_ms - now) : 1L);
 }
 
@@ -299,38 +326,39 @@ static CURLcode set_method(struct http_transfer *t)
 	CURLcode code = CURLE_OK;
 
 	if (strcmp(method, "HEAD") == 0)
-		return curl_easy_setopt(t->kept.easy, CURLOPT_NOBODY, 1L);
+		return curl.curl_easy_setopt(t->kept.easy, CURLOPT_NOBODY, 1L);
 	if (strcmp(method, "GET") == 0 && !t->request.has_body)
 		return CURLE_OK;
 	if (t->request.has_body || !has_no_body(method)) {
-		code = curl_easy_setopt(t->kept.easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.len);
+		code =
+		    curl.curl_easy_setopt(t->kept.easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.len);
 		if (!code)
-			code = curl_easy_setopt(
+			code = curl.curl_easy_setopt(
 			    t->kept.easy, CURLOPT_POSTFIELDS, t->request.body.data ? t->request.body.data : "");
 	}
-	return code ? code : curl_easy_setopt(t->kept.easy, CURLOPT_CUSTOMREQUEST, method);
+	return code ? code : curl.curl_easy_setopt(t->kept.easy, CURLOPT_CUSTOMREQUEST, method);
 }
 
 /* The list of headers; a name alone ("Expect:") keeps libcurl from adding it. */
 static int set_headers(struct http_transfer *t)
 {
-	struct curl_slist *more = curl_slist_append(NULL, "Expect:");
+	struct curl_slist *more = curl.curl_slist_append(NULL, "Expect:");
 
 	t->headers = more;
 	if (more && !t->request.has_body) /* of an empty one libcurl says that it is a form */
-		more = curl_slist_append(t->headers, "Content-Type:");
+		more = curl.curl_slist_append(t->headers, "Content-Type:");
 	for (size_t at = 0; more && at < t->request.headers.len; at += strlen(t->request.headers.data + at) + 1)
-		more = curl_slist_append(t->headers, t->request.headers.data + at);
-	return more && !curl_easy_setopt(t->kept.easy, CURLOPT_HTTPHEADER, t->headers) ? 0 : -1;
+		more = curl.curl_slist_append(t->headers, t->request.headers.data + at);
+	return more && !curl.curl_easy_setopt(t->kept.easy, CURLOPT_HTTPHEADER, t->headers) ? 0 : -1;
 }
 
 /* Who goes to TLS waits for a connection that is being made, for it may carry all of them. Without TLS it can't, and
  * libcurl would learn that from the first response only. */
 static CURLcode set_url(struct http_transfer *t)
 {
-	CURLcode bad = curl_easy_setopt(t->kept.easy, CURLOPT_URL, t->request.url.data);
+	CURLcode bad = curl.curl_easy_setopt(t->kept.easy, CURLOPT_URL, t->request.url.data);
 
-	return bad ? bad : curl_easy_setopt(t->kept.easy, CURLOPT_PIPEWAIT, is_tls(t->request.url.data) ? 1L : 0L);
+	return bad ? bad : curl.curl_easy_setopt(t->kept.easy, CURLOPT_PIPEWAIT, is_tls(t->request.url.data) ? 1L : 0L);
 }
 
 static int set_options(struct http_transfer *t)
@@ -338,7 +366,7 @@ static int set_options(struct http_transfer *t)
 	CURL *easy = t->kept.easy;
 	CURLcode bad = set_url(t);
 
-#define SET(option, value) bad = bad ? bad : curl_easy_setopt(easy, option, value)
+#define SET(option, value) bad = bad ? bad : curl.curl_easy_setopt(easy, option, value)
 	SET(CURLOPT_PRIVATE, t);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
@@ -406,7 +434,7 @@ static void explain(struct http_response *response, CURLcode code)
 
 	if (response->failure == HTTP_UNREACHABLE || response->failure == HTTP_BROKEN)
 		snprintf(response->why, sizeof(response->why), "%s: %s", words[response->failure],
-		    code == CURLE_UNSUPPORTED_PROTOCOL ? "this is no HTTP" : curl_easy_strerror(code));
+		    code == CURLE_UNSUPPORTED_PROTOCOL ? "this is no HTTP" : curl.curl_easy_strerror(code));
 	else
 		snprintf(response->why, sizeof(response->why), "%s", words[response->failure]);
 }
@@ -417,9 +445,9 @@ static void read_info(struct http_transfer *t)
 	const char *type = NULL;
 	long status = 0;
 
-	curl_easy_getinfo(t->kept.easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(t->kept.easy, CURLINFO_CONTENT_TYPE, &type);
-	curl_easy_getinfo(t->kept.easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+	curl.curl_easy_getinfo(t->kept.easy, CURLINFO_RESPONSE_CODE, &status);
+	curl.curl_easy_getinfo(t->kept.easy, CURLINFO_CONTENT_TYPE, &type);
+	curl.curl_easy_getinfo(t->kept.easy, CURLINFO_RETRY_AFTER, &retry_after_s);
 	t->response.status = (int)status;
 	t->response.retry_after_s = retry_after_s;
 	snprintf(t->response.content_type, sizeof(t->response.content_type), "%s", type ? type : "");
@@ -462,7 +490,7 @@ static int redirect(struct http_transfer *t)
 
 	if (t->response.status < 300 || t->response.status > 308 || t->response.status == 304)
 		return 0;
-	if (curl_easy_getinfo(t->kept.easy, CURLINFO_REDIRECT_URL, &to) || !to)
+	if (curl.curl_easy_getinfo(t->kept.easy, CURLINFO_REDIRECT_URL, &to) || !to)
 		return 0;
 	if (!is_get)
 		return refuse(t, "it redirects a request that is not to be repeated elsewhere");
@@ -471,8 +499,8 @@ static int redirect(struct http_transfer *t)
 	if (strncmp(to, "https://", 8) != 0 && (strncmp(to, "http://", 7) != 0 || strncmp(from, "https", 5) == 0))
 		return refuse(t, "it redirects to what is not https");
 	if (!is_same_origin(from, to)) {
-		curl_easy_setopt(t->kept.easy, CURLOPT_HTTPHEADER, NULL);
-		curl_slist_free_all(t->headers);
+		curl.curl_easy_setopt(t->kept.easy, CURLOPT_HTTPHEADER, NULL);
+		curl.curl_slist_free_all(t->headers);
 		t->headers = NULL;
 		address_nets_release(&t->request.allowed);
 	}
@@ -535,7 +563,7 @@ static void let_go(struct http_transfer *t)
 {
 	struct http_transfer **at = &client.shared;
 
-	curl_multi_remove_handle(client.multi, t->kept.easy);
+	curl.curl_multi_remove_handle(client.multi, t->kept.easy);
 	t->is_over = true;
 	client.thread_count -= !t->is_own;
 	while (t->is_shared && *at != t)
@@ -562,7 +590,7 @@ static int begin_again(struct http_transfer *t)
 {
 	struct err err;
 
-	curl_multi_remove_handle(client.multi, t->kept.easy);
+	curl.curl_multi_remove_handle(client.multi, t->kept.easy);
 	if (t->is_own && is_tls(t->request.url.data)) {
 		if (start_thread(&err)) {
 			LOG(WARN, "http.failed", "why=\"%s\"", err.msg);
@@ -570,7 +598,7 @@ static int begin_again(struct http_transfer *t)
 		}
 		give_to_thread(t);
 	}
-	return curl_multi_add_handle(client.multi, t->kept.easy) == CURLM_OK ? 0 : -1;
+	return curl.curl_multi_add_handle(client.multi, t->kept.easy) == CURLM_OK ? 0 : -1;
 }
 
 static void end(struct http_transfer *t, CURLcode code)
@@ -599,12 +627,12 @@ static void take_ended(void)
 	CURLMsg *message;
 	int left;
 
-	while ((message = curl_multi_info_read(client.multi, &left))) {
+	while ((message = curl.curl_multi_info_read(client.multi, &left))) {
 		struct http_transfer *t = NULL;
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t);
+		curl.curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t);
 		end(t, message->data.result);
 	}
 }
@@ -615,7 +643,7 @@ static void turn(curl_socket_t fd, int mask)
 {
 	int running;
 
-	curl_multi_socket_action(client.multi, fd, mask, &running);
+	curl.curl_multi_socket_action(client.multi, fd, mask, &running);
 	take_ended();
 }
 
@@ -626,7 +654,7 @@ static void settle(void)
 	long wait_ms = -1;
 
 	for (int i = 0; i < TURNS_MAX; i++) {
-		curl_multi_timeout(client.multi, &wait_ms);
+		curl.curl_multi_timeout(client.multi, &wait_ms);
 		if (wait_ms != 0)
 			break;
 		turn(CURL_SOCKET_TIMEOUT, 0);
@@ -677,7 +705,7 @@ static void *run(void *unused)
 
 /* ---- for everybody ---- */
 
-int http_client_check(struct cfg *cfg, struct err *err)
+int http_client_check(struct cfg *cfg, const char *pointer, struct err *err)
 {
 	struct address_nets nets;
 	int bad = address_nets_read(&nets, &cfg->http_allow_addresses, err);
@@ -685,6 +713,10 @@ int http_client_check(struct cfg *cfg, struct err *err)
 	address_nets_release(&nets);
 	if (bad && err->code != ERR_NOMEM)
 		cfg_complain(cfg, "/http/allow_addresses", "%s", err->msg);
+	if (!bad && library_open(&libcurl, err)) {
+		cfg_complain(cfg, pointer, "%s", err->msg);
+		bad = -1;
+	}
 	return bad;
 }
 
@@ -709,15 +741,17 @@ static int start(const struct cfg *cfg, struct err *err)
 		err_set(err, ERR_NOMEM, "http");
 		goto fail;
 	}
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
-		client.multi = curl_multi_init();
+	if (library_open(&libcurl, err))
+		goto fail;
+	if (curl.curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
+		client.multi = curl.curl_multi_init();
 	if (!client.multi) {
 		err_set(err, ERR_NOMEM, "http");
 		goto fail;
 	}
-	curl_multi_setopt(client.multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)cfg->http_connections_max);
-	curl_multi_setopt(client.multi, CURLMOPT_MAXCONNECTS, (long)IDLE_MAX);
-	curl_multi_setopt(client.multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl.curl_multi_setopt(client.multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)cfg->http_connections_max);
+	curl.curl_multi_setopt(client.multi, CURLMOPT_MAXCONNECTS, (long)IDLE_MAX);
+	curl.curl_multi_setopt(client.multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	kept.owner = getpid();
 	return 0;
 fail:
@@ -771,7 +805,7 @@ static struct http_transfer *begin_in_thread(struct http_transfer *t, struct err
 
 	pthread_mutex_lock(&client.mtx);
 	ret = start_thread(err);
-	if (ret == 0 && curl_multi_add_handle(client.multi, t->kept.easy) != CURLM_OK)
+	if (ret == 0 && curl.curl_multi_add_handle(client.multi, t->kept.easy) != CURLM_OK)
 		ret = err_set(err, ERR_NOMEM, "http");
 	if (ret == 0) {
 		t->is_begun = true;
@@ -841,7 +875,7 @@ static void drive(struct http_transfer *t, const struct pollfd *fds, nfds_t coun
 /* With mtx. */
 static void begin_own(struct http_transfer *t)
 {
-	if (curl_multi_add_handle(client.multi, t->kept.easy) == CURLM_OK) {
+	if (curl.curl_multi_add_handle(client.multi, t->kept.easy) == CURLM_OK) {
 		t->is_begun = true;
 		drive(t, NULL, 0);
 		return;

@@ -50,8 +50,9 @@ struct http_response {
 struct http_transfer;
 struct http_cache_key; /* fcgi/http_cache.h */
 
-/* Complains about the settings of http that are wrong; or *err is ERR_NOMEM. */
-int http_client_check(struct cfg *cfg, struct err *err);
+/* Whether what stands at pointer can be asked for: complains about settings of http that are wrong, or that there is no
+ * libcurl, which is opened here; or *err is ERR_NOMEM. */
+int http_client_check(struct cfg *cfg, const char *pointer, struct err *err);
 
 void http_request_init(struct http_request *request);
 void http_request_release(struct http_request *request);

@@ -41,6 +41,7 @@ libworker_a_SOURCES = \
 	%D%/http_make.c \
 	%D%/keys.c %D%/keys.h \
 	%D%/launch.h \
+	%D%/library.c %D%/library.h \
 	%D%/launcher.c %D%/launcher.h \
 	%D%/legacy.c %D%/legacy.h \
 	%D%/level.c %D%/level.h \
@@ -126,9 +127,8 @@ if HAVE_LIBYAML
 libworker_a_SOURCES += %D%/yaml.c %D%/yaml.h
 endif
 
-# What whoever links the worker's parts needs.
-WORKER_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(CURL_LIBS) \
-	$(SQLITE_LIBS) $(PQ_LIBS) $(MARIADB_LIBS) $(YAML_LIBS)
+# What whoever links the worker's parts needs. Other libraries are opened at need (fcgi/library.h).
+WORKER_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(SQLITE_LIBS) $(YAML_LIBS)
 
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c

@@ -114,6 +114,8 @@ static int read_target(struct sql_database *db, json_object *def, struct cfg *cf
 	if (words.len == 0 || strlen(words.p) != words.len)
 		return cfg_complain_at(
 		    cfg, pointer, db->driver->name, "%s must say where the database is", db->driver->name);
+	if (db->driver->library && library_open(db->driver->library, &why))
+		return cfg_complain_at(cfg, pointer, db->driver->name, "%s", why.msg);
 	if (db->driver->check && db->driver->check(words.p, &why))
 		return why.code == ERR_NOMEM ? out_of_memory(err)
 					     : cfg_complain_at(cfg, pointer, db->driver->name, "%s", why.msg);

@@ -30,6 +30,48 @@
 #define CLIENT_ERROR_MIN 2000 /* CR_...: it is not the server that complains */
 #define CLIENT_ERROR_MAX 2999
 
+#define FUNCTIONS(FUNCTION)                                                                                            \
+	FUNCTION(mariadb_field_attr)                                                                                   \
+	FUNCTION(mariadb_stmt_fetch_fields)                                                                            \
+	FUNCTION(mysql_close)                                                                                          \
+	FUNCTION(mysql_errno)                                                                                          \
+	FUNCTION(mysql_error)                                                                                          \
+	FUNCTION(mysql_get_socket)                                                                                     \
+	FUNCTION(mysql_init)                                                                                           \
+	FUNCTION(mysql_options)                                                                                        \
+	FUNCTION(mysql_options4)                                                                                       \
+	FUNCTION(mysql_real_connect_cont)                                                                              \
+	FUNCTION(mysql_real_connect_start)                                                                             \
+	FUNCTION(mysql_server_init)                                                                                    \
+	FUNCTION(mysql_sqlstate)                                                                                       \
+	FUNCTION(mysql_stmt_affected_rows)                                                                             \
+	FUNCTION(mysql_stmt_bind_param)                                                                                \
+	FUNCTION(mysql_stmt_bind_result)                                                                               \
+	FUNCTION(mysql_stmt_close)                                                                                     \
+	FUNCTION(mysql_stmt_errno)                                                                                     \
+	FUNCTION(mysql_stmt_error)                                                                                     \
+	FUNCTION(mysql_stmt_execute_cont)                                                                              \
+	FUNCTION(mysql_stmt_execute_start)                                                                             \
+	FUNCTION(mysql_stmt_fetch_column)                                                                              \
+	FUNCTION(mysql_stmt_fetch_cont)                                                                                \
+	FUNCTION(mysql_stmt_fetch_start)                                                                               \
+	FUNCTION(mysql_stmt_field_count)                                                                               \
+	FUNCTION(mysql_stmt_init)                                                                                      \
+	FUNCTION(mysql_stmt_more_results)                                                                              \
+	FUNCTION(mysql_stmt_next_result_cont)                                                                          \
+	FUNCTION(mysql_stmt_next_result_start)                                                                         \
+	FUNCTION(mysql_stmt_param_count)                                                                               \
+	FUNCTION(mysql_stmt_prepare_cont)                                                                              \
+	FUNCTION(mysql_stmt_prepare_start)                                                                             \
+	FUNCTION(mysql_stmt_sqlstate)                                                                                  \
+	FUNCTION(mysql_thread_id)
+
+static struct {
+	FUNCTIONS(LIBRARY_MEMBER)
+} maria;
+
+static struct library libmariadb = {LIBMARIADB, (const char *const[]){FUNCTIONS(LIBRARY_NAME) NULL}, &maria, false};
+
 /* Errors whose SQLSTATE says too little. */
 enum {
 	MY_LOCK_WAIT_TIMEOUT = 1205,
@@ -74,7 +116,7 @@ static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 
 static void init_library(void)
 {
-	mysql_library_init(0, NULL, NULL);
+	maria.mysql_library_init(0, NULL, NULL);
 }
 
 static int out_of_memory(struct err *err)
@@ -131,7 +173,7 @@ static int check(const char *target, struct err *err)
 /* Until libmariadb can go on with what it wants. */
 static int wait_for(struct conn *c, int *wants, struct err *err)
 {
-	struct pollfd fd = {.fd = mysql_get_socket(c->my),
+	struct pollfd fd = {.fd = maria.mysql_get_socket(c->my),
 	    .events = (short)((*wants & MYSQL_WAIT_READ ? POLLIN : 0) | (*wants & MYSQL_WAIT_WRITE ? POLLOUT : 0))};
 
 	*wants &= MYSQL_WAIT_READ | MYSQL_WAIT_WRITE;
@@ -159,7 +201,7 @@ static int fail(unsigned code, const char *state, const char *text, struct err *
 
 static int fail_stmt(MYSQL_STMT *stmt, struct err *err)
 {
-	return fail(mysql_stmt_errno(stmt), mysql_stmt_sqlstate(stmt), mysql_stmt_error(stmt), err);
+	return fail(maria.mysql_stmt_errno(stmt), maria.mysql_stmt_sqlstate(stmt), maria.mysql_stmt_error(stmt), err);
 }
 
 static void conn_close(void *arg)
@@ -169,12 +211,12 @@ static void conn_close(void *arg)
 
 	if (c->my) {
 		/* It says goodbye, and must wait neither for an answer nor for room. */
-		shutdown(mysql_get_socket(c->my), c->is_left ? SHUT_RDWR : SHUT_RD);
-		mysql_close(c->my); /* before the statements, which else it would be asked to close */
+		shutdown(maria.mysql_get_socket(c->my), c->is_left ? SHUT_RDWR : SHUT_RD);
+		maria.mysql_close(c->my); /* before the statements, which else it would be asked to close */
 	}
 	for (p = c->prepared; p; p = next) {
 		next = p->next;
-		mysql_stmt_close(p->stmt);
+		maria.mysql_stmt_close(p->stmt);
 		mem_free(p);
 	}
 	mem_free(c);
@@ -187,16 +229,16 @@ static int set_options(MYSQL *my, const struct words *words, const char *first)
 	const unsigned no = 0;
 	int bad;
 
-	bad = mysql_options(my, MYSQL_OPT_NONBLOCK, &stack_size);
-	bad |= mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
-	bad |= mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &no); /* a server could ask for our files */
-	bad |= mysql_options4(my, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "mcp-fcgi");
+	bad = maria.mysql_options(my, MYSQL_OPT_NONBLOCK, &stack_size);
+	bad |= maria.mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+	bad |= maria.mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &no); /* a server could ask for our files */
+	bad |= maria.mysql_options4(my, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "mcp-fcgi");
 	if (first)
-		bad |= mysql_options(my, MYSQL_INIT_COMMAND, first);
+		bad |= maria.mysql_options(my, MYSQL_INIT_COMMAND, first);
 	if (words->tls_ca) {
-		bad |= mysql_options(my, MYSQL_OPT_SSL_CA, words->tls_ca);
-		bad |= mysql_options(my, MYSQL_OPT_SSL_ENFORCE, &yes);
-		bad |= mysql_options(my, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &yes);
+		bad |= maria.mysql_options(my, MYSQL_OPT_SSL_CA, words->tls_ca);
+		bad |= maria.mysql_options(my, MYSQL_OPT_SSL_ENFORCE, &yes);
+		bad |= maria.mysql_options(my, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &yes);
 	}
 	return bad;
 }
@@ -210,16 +252,16 @@ static int connect_to(
 	int wants;
 
 	pthread_once(&library_once, init_library);
-	c->my = mysql_init(NULL);
+	c->my = maria.mysql_init(NULL);
 	if (!c->my || set_options(c->my, words, first))
 		return out_of_memory(err);
-	for (wants = mysql_real_connect_start(
+	for (wants = maria.mysql_real_connect_start(
 		 &done, c->my, words->host, words->user, password, words->database, port, words->socket, 0);
-	     wants; wants = mysql_real_connect_cont(&done, c->my, wants)) {
+	     wants; wants = maria.mysql_real_connect_cont(&done, c->my, wants)) {
 		if (wait_for(c, &wants, err))
 			return -1;
 	}
-	return done ? 0 : fail(mysql_errno(c->my), mysql_sqlstate(c->my), mysql_error(c->my), err);
+	return done ? 0 : fail(maria.mysql_errno(c->my), maria.mysql_sqlstate(c->my), maria.mysql_error(c->my), err);
 }
 
 static int new_conn(struct sql_database *db, struct call *call, uint64_t deadline_ms, const char *first,
@@ -266,7 +308,7 @@ static int conn_open(struct sql_database *db, struct call *call, uint64_t deadli
 static bool conn_is_alive(void *arg)
 {
 	struct conn *c = arg;
-	struct pollfd fd = {.fd = mysql_get_socket(c->my), .events = POLLIN};
+	struct pollfd fd = {.fd = maria.mysql_get_socket(c->my), .events = POLLIN};
 
 	return poll(&fd, 1, 0) == 0;
 }
@@ -278,7 +320,7 @@ static void cancel(const struct conn *c)
 	struct err err;
 	char text[64];
 
-	snprintf(text, sizeof(text), "KILL QUERY %lu", mysql_thread_id(c->my));
+	snprintf(text, sizeof(text), "KILL QUERY %lu", maria.mysql_thread_id(c->my));
 	if (new_conn(c->db, NULL, now_ms() + CANCEL_MS, text, &other, &err))
 		LOG(WARN, "sql.not_cancelled", "why=\"%s\"", err.msg);
 	else
@@ -289,16 +331,16 @@ static int prepare(struct conn *c, const struct sql_statement *s, MYSQL_STMT *st
 {
 	int wants, bad;
 
-	for (wants = mysql_stmt_prepare_start(&bad, stmt, s->text, strlen(s->text)); wants;
-	     wants = mysql_stmt_prepare_cont(&bad, stmt, wants)) {
+	for (wants = maria.mysql_stmt_prepare_start(&bad, stmt, s->text, strlen(s->text)); wants;
+	     wants = maria.mysql_stmt_prepare_cont(&bad, stmt, wants)) {
 		if (wait_for(c, &wants, err))
 			return -1;
 	}
-	if (bad && mysql_stmt_errno(stmt) == MY_READ_ONLY)
+	if (bad && maria.mysql_stmt_errno(stmt) == MY_READ_ONLY)
 		return err_set(err, ERR_PARAMS, "it changes the database, which has no \"write\": true");
 	if (bad)
 		return fail_stmt(stmt, err);
-	if (mysql_stmt_param_count(stmt) != s->parameters_count)
+	if (maria.mysql_stmt_param_count(stmt) != s->parameters_count)
 		return err_set(err, ERR_PARAMS, "it has parameters of its own; {placeholders} are what is filled in");
 	return 0;
 }
@@ -315,7 +357,7 @@ static int prepared(struct conn *c, const struct sql_statement *s, MYSQL_STMT **
 		p = mem_alloc(1, sizeof(*p));
 		if (!p)
 			return out_of_memory(err);
-		p->stmt = mysql_stmt_init(c->my);
+		p->stmt = maria.mysql_stmt_init(c->my);
 		if (!p->stmt) {
 			mem_free(p);
 			return out_of_memory(err);
@@ -334,7 +376,8 @@ static bool is_named(const MYSQL_FIELD *field, enum mariadb_field_attr_t attr, c
 {
 	MARIADB_CONST_STRING text;
 
-	return mariadb_field_attr(&text, field, attr) == 0 && slice_is((struct slice){text.str, text.length}, name);
+	return maria.mariadb_field_attr(&text, field, attr) == 0 &&
+	       slice_is((struct slice){text.str, text.length}, name);
 }
 
 enum kind {
@@ -410,8 +453,8 @@ static int conn_describe(void *arg, const struct sql_statement *s, json_object *
 	MYSQL_STMT *stmt;
 	int ret = prepared(c, s, &stmt, err);
 
-	fields = stmt ? mariadb_stmt_fetch_fields(stmt) : NULL;
-	for (unsigned i = 0; ret == 0 && i < mysql_stmt_field_count(stmt); i++)
+	fields = stmt ? maria.mariadb_stmt_fetch_fields(stmt) : NULL;
+	for (unsigned i = 0; ret == 0 && i < maria.mysql_stmt_field_count(stmt); i++)
 		ret = sql_column_add(columns, fields[i].name, schema_of(&fields[i]), err);
 	if (ret && err->code == ERR_INTERNAL)
 		err->code = ERR_PARAMS; /* the author's mistake, in words for the author */
@@ -467,7 +510,8 @@ static int execute(struct conn *c, MYSQL_STMT *stmt, struct err *err)
 {
 	int wants, bad;
 
-	for (wants = mysql_stmt_execute_start(&bad, stmt); wants; wants = mysql_stmt_execute_cont(&bad, stmt, wants)) {
+	for (wants = maria.mysql_stmt_execute_start(&bad, stmt); wants;
+	     wants = maria.mysql_stmt_execute_cont(&bad, stmt, wants)) {
 		if (wait_for(c, &wants, err))
 			return -1;
 	}
@@ -485,7 +529,7 @@ static int execute_with(struct conn *c, MYSQL_STMT *stmt, size_t count, json_obj
 		buf_init(&jsons[i], SIZE_MAX / 2);
 		ret = bind_value(&binds[i], &places[i], &jsons[i], values[i], err);
 	}
-	if (ret == 0 && count && mysql_stmt_bind_param(stmt, binds))
+	if (ret == 0 && count && maria.mysql_stmt_bind_param(stmt, binds))
 		ret = fail_stmt(stmt, err);
 	if (ret == 0)
 		ret = execute(c, stmt, err);
@@ -507,7 +551,8 @@ static void row_release(struct row *row)
 
 static int row_init(struct row *row, MYSQL_STMT *stmt, struct err *err)
 {
-	*row = (struct row){.count = mysql_stmt_field_count(stmt), .fields = mariadb_stmt_fetch_fields(stmt)};
+	*row =
+	    (struct row){.count = maria.mysql_stmt_field_count(stmt), .fields = maria.mariadb_stmt_fetch_fields(stmt)};
 	row->binds = mem_alloc(row->count, sizeof(*row->binds));
 	row->small = mem_alloc(row->count, sizeof(*row->small));
 	if (!row->binds || !row->small) {
@@ -566,7 +611,7 @@ static json_object *read_column(MYSQL_STMT *stmt, const struct row *row, unsigne
 		return value_of(&row->fields[i], (struct slice){row->small[i], len}, is_null);
 	}
 	whole.buffer = mem_alloc(len + 1, 1);
-	if (whole.buffer && mysql_stmt_fetch_column(stmt, &whole, i, 0) == 0)
+	if (whole.buffer && maria.mysql_stmt_fetch_column(stmt, &whole, i, 0) == 0)
 		val = value_of(&row->fields[i], (struct slice){whole.buffer, len}, is_null);
 	mem_free(whole.buffer);
 	return val;
@@ -594,8 +639,8 @@ static int next_row(struct conn *c, MYSQL_STMT *stmt, struct err *err)
 {
 	int wants, result;
 
-	for (wants = mysql_stmt_fetch_start(&result, stmt); wants;
-	     wants = mysql_stmt_fetch_cont(&result, stmt, wants)) {
+	for (wants = maria.mysql_stmt_fetch_start(&result, stmt); wants;
+	     wants = maria.mysql_stmt_fetch_cont(&result, stmt, wants)) {
 		if (wait_for(c, &wants, err))
 			return -1;
 	}
@@ -616,7 +661,7 @@ static int read_rows(struct conn *c, MYSQL_STMT *stmt, struct sql_run *run, stru
 		return out_of_memory(err);
 	if (row_init(&row, stmt, err))
 		return -1;
-	if (mysql_stmt_bind_result(stmt, row.binds))
+	if (maria.mysql_stmt_bind_result(stmt, row.binds))
 		ret = fail_stmt(stmt, err);
 	while (ret != -1 && unread < UNREAD_ROWS_MAX && (got = next_row(c, stmt, err)) == 1) {
 		if (ret == 0)
@@ -635,11 +680,11 @@ static int read_results(struct conn *c, MYSQL_STMT *stmt, struct sql_run *run, s
 	int wants, bad, ret;
 
 	for (;;) {
-		ret = mysql_stmt_field_count(stmt) ? read_rows(c, stmt, run, err) : 0;
-		if (ret || !mysql_stmt_more_results(stmt))
+		ret = maria.mysql_stmt_field_count(stmt) ? read_rows(c, stmt, run, err) : 0;
+		if (ret || !maria.mysql_stmt_more_results(stmt))
 			break;
-		for (wants = mysql_stmt_next_result_start(&bad, stmt); wants;
-		     wants = mysql_stmt_next_result_cont(&bad, stmt, wants)) {
+		for (wants = maria.mysql_stmt_next_result_start(&bad, stmt); wants;
+		     wants = maria.mysql_stmt_next_result_cont(&bad, stmt, wants)) {
 			if (wait_for(c, &wants, err))
 				return -1;
 		}
@@ -647,7 +692,7 @@ static int read_results(struct conn *c, MYSQL_STMT *stmt, struct sql_run *run, s
 			return fail_stmt(stmt, err);
 	}
 	if (ret == 0)
-		run->changed = (int64_t)mysql_stmt_affected_rows(stmt);
+		run->changed = (int64_t)maria.mysql_stmt_affected_rows(stmt);
 	return ret;
 }
 
@@ -674,6 +719,7 @@ static int conn_run(void *arg, const struct sql_statement *s, json_object *const
 
 const struct sql_driver sql_mysql = {
     .name = "mysql",
+    .library = &libmariadb,
     .is_mysql = true,
     .check = check,
     .open = conn_open,

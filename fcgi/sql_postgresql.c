@@ -20,6 +20,48 @@
 #define NUMBER_MAX_SIZE 64
 #define CANCEL_MS       1000
 
+#define FUNCTIONS(FUNCTION)                                                                                            \
+	FUNCTION(PQcancel)                                                                                             \
+	FUNCTION(PQclear)                                                                                              \
+	FUNCTION(PQcmdTuples)                                                                                          \
+	FUNCTION(PQconnectPoll)                                                                                        \
+	FUNCTION(PQconnectStartParams)                                                                                 \
+	FUNCTION(PQconsumeInput)                                                                                       \
+	FUNCTION(PQerrorMessage)                                                                                       \
+	FUNCTION(PQfinish)                                                                                             \
+	FUNCTION(PQflush)                                                                                              \
+	FUNCTION(PQfname)                                                                                              \
+	FUNCTION(PQfreeCancel)                                                                                         \
+	FUNCTION(PQfreemem)                                                                                            \
+	FUNCTION(PQftype)                                                                                              \
+	FUNCTION(PQgetCancel)                                                                                          \
+	FUNCTION(PQgetResult)                                                                                          \
+	FUNCTION(PQgetisnull)                                                                                          \
+	FUNCTION(PQgetlength)                                                                                          \
+	FUNCTION(PQgetvalue)                                                                                           \
+	FUNCTION(PQisBusy)                                                                                             \
+	FUNCTION(PQnfields)                                                                                            \
+	FUNCTION(PQnparams)                                                                                            \
+	FUNCTION(PQresultErrorField)                                                                                   \
+	FUNCTION(PQresultStatus)                                                                                       \
+	FUNCTION(PQsendDescribePrepared)                                                                               \
+	FUNCTION(PQsendPrepare)                                                                                        \
+	FUNCTION(PQsendQuery)                                                                                          \
+	FUNCTION(PQsendQueryPrepared)                                                                                  \
+	FUNCTION(PQsetNoticeReceiver)                                                                                  \
+	FUNCTION(PQsetSingleRowMode)                                                                                   \
+	FUNCTION(PQsetnonblocking)                                                                                     \
+	FUNCTION(PQsocket)                                                                                             \
+	FUNCTION(PQstatus)                                                                                             \
+	FUNCTION(PQtransactionStatus)                                                                                  \
+	FUNCTION(PQunescapeBytea)
+
+static struct {
+	FUNCTIONS(LIBRARY_MEMBER)
+} pq;
+
+static struct library libpq = {LIBPQ, (const char *const[]){FUNCTIONS(LIBRARY_NAME) NULL}, &pq, false};
+
 /* Types by their numbers, which are for ever. */
 enum {
 	PG_BOOL = 16,
@@ -55,7 +97,7 @@ static int out_of_memory(struct err *err)
 /* Until the socket is ready for events. */
 static int wait_for(const struct conn *c, short events, struct err *err)
 {
-	struct pollfd fd = {.fd = PQsocket(c->pg), .events = events};
+	struct pollfd fd = {.fd = pq.PQsocket(c->pg), .events = events};
 
 	return sql_wait(c->call, c->deadline_ms, &fd, err);
 }
@@ -63,7 +105,7 @@ static int wait_for(const struct conn *c, short events, struct err *err)
 /* libpq's texts end with a newline, and have several lines. */
 static int lost(const struct conn *c, struct err *err)
 {
-	const char *text = PQerrorMessage(c->pg);
+	const char *text = pq.PQerrorMessage(c->pg);
 
 	return err_set(err, ERR_BUSY, "postgresql: %.*s", (int)strcspn(text, "\n"), text);
 }
@@ -71,10 +113,10 @@ static int lost(const struct conn *c, struct err *err)
 /* A statement that failed. Words about values are for clients. */
 static int fail(const struct conn *c, const PGresult *result, struct err *err)
 {
-	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	const char *state = pq.PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *text = pq.PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-	if (!state || !text || PQstatus(c->pg) != CONNECTION_OK)
+	if (!state || !text || pq.PQstatus(c->pg) != CONNECTION_OK)
 		return lost(c, err);
 	if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 || strcmp(state, "P0001") == 0)
 		return err_set(err, ERR_PARAMS, "%s", text);
@@ -90,21 +132,21 @@ static int next_result(const struct conn *c, PGresult **result, struct err *err)
 {
 	int flushed;
 
-	while ((flushed = PQflush(c->pg)) == 1) {
+	while ((flushed = pq.PQflush(c->pg)) == 1) {
 		if (wait_for(c, POLLIN | POLLOUT, err))
 			return -1;
-		if (!PQconsumeInput(c->pg))
+		if (!pq.PQconsumeInput(c->pg))
 			return lost(c, err);
 	}
 	if (flushed == -1)
 		return lost(c, err);
-	while (PQisBusy(c->pg)) {
+	while (pq.PQisBusy(c->pg)) {
 		if (wait_for(c, POLLIN, err))
 			return -1;
-		if (!PQconsumeInput(c->pg))
+		if (!pq.PQconsumeInput(c->pg))
 			return lost(c, err);
 	}
-	*result = PQgetResult(c->pg);
+	*result = pq.PQgetResult(c->pg);
 	return 0;
 }
 
@@ -118,7 +160,7 @@ static int drain(const struct conn *c, struct err *err)
 			return -1;
 		if (!result)
 			return 0;
-		PQclear(result);
+		pq.PQclear(result);
 	}
 }
 
@@ -131,9 +173,9 @@ static int expect_done(const struct conn *c, struct err *err)
 
 	if (next_result(c, &result, err))
 		return -1;
-	if (!result || PQresultStatus(result) != PGRES_COMMAND_OK)
+	if (!result || pq.PQresultStatus(result) != PGRES_COMMAND_OK)
 		ret = fail(c, result, err);
-	PQclear(result);
+	pq.PQclear(result);
 	return drain(c, ret ? &ignored : err) | ret;
 }
 
@@ -141,7 +183,7 @@ static void conn_close(void *arg)
 {
 	struct conn *c = arg;
 
-	PQfinish(c->pg);
+	pq.PQfinish(c->pg);
 	mem_free(c->prepared);
 	mem_free(c);
 }
@@ -154,22 +196,22 @@ static int connect_to(struct conn *c, const struct sql_database *db, const char 
 	const char *const values[] = {"mcp-fcgi", db->target, "UTF8", password, NULL};
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 
-	c->pg = PQconnectStartParams(keywords, values, 1);
+	c->pg = pq.PQconnectStartParams(keywords, values, 1);
 	if (!c->pg)
 		return out_of_memory(err);
-	if (PQstatus(c->pg) == CONNECTION_BAD)
+	if (pq.PQstatus(c->pg) == CONNECTION_BAD)
 		return lost(c, err);
 	while (status != PGRES_POLLING_OK) {
 		if (wait_for(c, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, err))
 			return -1;
-		status = PQconnectPoll(c->pg);
+		status = pq.PQconnectPoll(c->pg);
 		if (status == PGRES_POLLING_FAILED)
 			return lost(c, err);
 	}
-	PQsetnonblocking(c->pg, 1);
+	pq.PQsetnonblocking(c->pg, 1);
 	if (db->is_writable)
 		return 0;
-	if (!PQsendQuery(c->pg, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+	if (!pq.PQsendQuery(c->pg, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
 		return lost(c, err);
 	return expect_done(c, err);
 }
@@ -201,7 +243,7 @@ static int conn_open(struct sql_database *db, struct call *call, uint64_t deadli
 		conn_close(c);
 		return -1;
 	}
-	PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+	pq.PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
 	*conn = c;
 	return 0;
 }
@@ -210,10 +252,10 @@ static int conn_open(struct sql_database *db, struct call *call, uint64_t deadli
 static bool conn_is_alive(void *arg)
 {
 	struct conn *c = arg;
-	struct pollfd fd = {.fd = PQsocket(c->pg), .events = POLLIN};
+	struct pollfd fd = {.fd = pq.PQsocket(c->pg), .events = POLLIN};
 
 	while (poll(&fd, 1, 0) > 0) { /* its last words come before its end */
-		if (!PQconsumeInput(c->pg) || PQstatus(c->pg) != CONNECTION_OK)
+		if (!pq.PQconsumeInput(c->pg) || pq.PQstatus(c->pg) != CONNECTION_OK)
 			return false;
 	}
 	return true;
@@ -238,7 +280,7 @@ static int prepare(struct conn *c, const struct sql_statement *s, struct err *er
 	if (!more)
 		return out_of_memory(err);
 	c->prepared = more;
-	if (!PQsendPrepare(c->pg, name_of(s, name), s->text, 0, NULL))
+	if (!pq.PQsendPrepare(c->pg, name_of(s, name), s->text, 0, NULL))
 		return lost(c, err);
 	if (expect_done(c, err))
 		return -1;
@@ -281,17 +323,17 @@ static int conn_describe(void *arg, const struct sql_statement *s, json_object *
 	PGresult *result = NULL;
 	int ret = prepare(c, s, err);
 
-	if (ret == 0 && !PQsendDescribePrepared(c->pg, name_of(s, name)))
+	if (ret == 0 && !pq.PQsendDescribePrepared(c->pg, name_of(s, name)))
 		ret = lost(c, err);
 	if (ret == 0)
 		ret = next_result(c, &result, err);
-	if (ret == 0 && PQresultStatus(result) != PGRES_COMMAND_OK)
+	if (ret == 0 && pq.PQresultStatus(result) != PGRES_COMMAND_OK)
 		ret = fail(c, result, err);
-	if (ret == 0 && PQnparams(result) != (int)s->parameters_count)
+	if (ret == 0 && pq.PQnparams(result) != (int)s->parameters_count)
 		ret = err_set(err, ERR_PARAMS, "it has parameters of its own; {placeholders} are what is filled in");
-	for (int i = 0; ret == 0 && i < PQnfields(result); i++)
-		ret = sql_column_add(columns, PQfname(result, i), schema_of(PQftype(result, i)), err);
-	PQclear(result);
+	for (int i = 0; ret == 0 && i < pq.PQnfields(result); i++)
+		ret = sql_column_add(columns, pq.PQfname(result, i), schema_of(pq.PQftype(result, i)), err);
+	pq.PQclear(result);
 	if (ret && err->code == ERR_INTERNAL)
 		err->code = ERR_PARAMS; /* the author's mistake, in words for the author */
 	return ret;
@@ -326,7 +368,8 @@ static int send(struct conn *c, const struct sql_statement *s, json_object *cons
 		texts[i] = text_of(values[i], &bufs[i], err);
 		ret = texts[i] ? 0 : -1;
 	}
-	if (ret == 0 && !PQsendQueryPrepared(c->pg, name_of(s, name), (int)s->parameters_count, texts, NULL, NULL, 0))
+	if (ret == 0 &&
+	    !pq.PQsendQueryPrepared(c->pg, name_of(s, name), (int)s->parameters_count, texts, NULL, NULL, 0))
 		ret = lost(c, err);
 	for (size_t i = 0; bufs && i < s->parameters_count; i++)
 		buf_release(&bufs[i]);
@@ -338,23 +381,23 @@ static int send(struct conn *c, const struct sql_statement *s, json_object *cons
 static json_object *new_bytes(const char *text)
 {
 	size_t len;
-	unsigned char *bytes = PQunescapeBytea((const unsigned char *)text, &len);
+	unsigned char *bytes = pq.PQunescapeBytea((const unsigned char *)text, &len);
 	json_object *val = bytes ? sql_value_bytes((struct slice){(const char *)bytes, len}) : NULL;
 
-	PQfreemem(bytes);
+	pq.PQfreemem(bytes);
 	return val;
 }
 
 /* *is_null: that is its value, and not a lack of memory. */
 static json_object *value_of(const PGresult *result, int column, bool *is_null)
 {
-	const char *text = PQgetvalue(result, 0, column);
-	struct slice str = {text, (size_t)PQgetlength(result, 0, column)};
+	const char *text = pq.PQgetvalue(result, 0, column);
+	struct slice str = {text, (size_t)pq.PQgetlength(result, 0, column)};
 
-	*is_null = PQgetisnull(result, 0, column);
+	*is_null = pq.PQgetisnull(result, 0, column);
 	if (*is_null)
 		return NULL;
-	switch (PQftype(result, column)) {
+	switch (pq.PQftype(result, column)) {
 	case PG_BOOL:
 		return json_object_new_boolean(*text == 't');
 	case PG_INT2:
@@ -382,13 +425,13 @@ static int read_row(const PGresult *result, struct sql_run *run, struct err *err
 	json_object *row;
 	int ret = sql_row_begin(run, &row, err);
 
-	for (int i = 0; ret == 0 && i < PQnfields(result); i++) {
+	for (int i = 0; ret == 0 && i < pq.PQnfields(result); i++) {
 		bool is_null;
 		json_object *val = value_of(result, i, &is_null);
 
 		if (!val && !is_null)
 			return out_of_memory(err);
-		ret = sql_row_add(run, row, PQfname(result, i), val, (size_t)PQgetlength(result, 0, i), err);
+		ret = sql_row_add(run, row, pq.PQfname(result, i), val, (size_t)pq.PQgetlength(result, 0, i), err);
 	}
 	return ret;
 }
@@ -396,7 +439,7 @@ static int read_row(const PGresult *result, struct sql_run *run, struct err *err
 /* 1: it is over, with what was wanted. */
 static int read_result(const struct conn *c, PGresult *result, struct sql_run *run, struct err *err)
 {
-	switch (PQresultStatus(result)) {
+	switch (pq.PQresultStatus(result)) {
 	case PGRES_SINGLE_TUPLE:
 		return read_row(result, run, err);
 	case PGRES_TUPLES_OK: /* the end of the rows */
@@ -404,7 +447,7 @@ static int read_result(const struct conn *c, PGresult *result, struct sql_run *r
 			run->rows = json_object_new_array();
 		return run->rows ? 0 : out_of_memory(err);
 	case PGRES_COMMAND_OK:
-		run->changed = strtoll(PQcmdTuples(result), NULL, 10);
+		run->changed = strtoll(pq.PQcmdTuples(result), NULL, 10);
 		return 0;
 	default:
 		return fail(c, result, err);
@@ -422,13 +465,13 @@ static int read_results(const struct conn *c, struct sql_run *run, struct err *e
 		if (!result)
 			return 0;
 		ret = read_result(c, result, run, err);
-		PQclear(result);
+		pq.PQclear(result);
 	}
 	return ret;
 }
 
-/* PQcancel() asks by another connection and waits for its end, however long a server that stands still takes: so it has
- * a thread, which lives no longer than that. */
+/* pq.PQcancel() asks by another connection and waits for its end, however long a server that stands still takes: so it
+ * has a thread, which lives no longer than that. */
 struct cancelling {
 	PGcancel *cancel; /* owned */
 	int over_fd;      /* owned: closed when it is over */
@@ -440,9 +483,9 @@ static void *cancel_main(void *arg)
 	int over_fd = c->over_fd;
 	char why[256];
 
-	if (!PQcancel(c->cancel, why, sizeof(why)))
+	if (!pq.PQcancel(c->cancel, why, sizeof(why)))
 		LOG(WARN, "sql.not_cancelled", "why=\"%.*s\"", (int)strcspn(why, "\n"), why);
-	PQfreeCancel(c->cancel);
+	pq.PQfreeCancel(c->cancel);
 	mem_free(c);
 	close(over_fd);
 	return NULL;
@@ -478,11 +521,11 @@ static void cancel(const struct conn *conn)
 	struct err err;
 
 	if (c)
-		c->cancel = PQgetCancel(conn->pg);
+		c->cancel = pq.PQgetCancel(conn->pg);
 	if (!c || !c->cancel || start_cancelling(c, &over, &err)) {
 		LOG(WARN, "sql.not_cancelled", "why=\"%s\"", c && c->cancel ? err.msg : "out of memory");
 		if (c)
-			PQfreeCancel(c->cancel);
+			pq.PQfreeCancel(c->cancel);
 		mem_free(c);
 		return;
 	}
@@ -504,13 +547,14 @@ static int conn_run(void *arg, const struct sql_statement *s, json_object *const
 	if (ret == 0)
 		ret = send(c, s, values, err);
 	if (ret == 0) {
-		PQsetSingleRowMode(c->pg);
+		pq.PQsetSingleRowMode(c->pg);
 		ret = read_results(c, run, err);
 	}
 	/* Enough rows, or a failure in the middle: the rest is not waited for. */
-	if (ret && PQtransactionStatus(c->pg) == PQTRANS_ACTIVE)
+	if (ret && pq.PQtransactionStatus(c->pg) == PQTRANS_ACTIVE)
 		cancel(c);
-	if (ret == -1 && (err->code == ERR_CANCELLED || err->code == ERR_EXPIRED || PQstatus(c->pg) != CONNECTION_OK))
+	if (ret == -1 &&
+	    (err->code == ERR_CANCELLED || err->code == ERR_EXPIRED || pq.PQstatus(c->pg) != CONNECTION_OK))
 		*is_broken = true;
 	else if (drain(c, &ignored))
 		*is_broken = true;
@@ -519,6 +563,7 @@ static int conn_run(void *arg, const struct sql_statement *s, json_object *const
 
 const struct sql_driver sql_postgresql = {
     .name = "postgresql",
+    .library = &libpq,
     .numbered = '$',
     .open = conn_open,
     .is_alive = conn_is_alive,

@@ -4,13 +4,15 @@
 
 #include <pthread.h>
 
+#include "fcgi/library.h"
 #include "fcgi/sql.h"
 
 struct sql_driver {
-	const char *name; /* "sqlite": the member that chooses it */
-	char numbered;    /* '$': the first parameter is $1; NUL: each is "?", as often as it stands there */
-	bool is_mysql;    /* backslashes escape in quotes, # begins a comment, -- only before a space, no $$ quotes */
-	bool is_file;     /* what it is given is a path, and must be there */
+	const char *name;        /* "sqlite": the member that chooses it */
+	struct library *library; /* opened for the first definition that wants it; NULL: it is there */
+	char numbered;           /* '$': the first parameter is $1; NUL: each is "?", as often as it stands there */
+	bool is_mysql; /* backslashes escape in quotes, # begins a comment, -- only before a space, no $$ quotes */
+	bool is_file;  /* what it is given is a path, and must be there */
 	int (*check)(
 	    const char *target, struct err *err); /* err->msg: what is wrong with its words. NULL: all are right */
 	/* ERR_BUSY with the reason. call NULL: nobody waits who could leave. */

@@ -48,4 +48,10 @@ for module in hello numbers; do
 	echo "{\"modules\": {\"$module\": {\"file\": \"$module.so\"}}}" >"$scratch/$module.json"
 	try "$module.so is loaded" "$(find "$scratch/root" -name mcpctl -type f)" check "$scratch/$module.json"
 done
+# Whose configuration wants a library that is not there, or can't be opened, is told which.
+libcurl=$(sed -n 's/^#define LIBCURL "\(.*\)"/\1/p' "$build/config.h")
+: >"$scratch/$libcurl"
+echo '{"tools": {"t": {"http": {"url": "https://api.example/v1"}}}}' >"$scratch/http.json"
+LD_LIBRARY_PATH=$scratch "$(find "$scratch/root" -name mcpctl -type f)" check "$scratch/http.json" 2>&1 | grep -q ": /tools/t: .*$libcurl: "
+ok $? "a libcurl that can't be opened is complained about"
 echo "1..$n"
