@@ -11,14 +11,12 @@ from urllib.parse import urlsplit
 
 from peers import sdk_servers
 from report import at_least
-from running import BUILD, SOURCE, Failure, Missing, Serve, bin_with, load, run_rounds, run_tool, tool
+from running import SOURCE, Failure, Missing, Serve, bin_with, load, run_rounds, run_tool, tool
 from sites import NO_LIMITS, QUERY, TEXT, legacy_call, make_echo_site, make_tool_site, modern_call, open_sessions, write_lines
 
 SERVERS = ("lighttpd", "apache", "nginx")
 ARGUMENTS = {"text": TEXT}
 BARE, SPAWN, API, LOOP = "bare libfcgi", "bare posix_spawn", "the API itself", "the query in a C loop"
-BATCH = "worker_sched_batch=true"
-BARE_BATCH, MODERN_BATCH, LEGACY_BATCH = (f"{name}, SCHED_BATCH" for name in (BARE, "modern echo", "legacy echo, session"))
 SDK_V1, SDK_V2 = "TypeScript SDK v1, session", "TypeScript SDK v2"
 # What is called, and a text that a right answer has. of: what the rate is divided by, and the goals of DESIGN, which are for
 # lighttpd with 64 connections.
@@ -26,8 +24,6 @@ Kind = namedtuple("Kind", "name request contains of", defaults=({},))
 KINDS = [
     Kind("modern echo", modern_call("echo", ARGUMENTS), TEXT, {BARE: at_least(0.85), SDK_V2: at_least(10)}),
     Kind("legacy echo, session", legacy_call("echo", ARGUMENTS), TEXT, {BARE: at_least(0.6), SDK_V1: at_least(5)}),
-    Kind(MODERN_BATCH, modern_call("echo", ARGUMENTS), TEXT, {BARE: None, BARE_BATCH: None, SDK_V2: None}),
-    Kind(LEGACY_BATCH, legacy_call("echo", ARGUMENTS), TEXT, {BARE: None, BARE_BATCH: None, SDK_V1: None}),
     Kind("legacy SSE answer", legacy_call("progress", ARGUMENTS, True), "half of it", {BARE: None}),
     Kind("exec tool, static program", modern_call("exec", {}), TEXT, {SPAWN: at_least(0.9), "modern echo": None}),
     Kind("exec tool, python3", modern_call("once", {"id": 7}), "hello, 7", {"modern echo": None}),
@@ -39,8 +35,6 @@ KINDS = [
 ]
 WARM_UP, WARM_UP_S = 5000, 20  # calls of those that compile as they go, and the seconds after which it is enough
 GOALS_AT = ("lighttpd", 64)
-# What answers: our workers and bare libfcgi behind one kind of web server, each again under SCHED_BATCH; the API of http tools.
-Urls = namedtuple("Urls", "ours ours_batch bare bare_batch api")
 
 
 def poster(url, request, contains, connections, sessions=None):
@@ -68,16 +62,15 @@ def warm_up(sdks, scratch):
         load(url, *kind.request, WARM_UP_S, 16, TEXT, sessions, ["-n", WARM_UP])
 
 
-def loads_of(args, scratch, site, urls, sdks, server, connections):
-    sessions = {url: sessions_for(url, connections, scratch, f"{server}-{urlsplit(url).port}") for url in (urls.ours, urls.ours_batch)}
+def loads_of(args, scratch, site, url, bare_url, api_url, sdks, server, connections):
+    sessions = sessions_for(url, connections, scratch, server)
     spawners = min(connections, args.workers * args.threads)
-    loads = {name: poster(url, KINDS[0].request, "result", connections)
-             for name, url in ((BARE, urls.bare), (BARE_BATCH, urls.bare_batch), (API, urls.api))}
+    loads = {BARE: poster(bare_url, KINDS[0].request, "result", connections)}
     for kind in KINDS:
-        url = urls.ours_batch if kind.name in (MODERN_BATCH, LEGACY_BATCH) else urls.ours
         is_legacy = kind.name.startswith("legacy")
-        loads[kind.name] = poster(url, kind.request, kind.contains, connections, sessions[url] if is_legacy else None)
+        loads[kind.name] = poster(url, kind.request, kind.contains, connections, sessions if is_legacy else None)
     loads[SPAWN] = looper(tool("spawn_loop"), spawners, None, scratch / "static_tool")
+    loads[API] = poster(api_url, KINDS[0].request, "result", connections)
     loads[LOOP] = looper(tool("sql_loop"), site / "clients.db", QUERY.format("?"), None)
     if server == GOALS_AT[0] and "v1" in sdks:
         loads[SDK_V1] = poster(sdks["v1"], KINDS[1].request, TEXT, connections, sessions_for(sdks["v1"], connections, scratch, "v1"))
@@ -95,13 +88,13 @@ def calls(args, report, scratch):
         warm_up(sdks, scratch)
         for server in args.servers:
             try:
-                urls = Urls(*(until.enter_context(Serve(args, site, server, bin_dir, sets)).url for bin_dir, sets in (
-                    (BUILD, NO_LIMITS), (BUILD, [*NO_LIMITS, BATCH]), (hello_bin, ()), (hello_bin, [BATCH]))), api.url)
+                ours = until.enter_context(Serve(args, site, server, sets=NO_LIMITS))
+                bare = until.enter_context(Serve(args, site, server, hello_bin))
             except Missing as why:
                 report.left_out(why)
                 continue
             for connections in args.connections:
-                loads = loads_of(args, scratch, site, urls, sdks, server, connections)
+                loads = loads_of(args, scratch, site, ours.url, bare.url, api.url, sdks, server, connections)
                 rounds = run_rounds(args, report, f"calls, {server}, {connections} connections", loads)
                 print_calls(args, report, server, connections, rounds)
 

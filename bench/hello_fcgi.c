@@ -6,7 +6,6 @@
 
 #include <getopt.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,8 +56,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
 	    {"processes", required_argument, NULL, 'p'}, {"threads", required_argument, NULL, 't'},
-	    {"conf", required_argument, NULL, 'x'}, {"set", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0}};
-	const struct sched_param none = {0};
+	    {"conf", required_argument, NULL, 'x'}, {"set", required_argument, NULL, 'x'}, {NULL, 0, NULL, 0}};
 	long processes = 2, threads = 8;
 	const char *path = NULL;
 	int opt;
@@ -70,9 +68,7 @@ int main(int argc, char **argv)
 			processes = option_number(optarg, "--processes", 1, 64);
 		else if (opt == 't')
 			threads = option_number(optarg, "--threads", 1, 256);
-		else if (opt == 'o' && strcmp(optarg, "worker_sched_batch=true") == 0)
-			sched_setscheduler(0, SCHED_BATCH, &none);
-		else if (opt != 'x' && opt != 'o')
+		else if (opt != 'x')
 			return 2;
 	}
 	if (!path) {

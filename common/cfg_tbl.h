@@ -41,7 +41,6 @@ CFG_INT(cache_ttl_ms, 60000, 0, 86400000, "ms", "How long clients of 2026-07-28 
 
 CFG_INT(worker_processes, 2, 1, 256, "processes", "Processes that mcp-worker --socket keeps")
 CFG_INT(worker_threads, 8, 1, 256, "threads", "Threads of a worker process that wait for requests")
-CFG_BOOL(worker_sched_batch, false, "Threads of a worker run under SCHED_BATCH, so that none interrupts the web server that gives it a request: more calls a second where the site has the CPUs to itself, later answers where other programs keep them busy")
 CFG_INT(worker_calls_max, 64, 1, 4096, "calls", "Calls of one worker process that take longer than stream_after_ms; half of them may wait for tasks, and half for a broker that restarts")
 CFG_INT(worker_reload_ms, 1000, 0, 3600000, "ms", "How often mcp-worker --socket and mcp-runner look whether the configuration has changed; 0: at SIGHUP only")
 CFG_INT(worker_drain_ms, 5000, 0, 600000, "ms", "How long SIGTERM lets running calls finish")

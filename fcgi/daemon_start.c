@@ -64,11 +64,10 @@ static char **make_argv(const struct cfg *cfg, char *program, char *run_dir)
 	return argv;
 }
 
-/* With all signals at their defaults and unblocked, scheduled as is usual (see pool.c), nothing of ours but stderr: a
- * client's connection that another thread just accepted must not live on in a daemon. */
-static int spawn(const struct cfg *cfg, const char *program, char **argv, pid_t *pid)
+/* With all signals at their defaults and unblocked, nothing of ours but stderr: a client's connection that another
+ * thread just accepted must not live on in a daemon. */
+static int spawn(const char *program, char **argv, pid_t *pid)
 {
-	int flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
 	sigset_t all, none;
@@ -88,8 +87,7 @@ static int spawn(const struct cfg *cfg, const char *program, char **argv, pid_t 
 	    (rc = posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1)) ||
 #endif
 	    (rc = posix_spawnattr_setsigdefault(&attr, &all)) || (rc = posix_spawnattr_setsigmask(&attr, &none)) ||
-	    (rc = posix_spawnattr_setflags(
-		 &attr, (short)(flags | (cfg->worker_sched_batch ? POSIX_SPAWN_SETSCHEDULER : 0)))))
+	    (rc = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK)))
 		goto out;
 	rc = posix_spawn(pid, program, &files, &attr, argv, environ);
 out:
@@ -142,7 +140,7 @@ int daemon_start(const struct cfg *cfg, const char *name, const char *path, uint
 	argv = make_argv(cfg, program, run_dir);
 	if (!argv)
 		return err_set(err, ERR_NOMEM, "arguments of %s", name);
-	rc = spawn(cfg, program, argv, &pid);
+	rc = spawn(program, argv, &pid);
 	mem_free(argv);
 	if (rc) {
 		char why[128];

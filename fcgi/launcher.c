@@ -50,9 +50,8 @@ static char *find_program(const struct cfg *cfg)
 
 /* posix_spawn() of path with sock as LAUNCH_FD. Returns an errno. Nothing else of the worker's may come along: in a CGI
  * process stdin and stdout are the request's connection. */
-static int spawn(const struct cfg *cfg, const char *path, int sock, pid_t *pid)
+static int spawn(const char *path, int sock, pid_t *pid)
 {
-	int flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
 	char *const argv[] = {(char *)(uintptr_t) "mcp-launch", NULL}, *const env[] = {NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -76,8 +75,7 @@ static int spawn(const struct cfg *cfg, const char *path, int sock, pid_t *pid)
 		error = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
-	/* With worker_sched_batch to what is usual, which attr says unless it is told otherwise. */
-	posix_spawnattr_setflags(&attr, (short)(flags | (cfg->worker_sched_batch ? POSIX_SPAWN_SETSCHEDULER : 0)));
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	if (!error)
 		error = posix_spawn(pid, path, &actions, &attr, argv, env);
 	posix_spawnattr_destroy(&attr);
@@ -114,7 +112,7 @@ static int ensure(const struct cfg *cfg, struct err *err)
 		return err_sys(err, "socketpair");
 	}
 	setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-	error = spawn(cfg, path, pair[1], &launcher.pid);
+	error = spawn(path, pair[1], &launcher.pid);
 	close(pair[1]);
 	if (error) {
 		close(pair[0]);

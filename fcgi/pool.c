@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -127,17 +126,6 @@ static void leave(struct pool_thread *t)
 	mem_free(t);
 }
 
-/* A web server that connects to us, and is interrupted by the thread which that wakes, has not written its request
- * yet: the thread has to sleep again. What is started from a thread (launcher.c, daemon_start.c) is scheduled as any
- * other program. */
-static void step_back(void)
-{
-	const struct sched_param none = {0};
-
-	if (sched_setscheduler(0, SCHED_BATCH, &none) == -1)
-		LOG(WARN, "thread.scheduling", "errno=%d effect=\"worker_sched_batch is not in effect\"", errno);
-}
-
 static void *thread_main(void *arg)
 {
 	struct pool_thread *t = arg;
@@ -145,8 +133,6 @@ static void *thread_main(void *arg)
 	struct req_fcgi req;
 	struct err err = {0};
 
-	if (pool->w->cfg.worker_sched_batch)
-		step_back();
 	if (req_fcgi_init(&req, pool->listen_fd, &err)) {
 		LOG(ERROR, "thread.failed", "why=\"%s\"", err.msg);
 		leave(t);

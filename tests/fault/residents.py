@@ -179,16 +179,5 @@ def _(site):
     gone([busy, idle, *before])
 
 
-@case("worker_sched_batch: what serves requests steps back for the web server, what a tool runs does not",
-      settings={"worker_sched_batch": "true"})
-def _(site):
-    program = call(site, "say")["pid"]
-    (worker,) = site.workers()
-    threads = {int(task.name): os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{worker}/task").iterdir()}
-    check(threads.pop(worker) == os.SCHED_OTHER, "the first thread serves nobody")
-    check(list(threads.values()).count(os.SCHED_BATCH) >= 6, threads)
-    check(os.sched_getscheduler(program) == os.SCHED_OTHER, "the program has it too")
-
-
 if __name__ == "__main__":
     sys.exit(main(case, __doc__, OneWorker))
