@@ -1,5 +1,7 @@
 #include "config.h"
 
+#include <sched.h>
+
 #include "broker/loop.h"
 #include "common/banned.h"
 
@@ -60,10 +62,12 @@ static void on_prepare(uv_prepare_t *prepare)
 	if (run_tasks(l)) /* what they sent may have eaten the news of what came */
 		more = l->turn(l->turn_arg) || more;
 	free_doomed(l);
-	if (more || l->head)
+	if (more || l->head) {
 		uv_idle_start(&l->idle, on_idle);
-	else
+	} else {
 		uv_idle_stop(&l->idle);
+		sched_yield(); /* who is about to say something says it, and need not wake us: one turn hears them all */
+	}
 	if (l->ticking != (l->wheel.count > 0)) { /* without timers the broker sleeps */
 		l->ticking = !l->ticking;
 		if (l->ticking)

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -75,7 +76,9 @@ int req_fcgi_init(struct req_fcgi *r, int listen_fd, struct err *err)
 	return 0;
 }
 
-/* A connection that has something to say. -1: *err, ERR_GONE when a signal came first. */
+/* A connection that has something to say. -1: *err, ERR_GONE when a signal came first.
+ * A web server connects and then writes; its connect() wakes us, often on its own CPU and at once. Giving that back lets it
+ * write what it has for us and for others before we look, instead of being interrupted to see us fall asleep again. */
 static int accept_unix(int listen_fd, struct err *err)
 {
 	for (;;) {
@@ -88,6 +91,7 @@ static int accept_unix(int listen_fd, struct err *err)
 			continue;
 		if (fd.fd == -1)
 			return err_sys(err, "accept a FastCGI connection");
+		sched_yield();
 		do
 			ready = poll(&fd, 1, SILENT_MS);
 		while (ready == -1 && errno == EINTR);
