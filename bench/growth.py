@@ -76,7 +76,7 @@ def by_streams(args, report, scratch):
 
 
 def by_payload(args, report, scratch):
-    """Beside libfcgi, which reads it all and answers the same few bytes."""
+    """Beside libfcgi, which reads it all and answers with as many bytes."""
     report.head("length of the text that the echo tool is given and answers with, 4 connections through lighttpd")
     site = make_site(scratch, "payload", {"body": {"max_bytes": 16 << 20}, "tools": {"echo": {"builtin": "echo"}}})
     with Serve(args, site) as ours, Serve(args, site, bin_dir=bin_with(scratch, "hello_fcgi")) as bare:
@@ -85,7 +85,7 @@ def by_payload(args, report, scratch):
             path = Path(scratch, "payload.json")
             path.write_text(body)
             rounds = run_rounds(args, report, f"payload of {count} bytes", {
-                "bare libfcgi": lambda seconds: load(bare.url, f"@{path}", headers, seconds, 4),
+                "bare libfcgi": lambda seconds: load(f"{bare.url}?as-long", f"@{path}", headers, seconds, 4),
                 "modern echo": lambda seconds: load(ours.url, f"@{path}", headers, seconds, 4, "x" * min(count, 1000))}, few(args))
             values = {name: [each["rate"] for each in figures] for name, figures in rounds.items()}
             for name in values:

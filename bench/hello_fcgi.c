@@ -1,4 +1,5 @@
-/* bench/hello_fcgi - what libfcgi can do at most: reads the request and answers with the same bytes each time.
+/* bench/hello_fcgi - what libfcgi can do at most: reads the request and answers with the same bytes each time, or, when
+ * the URL's query is "as-long", with as many as came.
  *
  * It takes those options of mcp-worker that concern it and passes over the others, so that tests/serve can run it in the
  * place of mcp-worker, behind the same web server with the same configuration. */
@@ -24,16 +25,43 @@ static const char answer[] = "Status: 200\r\nContent-Type: application/json\r\nC
 			     "echo call has, or nearly\"}]}}";
 static int listen_fd;
 
+static void answer_as_long(FCGX_Stream *out, size_t len)
+{
+	static const char begin[] = "{\"result\":\"", end[] = "\"}";
+	const size_t least = sizeof(begin) + sizeof(end) - 2;
+	char filling[8192];
+	int head_len;
+
+	if (len < least)
+		len = least;
+	head_len = snprintf(filling, sizeof(filling),
+	    "Status: 200\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", len, begin);
+	FCGX_PutStr(filling, head_len, out);
+	memset(filling, 'x', sizeof(filling));
+	for (size_t left = len - least, part; left > 0; left -= part) {
+		part = left < sizeof(filling) ? left : sizeof(filling);
+		FCGX_PutStr(filling, (int)part, out);
+	}
+	FCGX_PutStr(end, sizeof(end) - 1, out);
+}
+
 static void *thread_run(void *arg)
 {
 	FCGX_Request req;
+	const char *query;
 	char in[8192];
+	size_t came;
+	int got;
 
 	FCGX_InitRequest(&req, listen_fd, 0);
 	while (FCGX_Accept_r(&req) == 0) {
-		while (FCGX_GetStr(in, sizeof(in), req.in) > 0)
+		for (came = 0; (got = FCGX_GetStr(in, sizeof(in), req.in)) > 0; came += (size_t)got)
 			;
-		FCGX_PutStr(answer, sizeof(answer) - 1, req.out);
+		query = FCGX_GetParam("QUERY_STRING", req.envp);
+		if (query && strcmp(query, "as-long") == 0)
+			answer_as_long(req.out, came);
+		else
+			FCGX_PutStr(answer, sizeof(answer) - 1, req.out);
 		FCGX_Finish_r(&req);
 	}
 	return arg;
