@@ -40,9 +40,9 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 /* Beside what it tells, rc of SQLite: whether the file is the culprit. */
 static int open_db(struct disk *d, struct err *err)
 {
+	const char *const sync = d->sync_each ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL";
 	const char *const how[] = {
 	    "PRAGMA journal_mode = WAL",
-	    d->sync_each ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
 	    "BEGIN IMMEDIATE",
 	    "CREATE TABLE IF NOT EXISTS log(position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, seq INTEGER NOT "
 	    "NULL, "
@@ -79,8 +79,16 @@ static int open_db(struct disk *d, struct err *err)
 	}
 	if (rc == SQLITE_OK)
 		sqlite3_wal_hook(d->db, on_commit, d);
+	/* A new file is synced as a whole, before anybody relies on it: one that power loss leaves half made is set
+	 * aside, and held nothing. */
+	if (rc == SQLITE_OK)
+		rc = disk_exec(d, tables > 0 ? sync : "PRAGMA synchronous = OFF", NULL);
 	for (size_t i = 0; rc == SQLITE_OK && i < COUNT_OF(how); i++)
 		rc = disk_exec(d, how[i], NULL);
+	if (rc == SQLITE_OK && tables == 0)
+		rc = disk_exec(d, sync, NULL);
+	if (rc == SQLITE_OK && tables == 0)
+		rc = disk_exec(d, "PRAGMA wal_checkpoint(PASSIVE)", NULL);
 	if (rc == SQLITE_OK)
 		rc = disk_prepare(d);
 	if (rc != SQLITE_OK)
