@@ -14,7 +14,7 @@
 
 #include "broker/broker.h"
 
-#define HANDOVER_VERSION 3 /* of the snapshot: to be raised with any change of it */
+#define HANDOVER_VERSION 4 /* of the snapshot: to be raised with any change of it */
 #define HANDOVER_OPTION  "handover"
 #define HANDOVER_CHECK   "check"
 

@@ -37,6 +37,7 @@ libbroker_a_SOURCES = \
 	%D%/store_cache.c %D%/store_cache.h \
 	%D%/store_disk.c %D%/store_disk.h %D%/store_disk_priv.h \
 	%D%/store_file.c \
+	%D%/store_joint.c %D%/store_joint.h \
 	%D%/store_load.c \
 	%D%/store_renew.c \
 	%D%/store_sqlite.c \

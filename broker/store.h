@@ -6,11 +6,11 @@
  *
  *   append  gives the event its position at once; positions rise. What was appended can be read at once too. That it is
  *           safe is known when a sync, submitted later, completes. A fleeting event is not kept for a later start.
- *   sync    completes when all that was appended, put, deleted or forgotten before is committed: one sync serves a
- *           whole frame of events. Syncs complete in the order of submission.
- *   read    lends the bytes of several events. They stay valid until done() returns, forgotten in the meantime or not.
- *           It ends before one that can't be read.
- *   forget  the event is not needed any more.
+ *   join    the event at a position, which was appended since the last reap() and which nobody forgot, is one of
+ * another stream too: it is kept once, and each of them reads and forgets it as its own. sync    completes when all
+ * that was appended, put, deleted or forgotten before is committed: one sync serves a whole frame of events. Syncs
+ * complete in the order of submission. read    lends the bytes of several events. They stay valid until done() returns,
+ * forgotten in the meantime or not. It ends before one that can't be read. forget  the event is not needed any more.
  *   put     keeps an object, in the place of an older one of its kind and key. Its module gets it back at a later
  * start. del     of one that was not put: harmless.
  *
@@ -65,7 +65,8 @@ struct store_event {
 };
 
 /* Who gets back what an earlier process has put and appended: all objects first, then all events in the order of their
- * positions. Each may put, del and forget. What nobody wants, it deletes or forgets. */
+ * positions, those that joined one after the other. Each may put, del and forget. What nobody wants, it deletes or
+ * forgets. */
 struct store_keeper {
 	void (*object)(void *arg, enum store_kind kind, struct slice key, struct slice value);
 	void (*event)(void *arg, const struct store_event *event);
@@ -102,6 +103,8 @@ struct store {
 	bool (*peek)(struct store *s, uint64_t position, struct slice *event);
 	/* 0: no memory. */
 	uint64_t (*append)(struct store *s, uint64_t stream, uint64_t seq, struct slice event, bool is_fleeting);
+	/* False: no memory, or it can't join any more. */
+	bool (*join)(struct store *s, uint64_t position, uint64_t stream, uint64_t seq);
 	void (*sync)(struct store *s, struct store_op *op);
 	void (*read)(struct store *s, struct store_read *r);
 	void (*forget)(struct store *s, uint64_t position, uint32_t len);

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "broker/store_cache.h"
+#include "broker/store_joint.h"
 #include "common/mem.h"
 #include "common/banned.h"
 
@@ -15,6 +16,9 @@ static void drop(struct cache *c, struct record *r)
 {
 	if (!r->is_loose)
 		table_remove(&c->records, &r->node);
+	if (r->row)
+		buf_release(r->row);
+	mem_free(r->row);
 	mem_free(r);
 }
 
@@ -53,6 +57,11 @@ void cache_each(const struct cache *c, void (*visit)(struct record *r, void *arg
 		visit(r, arg);
 }
 
+static uint64_t cost(const struct record *r)
+{
+	return sizeof(*r) + r->len + (r->row ? r->row->cap : 0);
+}
+
 static void leave(struct cache *c, struct record *r)
 {
 	if (!r->at)
@@ -63,7 +72,7 @@ static void leave(struct cache *c, struct record *r)
 	else
 		c->last = r->at;
 	r->at = NULL;
-	c->bytes -= sizeof(*r) + r->len;
+	c->bytes -= cost(r);
 }
 
 void cache_unpin(struct cache *c, struct record *r)
@@ -82,6 +91,31 @@ void cache_forget(struct cache *c, struct record *r)
 		drop(c, r);
 }
 
+/* All of it in the row, if there is none yet. */
+static int make_row(struct record *r)
+{
+	struct buf *row = mem_alloc(1, sizeof(*row));
+
+	if (!row)
+		return -1;
+	buf_init(row, SIZE_MAX / 2);
+	buf_add(row, r->bytes, r->len);
+	if (buf_check(row, NULL) || joint_put_place(row, r->stream, r->seq)) {
+		buf_release(row);
+		mem_free(row);
+		return -1;
+	}
+	r->row = row;
+	return 0;
+}
+
+int cache_join(struct record *r, uint64_t stream, uint64_t seq)
+{
+	if (!r->row && make_row(r))
+		return -1;
+	return joint_put_place(r->row, stream, seq);
+}
+
 void cache_committed(struct cache *c, struct record *r)
 {
 	struct record *oldest;
@@ -91,7 +125,7 @@ void cache_committed(struct cache *c, struct record *r)
 		r->next = NULL;
 		*r->at = r;
 		c->last = &r->next;
-		c->bytes += sizeof(*r) + r->len;
+		c->bytes += cost(r);
 	}
 	cache_unpin(c, r);
 	while (c->bytes > c->bytes_max && (oldest = c->first) != NULL && oldest->pins == 0) {

@@ -10,6 +10,7 @@ struct record {
 	struct table_node node;    /* unless it is loose */
 	struct record *next, **at; /* among those that may be left out, oldest first */
 	uint64_t position, stream, seq;
+	struct buf *row;    /* owned: of several streams, what store_joint.h makes of it; NULL: of one */
 	uint32_t len, pins; /* pins: reads that lend its bytes, a batch that has it */
 	bool is_forgotten, is_fleeting;
 	bool is_loose; /* read from the disk, for one read */
@@ -34,5 +35,7 @@ void cache_committed(struct cache *c, struct record *r);
 /* Goes with its last pin. */
 void cache_forget(struct cache *c, struct record *r);
 void cache_unpin(struct cache *c, struct record *r);
+/* Another stream has it too. -1: no memory. */
+int cache_join(struct record *r, uint64_t stream, uint64_t seq);
 
 #endif

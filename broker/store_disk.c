@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "broker/store_disk_priv.h"
+#include "broker/store_joint.h"
 #include "broker/store_sum.h"
 #include "common/banned.h"
 
@@ -194,6 +195,7 @@ int disk_write_back(struct disk *d, struct err *err)
 enum disk_found disk_read(struct disk *d, uint64_t position, struct slice *event, struct err *err)
 {
 	sqlite3_stmt *st = d->prepared[DISK_READ];
+	uint64_t seq;
 	int rc;
 
 	d->is_damaged = false; /* of what is missing or changed only that is lost */
@@ -208,12 +210,14 @@ enum disk_found disk_read(struct disk *d, uint64_t position, struct slice *event
 		return (rc & 0xff) == SQLITE_NOMEM ? DISK_NOT_NOW : DISK_UNREADABLE;
 	}
 	*event = disk_column(st, 3);
+	seq = (uint64_t)sqlite3_column_int64(st, 1);
 	if ((uint64_t)sqlite3_column_int64(st, 2) !=
-	    sum_event(position, (uint64_t)sqlite3_column_int64(st, 0), (uint64_t)sqlite3_column_int64(st, 1), *event)) {
+	    sum_event(position, (uint64_t)sqlite3_column_int64(st, 0), seq, *event)) {
 		err_set(
 		    err, ERR_SYS, "read %s: event %" PRIu64 " has changed on the disk; look at it", d->path, position);
 		return DISK_DAMAGED;
 	}
+	joint_cut_places(seq, event);
 	return DISK_FOUND;
 }
 

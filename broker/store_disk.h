@@ -11,6 +11,7 @@
 #define DISK_EPOCHS_MAX 64 /* that are remembered */
 
 struct disk;
+struct joints;
 
 struct disk_loaded {
 	uint64_t epoch;         /* of this start */
@@ -27,8 +28,10 @@ struct disk *disk_open(const char *dir, bool sync_each, int lock_fd, struct err 
 int disk_lock_fd(const struct disk *d);
 void disk_close(struct disk **dp);
 
-/* Reads all that is there, begins a new epoch, then hands it to the keeper. */
-int disk_load(struct disk *d, const struct store_keeper *keeper, struct disk_loaded *loaded, struct err *err);
+/* Reads all that is there, begins a new epoch, then hands it to the keeper; joints, which is empty, knows by then what
+ * several streams have. */
+int disk_load(struct disk *d, const struct store_keeper *keeper, struct joints *joints, struct disk_loaded *loaded,
+    struct err *err);
 
 /* In the place of disk_load(), for who goes on in the epoch that was begun last: what was committed in it may not be on
  * the disk yet, and from now on need not be. */

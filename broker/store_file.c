@@ -17,7 +17,7 @@
 
 #define FILE_NAME "broker.db"
 #define LOCK_NAME "store.lock" /* not the one of run_dir, which may be the same directory */
-#define FORMAT    1            /* of the tables */
+#define FORMAT    2            /* of the tables; in 1 no row was of several streams */
 #define PROGRAM   1835233325   /* "mcp-", by which the file is known as ours */
 
 static void close_db(struct disk *d)
@@ -52,7 +52,7 @@ static int open_db(struct disk *d, struct err *err)
 	    "CREATE TABLE IF NOT EXISTS epoch(epoch INTEGER PRIMARY KEY, first INTEGER NOT NULL, boot TEXT NOT NULL, "
 	    "is_synced INTEGER NOT NULL)",
 	    "PRAGMA application_id = 1835233325",
-	    "PRAGMA user_version = 1",
+	    "PRAGMA user_version = 2",
 	    "COMMIT",
 	};
 	int64_t version = 0, program = 0, tables = 0;

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "broker/store_disk_priv.h"
+#include "broker/store_joint.h"
 #include "broker/store_sum.h"
 #include "broker/store_wal.h"
+#include "common/link.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
@@ -43,6 +45,27 @@ static int index_add(struct index *x, const struct store_event *e, struct err *e
 	return 0;
 }
 
+/* Those of a row. */
+static int index_add_row(struct index *x, struct store_event e, struct slice bytes, struct err *err)
+{
+	struct slice places = joint_cut_places(e.seq, &bytes);
+	bool bad = false;
+
+	e.len = (uint32_t)bytes.len;
+	if (places.len == 0) {
+		if (e.seq > INT64_MAX) /* it was of several, and nobody can say of which */
+			e.stream = e.seq = 0;
+		return index_add(x, &e, err);
+	}
+	while (places.len > 0) {
+		e.stream = link_get_u64(&places, &bad);
+		e.seq = link_get_u64(&places, &bad);
+		if (index_add(x, &e, err))
+			return -1;
+	}
+	return 0;
+}
+
 /* SQLITE_OK, or why not; *err is set then. */
 static int load_events(struct disk *d, struct index *x, struct err *err)
 {
@@ -55,11 +78,10 @@ static int load_events(struct disk *d, struct index *x, struct err *err)
 		struct slice bytes = disk_column(st, 4);
 		struct store_event e = {.position = (uint64_t)sqlite3_column_int64(st, 0),
 		    .stream = (uint64_t)sqlite3_column_int64(st, 1),
-		    .seq = (uint64_t)sqlite3_column_int64(st, 2),
-		    .len = (uint32_t)bytes.len};
+		    .seq = (uint64_t)sqlite3_column_int64(st, 2)};
 
 		e.is_lost = (uint64_t)sqlite3_column_int64(st, 3) != sum_event(e.position, e.stream, e.seq, bytes);
-		rc = index_add(x, &e, err) ? SQLITE_NOMEM : SQLITE_OK;
+		rc = index_add_row(x, e, bytes, err) ? SQLITE_NOMEM : SQLITE_OK;
 		if (x->count % EVENTS_PER_ASK == 0 && now_ms() - said_ms >= PROGRESS_MS) {
 			LOG(INFO, "store.recovering", "events=%zu bytes=%" PRIu64, x->count, x->bytes);
 			said_ms = now_ms();
@@ -241,7 +263,20 @@ static int forget_lost(struct disk *d, const struct index *x, struct err *err)
 	return disk_commit(d, err);
 }
 
-int disk_load(struct disk *d, const struct store_keeper *keeper, struct disk_loaded *l, struct err *err)
+/* All of them, before the first is handed over and may be forgotten. */
+static int count_joints(const struct index *x, struct joints *joints, struct err *err)
+{
+	for (size_t i = 1; i < x->count; i++) {
+		const struct store_event *e = &x->events[i];
+
+		if (e->position == e[-1].position && !e->is_lost && joints_add(joints, e->position, 1))
+			return err_set(err, ERR_NOMEM, "events that several streams have");
+	}
+	return 0;
+}
+
+int disk_load(
+    struct disk *d, const struct store_keeper *keeper, struct joints *joints, struct disk_loaded *l, struct err *err)
 {
 	size_t lost_objects = 0;
 	struct index x = {0};
@@ -267,7 +302,7 @@ int disk_load(struct disk *d, const struct store_keeper *keeper, struct disk_loa
 	}
 	*l = (struct disk_loaded){.epoch = clock_ms(CLOCK_REALTIME), .bytes = x.bytes};
 	l->next_position = x.count ? x.events[x.count - 1].position + 1 : 1;
-	if (begin_epoch(d, has_lost, l, err) || (x.lost && forget_lost(d, &x, err)))
+	if (begin_epoch(d, has_lost, l, err) || (x.lost && forget_lost(d, &x, err)) || count_joints(&x, joints, err))
 		goto out;
 	if (x.lost || lost_objects)
 		LOG(ERROR, "store.damaged",

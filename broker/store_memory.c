@@ -11,7 +11,7 @@
 
 struct record {
 	uint32_t len, pins; /* pins: reads that lend its bytes */
-	bool forgotten;
+	uint32_t holders;   /* streams that have it; 0: forgotten */
 	char bytes[];
 };
 
@@ -78,10 +78,22 @@ static uint64_t memory_append(struct store *s, uint64_t stream, uint64_t seq, st
 	if (!r)
 		return 0;
 	r->len = (uint32_t)event.len;
+	r->holders = 1;
 	if (event.len)
 		memcpy(r->bytes, event.p, event.len);
 	s->bytes_used += event.len;
 	return (uint64_t)(uintptr_t)r;
+}
+
+static bool memory_join(struct store *s, uint64_t position, uint64_t stream, uint64_t seq)
+{
+	struct record *r = record_at(position);
+
+	(void)stream, (void)seq;
+	DIE_UNLESS(r->holders > 0);
+	r->holders++;
+	s->bytes_used += r->len;
+	return true;
 }
 
 static void complete(struct memory *m, struct store_op *op, bool is_read)
@@ -104,7 +116,7 @@ static void memory_sync(struct store *s, struct store_op *op)
 static void unpin(struct record *r)
 {
 	r->pins--;
-	if (r->forgotten && r->pins == 0)
+	if (r->holders == 0 && r->pins == 0)
 		mem_free(r);
 }
 
@@ -113,7 +125,7 @@ static void memory_read(struct store *s, struct store_read *read)
 	for (size_t i = 0; i < read->count; i++) {
 		struct record *r = record_at(read->positions[i]);
 
-		DIE_UNLESS(!r->forgotten);
+		DIE_UNLESS(r->holders > 0);
 		r->pins++;
 		read->events[i] = (struct slice){r->bytes, r->len};
 		read->lent[i] = r;
@@ -132,10 +144,10 @@ static void memory_forget(struct store *s, uint64_t position, uint32_t len)
 {
 	struct record *r = record_at(position);
 
-	DIE_UNLESS(!r->forgotten && r->len == len);
+	DIE_UNLESS(r->holders > 0 && r->len == len);
 	s->bytes_used -= len;
-	r->forgotten = true;
-	if (r->pins == 0)
+	r->holders--;
+	if (r->holders == 0 && r->pins == 0)
 		mem_free(r);
 }
 
@@ -215,6 +227,7 @@ struct store *store_memory_open(void (*wake)(void *arg), void *arg, struct err *
 	    .resume = memory_resume,
 	    .peek = memory_peek,
 	    .append = memory_append,
+	    .join = memory_join,
 	    .sync = memory_sync,
 	    .read = memory_read,
 	    .forget = memory_forget,

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "broker/snapshot.h"
+#include "broker/store_joint.h"
 #include "broker/store_writer.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -19,7 +20,9 @@ struct sqlite {
 	struct disk *disk;     /* the writer's while there is one */
 	struct writer *writer; /* NULL: not recovered yet, or closing */
 	struct cache cache;
+	struct joints joints;
 	uint64_t next_position;
+	uint64_t batch_from;                  /* the batch has events from this position on */
 	struct batch *batch;                  /* is being filled; NULL: nothing was changed */
 	struct store_op *reads;               /* to be handed over */
 	size_t away_count;                    /* batches and reads that the writer has */
@@ -88,13 +91,32 @@ static uint64_t sqlite_append(struct store *s, uint64_t stream, uint64_t seq, st
 	return r->position;
 }
 
+/* Only while the writer does not have it. */
+static bool sqlite_join(struct store *s, uint64_t position, uint64_t stream, uint64_t seq)
+{
+	struct sqlite *m = sqlite_of(s);
+	struct record *r = position < m->batch_from ? NULL : cache_find(&m->cache, position);
+
+	if (!r || r->is_fleeting || r->is_forgotten || joints_add(&m->joints, position, 1))
+		return false;
+	if (cache_join(r, stream, seq)) {
+		joints_leave(&m->joints, position);
+		return false;
+	}
+	s->bytes_used += r->len;
+	return true;
+}
+
 static void sqlite_forget(struct store *s, uint64_t position, uint32_t len)
 {
 	struct sqlite *m = sqlite_of(s);
-	struct record *r = cache_find(&m->cache, position);
+	struct record *r;
 	struct change *c;
 
 	s->bytes_used -= len;
+	if (joints_leave(&m->joints, position))
+		return;
+	r = cache_find(&m->cache, position);
 	if (!r || !r->is_fleeting) {
 		c = change_new(m, CHANGE_FORGET); /* without memory it is forgotten at the next start */
 		if (c)
@@ -256,6 +278,7 @@ static void hand_over(struct sqlite *m)
 		m->away_count++;
 	writer_give(m->writer, m->batch, m->reads);
 	m->batch = NULL;
+	m->batch_from = m->next_position;
 	m->reads = NULL;
 }
 
@@ -312,7 +335,7 @@ static int sqlite_recover(struct store *s, const struct store_keeper *keeper, st
 	uint64_t began_ms = now_ms();
 
 	/* Before the keeper is called, which may forget and put. */
-	if (disk_load(m->disk, keeper, &m->loaded, err))
+	if (disk_load(m->disk, keeper, &m->joints, &m->loaded, err))
 		return -1;
 	s->epoch = m->loaded.epoch;
 	s->bytes_used += m->loaded.bytes;
@@ -339,6 +362,7 @@ static void sqlite_save(struct store *s, struct buf *out)
 	snapshot_put_fd(out, disk_lock_fd(m->disk));
 	link_put_u64(out, s->epoch);
 	link_put_u64(out, m->next_position);
+	joints_save(&m->joints, out);
 	for (size_t i = 0; i < s->epochs_count; i++) {
 		link_put_u64(out, s->epochs[i].epoch);
 		link_put_u64(out, s->epochs[i].end);
@@ -354,6 +378,7 @@ static int sqlite_resume(struct store *s, struct slice saved, struct err *err)
 
 	s->epoch = link_get_u64(&saved, &bad);
 	m->next_position = link_get_u64(&saved, &bad);
+	bad = bad || joints_load(&m->joints, &saved);
 	while (saved.len > 0 && l->epochs_count < DISK_EPOCHS_MAX && !bad) {
 		struct store_epoch *e = &l->epochs[l->epochs_count++];
 
@@ -415,6 +440,7 @@ static void sqlite_close(struct store **sp)
 			tell(m, take_ready(m));
 	}
 	cache_release(&m->cache);
+	joints_release(&m->joints);
 	disk_close(&m->disk);
 	mem_free(m);
 }
@@ -423,14 +449,15 @@ struct store *store_sqlite_open(const struct store_sqlite_how *how, void (*wake)
 {
 	struct sqlite *m = mem_alloc(1, sizeof(*m));
 
-	if (!m || cache_init(&m->cache, how->cache_bytes)) {
-		mem_free(m);
+	if (m && cache_init(&m->cache, how->cache_bytes) == 0 && joints_init(&m->joints) == 0)
+		m->disk = disk_open(how->dir, how->sync_each, how->lock_fd, err);
+	else
 		err_set(err, ERR_NOMEM, "store");
-		return NULL;
-	}
-	m->disk = disk_open(how->dir, how->sync_each, how->lock_fd, err);
-	if (!m->disk) {
-		cache_release(&m->cache);
+	if (!m || !m->disk) {
+		if (m) {
+			cache_release(&m->cache);
+			joints_release(&m->joints);
+		}
 		mem_free(m);
 		return NULL;
 	}
@@ -448,6 +475,7 @@ struct store *store_sqlite_open(const struct store_sqlite_how *how, void (*wake)
 	    .resume = sqlite_resume,
 	    .peek = sqlite_peek,
 	    .append = sqlite_append,
+	    .join = sqlite_join,
 	    .sync = sqlite_sync,
 	    .read = sqlite_read,
 	    .forget = sqlite_forget,

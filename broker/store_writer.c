@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "broker/store_joint.h"
 #include "broker/store_writer.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -43,6 +44,9 @@ static int write_change(struct disk *d, const struct batch *b, const struct chan
 	switch ((enum change_type)c->type) {
 	case CHANGE_APPEND:
 		r = c->record;
+		if (r->row)
+			return disk_append(
+			    d, r->position, r->stream, joint_seq(r->row, r->len), buf_slice(r->row), err);
 		return disk_append(d, r->position, r->stream, r->seq, (struct slice){r->bytes, r->len}, err);
 	case CHANGE_FORGET:
 		return disk_forget(d, c->position, err);

@@ -265,8 +265,9 @@ static void make_ready(struct stream *s)
 		conn_kick(s->conn);
 }
 
-unsigned stream_append(
-    struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final, uint64_t *last)
+/* stream_append(), and stream_append_joint() with joint. */
+static unsigned append(struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final,
+    uint64_t *joint, uint64_t *last)
 {
 	struct broker *b = s->broker;
 	uint64_t len = 0;
@@ -300,7 +301,7 @@ unsigned stream_append(
 	if (!(is_final && len <= SHORT_ANSWER) &&
 	    !share_has_room(b, is_final ? NULL : s->owner, SHARE_LOG_BYTES, b->log_bytes, len))
 		return LINK_NACK_BUSY;
-	if (stream_log_append(s, events, count, is_durable))
+	if (stream_log_append(s, events, count, is_durable, joint))
 		return LINK_NACK_BUSY;
 	stats_add(&b->stats, STAT_APPENDED, count);
 	stats_add(&b->stats, STAT_APPENDED_BYTES, len - count * STREAM_EVENT_COST);
@@ -309,6 +310,22 @@ unsigned stream_append(
 	*last = s->last_seq;
 	make_ready(s);
 	return 0;
+}
+
+unsigned stream_append(
+    struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final, uint64_t *last)
+{
+	return append(s, events, count, is_durable, is_final, NULL, last);
+}
+
+unsigned stream_append_joint(struct stream *s, struct stream_joint *event, uint64_t *last)
+{
+	uint64_t before = s->last_seq;
+	unsigned nack = append(s, &event->bytes, 1, false, false, &event->position, last);
+
+	if (*last == before) /* something may have ended because of it, and the event with that */
+		event->position = 0;
+	return nack;
 }
 
 void stream_commit(struct stream *s, uint64_t first, uint64_t last, int status)

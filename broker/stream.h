@@ -100,6 +100,12 @@ int stream_load_reader(struct stream *s, struct conn *conn);
  * appended becomes ready with stream_commit(), events that are not durable earlier. *last is the last sequence. */
 unsigned stream_append(
     struct stream *s, const struct slice *events, size_t count, bool is_durable, bool is_final, uint64_t *last);
+/* The same of an event, not durable, that goes to many streams, one after the other in one callback. */
+struct stream_joint {
+	struct slice bytes;
+	uint64_t position; /* where the store has it; 0: nowhere yet */
+};
+unsigned stream_append_joint(struct stream *s, struct stream_joint *event, uint64_t *last);
 /* Appends a durable event that nobody waits for, such as a will, as is_final. What is lost is logged. */
 void stream_say(struct stream *s, struct slice event);
 /* The store committed (status 0) or lost all events from first to last. */

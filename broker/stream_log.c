@@ -93,16 +93,29 @@ static void drop_last(struct stream *s)
 	s->last_seq--;
 }
 
-int stream_log_append(struct stream *s, const struct slice *events, size_t count, bool is_durable)
+/* 0: no memory. */
+static uint64_t store_event(const struct stream *s, struct slice event, uint64_t *joint)
 {
 	struct store *store = s->broker->store;
+	uint64_t seq = s->last_seq + 1, position;
+
+	if (joint && *joint && store->join(store, *joint, s->handle, seq))
+		return *joint;
+	position = store->append(store, s->handle, seq, event, s->is_modern);
+	if (joint)
+		*joint = position;
+	return position;
+}
+
+int stream_log_append(struct stream *s, const struct slice *events, size_t count, bool is_durable, uint64_t *joint)
+{
 	uint64_t appended_us = s->conn ? now_us() : 0;
 	size_t done;
 
 	if (stream_index_reserve(s, count))
 		return -1;
 	for (done = 0; done < count; done++) {
-		uint64_t position = store->append(store, s->handle, s->last_seq + 1, events[done], s->is_modern);
+		uint64_t position = store_event(s, events[done], joint);
 
 		if (position == 0)
 			break;

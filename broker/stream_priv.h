@@ -33,7 +33,8 @@ uint32_t stream_now_s(const struct stream *s);
 int stream_index_reserve(struct stream *s, size_t count); /* room in the index for count more; -1: no memory */
 void stream_log_push(
     struct stream *s, struct stream_event e); /* for which there is room: the newest, and its bytes count */
-int stream_log_append(struct stream *s, const struct slice *events, size_t count, bool is_durable); /* all; -1: none */
+/* All; -1: none. joint: where an event is that other streams have too; 0: not yet; NULL: they have not. */
+int stream_log_append(struct stream *s, const struct slice *events, size_t count, bool is_durable, uint64_t *joint);
 void stream_drop_first(
     struct stream *s); /* forgets the oldest; who did so lets stream_keep() follow, in the same callback */
 uint64_t stream_epoch_at(

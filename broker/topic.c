@@ -347,35 +347,43 @@ static bool is_for(const struct topic_news *news, const struct stream *s)
 	return news->owner.len == 0 || slice_eq(owner_name(s->owner), news->owner);
 }
 
+/* What a listen stream reads is its own. */
+static unsigned append_listen(struct stream *s, const struct topic_news *news, uint64_t *last)
+{
+	unsigned nack = LINK_NACK_BUSY;
+	struct slice event;
+	struct buf text;
+
+	buf_init(&text, SIZE_MAX / 2);
+	buf_add_slice(&text, news->head);
+	buf_add_slice(&text, s->subscriber.insert);
+	buf_add_slice(&text, news->tail);
+	event = buf_slice(&text);
+	if (buf_check(&text, NULL) == 0)
+		nack = stream_append(s, &event, 1, false, false, last);
+	buf_release(&text);
+	return nack;
+}
+
 /* sub is good afterwards only if this is true: a listen stream that is read too slowly ends. */
-static bool tell(struct subscription *sub, const struct topic_news *news)
+static bool tell(struct subscription *sub, const struct topic_news *news, struct stream_joint *legacy)
 {
 	struct stream *s = sub->stream;
-	struct slice event = news->legacy;
 	uint64_t before = s->last_seq, last = before;
-	struct buf text;
 
 	if ((sub->is_heard && !news->is_list) || !is_for(news, s))
 		return false;
-	if (s->is_modern ? news->head.len == 0 : event.len == 0)
+	if (s->is_modern ? news->head.len == 0 : legacy->bytes.len == 0)
 		return false;
 	if (sub->last_seq > s->delivered_seq && !news->is_each) {
 		stats_add(&s->broker->stats, STAT_CONFLATED, 1);
 		return true;
 	}
-	buf_init(&text, SIZE_MAX / 2);
-	if (s->is_modern) {
-		buf_add_slice(&text, news->head);
-		buf_add_slice(&text, s->subscriber.insert);
-		buf_add_slice(&text, news->tail);
-		event = buf_slice(&text);
-	}
-	if (buf_check(&text, NULL) == 0 && stream_append(s, &event, 1, false, false, &last) == 0 && last > before) {
-		sub->last_seq = last;
-		stats_add(&s->broker->stats, STAT_NOTIFICATIONS, 1);
-	}
-	buf_release(&text);
-	return last > before;
+	if ((s->is_modern ? append_listen(s, news, &last) : stream_append_joint(s, legacy, &last)) || last == before)
+		return false;
+	sub->last_seq = last;
+	stats_add(&s->broker->stats, STAT_NOTIFICATIONS, 1);
+	return true;
 }
 
 static void hear(struct table_node *n, void *arg)
@@ -391,6 +399,7 @@ static void hear(struct table_node *n, void *arg)
 
 struct lines {
 	const struct topic_news *news;
+	struct stream_joint line;
 	uint64_t reached;
 };
 
@@ -403,7 +412,7 @@ static void say_line(struct table_node *n, void *arg)
 	uint64_t before = s->last_seq, last = before;
 
 	if (session->level == 0 || news->level < session->level || !s->conn || !is_for(news, s) ||
-	    stream_append(s, &news->legacy, 1, false, false, &last) || last == before)
+	    stream_append_joint(s, &lines->line, &last) || last == before)
 		return;
 	stats_add(&s->broker->stats, STAT_NOTIFICATIONS, 1);
 	lines->reached++;
@@ -411,12 +420,13 @@ static void say_line(struct table_node *n, void *arg)
 
 uint64_t topic_notify(struct broker *b, const struct topic_news *news)
 {
+	struct stream_joint legacy = {.bytes = news->legacy};
 	struct subscription *next;
 	struct topic *t;
 	uint64_t reached = 0;
 
 	if (news->level) {
-		struct lines lines = {.news = news};
+		struct lines lines = {.news = news, .line = {.bytes = news->legacy}};
 
 		table_each(&b->sessions, say_line, &lines);
 		return lines.reached;
@@ -426,7 +436,7 @@ uint64_t topic_notify(struct broker *b, const struct topic_news *news)
 	t = topic_find(b, news->topic);
 	for (struct subscription *sub = t ? t->subscriptions : NULL; sub; sub = next) {
 		next = sub->next_of_topic;
-		reached += tell(sub, news);
+		reached += tell(sub, news, &legacy);
 	}
 	return reached;
 }

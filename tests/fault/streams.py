@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import struct
 import tempfile
 import time
 from pathlib import Path
@@ -280,5 +281,8 @@ def stored_log(site):
             shutil.copy(each, scratch)
         with contextlib.closing(sqlite3.connect(f"{scratch}/broker.db")) as db:
             for handle, seq, text in db.execute("SELECT stream, seq, bytes FROM log ORDER BY position"):
-                log.setdefault(handle % 2**64, {})[seq] = text
+                text, places = (text, [(handle % 2**64, seq)]) if seq > 0 else (
+                    text[:16 * seq], struct.iter_unpack("<QQ", text[16 * seq:]))  # of several streams: doc/store.md
+                for handle, seq in places:
+                    log.setdefault(handle, {})[seq] = text
     return log

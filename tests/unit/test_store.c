@@ -120,6 +120,24 @@ static void what_was_lent_outlives_forget(void **state)
 	s->close(&s);
 }
 
+static void what_joined_is_kept_until_all_forgot_it(void **state)
+{
+	unsigned wakes = 0;
+	struct store *s = store_memory_open(on_wake, &wakes, NULL);
+	uint64_t position = s->append(s, 1, 1, SLICE("one"), false);
+	struct slice event;
+
+	(void)state;
+	assert_true(s->join(s, position, 2, 1));
+	assert_int_equal(s->bytes_used, 6);
+	s->forget(s, position, 3);
+	assert_true(s->peek(s, position, &event));
+	assert_true(slice_is(event, "one"));
+	s->forget(s, position, 3);
+	assert_int_equal(s->bytes_used, 0);
+	s->close(&s);
+}
+
 static void a_later_start_has_a_higher_epoch(void **state)
 {
 	unsigned wakes = 0;
@@ -141,6 +159,7 @@ int main(void)
 	    cmocka_unit_test(an_operation_may_submit_another),
 	    cmocka_unit_test(closing_fails_what_is_under_way),
 	    cmocka_unit_test(what_was_lent_outlives_forget),
+	    cmocka_unit_test(what_joined_is_kept_until_all_forgot_it),
 	    cmocka_unit_test(a_later_start_has_a_higher_epoch),
 	};
 

@@ -84,22 +84,25 @@ static void put(struct store *s, enum store_kind kind, struct slice key, struct 
 	s->put(s, kind, key, &b);
 }
 
-/* What one callback of the loop may submit. Returns how many of the two events are there. */
+/* What one callback of the loop may submit. Returns how many of the events are there: two, of which one is of two
+ * streams. */
 static unsigned submit(struct store *s, struct probe *sync, uint64_t *position)
 {
 	static const char long_name[3000];
 	const struct slice key = {long_name, sizeof(long_name)}; /* so that each time there is no room for it yet */
 	uint64_t second;
+	bool joined;
 
 	*sync = (struct probe){.read.op.done = on_done};
 	*position = s->append(s, 1, 1, SLICE("one"), false);
 	second = s->append(s, 1, 2, SLICE("two"), false);
+	joined = second && s->join(s, second, 2, 1);
 	put(s, STORE_SESSION, SLICE("a"), SLICE("old"));
 	put(s, STORE_SESSION, SLICE("a"), SLICE("new"));
 	put(s, STORE_MARK, key, SLICE(""));
 	s->del(s, STORE_MARK, key);
 	s->sync(s, &sync->read.op);
-	return (*position ? 1u : 0) + (second ? 1u : 0);
+	return (*position ? 1u : 0) + (second ? 1u : 0) + joined;
 }
 
 static void what_is_acknowledged_is_there(void **state)
@@ -137,7 +140,7 @@ static void what_is_acknowledged_is_there(void **state)
 			assert_int_equal(found.objects, 1);
 			assert_int_equal(found.marks, 0);
 		}
-		assert_int_equal(submit(s, &sync, &read.read.positions[0]), 2);
+		assert_int_equal(submit(s, &sync, &read.read.positions[0]), 3);
 		assert_int_equal(wait_for(s, &sync), 0);
 		s->close(&s);
 		scratch_release(&dir);
