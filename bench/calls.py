@@ -16,14 +16,15 @@ from sites import NO_LIMITS, QUERY, TEXT, legacy_call, make_echo_site, make_tool
 
 SERVERS = ("lighttpd", "apache", "nginx")
 ARGUMENTS = {"text": TEXT}
-BARE, SPAWN, API, LOOP = "bare libfcgi", "bare posix_spawn", "the API itself", "the query in a C loop"
+BARE, BARE_OURS = "bare libfcgi", "bare libfcgi, accepted as by us"
+SPAWN, API, LOOP = "bare posix_spawn", "the API itself", "the query in a C loop"
 SDK_V1, SDK_V2 = "TypeScript SDK v1, session", "TypeScript SDK v2"
 # What is called, and a text that a right answer has. of: what the rate is divided by, and the goals of DESIGN, which are for
 # lighttpd with 64 connections.
 Kind = namedtuple("Kind", "name request contains of", defaults=({},))
 KINDS = [
-    Kind("modern echo", modern_call("echo", ARGUMENTS), TEXT, {BARE: at_least(0.85), SDK_V2: at_least(10)}),
-    Kind("legacy echo, session", legacy_call("echo", ARGUMENTS), TEXT, {BARE: at_least(0.6), SDK_V1: at_least(5)}),
+    Kind("modern echo", modern_call("echo", ARGUMENTS), TEXT, {BARE: at_least(0.85), BARE_OURS: None, SDK_V2: at_least(10)}),
+    Kind("legacy echo, session", legacy_call("echo", ARGUMENTS), TEXT, {BARE: at_least(0.6), BARE_OURS: None, SDK_V1: at_least(5)}),
     Kind("legacy SSE answer", legacy_call("progress", ARGUMENTS, True), "half of it", {BARE: None}),
     Kind("exec tool, static program", modern_call("exec", {}), TEXT, {SPAWN: at_least(0.9), "modern echo": None}),
     Kind("exec tool, python3", modern_call("once", {"id": 7}), "hello, 7", {"modern echo": None}),
@@ -62,10 +63,10 @@ def warm_up(sdks, scratch):
         load(url, *kind.request, WARM_UP_S, 16, TEXT, sessions, ["-n", WARM_UP])
 
 
-def loads_of(args, scratch, site, url, bare_url, api_url, sdks, server, connections):
+def loads_of(args, scratch, site, url, bare_urls, api_url, sdks, server, connections):
     sessions = sessions_for(url, connections, scratch, server)
     spawners = min(connections, args.workers * args.threads)
-    loads = {BARE: poster(bare_url, KINDS[0].request, "result", connections)}
+    loads = {name: poster(bare_url, KINDS[0].request, "result", connections) for name, bare_url in bare_urls.items()}
     for kind in KINDS:
         is_legacy = kind.name.startswith("legacy")
         loads[kind.name] = poster(url, kind.request, kind.contains, connections, sessions if is_legacy else None)
@@ -89,12 +90,13 @@ def calls(args, report, scratch):
         for server in args.servers:
             try:
                 ours = until.enter_context(Serve(args, site, server, sets=NO_LIMITS))
-                bare = until.enter_context(Serve(args, site, server, hello_bin))
+                bare_urls = {name: until.enter_context(Serve(args, site, server, hello_bin, env=env)).url
+                             for name, env in ((BARE, {}), (BARE_OURS, {"HELLO_ACCEPT": "ours"}))}
             except Missing as why:
                 report.left_out(why)
                 continue
             for connections in args.connections:
-                loads = loads_of(args, scratch, site, ours.url, bare.url, api.url, sdks, server, connections)
+                loads = loads_of(args, scratch, site, ours.url, bare_urls, api.url, sdks, server, connections)
                 rounds = run_rounds(args, report, f"calls, {server}, {connections} connections", loads)
                 print_calls(args, report, server, connections, rounds)
 

@@ -1,5 +1,6 @@
 /* bench/hello_fcgi - what libfcgi can do at most: reads the request and answers with the same bytes each time, or, when
- * the URL's query is "as-long", with as many as came.
+ * the URL's query is "as-long", with as many as came. With HELLO_ACCEPT in its environment a connection is accepted and
+ * ended as mcp-worker does it (fcgi/req_fcgi.c), so that what remains to it is what is done for the request itself.
  *
  * It takes those options of mcp-worker that concern it and passes over the others, so that tests/serve can run it in the
  * place of mcp-worker, behind the same web server with the same configuration. */
@@ -17,12 +18,16 @@
 #include <fcgiapp.h>
 
 #include "bench/target.h"
+#include "common/err.h"
+#include "fcgi/req_fcgi.h"
 #include "common/banned.h"
 
-static const char answer[] = "Status: 200\r\nContent-Type: application/json\r\nContent-Length: 178\r\n\r\n"
-			     "{\"jsonrpc\":\"2.0\",\"id\":1000000000,\"result\":{\"resultType\":\"complete\","
-			     "\"content\":[{\"type\":\"text\",\"text\":\"hello, world: as many bytes as the answer of an "
-			     "echo call has, or nearly\"}]}}";
+#define HEAD "Status: 200\r\nContent-Type: application/json\r\nContent-Length: 178\r\n"
+#define BODY                                                                                                           \
+	"{\"jsonrpc\":\"2.0\",\"id\":1000000000,\"result\":{\"resultType\":\"complete\","                              \
+	"\"content\":[{\"type\":\"text\",\"text\":\"hello, world: as many bytes as the answer of an echo call has, "   \
+	"or nearly\"}]}}"
+
 static int listen_fd;
 
 static void answer_as_long(FCGX_Stream *out, size_t len)
@@ -61,22 +66,37 @@ static void *thread_run(void *arg)
 		if (query && strcmp(query, "as-long") == 0)
 			answer_as_long(req.out, came);
 		else
-			FCGX_PutStr(answer, sizeof(answer) - 1, req.out);
+			FCGX_PutStr(HEAD "\r\n" BODY, sizeof(HEAD "\r\n" BODY) - 1, req.out);
 		FCGX_Finish_r(&req);
+	}
+	return arg;
+}
+
+static void *thread_run_ours(void *arg)
+{
+	struct req_fcgi req;
+	struct err err;
+
+	if (req_fcgi_init(&req, listen_fd, &err))
+		return arg;
+	while (req_fcgi_accept(&req, &err) == 0) {
+		req_discard_body(&req.base, SIZE_MAX);
+		req_reply(&req.base, SLICE(HEAD), SLICE(BODY), &err);
 	}
 	return arg;
 }
 
 static int process_run(long threads)
 {
+	void *(*run)(void *) = getenv("HELLO_ACCEPT") ? thread_run_ours : thread_run;
 	pthread_t thread;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	FCGX_Init();
 	for (long i = 1; i < threads; i++)
-		if (pthread_create(&thread, NULL, thread_run, NULL))
+		if (pthread_create(&thread, NULL, run, NULL))
 			return 1;
-	thread_run(NULL);
+	run(NULL);
 	return 1;
 }
 

@@ -113,9 +113,10 @@ def run_tool(argv):
 class Serve(Program):
     """tests/serve with a site: a web server, our workers and our broker, or others in their place."""
 
-    def __init__(self, args, site, server="lighttpd", bin_dir=BUILD, sets=(), more=()):
+    def __init__(self, args, site, server="lighttpd", bin_dir=BUILD, sets=(), more=(), env=()):
         super().__init__([SOURCE / "tests" / "serve", site, "--server", server, "--bin-dir", bin_dir, "--workers", args.workers,
-                          "--threads", args.threads, *more, *(arg for each in sets for arg in ("--set", each))])
+                          "--threads", args.threads, *more, *(arg for each in sets for arg in ("--set", each))],
+                         env={**os.environ, **dict(env)})
         self.server = server
 
     def ready(self):
