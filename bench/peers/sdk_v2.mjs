@@ -5,7 +5,7 @@ import { toNodeHandler } from '@modelcontextprotocol/node';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { z } from 'zod';
 
-// Once, for zod compiles each: 6 % more calls a second than one of each request's own.
+// Made once: made for each request it costs 6 % of the calls a second.
 const inputSchema = z.object({ text: z.string() });
 const handler = toNodeHandler(createMcpHandler(() => {
 	const server = new McpServer({ name: 'sdk-v2', version: '1.0.0' });
