@@ -38,6 +38,7 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 	b->cfg = cfg;
 	b->last_task = &b->first_task;
 	b->last_runner = &b->runners;
+	b->last_unmarked = &b->unmarked;
 	/* A worker that still holds a handle of an earlier broker must not meet a stream of this one. */
 	b->next_handle = (rnd_u64() & 0xffffffffff) + 1;
 	buf_init(&b->events, EXPANSION_MAX * broker_frame_max(b) * 2);
@@ -70,7 +71,7 @@ static int open_store(struct broker *b, int lock_fd, struct err *err)
 	};
 
 	b->store = strcmp(cfg->store_kind, "sqlite") == 0 ? store_sqlite_open(&how, wake, &b->loop, err)
-							  : store_memory_open(wake, &b->loop, err);
+							  : store_memory_open(err);
 	if (!b->store)
 		return -1;
 	b->store->on_renewed = recover_again;

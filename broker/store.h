@@ -15,7 +15,8 @@
  * start. del     of one that was not put: harmless.
  *
  * All that is submitted between two calls of reap() is committed together or, when the process dies, not at all. So
- * what belongs together is submitted in one callback of the loop.
+ * what belongs together is submitted in one callback of the loop. Whoever has submitted something calls reap() before
+ * it sleeps: nobody wakes it for that.
  *
  * A store that can't write keeps what it has and tries again (is_stalled): nothing more may be begun meanwhile.
  * An operation that was submitted must live until it is done; close() commits what is under way if it can, completes
@@ -118,8 +119,8 @@ struct store {
 	void (*close)(struct store **sp);
 };
 
-/* wake is called, from any thread, when reap() has become worth calling. NULL: *err. */
-struct store *store_memory_open(void (*wake)(void *arg), void *arg, struct err *err);
+/* NULL: *err. */
+struct store *store_memory_open(struct err *err);
 
 struct store_sqlite_how {
 	const char *dir;  /* is made if it is not there; two processes can't have the same */
@@ -128,6 +129,7 @@ struct store_sqlite_how {
 	uint64_t cache_bytes; /* of events that are on disk and kept in memory too */
 	int lock_fd;          /* taken: what the program before us held dir with, see save; 0: dir is locked anew */
 };
+/* wake is called, from another thread, when something has come back. NULL: *err. */
 struct store *store_sqlite_open(
     const struct store_sqlite_how *how, void (*wake)(void *arg), void *arg, struct err *err);
 

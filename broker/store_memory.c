@@ -18,8 +18,6 @@ struct record {
 struct memory {
 	struct store store;
 	struct store_op *head, **tail; /* completed, not yet told */
-	void (*wake)(void *arg);
-	void *wake_arg;
 };
 
 static struct memory *memory_of(struct store *s)
@@ -98,14 +96,10 @@ static bool memory_join(struct store *s, uint64_t position, uint64_t stream, uin
 
 static void complete(struct memory *m, struct store_op *op, bool is_read)
 {
-	bool was_empty = !m->head;
-
 	op->next = NULL;
 	op->is_read = is_read;
 	*m->tail = op;
 	m->tail = &op->next;
-	if (was_empty)
-		m->wake(m->wake_arg);
 }
 
 static void memory_sync(struct store *s, struct store_op *op)
@@ -207,7 +201,7 @@ static void memory_close(struct store **sp)
 	mem_free(m);
 }
 
-struct store *store_memory_open(void (*wake)(void *arg), void *arg, struct err *err)
+struct store *store_memory_open(struct err *err)
 {
 	struct memory *m = mem_alloc(1, sizeof(*m));
 
@@ -216,8 +210,6 @@ struct store *store_memory_open(void (*wake)(void *arg), void *arg, struct err *
 		return NULL;
 	}
 	m->tail = &m->head;
-	m->wake = wake;
-	m->wake_arg = arg;
 	m->store = (struct store){
 	    .name = "memory",
 	    .epoch = clock_ms(CLOCK_REALTIME), /* nothing is kept that could say which epoch was the last */

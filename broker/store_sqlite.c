@@ -49,11 +49,8 @@ static struct store_read *read_of(struct store_op *op)
 /* The batch that is being filled. NULL: no memory. */
 static struct batch *batch_get(struct sqlite *m)
 {
-	if (m->batch)
-		return m->batch;
-	m->batch = batch_new();
-	if (m->batch)
-		m->wake(m->wake_arg); /* for the reap() that hands it over */
+	if (!m->batch)
+		m->batch = batch_new();
 	return m->batch;
 }
 
@@ -182,8 +179,6 @@ static void give_all(struct sqlite *m)
 
 static void make_ready(struct sqlite *m, struct store_op *op)
 {
-	if (!m->ready)
-		m->wake(m->wake_arg);
 	op->next = NULL;
 	*m->last_ready = op;
 	m->last_ready = &op->next;
@@ -230,8 +225,6 @@ static void sqlite_read(struct store *s, struct store_read *read)
 		make_ready(m, &read->op);
 		return;
 	}
-	if (!m->reads)
-		m->wake(m->wake_arg);
 	read->op.next = m->reads;
 	m->reads = &read->op;
 }

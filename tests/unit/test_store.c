@@ -15,11 +15,6 @@ struct probe {
 	struct store *store;
 };
 
-static void on_wake(void *arg)
-{
-	++*(unsigned *)arg;
-}
-
 static void on_done(struct store_op *op, int status)
 {
 	struct probe *p = (struct probe *)(void *)op;
@@ -32,8 +27,8 @@ static void on_done(struct store_op *op, int status)
 
 static void completions_come_later_and_in_order(void **state)
 {
-	unsigned wakes = 0, next = 0, order[3] = {0};
-	struct store *s = store_memory_open(on_wake, &wakes, NULL);
+	unsigned next = 0, order[3] = {0};
+	struct store *s = store_memory_open(NULL);
 	struct probe p[3];
 
 	(void)state;
@@ -43,7 +38,6 @@ static void completions_come_later_and_in_order(void **state)
 		s->sync(s, &p[i].op);
 		assert_int_equal(order[i], 0); /* never at once */
 	}
-	assert_true(wakes > 0);
 	assert_false(s->reap(s));
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(order[i], i + 1);
@@ -55,8 +49,8 @@ static void completions_come_later_and_in_order(void **state)
 
 static void an_operation_may_submit_another(void **state)
 {
-	unsigned wakes = 0, next = 0, order[2] = {0};
-	struct store *s = store_memory_open(on_wake, &wakes, NULL);
+	unsigned next = 0, order[2] = {0};
+	struct store *s = store_memory_open(NULL);
 	struct probe b = {.op.done = on_done, .order = &order[1], .next = &next};
 	struct probe a = {.op.done = on_done, .order = &order[0], .next = &next, .then = &b.op, .store = s};
 
@@ -70,8 +64,8 @@ static void an_operation_may_submit_another(void **state)
 
 static void closing_fails_what_is_under_way(void **state)
 {
-	unsigned wakes = 0, next = 0, order = 0;
-	struct store *s = store_memory_open(on_wake, &wakes, NULL);
+	unsigned next = 0, order = 0;
+	struct store *s = store_memory_open(NULL);
 	struct probe p = {.op.done = on_done, .order = &order, .next = &next};
 
 	(void)state;
@@ -97,8 +91,7 @@ static void on_read(struct store_op *op, int status)
 
 static void what_was_lent_outlives_forget(void **state)
 {
-	unsigned wakes = 0;
-	struct store *s = store_memory_open(on_wake, &wakes, NULL);
+	struct store *s = store_memory_open(NULL);
 	struct store_read *r = calloc(1, sizeof(*r));
 
 	(void)state;
@@ -122,8 +115,7 @@ static void what_was_lent_outlives_forget(void **state)
 
 static void what_joined_is_kept_until_all_forgot_it(void **state)
 {
-	unsigned wakes = 0;
-	struct store *s = store_memory_open(on_wake, &wakes, NULL);
+	struct store *s = store_memory_open(NULL);
 	uint64_t position = s->append(s, 1, 1, SLICE("one"), false);
 	struct slice event;
 
@@ -140,13 +132,12 @@ static void what_joined_is_kept_until_all_forgot_it(void **state)
 
 static void a_later_start_has_a_higher_epoch(void **state)
 {
-	unsigned wakes = 0;
-	struct store *a = store_memory_open(on_wake, &wakes, NULL), *b;
+	struct store *a = store_memory_open(NULL), *b;
 	struct timespec step = {0, 2000000};
 
 	(void)state;
 	nanosleep(&step, NULL);
-	b = store_memory_open(on_wake, &wakes, NULL);
+	b = store_memory_open(NULL);
 	assert_true(b->epoch > a->epoch);
 	a->close(&a);
 	b->close(&b);
