@@ -1,7 +1,7 @@
-/* fcgi/library.h - libraries of others that are opened only when what they do is asked for.
+/* fcgi/library.h - libraries of others that are opened only when the configuration asks for what they do.
  *
- * libcurl, libpq, libmariadb and libzmq bring three dozen more, and to bind all these is two thirds of a worker's start,
- * which as plain CGI every request has. So no program of ours is linked with them: who uses one lists the functions, which get
+ * libcurl, libpq and libmariadb bring two dozen more, and to bind all these is a third of a worker's start, which as
+ * plain CGI every request has. So no program of ours is linked with them: who uses one lists the functions, which get
  * their types from its header, and calls them as members.
  *
  *	#define FUNCTIONS(FUNCTION) FUNCTION(PQclear) FUNCTION(PQfinish)

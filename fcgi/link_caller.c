@@ -125,7 +125,21 @@ static bool take_nack(struct request *req, const struct link_header *h, struct s
 	if (!nack_read(body, &nack) || nack.code == LINK_NACK_BUSY)
 		return false;
 	request_refused(req, &nack);
-	return request_answered(req, h, SLICE(""));
+	request_answered(req, h);
+	return true;
+}
+
+static bool take_ack(struct request *req, const struct link_header *h, struct slice body)
+{
+	if (h->type != LINK_ACK)
+		return false;
+	if (zmq_msg_init_size(&req->answer_body, body.len) == -1) {
+		zmq_msg_init(&req->answer_body);
+		return false;
+	}
+	memcpy(zmq_msg_data(&req->answer_body), body.p, body.len);
+	request_answered(req, h);
+	return true;
 }
 
 /* false: there is none, or none to be relied upon. */
@@ -144,7 +158,7 @@ static bool receive(struct caller c, struct request *req)
 	body = (struct slice){packet + LINK_HEADER_LEN, (size_t)len - LINK_HEADER_LEN};
 	if (h.body_len != body.len || h.corr != req->header.seq)
 		return false;
-	return h.type == LINK_NACK ? take_nack(req, &h, body) : h.type == LINK_ACK && request_answered(req, &h, body);
+	return h.type == LINK_NACK ? take_nack(req, &h, body) : take_ack(req, &h, body);
 }
 
 bool link_caller_ask(struct link *l, struct request *req, struct call_entry *entry)

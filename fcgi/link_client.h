@@ -40,9 +40,6 @@ struct link_call {
 				  * cancel_fd is written */
 };
 
-/* Opens libzmq now, for children to share; else it is opened when a broker is needed, which a plain CGI request may not
- * be. ERR_CONFIG. */
-int link_prepare(struct err *err);
 struct link *link_new(const struct cfg *cfg); /* allocates only; cfg is borrowed; NULL: no memory */
 /* Tells the broker nothing: EOF is the message. No other thread uses it any more, all calls are ended. */
 void link_free(struct link **linkp);

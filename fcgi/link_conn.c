@@ -158,15 +158,6 @@ static int hello(int ctl, uint64_t producer, uint32_t connection, enum link_role
 	return rc;
 }
 
-struct zmq zmq;
-
-static struct library libzmq = {LIBZMQ, (const char *const[]){ZMQ_FUNCTIONS(LIBRARY_NAME) NULL}, &zmq, false};
-
-int link_prepare(struct err *err)
-{
-	return library_open(&libzmq, err);
-}
-
 static int dealer_open(struct link *l, struct err *err)
 {
 	static const int linger = 0, immediate = 1, hwm = HWM, reconnect = RECONNECT_MS;
@@ -177,27 +168,24 @@ static int dealer_open(struct link *l, struct err *err)
 
 	link_routing_id(l->producer, l->connection, id);
 	snprintf(endpoint, sizeof(endpoint), "ipc://%s/%s", l->cfg->run_dir, LINK_ZMQ_NAME);
-	if (link_prepare(err))
-		return -1;
 	if (!l->context)
-		l->context = zmq.zmq_ctx_new(); /* one I/O thread is its default */
+		l->context = zmq_ctx_new(); /* one I/O thread is its default */
 	if (!l->context)
 		return err_sys(err, "make a ZeroMQ context");
-	l->dealer = zmq.zmq_socket(l->context, ZMQ_DEALER);
+	l->dealer = zmq_socket(l->context, ZMQ_DEALER);
 	if (!l->dealer)
 		return err_sys(err, "make a DEALER");
-	if (zmq.zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger)) == 0 &&
-	    zmq.zmq_setsockopt(l->dealer, ZMQ_IMMEDIATE, &immediate, sizeof(immediate)) == 0 &&
-	    zmq.zmq_setsockopt(l->dealer, ZMQ_SNDHWM, &hwm, sizeof(hwm)) == 0 &&
-	    zmq.zmq_setsockopt(l->dealer, ZMQ_RCVHWM, &hwm, sizeof(hwm)) == 0 &&
-	    zmq.zmq_setsockopt(l->dealer, ZMQ_MAXMSGSIZE, &frame_max, sizeof(frame_max)) == 0 &&
-	    zmq.zmq_setsockopt(l->dealer, ZMQ_RECONNECT_IVL, &reconnect, sizeof(reconnect)) == 0 &&
-	    zmq.zmq_setsockopt(l->dealer, ZMQ_ROUTING_ID, id, sizeof(id)) == 0 &&
-	    zmq.zmq_getsockopt(l->dealer, ZMQ_FD, &l->dealer_fd, &len) == 0 &&
-	    zmq.zmq_connect(l->dealer, endpoint) == 0)
+	if (zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_IMMEDIATE, &immediate, sizeof(immediate)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_SNDHWM, &hwm, sizeof(hwm)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_RCVHWM, &hwm, sizeof(hwm)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_MAXMSGSIZE, &frame_max, sizeof(frame_max)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_RECONNECT_IVL, &reconnect, sizeof(reconnect)) == 0 &&
+	    zmq_setsockopt(l->dealer, ZMQ_ROUTING_ID, id, sizeof(id)) == 0 &&
+	    zmq_getsockopt(l->dealer, ZMQ_FD, &l->dealer_fd, &len) == 0 && zmq_connect(l->dealer, endpoint) == 0)
 		return 0;
 	err_sys(err, "connect a DEALER to %s", endpoint);
-	zmq.zmq_close(l->dealer);
+	zmq_close(l->dealer);
 	return -1;
 }
 
@@ -296,7 +284,7 @@ int link_connect(struct link *l, bool may_start, uint64_t deadline_ms, struct er
 		rc = link_begin(l, ctl, &w, buf_slice(&tasks), err);
 	buf_release(&tasks);
 	if (rc) {
-		zmq.zmq_close(l->dealer);
+		zmq_close(l->dealer);
 		close(ctl);
 		return -1;
 	}
@@ -499,7 +487,7 @@ void link_free(struct link **linkp)
 			pthread_join(l->thread, NULL);
 		}
 		if (l->context)
-			zmq.zmq_ctx_term(l->context);
+			zmq_ctx_term(l->context);
 		pthread_cond_destroy(&l->changed);
 		pthread_mutex_destroy(&l->mtx);
 	}

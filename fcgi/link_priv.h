@@ -26,7 +26,6 @@
 #include <zmq.h>
 
 #include "common/histogram.h"
-#include "fcgi/library.h"
 #include "fcgi/link_client.h"
 
 #define RETRY_FIRST_MS 250 /* without an answer it is said again, and then after growing pauses */
@@ -55,7 +54,7 @@ struct request {
 	struct err *err;  /* the waiter's, may be NULL */
 	bool is_answered; /* by ACK or NACK */
 	struct link_header answer;
-	struct buf answer_body;
+	zmq_msg_t answer_body;
 };
 TAILQ_HEAD(request_fifo, request);
 LIST_HEAD(request_chain, request);
@@ -76,29 +75,6 @@ struct call_entry {
 	bool is_finished;   /* the user's thread only */
 	struct request end; /* CALL_END: memory of its own, so that a call can always be ended */
 };
-
-/* Of libzmq: for the link thread, once dealer_open() has opened it. */
-#define ZMQ_FUNCTIONS(FUNCTION)                                                                                        \
-	FUNCTION(zmq_close)                                                                                            \
-	FUNCTION(zmq_connect)                                                                                          \
-	FUNCTION(zmq_ctx_new)                                                                                          \
-	FUNCTION(zmq_ctx_term)                                                                                         \
-	FUNCTION(zmq_getsockopt)                                                                                       \
-	FUNCTION(zmq_msg_close)                                                                                        \
-	FUNCTION(zmq_msg_data)                                                                                         \
-	FUNCTION(zmq_msg_init)                                                                                         \
-	FUNCTION(zmq_msg_init_size)                                                                                    \
-	FUNCTION(zmq_msg_more)                                                                                         \
-	FUNCTION(zmq_msg_recv)                                                                                         \
-	FUNCTION(zmq_msg_send)                                                                                         \
-	FUNCTION(zmq_msg_size)                                                                                         \
-	FUNCTION(zmq_setsockopt)                                                                                       \
-	FUNCTION(zmq_socket)
-
-struct zmq {
-	ZMQ_FUNCTIONS(LIBRARY_MEMBER)
-};
-extern struct zmq zmq;
 
 /* Somebody who waits for a task to change. There are as many as there are threads that wait. */
 struct task_watch {
@@ -259,10 +235,9 @@ struct nack {
 	uint32_t retry_ms;
 	char text[128];
 };
-bool nack_read(struct slice body, struct nack *nack);               /* false: malformed */
-void request_refused(struct request *req, const struct nack *nack); /* that is its outcome */
-/* It has an outcome, which h and body brought. false: no memory, as if that had not come. */
-bool request_answered(struct request *req, const struct link_header *h, struct slice body);
+bool nack_read(struct slice body, struct nack *nack);                     /* false: malformed */
+void request_refused(struct request *req, const struct nack *nack);       /* that is its outcome */
+void request_answered(struct request *req, const struct link_header *h); /* it has an outcome, which h brought */
 /* For what is answered by yes or no: asks and releases. */
 int request_ask_and_release(struct link *l, struct request *req, enum need need, struct err *err);
 

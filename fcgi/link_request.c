@@ -27,7 +27,7 @@ void request_init(struct request *req, const struct link *l, enum link_type type
 	    .header = {.version = LINK_VERSION, .type = (uint8_t)type, .deadline_ms = deadline_of(l, type)},
 	    .retry_interval_ms = RETRY_FIRST_MS,
 	};
-	buf_init(&req->answer_body, link_body_max(l->cfg));
+	zmq_msg_init(&req->answer_body);
 	buf_init(&req->body, link_body_max(l->cfg));
 	if (body_len)
 		buf_reserve(&req->body, body_len);
@@ -36,7 +36,7 @@ void request_init(struct request *req, const struct link *l, enum link_type type
 void request_release(struct request *req)
 {
 	buf_release(&req->body);
-	buf_release(&req->answer_body);
+	zmq_msg_close(&req->answer_body);
 }
 
 void request_name(struct link *l, struct request *req, struct call_entry *entry)
@@ -148,7 +148,7 @@ void question_init(struct request *req, const struct link *l, enum link_type typ
 
 struct slice request_answer(struct request *req)
 {
-	return buf_slice(&req->answer_body);
+	return (struct slice){zmq_msg_data(&req->answer_body), zmq_msg_size(&req->answer_body)};
 }
 
 int request_ask_and_release(struct link *l, struct request *req, enum need need, struct err *err)
@@ -175,11 +175,8 @@ void request_refused(struct request *req, const struct nack *nack)
 	    link_type_name(req->header.type), link_nack_name(nack->code), nack->text);
 }
 
-bool request_answered(struct request *req, const struct link_header *h, struct slice body)
+void request_answered(struct request *req, const struct link_header *h)
 {
-	buf_clear(&req->answer_body);
-	buf_add_slice(&req->answer_body, body);
 	req->answer = *h;
-	req->is_answered = !req->answer_body.fault;
-	return req->is_answered;
+	req->is_answered = true;
 }

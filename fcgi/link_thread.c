@@ -68,21 +68,21 @@ bool link_dealer_send(struct link *l, struct request *req)
 	link_put_header(&l->head, &req->header);
 	texts[0] = buf_slice(&l->head);
 	for (int i = 0; i < 3; i++) {
-		if (zmq.zmq_msg_init_size(&parts[i], texts[i].len) == -1) {
+		if (zmq_msg_init_size(&parts[i], texts[i].len) == -1) {
 			while (--i >= 0)
-				zmq.zmq_msg_close(&parts[i]);
+				zmq_msg_close(&parts[i]);
 			return false;
 		}
 		if (texts[i].len)
-			memcpy(zmq.zmq_msg_data(&parts[i]), texts[i].p, texts[i].len);
+			memcpy(zmq_msg_data(&parts[i]), texts[i].p, texts[i].len);
 	}
 	for (int i = 0; i < 3; i++) {
-		if (zmq.zmq_msg_send(&parts[i], l->dealer, ZMQ_DONTWAIT | (i < 2 ? ZMQ_SNDMORE : 0)) != -1)
+		if (zmq_msg_send(&parts[i], l->dealer, ZMQ_DONTWAIT | (i < 2 ? ZMQ_SNDMORE : 0)) != -1)
 			continue;
-		zmq.zmq_msg_close(&parts[i]);
+		zmq_msg_close(&parts[i]);
 		if (i == 0) {
-			zmq.zmq_msg_close(&parts[1]);
-			zmq.zmq_msg_close(&parts[2]);
+			zmq_msg_close(&parts[1]);
+			zmq_msg_close(&parts[2]);
 			return false;
 		}
 		/* The pipe died in the middle: ZeroMQ drops the message, if we go on to its last part. */
@@ -202,11 +202,6 @@ static void log_garbage(const char *why)
 		LOG(WARN, "link.garbage", "why=\"%s\" dropped=%u", why, dropped);
 }
 
-static struct slice part_slice(zmq_msg_t *part)
-{
-	return (struct slice){zmq.zmq_msg_data(part), zmq.zmq_msg_size(part)};
-}
-
 static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *body)
 {
 	struct request *req;
@@ -218,7 +213,7 @@ static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *bo
 	if (!req)
 		return; /* a second answer, or one after the deadline, or to what nobody waits for */
 	if (h->type == LINK_NACK) {
-		if (!nack_read(part_slice(body), &nack)) {
+		if (!nack_read((struct slice){zmq_msg_data(body), zmq_msg_size(body)}, &nack)) {
 			log_garbage("malformed NACK");
 			return;
 		}
@@ -232,9 +227,10 @@ static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *bo
 		if (nack.code == LINK_NACK_BUSY)
 			atomic_store(&l->stuck_ms, now_ms());
 		request_refused(req, &nack);
+	} else {
+		zmq_msg_move(&req->answer_body, body);
 	}
-	if (!request_answered(req, h, h->type == LINK_NACK ? SLICE("") : part_slice(body)))
-		return;
+	request_answered(req, h);
 	request_complete(l, req);
 }
 
@@ -325,6 +321,11 @@ static void on_task_input(struct link *l, struct slice id, struct slice in)
 		l->runner->input(l->runner->arg, id, (enum link_task_what)what, body);
 }
 
+static struct slice part_slice(zmq_msg_t *part)
+{
+	return (struct slice){zmq_msg_data(part), zmq_msg_size(part)};
+}
+
 /* parts: header, key, body. */
 static void on_message(struct link *l, zmq_msg_t *parts)
 {
@@ -387,14 +388,14 @@ static bool dealer_receive(struct link *l)
 	bool more = true;
 
 	for (int i = 0; i < 3; i++)
-		zmq.zmq_msg_init(&parts[i]);
-	zmq.zmq_msg_init(&extra);
+		zmq_msg_init(&parts[i]);
+	zmq_msg_init(&extra);
 	while (more) {
 		zmq_msg_t *part = count < 3 ? &parts[count] : &extra;
 
-		if (zmq.zmq_msg_recv(part, l->dealer, ZMQ_DONTWAIT) == -1)
+		if (zmq_msg_recv(part, l->dealer, ZMQ_DONTWAIT) == -1)
 			break;
-		more = zmq.zmq_msg_more(part);
+		more = zmq_msg_more(part);
 		count++;
 	}
 	if (count == 3)
@@ -402,8 +403,8 @@ static bool dealer_receive(struct link *l)
 	else if (count)
 		log_garbage("frames");
 	for (int i = 0; i < 3; i++)
-		zmq.zmq_msg_close(&parts[i]);
-	zmq.zmq_msg_close(&extra);
+		zmq_msg_close(&parts[i]);
+	zmq_msg_close(&extra);
 	return count > 0;
 }
 
@@ -425,7 +426,7 @@ static bool dealer_has_room(struct link *l)
 	int events = 0;
 	size_t len = sizeof(events);
 
-	if (zmq.zmq_getsockopt(l->dealer, ZMQ_EVENTS, &events, &len) == -1)
+	if (zmq_getsockopt(l->dealer, ZMQ_EVENTS, &events, &len) == -1)
 		events = ZMQ_POLLIN;
 	l->is_dealer_due = l->is_dealer_due || (events & ZMQ_POLLIN);
 	return events & (ZMQ_POLLOUT | ZMQ_POLLIN);
@@ -519,8 +520,8 @@ static void link_down(struct link *l)
 	if (is_stopping)
 		link_stats_send(l, now);
 	close(ctl);
-	zmq.zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger));
-	zmq.zmq_close(l->dealer);
+	zmq_setsockopt(l->dealer, ZMQ_LINGER, &linger, sizeof(linger));
+	zmq_close(l->dealer);
 	for (size_t i = 0; i < TABLE_SIZE; i++)
 		LIST_FOREACH(req, &l->sent[i], hashed)
 	line_up(l, req);

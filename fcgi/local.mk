@@ -128,7 +128,7 @@ libworker_a_SOURCES += %D%/yaml.c %D%/yaml.h
 endif
 
 # What whoever links the worker's parts needs. Other libraries are opened at need (fcgi/library.h).
-WORKER_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(SQLITE_LIBS) $(YAML_LIBS)
+WORKER_LIBS = libworker.a libcommon.a $(FCGI_LIBS) $(ZMQ_LIBS) $(JSONC_LIBS) $(PCRE_LIBS) $(CRYPTO_LIBS) $(SQLITE_LIBS) $(YAML_LIBS)
 
 bin_PROGRAMS += mcp-worker
 mcp_worker_SOURCES = %D%/main.c

@@ -204,10 +204,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	fd = socket_address ? -1 : is_listening(STDIN_FILENO) ? STDIN_FILENO : systemd_socket();
-	if ((socket_address || fd >= 0) && link_prepare(&err)) {
-		LOG(ERROR, "worker.failed", "why=\"%s\"", err.msg);
-		ret = EXIT_FAILURE;
-	} else if (socket_address) {
+	if (socket_address) {
 		ret = supervise(&site);
 	} else if (fd >= 0) {
 		ret = serve(site.now, fd);

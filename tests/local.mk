@@ -95,7 +95,7 @@ check_PROGRAMS += %D%/lib/bounded
 
 # Unit tests, one program a module, linked with the libraries that the programs are made of.
 COMMON_LIBS = libcommon.a $(JSONC_LIBS) $(CMOCKA_LIBS)
-UNIT_LIBS = $(WORKER_LIBS) $(ZMQ_LIBS) $(CMOCKA_LIBS)
+UNIT_LIBS = $(WORKER_LIBS) $(CMOCKA_LIBS)
 # The worker's end of the link, with a fake broker at the other.
 LINKED_SOURCES = %D%/lib/linked.c %D%/lib/linked.h %D%/lib/fake_broker.c %D%/lib/fake_broker.h %D%/lib/unit.h
 # A worker with fake tools and a fake broker, under the real fcgi/*.c.
