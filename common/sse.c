@@ -3,9 +3,10 @@
 #include "common/sse.h"
 #include "common/banned.h"
 
-#define WINDOW                                                                                                         \
-	256 /* bytes in which LF is looked for, then CR: texts of many lines are not searched to their end for each */
+#define WINDOW 256 /* bytes */
 
+/* LF and then CR are looked for in one window after the other, so that a text of many lines is not searched to its end
+ * for each of them. */
 static size_t line_len(struct slice text)
 {
 	for (size_t at = 0; at < text.len; at += WINDOW) {
