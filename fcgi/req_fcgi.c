@@ -76,28 +76,43 @@ int req_fcgi_init(struct req_fcgi *r, int listen_fd, struct err *err)
 	return 0;
 }
 
-/* A connection that has something to say. -1: *err, ERR_GONE when a signal came first.
- * A web server connects and then writes; its connect() wakes us, often on its own CPU and at once. Giving that back lets it
- * write what it has for us and for others before we look, instead of being interrupted to see us fall asleep again. */
+/* Whether the connection has something to say, or is at its end, within timeout_ms. */
+static bool has_input(int fd, int timeout_ms)
+{
+	struct pollfd conn = {.fd = fd, .events = POLLIN};
+	int ready;
+
+	do
+		ready = poll(&conn, 1, timeout_ms);
+	while (ready == -1 && errno == EINTR);
+	return ready == 1;
+}
+
+/* The same. A web server connects and then writes; its connect() wakes us, often on its own CPU and at once. Giving
+ * that back lets it write what it has for us and for others, instead of being interrupted to see us fall asleep. */
+static bool has_request(int fd)
+{
+	if (has_input(fd, 0))
+		return true;
+	sched_yield();
+	return has_input(fd, SILENT_MS);
+}
+
+/* A connection that has something to say. -1: *err, ERR_GONE when a signal came first. */
 static int accept_unix(int listen_fd, struct err *err)
 {
 	for (;;) {
-		struct pollfd fd = {.fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC), .events = POLLIN};
-		int ready;
+		int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
-		if (fd.fd == -1 && errno == EINTR)
+		if (fd == -1 && errno == EINTR)
 			return err_set(err, ERR_GONE, "interrupted");
-		if (fd.fd == -1 && errno == ECONNABORTED)
+		if (fd == -1 && errno == ECONNABORTED)
 			continue;
-		if (fd.fd == -1)
+		if (fd == -1)
 			return err_sys(err, "accept a FastCGI connection");
-		sched_yield();
-		do
-			ready = poll(&fd, 1, SILENT_MS);
-		while (ready == -1 && errno == EINTR);
-		if (ready == 1)
-			return fd.fd;
-		close(fd.fd);
+		if (has_request(fd))
+			return fd;
+		close(fd);
 	}
 }
 
