@@ -374,3 +374,8 @@ bool bus_turn(struct broker *b)
 	bus->is_due = bus->is_due || more;
 	return more;
 }
+
+bool bus_is_due(const struct broker *b)
+{
+	return b->bus && b->bus->is_due;
+}

@@ -15,6 +15,8 @@ int bus_open(struct broker *b, const char *path, struct err *err);
 void bus_close(struct broker *b); /* harmless without one */
 /* Receives, with a quota, and sends what waited. Returns whether more is to be done. */
 bool bus_turn(struct broker *b);
+/* Whether something was sent since: a turn is needed before the loop may sleep. */
+bool bus_is_due(const struct broker *b);
 /* Sends to the producer's worker; waits in line, up to link_backlog_max, when the socket takes no more. h needs type,
  * corr and stream only. */
 void bus_send(struct producer *p, const struct link_header *h, struct slice key, struct slice body);

@@ -130,7 +130,7 @@ static bool turn(void *arg)
 	handover_turn(&s->handover);
 	if (s->is_stalled != s->broker.store->is_stalled)
 		tell_stalled(s);
-	return more;
+	return more || bus_is_due(&s->broker); /* what was committed has been answered */
 }
 
 static void send_drain(struct table_node *n, void *arg)

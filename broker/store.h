@@ -7,12 +7,15 @@
  *   append  gives the event its position at once; positions rise. What was appended can be read at once too. That it is
  *           safe is known when a sync, submitted later, completes. A fleeting event is not kept for a later start.
  *   join    the event at a position, which was appended since the last reap() and which nobody forgot, is one of
- * another stream too: it is kept once, and each of them reads and forgets it as its own. sync    completes when all
- * that was appended, put, deleted or forgotten before is committed: one sync serves a whole frame of events. Syncs
- * complete in the order of submission. read    lends the bytes of several events. They stay valid until done() returns,
- * forgotten in the meantime or not. It ends before one that can't be read. forget  the event is not needed any more.
+ *           another stream too: it is kept once, and each of them reads and forgets it as its own.
+ *   sync    completes when all that was appended, put, deleted or forgotten before is committed: one sync serves a
+ *           whole frame of events. Syncs complete in the order of submission.
+ *   read    lends the bytes of several events. They stay valid until done() returns, forgotten in the meantime or not.
+ *           It ends before one that can't be read.
+ *   forget  the event is not needed any more.
  *   put     keeps an object, in the place of an older one of its kind and key. Its module gets it back at a later
- * start. del     of one that was not put: harmless.
+ *           start.
+ *   del     of one that was not put: harmless.
  *
  * All that is submitted between two calls of reap() is committed together or, when the process dies, not at all. So
  * what belongs together is submitted in one callback of the loop. Whoever has submitted something calls reap() before
@@ -104,7 +107,7 @@ struct store {
 	bool (*peek)(struct store *s, uint64_t position, struct slice *event);
 	/* 0: no memory. */
 	uint64_t (*append)(struct store *s, uint64_t stream, uint64_t seq, struct slice event, bool is_fleeting);
-	/* False: no memory, or it can't join any more. */
+	/* False: no memory, or no further one can join: who wants that appends it again. */
 	bool (*join)(struct store *s, uint64_t position, uint64_t stream, uint64_t seq);
 	void (*sync)(struct store *s, struct store_op *op);
 	void (*read)(struct store *s, struct store_read *r);

@@ -113,6 +113,8 @@ int cache_join(struct record *r, uint64_t stream, uint64_t seq)
 {
 	if (!r->row && make_row(r))
 		return -1;
+	if (r->row->len - r->len >= JOINT_PLACES_MAX * JOINT_PLACE_LEN)
+		return -1;
 	return joint_put_place(r->row, stream, seq);
 }
 

@@ -35,7 +35,7 @@ void cache_committed(struct cache *c, struct record *r);
 /* Goes with its last pin. */
 void cache_forget(struct cache *c, struct record *r);
 void cache_unpin(struct cache *c, struct record *r);
-/* Another stream has it too. -1: no memory. */
+/* Another stream has it too. -1: no memory, or its row is full. */
 int cache_join(struct record *r, uint64_t stream, uint64_t seq);
 
 #endif

@@ -55,7 +55,7 @@ static int open_db(struct disk *d, struct err *err)
 	    "PRAGMA user_version = 2",
 	    "COMMIT",
 	};
-	int64_t version = 0, program = 0, tables = 0;
+	int64_t version = 0, program = 0, tables = 0, epochs = 0;
 	int rc;
 
 	rc = sqlite3_open_v2(d->path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -80,14 +80,17 @@ static int open_db(struct disk *d, struct err *err)
 	if (rc == SQLITE_OK)
 		sqlite3_wal_hook(d->db, on_commit, d);
 	/* A new file is synced as a whole, before anybody relies on it: one that power loss leaves half made is set
-	 * aside, and held nothing. */
+	 * aside, and held nothing. It is new until it has an epoch, for who made it may have been killed before that.
+	 */
+	if (rc == SQLITE_OK && tables > 0)
+		rc = disk_exec(d, "SELECT count(*) FROM epoch", &epochs);
 	if (rc == SQLITE_OK)
-		rc = disk_exec(d, tables > 0 ? sync : "PRAGMA synchronous = OFF", NULL);
+		rc = disk_exec(d, epochs > 0 ? sync : "PRAGMA synchronous = OFF", NULL);
 	for (size_t i = 0; rc == SQLITE_OK && i < COUNT_OF(how); i++)
 		rc = disk_exec(d, how[i], NULL);
-	if (rc == SQLITE_OK && tables == 0)
+	if (rc == SQLITE_OK && epochs == 0)
 		rc = disk_exec(d, sync, NULL);
-	if (rc == SQLITE_OK && tables == 0)
+	if (rc == SQLITE_OK && epochs == 0)
 		rc = disk_exec(d, "PRAGMA wal_checkpoint(PASSIVE)", NULL);
 	if (rc == SQLITE_OK)
 		rc = disk_prepare(d);

@@ -1,13 +1,15 @@
 /* broker/store_joint.h - events that several streams have: they are kept once, at one position, until each of those
  * streams has forgotten it. Here is how many still have them, whether the event is in memory or not, and what its row
- * of the log looks like: seq is minus how many streams have it, and behind its bytes stand stream and seq of each. */
+ * of the log looks like: seq is minus how many streams had it when it was written, and behind its bytes stand stream
+ * and seq of each. */
 #ifndef MCP_BROKER_STORE_JOINT_H
 #define MCP_BROKER_STORE_JOINT_H
 
 #include "broker/table.h"
 #include "common/buf.h"
 
-#define JOINT_PLACE_LEN 16 /* bytes of stream and seq */
+#define JOINT_PLACE_LEN  16  /* bytes of stream and seq */
+#define JOINT_PLACES_MAX 256 /* of one row: each stream that reads its event from the disk reads all of them */
 
 struct joints {
 	struct table table; /* by position; an event that one stream has is not there */

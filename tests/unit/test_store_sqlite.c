@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "broker/store_joint.h"
 #include "broker/store.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/unit.h"
@@ -296,6 +297,34 @@ static void several_streams_have_an_event(void **state)
 	s->close(&s);
 	s = must_open(dir.dir, &found);
 	assert_int_equal(found.events, 0);
+	s->close(&s);
+	scratch_release(&dir);
+}
+
+/* A row does not grow for ever, for each of its streams reads all of it. */
+static void more_streams_than_a_row_has_places_for(void **state)
+{
+	struct scratch dir;
+	struct found found;
+	struct store *s;
+	uint64_t position, joined = 1;
+
+	(void)state;
+	scratch_init(&dir);
+	s = must_open(dir.dir, &found);
+	position = s->append(s, 2, 1, SLICE("to all"), false);
+	while (joined <= JOINT_PLACES_MAX && s->join(s, position, 2 + 2 * joined, 1))
+		joined++;
+	assert_int_equal(joined, JOINT_PLACES_MAX);
+	assert_int_equal(s->bytes_used, 6 * JOINT_PLACES_MAX);
+	settle(s);
+	s->close(&s);
+	s = must_open(dir.dir, &found);
+	assert_int_equal(found.events, JOINT_PLACES_MAX);
+	while (joined-- > 0)
+		s->forget(s, position, 6);
+	settle(s);
+	assert_int_equal(s->bytes_used, 0);
 	s->close(&s);
 	scratch_release(&dir);
 }
@@ -853,6 +882,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(all_is_there_again),
 	    cmocka_unit_test(several_streams_have_an_event),
+	    cmocka_unit_test(more_streams_than_a_row_has_places_for),
 	    cmocka_unit_test(reads),
 	    cmocka_unit_test(what_was_acknowledged_survives_a_kill),
 	    cmocka_unit_test(a_flipped_bit_costs_one_event),
