@@ -38,7 +38,6 @@ int broker_init(struct broker *b, const struct cfg *cfg, bool (*turn)(void *arg)
 	b->cfg = cfg;
 	b->last_task = &b->first_task;
 	b->last_runner = &b->runners;
-	b->last_unmarked = &b->unmarked;
 	/* A worker that still holds a handle of an earlier broker must not meet a stream of this one. */
 	b->next_handle = (rnd_u64() & 0xffffffffff) + 1;
 	buf_init(&b->events, EXPANSION_MAX * broker_frame_max(b) * 2);

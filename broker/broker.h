@@ -39,11 +39,9 @@ struct broker {
 	struct table owners;                  /* share.c's */
 	struct task *first_task, **last_task; /* list of all, in the order of creation */
 	struct producer *runners, **last_runner;
-	struct producer *unkept;                  /* have outcomes that the store was not given yet */
-	struct stream *unmarked, **last_unmarked; /* line of those that are due, see streams_mark() */
-	size_t unmarked_count;
-	struct conn *conns; /* list of all */
-	size_t line_count;  /* messages that wait for the data channel, of all producers */
+	struct producer *unkept; /* have outcomes that the store was not given yet */
+	struct conn *conns;      /* list of all */
+	size_t line_count;       /* messages that wait for the data channel, of all producers */
 	uint64_t next_handle;
 	uint64_t last_unowned; /* number of a call that nobody runs */
 	uint64_t park_bytes;   /* of all parks */

@@ -16,7 +16,6 @@
 #include "broker/handover.h"
 #include "broker/producer.h"
 #include "broker/snapshot.h"
-#include "broker/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/banned.h"
@@ -116,7 +115,6 @@ static int settle(struct broker *b, struct err *err)
 
 	for (;;) {
 		producers_kept(b);
-		streams_mark(b, true);
 		b->store->reap(b->store);
 		if (!b->store->is_busy(b->store) && !conn_is_reading(b) && !b->unkept)
 			return 0;

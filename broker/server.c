@@ -125,7 +125,6 @@ static bool turn(void *arg)
 	struct server *s = arg;
 	bool more = bus_turn(&s->broker);
 
-	streams_mark(&s->broker, false);
 	more = s->broker.store->reap(s->broker.store) || more;
 	handover_turn(&s->handover);
 	if (s->is_stalled != s->broker.store->is_stalled)

@@ -12,8 +12,6 @@
 #include "common/banned.h"
 
 #define SHORT_ANSWER 4096 /* bytes; there are as many of them as there may be calls */
-#define MARKS_MIN    4    /* in a turn ... */
-#define MARKS_PART   128  /* ... and of those that are due one in so many more */
 
 static const struct {
 	const char *name;
@@ -69,47 +67,9 @@ void stream_start_keep_timer(struct stream *s)
 	loop_timer(&s->broker->loop, &s->keep_timer, ms > 1000 ? ms : 1000);
 }
 
-static void unmark(struct stream *s)
-{
-	struct broker *b = s->broker;
-
-	if (!s->at_unmarked)
-		return;
-	*s->at_unmarked = s->next_unmarked;
-	if (s->next_unmarked)
-		s->next_unmarked->at_unmarked = s->at_unmarked;
-	else
-		b->last_unmarked = s->at_unmarked;
-	s->at_unmarked = NULL;
-	s->next_unmarked = NULL;
-	b->unmarked_count--;
-}
-
-/* All of a tick at once would be one long transaction, for which the events of the others wait. */
 static void on_mark(struct wheel_timer *t)
 {
-	struct stream *s = TABLE_OF(t, struct stream, mark_timer);
-	struct broker *b = s->broker;
-
-	if (s->at_unmarked)
-		return;
-	s->at_unmarked = b->last_unmarked;
-	*s->at_unmarked = s;
-	b->last_unmarked = &s->next_unmarked;
-	b->unmarked_count++;
-}
-
-/* The longer the line, the more: so nobody waits long, and it is as short as it can be. */
-void streams_mark(struct broker *b, bool all)
-{
-	size_t share = all ? b->unmarked_count : MARKS_MIN + b->unmarked_count / MARKS_PART;
-
-	for (; b->unmarked && share > 0; share--) {
-		struct stream *s = b->unmarked;
-
-		unmark(s);
-		stream_keep(s);
-	}
+	stream_keep(TABLE_OF(t, struct stream, mark_timer));
 }
 
 /* A later start tells what was forgotten from what is missing, and where the sequences of a stream without events are.
@@ -469,7 +429,6 @@ void stream_close(struct stream *s, const char *why)
 	loop_untimer(&b->loop, &s->reserve_timer);
 	loop_untimer(&b->loop, &s->keep_timer);
 	loop_untimer(&b->loop, &s->mark_timer);
-	unmark(s);
 	while (stream_events_count(s) > 0)
 		stream_drop_first(s);
 	owner_leave(&s->owner);

@@ -63,7 +63,6 @@ struct stream {
 	uint64_t log_bytes, undelivered_bytes; /* as events are counted, with STREAM_EVENT_COST */
 	unsigned reserved; /* descriptors: answers to OPEN_STREAM and ATTACH that ADOPT has not spent */
 	struct wheel_timer reserve_timer, keep_timer, mark_timer;
-	struct stream *next_unmarked, **at_unmarked; /* in broker->unmarked: mark_timer has fired */
 	struct loop_doom doom;
 };
 
@@ -89,8 +88,6 @@ bool stream_restore(struct broker *b, struct slice key, struct slice value);
 bool stream_restore_event(struct broker *b, const struct store_event *e);
 void stream_restored(struct stream *s);
 void stream_keep_all(struct broker *b); /* what the store has lost of them is a gap */
-/* A turn's share of the places up to which clients have read that are due to be kept; or all. */
-void streams_mark(struct broker *b, bool all);
 void stream_put_key(const struct stream *s, struct buf *key);
 
 /* For the program that takes our place (snapshot.h), and from the one before; then the connection that reads it. */
