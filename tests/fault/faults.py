@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
-FEW = 24  # descriptors that are opened at first need
+FEW = 24 + 16  # descriptors that are opened at first need, and those that a worker keeps of calls at the same time (SPARE_FDS_MAX)
 PATIENCE_S = 60  # how long anything may take, with sanitizers on a busy machine
 MODERN = "2026-07-28"
 META = {
