@@ -470,8 +470,8 @@ static int read_results(const struct conn *c, struct sql_run *run, struct err *e
 	return ret;
 }
 
-/* pq.PQcancel() asks by another connection and waits for its end, however long a server that stands still takes: so it
- * has a thread, which lives no longer than that. */
+/* PQcancel() asks by another connection and waits for its end, however long a server that stands still takes: so it has
+ * a thread, which lives no longer than that. */
 struct cancelling {
 	PGcancel *cancel; /* owned */
 	int over_fd;      /* owned: closed when it is over */

@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "broker/store_joint.h"
 #include "broker/store.h"
+#include "broker/store_joint.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/unit.h"
 #include "common/banned.h"
