@@ -23,6 +23,7 @@ int library_open(struct library *l, struct err *err)
 {
 	static pthread_mutex_t mtx = PTHREAD_MUTEX_INITIALIZER;
 	void *handle;
+	int ret;
 
 	pthread_mutex_lock(&mtx);
 	if (!l->is_open) {
@@ -33,6 +34,7 @@ int library_open(struct library *l, struct err *err)
 		if (handle && !l->is_open)
 			dlclose(handle);
 	}
+	ret = l->is_open ? 0 : -1;
 	pthread_mutex_unlock(&mtx);
-	return l->is_open ? 0 : -1;
+	return ret;
 }
