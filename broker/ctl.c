@@ -359,8 +359,10 @@ static void on_packet(uv_poll_t *watch, int status, int events)
 				close(fd);
 			continue;
 		}
-		if (take_packet(c, (struct slice){packet, (size_t)len}, fd))
+		if (take_packet(c, (struct slice){packet, (size_t)len}, fd)) {
+			loop_give_way(&c->broker->loop);
 			return;
+		}
 	}
 }
 

@@ -66,7 +66,9 @@ static void on_prepare(uv_prepare_t *prepare)
 		uv_idle_start(&l->idle, on_idle);
 	} else {
 		uv_idle_stop(&l->idle);
-		sched_yield(); /* who is about to say something says it, and need not wake us: one turn hears them all */
+		if (l->gives_way)
+			sched_yield(); /* who says something now need not wake us: one turn hears them all */
+		l->gives_way = false;
 	}
 	if (l->ticking != (l->wheel.count > 0)) { /* without timers the broker sleeps */
 		l->ticking = !l->ticking;
@@ -173,4 +175,9 @@ void loop_timer(struct loop *l, struct wheel_timer *t, uint64_t after_ms)
 void loop_untimer(struct loop *l, struct wheel_timer *t)
 {
 	wheel_stop(&l->wheel, t);
+}
+
+void loop_give_way(struct loop *l)
+{
+	l->gives_way = true;
 }

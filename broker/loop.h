@@ -41,7 +41,7 @@ struct loop {
 	 * once. */
 	bool (*turn)(void *arg);
 	void *turn_arg;
-	bool ticking, open;
+	bool ticking, open, gives_way;
 };
 
 int loop_init(struct loop *l, bool (*turn)(void *arg), void *turn_arg, struct err *err);
@@ -56,5 +56,6 @@ void loop_unsoon(struct loop *l, struct loop_task *t); /* takes t back; harmless
 void loop_doom(struct loop *l, struct loop_doom *d, void (*free)(struct loop_doom *d));
 void loop_timer(struct loop *l, struct wheel_timer *t, uint64_t after_ms); /* (re)starts */
 void loop_untimer(struct loop *l, struct wheel_timer *t);
+void loop_give_way(struct loop *l); /* others run before it sleeps next, once: they are about to say something */
 
 #endif
