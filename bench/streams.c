@@ -216,9 +216,11 @@ static void on_open(struct streams *s, struct stream *stream)
 static void on_id(struct streams *s, struct stream *stream, const char *id)
 {
 	const char *dot = strrchr(id, '.');
+	size_t len = strnlen(id, sizeof(stream->last_id) - 1);
 	uint64_t seq = dot ? strtoull(dot + 1, NULL, 10) : 0;
 
-	snprintf(stream->last_id, sizeof(stream->last_id), "%s", id);
+	memcpy(stream->last_id, id, len);
+	stream->last_id[len] = '\0';
 	if (!dot) /* not one of ours */
 		return;
 	if (stream->seq && seq > stream->seq + 1)
@@ -253,10 +255,8 @@ static void on_data(struct streams *s, struct stream *stream, const char *data)
 }
 
 /* A line of the head, or of an event. -1: no stream. */
-static int on_line(struct streams *s, struct stream *stream)
+static int on_line(struct streams *s, struct stream *stream, const char *line)
 {
-	const char *line = stream->line;
-
 	if (!stream->status_read) {
 		stream->status_read = true;
 		return strstr(line, " 200") ? 0 : -1;
@@ -274,9 +274,39 @@ static int on_line(struct streams *s, struct stream *stream)
 	return 0;
 }
 
+/* What has no room is left out. */
+static void keep_part(struct stream *stream, const char *part, size_t len)
+{
+	size_t room = LINE_KEPT - stream->line_len;
+
+	if (len > room)
+		len = room;
+	memcpy(stream->line + stream->line_len, part, len);
+	stream->line_len += len;
+	stream->line[stream->line_len] = '\0';
+}
+
+/* lf: its end. -1: the stream is lost. */
+static int end_line(struct streams *s, struct stream *stream, char *line, char *lf)
+{
+	if (stream->line_len > 0) {
+		keep_part(stream, line, (size_t)(lf - line));
+		line = stream->line;
+		lf = line + stream->line_len;
+		stream->line_len = 0;
+	}
+	if (lf > line && lf[-1] == '\r')
+		lf--;
+	*lf = '\0';
+	if (on_line(s, stream, line) == 0)
+		return 0;
+	stream_lose(s, stream, line);
+	return -1;
+}
+
 static void stream_read(struct streams *s, struct stream *stream)
 {
-	char in[16384];
+	char in[16384], *at = in, *lf;
 	ssize_t got = recv(stream->fd, in, sizeof(in), 0);
 
 	if (got == -1 && errno == EAGAIN)
@@ -286,19 +316,11 @@ static void stream_read(struct streams *s, struct stream *stream)
 		return;
 	}
 	s->bytes += (uint64_t)got;
-	for (ssize_t i = 0; i < got; i++) {
-		if (in[i] != '\n') {
-			if (in[i] != '\r' && stream->line_len < LINE_KEPT)
-				stream->line[stream->line_len++] = in[i];
-			continue;
-		}
-		stream->line[stream->line_len] = '\0';
-		stream->line_len = 0;
-		if (on_line(s, stream)) {
-			stream_lose(s, stream, stream->line);
+	for (; (lf = memchr(at, '\n', (size_t)(in + got - at))) != NULL; at = lf + 1) {
+		if (end_line(s, stream, at, lf))
 			return;
-		}
 	}
+	keep_part(stream, at, (size_t)(in + got - at));
 }
 
 static int streams_turn(struct streams *s, int timeout_ms, struct err *err)
