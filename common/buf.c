@@ -63,11 +63,6 @@ void buf_add(struct buf *b, const void *p, size_t len)
 	b->data[b->len] = '\0';
 }
 
-void buf_adds(struct buf *b, const char *s)
-{
-	buf_add(b, s, strlen(s));
-}
-
 void buf_add_slice(struct buf *b, struct slice s)
 {
 	buf_add(b, s.p, s.len);

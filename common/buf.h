@@ -18,7 +18,6 @@ void buf_init(struct buf *b, size_t max); /* allocates nothing */
 void buf_release(struct buf *b);	  /* frees; b is empty and usable again, with the same max */
 void buf_clear(struct buf *b);		  /* forgets contents and fault, keeps the memory */
 void buf_add(struct buf *b, const void *p, size_t len);
-void buf_adds(struct buf *b, const char *s);
 void buf_add_slice(struct buf *b, struct slice s);
 void buf_addu(struct buf *b, uint64_t n); /* in decimal; where %llu would do, and is called often */
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -26,6 +25,11 @@ void buf_drop(struct buf *b, size_t len); /* removes the first len bytes */
 /* Room for at least len more bytes, to write into at data + len; the caller then raises len. NULL: fault is set. */
 char *buf_reserve(struct buf *b, size_t len);
 int buf_check(const struct buf *b, struct err *err); /* -1 and *err if anything was lost */
+
+static inline void buf_adds(struct buf *b, const char *s) /* here, for the compiler knows how long a literal is */
+{
+	buf_add(b, s, strlen(s));
+}
 
 static inline struct slice buf_slice(const struct buf *b)
 {
