@@ -61,14 +61,20 @@ static void on_unwatched(uv_handle_t *watch)
 	loop_doom(&c->broker->loop, &c->doom, free_ctl);
 }
 
+static void on_packet(uv_poll_t *watch, int status, int events);
+
+/* What a worker said there before it died is read: an answer that was sent beats its will. */
 static void close_callers(struct ctl *owner)
 {
 	struct ctl *next;
 
 	for (struct ctl *c = owner->listener->ctls; c && owner->callers > 0; c = next) {
 		next = c->next;
-		if (c->owner == owner)
-			ctl_close(c, "its worker's connection ends");
+		if (c->owner != owner)
+			continue;
+		if (owner->is_hung_up)
+			on_packet(&c->watch, 0, UV_READABLE);
+		ctl_close(c, "its worker's connection ends");
 	}
 }
 
@@ -76,8 +82,8 @@ void ctl_close(struct ctl *c, const char *why)
 {
 	if (!c || c->is_closed)
 		return;
-	close_callers(c);
 	c->is_closed = true;
+	close_callers(c);
 	LOG(DEBUG, "ctl.close", "pid=%d why=\"%s\"", (int)c->pid, why);
 	*c->at = c->next;
 	if (c->next)
@@ -88,6 +94,8 @@ void ctl_close(struct ctl *c, const char *why)
 	broker_fd_give(c->broker, fds_counted(c));
 	if (c->owner)
 		c->owner->callers--;
+	if (c->producer)
+		producer_forget_ctl(c->producer, c);
 	if (c->producer && c->producer->ctl == c)
 		producer_lost(c->producer, !c->is_hung_up);
 	c->producer = NULL;
@@ -188,6 +196,7 @@ static void take_hello(struct ctl *c, const struct link_header *h, struct slice 
 	link_put_u32(&body, (uint32_t)broker_frame_max(b));
 	link_put_u8(&body, is_known);
 	link_put_u8(&body, LINK_CALLS_BY_CALLER);
+	link_put_u8(&body, LINK_EVENTS_BY_CALLER);
 	if (buf_check(&body, NULL) == 0)
 		send_packet(c, &reply, buf_slice(&body));
 	buf_release(&body);
@@ -286,7 +295,7 @@ static bool take_packet(struct ctl *c, struct slice packet, int fd)
 		handle_by_ctl(c->producer, c, &h, body);
 	else
 		send_nack(c, h.seq, LINK_NACK_BAD, "not a message of the control channel");
-	return c->owner && h.type == LINK_CALL_BEGIN;
+	return c->owner && h.flags & LINK_WANT_ACK;
 }
 
 /* Takes the first descriptor of a packet and closes what else it carries. */

@@ -60,7 +60,7 @@ static const struct {
 	unsigned (*handle)(struct message *m);
 	unsigned (*put_ack)(struct producer *p, const struct outcome *o, struct slice key, struct buf *body);
 	bool is_answered; /* always; else only with LINK_WANT_ACK */
-	bool spends_credit;
+	bool is_event;
 	bool is_question; /* has no effect: a retry is asked anew */
 	bool comes_by_ctl;
 } handlers[] = {
@@ -70,8 +70,8 @@ static const struct {
     [LINK_CALL_END] = {.handle = do_call_end, .comes_by_ctl = true},
     [LINK_OPEN_STREAM] = {do_open_stream, .is_answered = true},
     [LINK_ATTACH] = {do_attach, put_value, .is_answered = true},
-    [LINK_APPEND] = {do_append, .spends_credit = true},
-    [LINK_FINISH] = {do_finish, .spends_credit = true},
+    [LINK_APPEND] = {do_append, .is_event = true, .comes_by_ctl = true},
+    [LINK_FINISH] = {do_finish, .is_event = true, .comes_by_ctl = true},
     [LINK_CANCEL] = {do_cancel, .is_answered = true},
     [LINK_PARK] = {do_park, .is_answered = true},
     [LINK_ANSWER] = {do_answer, put_answered, .is_answered = true},
@@ -211,7 +211,7 @@ static unsigned handle_new(struct message *m)
 	bool is_granted = true;
 	unsigned nack;
 
-	if (handlers[h->type].spends_credit && !(h->flags & LINK_RETRY))
+	if (handlers[h->type].is_event && !(h->flags & LINK_RETRY))
 		m->credit = h->body_len;
 	if (m->credit)
 		is_granted = producer_spend_credit(m->producer, m->credit);
@@ -226,46 +226,69 @@ static unsigned handle_new(struct message *m)
 	return nack;
 }
 
-void handle_message(struct producer *p, const struct link_header *h, struct slice key, struct slice body)
+static bool wants_answer(const struct link_header *h)
 {
-	struct message m = {.broker = p->broker, .producer = p, .h = h, .key = key, .body = body};
+	return handlers[h->type].is_answered || (h->flags & LINK_WANT_ACK);
+}
+
+/* Who says it again waits there from now on; also for the answer that is still on its way from the store (PENDING). */
+static void answer_again(struct message *m, struct ctl *ctl)
+{
+	m->outcome->by_ctl = ctl;
+	m->outcome->want_answer = wants_answer(m->h);
+	if (m->outcome->state != OUTCOME_PENDING)
+		send_answer(m->producer, m->outcome, m->key, NULL);
+}
+
+/* ctl: where it came; NULL: by the data channel. What comes by a caller spends no credit, and its deadline was looked
+ * at. */
+static void handle_in_window(struct message *m, struct ctl *ctl)
+{
+	struct producer *p = m->producer;
+	const struct link_header *h = m->h;
 	static struct log_rate rate;
 	bool is_new;
 	unsigned nack, dropped;
 
-	if (!handle_has(h->type)) {
-		if (log_rate_ok(&rate, 5, 10000, &dropped))
-			LOG(WARN, "link.misplaced", "pid=%u type=%s not_logged=%u", p->pid, link_type_name(h->type),
-			    dropped);
-		return;
-	}
-	m.outcome = producer_take_seq(p, h->seq, &is_new);
-	if (!m.outcome) {
-		struct outcome too_old = {.seq = h->seq, .want_answer = true};
+	m->outcome = producer_take_seq(p, h->seq, &is_new);
+	if (!m->outcome) {
+		struct outcome too_old = {.seq = h->seq, .want_answer = true, .by_ctl = ctl};
 
-		settle(p, &too_old, h->seq ? LINK_NACK_EXPIRED : LINK_NACK_BAD, key, NULL);
+		settle(p, &too_old, h->seq ? LINK_NACK_EXPIRED : LINK_NACK_BAD, m->key, NULL);
 		return;
 	}
-	if (!is_new && !handlers[m.outcome->type].is_question) { /* PENDING: the answer is on its way from the store */
-		if (m.outcome->state != OUTCOME_PENDING)
-			send_answer(p, m.outcome, key, NULL);
+	if (!is_new && !handlers[m->outcome->type].is_question) {
+		answer_again(m, ctl);
 		return;
 	}
-	m.outcome->type = h->type;
-	m.outcome->want_answer = handlers[h->type].is_answered || (h->flags & LINK_WANT_ACK);
-	buf_init(&m.reply, SIZE_MAX / 2);
-	nack = handle_new(&m);
+	m->outcome->by_ctl = ctl;
+	m->outcome->type = h->type;
+	m->outcome->want_answer = wants_answer(h);
+	buf_init(&m->reply, SIZE_MAX / 2);
+	nack = ctl ? handlers[h->type].handle(m) : handle_new(m);
 	if (nack == LATER)
 		return;
 	if (nack == LINK_NACK_BAD && log_rate_ok(&rate, 5, 10000, &dropped))
 		LOG(WARN, "link.bad", "pid=%u type=%s not_logged=%u", p->pid, link_type_name(h->type), dropped);
-	settle(p, m.outcome, nack, key, &m.reply);
-	buf_release(&m.reply);
+	settle(p, m->outcome, nack, m->key, &m->reply);
+	buf_release(&m->reply);
 }
 
-/* It has no place in the window, which is not needed for it: a call that was begun is known by its number. Who asked
- * says it again by the data channel after the deadline that it has here, and until then not: so one that is late has no
- * effect, however long it lay there. */
+void handle_message(struct producer *p, const struct link_header *h, struct slice key, struct slice body)
+{
+	struct message m = {.broker = p->broker, .producer = p, .h = h, .key = key, .body = body};
+	static struct log_rate rate;
+	unsigned dropped;
+
+	if (handle_has(h->type))
+		handle_in_window(&m, NULL);
+	else if (log_rate_ok(&rate, 5, 10000, &dropped))
+		LOG(WARN, "link.misplaced", "pid=%u type=%s not_logged=%u", p->pid, link_type_name(h->type), dropped);
+}
+
+/* Who asked says it again by the data channel after the deadline that it has here, and until then not: so one that is
+ * late has no effect, however long it lay there. What begins and ends calls has no place in the window, which is not
+ * needed for it: a call that was begun is known by its number. */
 void handle_by_ctl(struct producer *p, struct ctl *ctl, const struct link_header *h, struct slice body)
 {
 	bool bad = false;
@@ -278,6 +301,10 @@ void handle_by_ctl(struct producer *p, struct ctl *ctl, const struct link_header
 
 	if (h->deadline_ms && now_ms() >= h->deadline_ms)
 		return;
+	if (handlers[h->type].is_event) {
+		handle_in_window(&m, ctl);
+		return;
+	}
 	nack = handlers[h->type].handle(&m);
 	/* The end of the call that has this id may lie unread in another socket, sent before the client could use the
 	 * id again. By the time that this is said by the data channel it was read. */

@@ -437,6 +437,18 @@ struct outcome *producer_find_seq(struct producer *p, uint64_t seq)
 	return seq != 0 && o->seq == seq ? o : NULL;
 }
 
+void producer_forget_ctl(struct producer *p, const struct ctl *ctl)
+{
+	for (size_t i = 0; i < (size_t)p->broker->cfg->link_window; i++) {
+		struct outcome *o = &p->window[i];
+
+		if (o->by_ctl != ctl)
+			continue;
+		o->by_ctl = NULL;
+		o->want_answer = false; /* until it comes by the data channel: what is answered there was read there */
+	}
+}
+
 struct outcome *producer_take_seq(struct producer *p, uint64_t seq, bool *is_new)
 {
 	uint64_t window = (uint64_t)p->broker->cfg->link_window;

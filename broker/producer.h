@@ -39,8 +39,8 @@ struct outcome {
 	uint8_t type;           /* enum link_type of the request */
 	uint16_t nack;
 	bool want_answer;
-	bool is_kept; /* its effect is in the store, and so is this */
-	struct ctl *by_ctl; /* borrowed; where it came, to be answered there: not in the window */
+	bool is_kept;       /* its effect is in the store, and so is this */
+	struct ctl *by_ctl; /* borrowed; where it came last, to be answered there; NULL: by the data channel */
 };
 
 struct producer {
@@ -86,6 +86,7 @@ void producer_close(struct producer *p);
  */
 struct outcome *producer_take_seq(struct producer *p, uint64_t seq, bool *is_new);
 struct outcome *producer_find_seq(struct producer *p, uint64_t seq); /* NULL: not in the window any more */
+void producer_forget_ctl(struct producer *p, const struct ctl *ctl); /* it is closed */
 
 /* The outcome goes to the store with all that is submitted in this turn, by the one call at its end. */
 void producer_keep(struct producer *p, struct outcome *o);

@@ -37,7 +37,7 @@ enum link_type {
 enum link_flag {
 	LINK_DURABLE = 1,  /* goes to a client only after its commit */
 	LINK_WANT_ACK = 2, /* the sender waits for ACK or NACK of this sequence */
-	LINK_RETRY = 4,	   /* the same (producer, seq) was sent before */
+	LINK_RETRY = 4,	   /* it was sent before, and spends no credit now */
 };
 
 struct link_header {
@@ -105,6 +105,8 @@ enum link_role { LINK_ROLE_WORKER = 1, LINK_ROLE_RUNNER, LINK_ROLE__COUNT };
 /* Where CALL_BEGIN and CALL_END may come beside the data channel: on the control connection, and by a CALLER. */
 enum link_calls { LINK_CALLS_BY_DATA, LINK_CALLS_BY_CTL, LINK_CALLS_BY_CALLER };
 #define LINK_CALLERS_MAX 32 /* of one connection */
+/* Whether APPEND and FINISH may come by a CALLER. */
+enum link_events { LINK_EVENTS_BY_DATA, LINK_EVENTS_BY_CALLER };
 
 /* The life of a task; the last three are for ever (broker/task_tbl.h has the legal moves). */
 enum link_task_state {
@@ -144,7 +146,7 @@ enum link_outcome {
  *               bytes program_version, u8 role (without it: a worker)
  *  WELCOME      u16 version, u64 epoch, u64 credit_bytes, u32 body_max (largest body_len), u8 is_known (1: this broker had a
  *               connection of this producer before, and knows all of its calls), u8 takes_calls (enum link_calls; without
- *               it: LINK_CALLS_BY_DATA)
+ *               it: LINK_CALLS_BY_DATA), u8 takes_events (enum link_events, likewise)
  *               (or NACK VERSION on the control channel)
  *  ADOPT        stream; u8 kind, u16 request_id, u64 cursor, u32 heartbeat_ms, u32 retry_ms, bytes head; descriptor in
  *               SCM_RIGHTS. retry_ms: how late the client comes back when it loses the connection, as far as it was told
@@ -170,7 +172,8 @@ enum link_outcome {
  *  ATTACH       key; bytes principal, bytes last_event_id (empty: the session's own stream)
  *               -> ACK stream; u64 cursor. Reserves a descriptor for 2 s.
  *  APPEND       stream; count * bytes event (one JSON-RPC message each, no line break needed)
- *               -> ACK when LINK_WANT_ACK
+ *               -> ACK when LINK_WANT_ACK. This and FINISH may come by the control channel too, as CALL_BEGIN, without
+ *               credit, but with their place in the window of sequences.
  *  FINISH       corr = call, stream; count * bytes event. The call's last events; its will is void. Ends the stream
  *               unless it is the session's own. -> ACK when LINK_WANT_ACK
  *  CANCEL       key; bytes principal, bytes id -> ACK. Sends CANCELLED to the producer of that call, if there is one.

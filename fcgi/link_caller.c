@@ -100,6 +100,11 @@ void link_callers_close(struct link *l)
 	l->callers_count = 0;
 }
 
+static bool is_event(const struct request *req)
+{
+	return req->header.type != LINK_CALL_BEGIN;
+}
+
 bool link_caller_send(struct caller c, const struct request *req, uint64_t deadline_ms)
 {
 	struct link_header h = req->header;
@@ -117,13 +122,19 @@ bool link_caller_send(struct caller c, const struct request *req, uint64_t deadl
 	return is_sent;
 }
 
-/* What is not done now (BUSY) may be said again, by the link thread, which has the clock for it. */
+/* What is not done now (BUSY) may be said again, by the link thread, which has the clock for it; so may what is not
+ * understood there (BAD), for a program of before may have taken the broker's place; and, under another number, an
+ * event that others have overtaken by a whole window (EXPIRED). */
 static bool take_nack(struct request *req, const struct link_header *h, struct slice body)
 {
 	struct nack nack;
 
-	if (!nack_read(body, &nack) || nack.code == LINK_NACK_BUSY)
+	if (!nack_read(body, &nack) || nack.code == LINK_NACK_BUSY || nack.code == LINK_NACK_BAD)
 		return false;
+	if (nack.code == LINK_NACK_EXPIRED && is_event(req)) {
+		req->header.seq = 0;
+		return false;
+	}
 	request_refused(req, &nack);
 	request_answered(req, h);
 	return true;
@@ -161,14 +172,26 @@ static bool receive(struct caller c, struct request *req)
 	return h.type == LINK_NACK ? take_nack(req, &h, body) : take_ack(req, &h, body);
 }
 
+/* With mtx held. An event must not overtake what was said of its stream, or of all calls (RETURN), by the data channel
+ * without waiting for it. */
+static bool may_go(const struct link *l, const struct request *req)
+{
+	uint64_t heard = atomic_load(&l->heard_seq);
+
+	return !is_event(req) ||
+	       (l->takes_events && heard >= l->returned_seq && heard >= l->unheard[req->header.stream % TABLE_SIZE]);
+}
+
 bool link_caller_ask(struct link *l, struct request *req, struct call_entry *entry)
 {
-	struct caller c;
+	struct caller c = {.fd = -1};
 	bool is_answered;
 
-	if (link_lock_up(l, false, 0, NULL))
+	if (LINK_HEADER_LEN + sizeof(uint32_t) + req->key.len + req->body.len > LINK_PACKET_MAX ||
+	    link_lock_up(l, false, 0, NULL))
 		return false;
-	c = link_caller_take(l);
+	if (may_go(l, req))
+		c = link_caller_take(l);
 	if (c.fd != -1)
 		request_name(l, req, entry);
 	pthread_mutex_unlock(&l->mtx);

@@ -140,6 +140,7 @@ int link_append(struct link *l, uint64_t stream, struct slice event, bool durabl
 		return append_and_go(l, stream, event, err);
 	append_init(&req, l, stream, event);
 	req.header.flags = LINK_DURABLE;
+	req.by_caller = true;
 	return request_ask_and_release(l, &req, NEED_CREDIT, err);
 }
 
@@ -158,6 +159,7 @@ int link_finish(struct link *l, struct link_call *call, uint64_t stream, const s
 	req.header.stream = stream;
 	req.header.count = (uint32_t)events_count;
 	req.header.flags = LINK_DURABLE;
+	req.by_caller = true;
 	for (size_t i = 0; i < events_count; i++)
 		link_put_bytes(&req.body, events[i]);
 	ret = request_ask_and_release(l, &req, NEED_CREDIT, err);

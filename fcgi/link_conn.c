@@ -81,7 +81,7 @@ static int ctl_open(struct link *l, bool may_start, uint64_t deadline_ms, struct
 struct welcome {
 	uint64_t epoch, credit_bytes;
 	uint32_t body_max;
-	bool is_known, takes_callers;
+	bool is_known, takes_callers, takes_events;
 };
 
 static int welcome_read(struct slice in, struct welcome *w, struct err *err)
@@ -110,6 +110,7 @@ static int welcome_read(struct slice in, struct welcome *w, struct err *err)
 	w->body_max = link_get_u32(&in, &bad);
 	w->is_known = link_get_u8(&in, &bad);
 	w->takes_callers = in.len > 0 && link_get_u8(&in, &bad) == LINK_CALLS_BY_CALLER;
+	w->takes_events = in.len > 0 && link_get_u8(&in, &bad) == LINK_EVENTS_BY_CALLER;
 	if (bad || w->credit_bytes > INT64_MAX)
 		return err_set(err, ERR_LINK, "malformed WELCOME");
 	if (code != LINK_VERSION)
@@ -239,6 +240,7 @@ static int link_begin(struct link *l, int ctl, const struct welcome *w, struct s
 	if (!rc) {
 		l->ctl = ctl;
 		l->takes_callers = w->takes_callers;
+		l->takes_events = w->takes_events;
 		l->epoch = w->epoch;
 		l->credit_full = (int64_t)w->credit_bytes;
 		l->credit = credit_left(l);

@@ -4,8 +4,9 @@
  *   any thread    encodes its message, gives it a number and puts it into the inbox (under mtx); if the link thread
  *                 sleeps, wakes it by the eventfd; then waits on the request's own semaphore without a deadline of its
  *                 own, for the link thread completes every request exactly once: answer, deadline, or end of the link.
- *                 What begins and ends a call, as each request of a session does, it says, and hears the answer, on a
- *                 socket that is its own meanwhile (link_caller.c): the link thread hears of it when that failed.
+ *                 What begins and ends a call, as each request of a session does, and an event that it waits for, it
+ *                 says, and hears the answer, on a socket that is its own meanwhile (link_caller.c): the link thread
+ *                 hears of it when that failed.
  *   link thread   lives from the first need of a broker to the end of the link. It connects, when somebody needs a
  *                 connection or when there is something to go on with (calls, requests without an answer, a runner's
  *                 tasks), and again, with growing pauses, when it can't. It alone touches the DEALER, the sent requests
@@ -124,6 +125,10 @@ struct link {
 	size_t body_max;               /* bytes; of the broker that we are connected to */
 	int ctl;                       /* control socket; -1 when down */
 	bool takes_callers;            /* so said the broker */
+	bool takes_events;             /* by them, too */
+	uint64_t returned_seq;         /* of the last RETURN */
+	uint64_t unheard[TABLE_SIZE];  /* by stream: the last event of it that nobody waits for */
+	_Atomic uint64_t heard_seq;    /* the broker has read all that went by the data channel up to here */
 	int idle_callers[LINK_CALLERS_MAX];
 	size_t idle_callers_count, callers_count;
 	struct request_fifo inbox;
@@ -201,7 +206,7 @@ void link_caller_give(struct link *l, struct caller c, bool is_sound);
 void link_callers_close(struct link *l); /* with mtx held */
 /* false: it was not sent. */
 bool link_caller_send(struct caller c, const struct request *req, uint64_t deadline_ms);
-/* Asks what begins entry's call. false: that is to be done by the data channel. */
+/* Asks. entry: the call that it begins, or NULL. false: that is to be done by the data channel. */
 bool link_caller_ask(struct link *l, struct request *req, struct call_entry *entry);
 
 /* link_request.c: what any thread does to say something to the broker. */

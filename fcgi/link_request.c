@@ -102,10 +102,12 @@ int request_submit(struct link *l, struct request *req, enum need need, struct c
 		err_set(err, ERR_BUSY, "the broker is going down");
 		goto fail;
 	}
-	if (need == NEED_CREDIT && take_credit(l, req, err))
+	if (need == NEED_CREDIT && !(req->header.flags & LINK_RETRY) && take_credit(l, req, err))
 		goto fail;
 	if (req->header.seq == 0)
 		request_name(l, req, entry);
+	if (req->owner && req->header.stream)
+		l->unheard[req->header.stream % TABLE_SIZE] = req->header.seq;
 	wakes = hand_over(l, req);
 	pthread_mutex_unlock(&l->mtx);
 	if (wakes)

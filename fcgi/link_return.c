@@ -56,7 +56,7 @@ static int list_all(struct link *l, struct slice tasks, struct request_fifo *fir
 
 	if (!said)
 		return -1;
-	said->req.header.seq = ++l->seq;
+	said->req.header.seq = l->returned_seq = ++l->seq;
 	link_put_u32(&said->req.body, (uint32_t)l->calls_count);
 	for (size_t i = 0; i < TABLE_SIZE; i++) {
 		for (const struct call_entry *entry = l->calls[i]; entry; entry = entry->next) {

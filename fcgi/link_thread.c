@@ -212,6 +212,8 @@ static void on_answer(struct link *l, const struct link_header *h, zmq_msg_t *bo
 		break;
 	if (!req)
 		return; /* a second answer, or one after the deadline, or to what nobody waits for */
+	if (h->corr > atomic_load(&l->heard_seq))
+		atomic_store(&l->heard_seq, h->corr);
 	if (h->type == LINK_NACK) {
 		if (!nack_read((struct slice){zmq_msg_data(body), zmq_msg_size(body)}, &nack)) {
 			log_garbage("malformed NACK");

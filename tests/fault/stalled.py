@@ -25,7 +25,7 @@ from streams import FIXTURE, Client, OldClient, Reader, broker_pid, descendants,
 
 case = Cases()
 READERS, FEW = 1000, 20
-SOME = 8  # descriptors that are opened at first need
+SOME = 8 + 2 * 6  # descriptors that are opened at first need: of each thread of two workers its socket to the broker
 CALLS, TEXT = 2, "x" * 40000
 CACHE, STALL_S = 8 << 20, 3
 SETTINGS = {"store_cache_bytes": CACHE, "broker_log_max_bytes": 4 << 30, "stream_stall_s": STALL_S, "stream_sndbuf_bytes": 16384,

@@ -353,6 +353,11 @@ static void test_descriptor_limit(void **state)
 
 	set_broker_option(f, "broker_fd_reserve=16");
 	limit_descriptors(f, 64);
+	/* The socket by which calls and events go is there before, and has a descriptor in both rounds. */
+	put_session(f->link);
+	must(link_call_begin(f->link, SESSION, "me", 0, NULL, 0, &calls[0], &err), &err, "CALL_BEGIN");
+	link_call_end(f->link, &calls[0]);
+	must(link_session_del(f->link, SESSION, "me", &err), &err, "SESSION_DEL");
 	buf_init(&got, 65536);
 	for (int round = 0; round < 2; round++) {
 		for (count = 0; count < CLIENTS_MAX; count++) {
@@ -372,7 +377,8 @@ static void test_descriptor_limit(void **state)
 		}
 		assert_int_equal(err.code, ERR_LIMIT);
 		assert_in_range(count, 8, 64 - 16);
-		assert_true(round == 0 || count == round_first);
+		/* One more without that socket, which is given up when an answer is late. */
+		assert_true(round == 0 || count == round_first || count == round_first + 1);
 		round_first = count;
 		put_session(f->link); /* everything else goes on */
 		must(link_session_del(f->link, SESSION, "me", &err), &err, "SESSION_DEL");

@@ -203,8 +203,9 @@ static void handle(struct fake_broker *fb, const struct fake_msg *msg)
 static void welcome(const struct fake_broker *fb, int fd)
 {
 	const struct fake_options *o = fb->options;
-	struct link_header h = {
-	    .version = LINK_VERSION, .type = LINK_WELCOME, .body_len = 2 + 8 + 8 + 4 + 1 + o->takes_calls};
+	struct link_header h = {.version = LINK_VERSION,
+	    .type = LINK_WELCOME,
+	    .body_len = 2u + 8 + 8 + 4 + 1 + o->takes_calls + o->takes_events};
 	struct buf packet;
 
 	buf_init(&packet, 1024);
@@ -219,6 +220,8 @@ static void welcome(const struct fake_broker *fb, int fd)
 		link_put_u8(&packet, (uint8_t)o->is_known);
 		if (o->takes_calls)
 			link_put_u8(&packet, LINK_CALLS_BY_CALLER);
+		if (o->takes_events)
+			link_put_u8(&packet, LINK_EVENTS_BY_CALLER);
 	}
 	(void)!send(fd, packet.data, packet.len, MSG_NOSIGNAL);
 	buf_release(&packet);

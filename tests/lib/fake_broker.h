@@ -24,6 +24,7 @@ struct fake_options {
 	uint32_t body_max;     /* of WELCOME; 0: 64 KiB */
 	bool is_known;         /* of WELCOME */
 	bool takes_calls;      /* of WELCOME, which ends before it if not: by callers */
+	bool takes_events;     /* the same, behind it */
 	unsigned version;      /* of WELCOME; 0: LINK_VERSION */
 	/* Instead of WELCOME: this packet; with len 0 but p set, a closed connection. */
 	struct slice welcome;

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -167,7 +168,7 @@ static void one_that_began_since_is_not_ended(void **state)
 	fake_worker_send(&f->w, &(struct link_header){.type = LINK_RETURN, .seq = seq}, SLICE(""),
 	    (struct slice){"\0\0\0\0\0\0\0\0", 8});
 	assert_int_equal(fake_cancel(&f->w, KEY, HIM, "2"), 0); /* behind it */
-	assert_int_equal(begin(&f->w, &old), LINK_NACK_BUSY); /* its id is open */
+	assert_int_equal(begin(&f->w, &old), LINK_NACK_BUSY);   /* its id is open */
 	fake_return(&f->w, NULL, NULL);
 	assert_int_equal(fake_cancel(&f->w, KEY, HIM, "2"), 0);
 	assert_int_equal(begin(&f->w, &old), 0);
@@ -218,6 +219,165 @@ static void each_caller_has_its_answer(void **state)
 	fake_worker_connect(&f->w, f->broker.dir);
 }
 
+static uint64_t event_by_ctl(struct fake_worker *w, struct link_header h, const char *event)
+{
+	struct buf body;
+	uint64_t seq;
+
+	h.flags = LINK_DURABLE | LINK_WANT_ACK;
+	h.count = 1;
+	buf_init(&body, 1024);
+	link_put_bytes(&body, slice_str(event));
+	seq = send_by_ctl(w, h, "", buf_slice(&body));
+	buf_release(&body);
+	return seq;
+}
+
+static uint64_t append_by_ctl(struct fake_worker *w, uint64_t seq, uint64_t stream, const char *event)
+{
+	return event_by_ctl(w, (struct link_header){.type = LINK_APPEND, .seq = seq, .stream = stream}, event);
+}
+
+static unsigned append_by_data(struct fake_worker *w, uint64_t seq, uint64_t stream, const char *event)
+{
+	w->seq = seq - 1;
+	return fake_append(w, stream, event);
+}
+
+/* Its own, with the numbers that follow. */
+static struct fake_worker caller_of(struct fake_worker *w)
+{
+	struct fake_worker caller = *w;
+
+	caller.ctl = fake_caller(w);
+	caller.seq = w->seq + 100;
+	return caller;
+}
+
+static void expect_once(const struct fake_server *s, const char *event)
+{
+	const char *first = strstr(s->text.data, event);
+
+	assert_non_null(first);
+	assert_null(strstr(first + 1, event));
+}
+
+/* Whichever way an event comes first: it is there once, and answered where it was said last. */
+static void events_come_by_callers(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_worker caller;
+	struct link_header h;
+	struct fake_server s;
+	uint64_t own, seq;
+
+	make_session(f);
+	attach_own(f, &own, &s);
+	caller = caller_of(&f->w);
+	seq = append_by_ctl(&caller, 0, own, "{\"n\":1}");
+	assert_int_equal(receive_by_ctl(&caller, &h, NULL), 0);
+	assert_int_equal(h.type, LINK_ACK);
+	assert_int_equal(h.corr, seq);
+	assert_int_equal(append_by_data(&f->w, seq, own, "{\"n\":1}"), 0);
+	assert_int_equal(append_by_data(&f->w, ++seq, own, "{\"n\":2}"), 0);
+	append_by_ctl(&caller, seq, own, "{\"n\":2}");
+	assert_int_equal(receive_by_ctl(&caller, &h, NULL), 0);
+	assert_int_equal(h.corr, seq);
+	event_by_ctl(&caller,
+	    (struct link_header){.type = LINK_APPEND, .seq = ++seq, .stream = own, .deadline_ms = now_ms() - 1},
+	    "{\"late\":1}");
+	assert_int_equal(append_by_data(&f->w, seq, own, "{\"n\":3}"), 0);
+	append_by_ctl(&caller, ++seq, own + 2, "{}");
+	assert_int_equal(receive_by_ctl(&caller, &h, NULL), LINK_NACK_CLOSED);
+	assert_int_equal(h.corr, seq);
+	close(caller.ctl);
+	assert_int_equal(append_by_data(&f->w, ++seq, own, "{\"n\":4}"), 0);
+	expect_text(&s, "{\"n\":4}");
+	expect_once(&s, "{\"n\":1}");
+	expect_once(&s, "{\"n\":2}");
+	expect_once(&s, "{\"n\":3}");
+	assert_null(strstr(s.text.data, "late"));
+	fake_server_release(&s);
+}
+
+/* So the data channel answers nothing that was not read there: by its answers a worker knows what was. */
+static void who_waits_no_more_is_not_answered(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_worker caller;
+	struct fake_server s;
+	uint64_t own, seq;
+
+	make_session(f);
+	attach_own(f, &own, &s);
+	caller = caller_of(&f->w);
+	assert_int_equal(kill(f->broker.pid, SIGSTOP), 0);
+	seq = append_by_ctl(&caller, 0, own, "{\"n\":1}");
+	close(caller.ctl);
+	assert_int_equal(kill(f->broker.pid, SIGCONT), 0);
+	expect_text(&s, "{\"n\":1}");
+	expect_silence(&f->w);
+	assert_int_equal(append_by_data(&f->w, seq, own, "{\"n\":1}"), 0);
+	assert_int_equal(append_by_data(&f->w, ++seq, own, "{\"n\":2}"), 0);
+	expect_text(&s, "{\"n\":2}");
+	expect_once(&s, "{\"n\":1}");
+	fake_server_release(&s);
+}
+
+/* The end of the control connection is seen first. */
+static void an_answer_by_a_caller_beats_its_will(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_worker caller;
+	struct fake_server s;
+	uint64_t call, stream;
+
+	make_session(f);
+	make_stream(f, &call, &stream, &s);
+	caller = caller_of(&f->w);
+	assert_int_equal(kill(f->broker.pid, SIGSTOP), 0);
+	end(&f->w, call + 1); /* of none: so that there is something to read */
+	event_by_ctl(&caller, (struct link_header){.type = LINK_FINISH, .corr = call, .stream = stream}, "{\"n\":1}");
+	fake_worker_die(&f->w);
+	close(caller.ctl);
+	assert_int_equal(kill(f->broker.pid, SIGCONT), 0);
+	expect_text(&s, "{\"n\":1}");
+	expect_end(&s);
+	assert_null(strstr(s.text.data, "worker died"));
+	fake_server_release(&s);
+	fake_worker_connect(&f->w, f->broker.dir);
+}
+
+static int small_window(void **state)
+{
+	static const char *const sets[] = {"link_window=64"};
+
+	return fixture_start(state, sets, COUNT_OF(sets), 0);
+}
+
+/* Others that were said after it have taken its place: it is to be said under another number. */
+static void an_event_that_was_overtaken_is_said_again(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_worker caller;
+	struct link_header h;
+	uint64_t own, seq = 1000;
+	struct fake_server s;
+
+	make_session(f);
+	attach_own(f, &own, &s);
+	caller = caller_of(&f->w);
+	for (int i = 1; i <= 65; i++)
+		assert_int_equal(append_by_data(&f->w, seq + (uint64_t)i, own, "{}"), 0);
+	append_by_ctl(&caller, seq, own, "{}");
+	assert_int_equal(receive_by_ctl(&caller, &h, NULL), LINK_NACK_EXPIRED);
+	append_by_ctl(&caller, seq + 100, own, "{\"last\":1}");
+	assert_int_equal(receive_by_ctl(&caller, &h, NULL), 0);
+	expect_text(&s, "{\"last\":1}");
+	close(caller.ctl);
+	fake_server_release(&s);
+}
+
 static void callers_are_bounded(void **state)
 {
 	struct fixture *f = *state;
@@ -262,6 +422,10 @@ int main(void)
 	    TEST(one_that_is_late_has_no_effect),
 	    TEST(one_that_began_since_is_not_ended),
 	    TEST(each_caller_has_its_answer),
+	    TEST(events_come_by_callers),
+	    TEST(who_waits_no_more_is_not_answered),
+	    TEST(an_answer_by_a_caller_beats_its_will),
+	    TEST_WITH(an_event_that_was_overtaken_is_said_again, small_window),
 	    TEST(callers_are_bounded),
 	    TEST(bad_packets),
 	};

@@ -242,6 +242,129 @@ static void test_next_connection_by_ctl(void **state)
 	link_call_end(b->link, &young);
 }
 
+/* --- events by such sockets --- */
+
+static void connect_for_events(
+    struct linked *b, bool (*hook)(struct fake_broker *fb, const struct fake_msg *msg, void *arg))
+{
+	b->options.takes_events = true;
+	connect_to(b, hook);
+}
+
+static void append(struct linked *b, uint64_t stream, bool durable)
+{
+	struct err err;
+
+	linked_expect(link_append(b->link, stream, SLICE("{}"), durable, &err), &err, ERR_NONE, "append");
+}
+
+static void test_events_by_ctl(void **state)
+{
+	struct linked *b = *state;
+	struct slice event = SLICE("{}");
+	static char much[LINK_PACKET_MAX];
+	struct link_call *call;
+	uint64_t stream;
+	struct err err;
+
+	connect_for_events(b, note_way);
+	append(b, 7, true);
+	assert_int_equal(by_ctl_count, 1);
+	assert_int_equal(by_ctl_last.flags, LINK_DURABLE | LINK_WANT_ACK);
+
+	/* Behind one that nobody waits for, until that must have been read; one of another stream is none. */
+	append(b, 7, false);
+	append(b, 8, true);
+	assert_int_equal(by_ctl_count, 2);
+	append(b, 7, true);
+	assert_int_equal(by_ctl_count, 2);
+	append(b, 7, true);
+	assert_int_equal(by_ctl_count, 3);
+
+	linked_expect(link_append(b->link, 7, (struct slice){much, sizeof(much)}, true, &err), &err, ERR_NONE, "long");
+	assert_int_equal(by_ctl_count, 3);
+	assert_int_equal(fake_broker_count(b->broker, LINK_CALLER), 1);
+
+	linked_expect(linked_begin(b, &call, &err), &err, ERR_NONE, "begin");
+	linked_expect(
+	    link_open_stream(b->link, LINKED_SESSION, 0, NULL, 0, &call, &stream, &err), &err, ERR_NONE, "open");
+	linked_expect(link_finish(b->link, call, stream, &event, 1, &err), &err, ERR_NONE, "finish");
+	assert_int_equal(by_ctl_last.type, LINK_FINISH);
+	assert_int_equal(by_ctl_last.corr, call->number);
+	link_call_end(b->link, &call);
+}
+
+/* It is the same event, and spends no credit, whichever of the two is read first. */
+static void test_event_lost_by_ctl(void **state)
+{
+	struct linked *b = *state;
+
+	connect_for_events(b, lose_by_ctl);
+	append(b, 7, true);
+	assert_int_equal(by_ctl_count, 1);
+	assert_int_equal(by_data_last.seq, by_ctl_last.seq);
+	assert_int_equal(by_data_last.flags & LINK_RETRY, LINK_RETRY);
+	assert_true(now_ms() >= by_ctl_last.deadline_ms);
+	assert_true(by_data_last.deadline_ms > by_ctl_last.deadline_ms);
+}
+
+static unsigned refusal;
+
+static bool refuse_by_ctl(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	note_way(fb, msg, arg);
+	if (msg->by_ctl)
+		fake_broker_nack(fb, msg->head.seq, refusal, 0);
+	return msg->by_ctl;
+}
+
+/* It had no effect: the same is said again; but under another number if this one's place in the window is gone. */
+static void test_event_refused_by_ctl(void **state)
+{
+	static const struct {
+		enum link_nack nack;
+		bool is_renamed;
+	} cases[] = {{LINK_NACK_BUSY, false}, {LINK_NACK_BAD, false}, {LINK_NACK_EXPIRED, true}};
+	struct linked *b = *state;
+	struct err err;
+
+	connect_for_events(b, refuse_by_ctl);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		refusal = cases[i].nack;
+		append(b, 7, true);
+		assert_int_equal(by_ctl_count, i + 1);
+		assert_int_equal(by_data_last.seq > by_ctl_last.seq, cases[i].is_renamed);
+		assert_true(by_data_last.seq >= by_ctl_last.seq);
+		assert_int_equal(by_data_last.flags & LINK_RETRY, LINK_RETRY);
+	}
+	refusal = LINK_NACK_CLOSED;
+	linked_expect(link_append(b->link, 7, SLICE("{}"), true, &err), &err, ERR_GONE, "closed");
+}
+
+static bool hang_up_on_event(struct fake_broker *fb, const struct fake_msg *msg, void *arg)
+{
+	note_way(fb, msg, arg);
+	if (by_ctl_count != 1 || !msg->by_ctl)
+		return false;
+	fake_broker_hang_up(fb);
+	return true;
+}
+
+/* On the next connection nothing goes this way before RETURN was read. */
+static void test_event_on_next_connection(void **state)
+{
+	struct linked *b = *state;
+
+	connect_for_events(b, hang_up_on_event);
+	append(b, 7, true);
+	assert_int_equal(fake_broker_count(b->broker, LINK_HELLO), 2);
+	assert_int_equal(by_data_last.seq, by_ctl_last.seq); /* named before RETURN: it tells nothing of that */
+	append(b, 7, true);
+	assert_int_equal(by_ctl_count, 1);
+	append(b, 7, true);
+	assert_int_equal(by_ctl_count, 2);
+}
+
 /* --- what gets lost --- */
 
 static struct link_header first_try, second_try;
@@ -1154,6 +1277,10 @@ int main(void)
 	    TEST(test_by_ctl),
 	    TEST(test_lost_by_ctl),
 	    TEST(test_next_connection_by_ctl),
+	    TEST(test_events_by_ctl),
+	    TEST(test_event_lost_by_ctl),
+	    TEST(test_event_refused_by_ctl),
+	    TEST(test_event_on_next_connection),
 	    TEST(test_spare_descriptors),
 	    TEST(test_lost_ack),
 	    TEST(test_deadline),
