@@ -150,7 +150,7 @@ static int measure(
 		}
 		if (keeps_outcomes && seq > before)
 			keep_outcomes(run->store, before + 1, seq);
-		if (run->store->reap(run->store))
+		if (run->store->reap(run->store) || run->idle_count > 0)
 			continue;
 		poll(&p, 1, 100);
 		if (read(wake_fd, &ignored, sizeof(ignored)) == -1)
