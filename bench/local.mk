@@ -5,7 +5,7 @@ bench_programs = %D%/load %D%/hello_fcgi %D%/link_ask %D%/link_adopt %D%/link_pu
 check_PROGRAMS += %D%/streams $(bench_programs)
 check_DATA += %D%/tool_module.so
 CLEANFILES += %D%/tool_module.so
-EXTRA_DIST += %D%/run %D%/thin %D%/tool_module.c $(bench_modules) $(bench_peers)
+EXTRA_DIST += %D%/run %D%/chart %D%/thin %D%/tool_module.c $(bench_modules) $(bench_peers)
 bench_modules = %D%/calls.py %D%/events.py %D%/growth.py %D%/instructions.py %D%/link.py %D%/machine.py %D%/peers.py \
 	%D%/report.py %D%/running.py %D%/sites.py %D%/starts.py
 bench_peers = %D%/peers/.npmrc %D%/peers/package.json %D%/peers/package-lock.json %D%/peers/sdk_v1.mjs %D%/peers/sdk_v2.mjs

@@ -6,6 +6,7 @@ dist_doc_DATA += %D%/console.png
 dist_doc_DATA += %D%/decisions.md
 dist_doc_DATA += %D%/link.md
 dist_doc_DATA += %D%/performance.md
+dist_doc_DATA += %D%/performance.svg
 dist_doc_DATA += %D%/proxies.md
 dist_doc_DATA += %D%/store.md
 dist_doc_DATA += %D%/threat-model.md

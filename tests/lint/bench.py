@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""bench/run still works: a little of it, for moments. No figure is judged, and the build may have sanitizers."""
+"""bench/run and bench/chart still work: a little of it, for moments. No figure is judged, and the build may have sanitizers."""
 
 import json
 import os
 import subprocess
 import tempfile
+import xml.etree.ElementTree
 from pathlib import Path
 
 SOURCE, BUILD = Path(os.environ["abs_top_srcdir"]), Path(os.environ["abs_top_builddir"])
@@ -20,10 +21,13 @@ with tempfile.TemporaryDirectory() as scratch:
     ran = subprocess.run([SOURCE / "bench" / "run", *OPTIONS, "--json", out], cwd=BUILD, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, text=True)
     said = json.loads(out.read_text()) if out.exists() else {"figures": []}
+    drawn = subprocess.run([SOURCE / "bench" / "chart", out], stdout=subprocess.PIPE, text=True)
 found = {(each["part"], each["name"]) for each in said["figures"] if each["median"] > 0}
 lacks = [f"{part}: {name}" for part, names in FIGURES.items() for name in names if (part, name) not in found]
-print("1..2")
+bars = 0 if drawn.returncode else len(xml.etree.ElementTree.fromstring(drawn.stdout).findall("{*}path"))
+print("1..3")
 print("ok 1 - bench/run ends well" if ran.returncode == 0 else f"not ok 1 - bench/run: status {ran.returncode}")
 print("ok 2 - all is measured" if not lacks else f"not ok 2 - not measured: {', '.join(lacks)}")
+print(f"{'ok' if bars >= 8 else 'not ok'} 3 - bench/chart draws {bars} of them")
 if ran.returncode or lacks:
     print("".join(f"# {line}\n" for line in ran.stdout.splitlines()[-60:]))
