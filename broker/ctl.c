@@ -63,7 +63,7 @@ static void on_unwatched(uv_handle_t *watch)
 
 static void on_packet(uv_poll_t *watch, int status, int events);
 
-/* What a worker said there before it died is read: an answer that was sent beats its will. */
+/* What a worker said there before it died is read, in one turn's measure: an answer that was sent beats its will. */
 static void close_callers(struct ctl *owner)
 {
 	struct ctl *next;
@@ -265,6 +265,35 @@ static void take_caller(struct ctl *c, int fd)
 		close(fd);
 }
 
+static bool is_event(unsigned type)
+{
+	return type == LINK_APPEND || type == LINK_FINISH;
+}
+
+/* Who waits for it is what bounds them: one for each caller. */
+static bool may_come(const struct ctl *c, const struct link_header *h)
+{
+	return handle_comes_by_ctl(h->type) && c->producer && h->producer == c->producer->id &&
+	       (!is_event(h->type) || (c->owner && h->flags & LINK_WANT_ACK));
+}
+
+/* Its end may not have been read yet. */
+static bool is_dead(const struct ctl *c)
+{
+	char byte;
+	ssize_t len = recv(c->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+
+	return len == 0 || (len == -1 && errno != EAGAIN);
+}
+
+/* An event that is late has no effect, for it is said again by the data channel. Not so if its worker has died
+ * meanwhile, and did not come back: it counts, as it would if it had been sent by the data channel. */
+static bool is_last_word(const struct ctl *c, const struct link_header *h)
+{
+	return is_event(h->type) && h->deadline_ms && now_ms() >= h->deadline_ms && c->owner &&
+	       c->producer->ctl == c->owner && is_dead(c->owner);
+}
+
 /* true: the sender waits for the answer, and says nothing before it there. */
 static bool take_packet(struct ctl *c, struct slice packet, int fd)
 {
@@ -285,13 +314,15 @@ static bool take_packet(struct ctl *c, struct slice packet, int fd)
 		close(fd);
 		fd = -1;
 	}
+	if (is_last_word(c, &h))
+		h.deadline_ms = 0;
 	if (h.type == LINK_HELLO && !c->owner)
 		take_hello(c, &h, body);
 	else if (h.type == LINK_ADOPT)
 		take_adopt(c, &h, body, fd);
 	else if (h.type == LINK_CALLER)
 		take_caller(c, fd);
-	else if (handle_comes_by_ctl(h.type) && c->producer && h.producer == c->producer->id)
+	else if (may_come(c, &h))
 		handle_by_ctl(c->producer, c, &h, body);
 	else
 		send_nack(c, h.seq, LINK_NACK_BAD, "not a message of the control channel");

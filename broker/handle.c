@@ -257,7 +257,7 @@ static void handle_in_window(struct message *m, struct ctl *ctl)
 		settle(p, &too_old, h->seq ? LINK_NACK_EXPIRED : LINK_NACK_BAD, m->key, NULL);
 		return;
 	}
-	if (!is_new && !handlers[m->outcome->type].is_question) {
+	if (!is_new && !(m->outcome->type == h->type && handlers[h->type].is_question)) {
 		answer_again(m, ctl);
 		return;
 	}

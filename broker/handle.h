@@ -1,4 +1,4 @@
-/* broker/handle.h - what each message of the data channel does, and its answer. The meaning is in common/link.h. */
+/* broker/handle.h - what each message of the data channel and of callers does, and its answer. The meaning is in common/link.h. */
 #ifndef MCP_BROKER_HANDLE_H
 #define MCP_BROKER_HANDLE_H
 

@@ -1,4 +1,4 @@
-/* broker/handle_priv.h - one message of the data channel while it is handled: what handle.c and handle_*.c share. */
+/* broker/handle_priv.h - one message while it is handled: what handle.c and handle_*.c share. */
 #ifndef MCP_BROKER_HANDLE_PRIV_H
 #define MCP_BROKER_HANDLE_PRIV_H
 

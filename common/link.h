@@ -172,7 +172,7 @@ enum link_outcome {
  *  ATTACH       key; bytes principal, bytes last_event_id (empty: the session's own stream)
  *               -> ACK stream; u64 cursor. Reserves a descriptor for 2 s.
  *  APPEND       stream; count * bytes event (one JSON-RPC message each, no line break needed)
- *               -> ACK when LINK_WANT_ACK. This and FINISH may come by the control channel too, as CALL_BEGIN, without
+ *               -> ACK when LINK_WANT_ACK. This and FINISH may come by a CALLER too, with LINK_WANT_ACK, without
  *               credit, but with their place in the window of sequences.
  *  FINISH       corr = call, stream; count * bytes event. The call's last events; its will is void. Ends the stream
  *               unless it is the session's own. -> ACK when LINK_WANT_ACK

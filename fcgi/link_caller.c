@@ -102,7 +102,7 @@ void link_callers_close(struct link *l)
 
 static bool is_event(const struct request *req)
 {
-	return req->header.type != LINK_CALL_BEGIN;
+	return req->header.type == LINK_APPEND || req->header.type == LINK_FINISH;
 }
 
 bool link_caller_send(struct caller c, const struct request *req, uint64_t deadline_ms)

@@ -325,19 +325,20 @@ static void who_waits_no_more_is_not_answered(void **state)
 }
 
 /* The end of the control connection is seen first. */
-static void an_answer_by_a_caller_beats_its_will(void **state)
+static void beat_will(struct fixture *f, uint64_t deadline_ms)
 {
-	struct fixture *f = *state;
+	struct link_header h = {.type = LINK_FINISH, .deadline_ms = deadline_ms};
 	struct fake_worker caller;
 	struct fake_server s;
-	uint64_t call, stream;
+	uint64_t call;
 
 	make_session(f);
-	make_stream(f, &call, &stream, &s);
+	make_stream(f, &call, &h.stream, &s);
 	caller = caller_of(&f->w);
 	assert_int_equal(kill(f->broker.pid, SIGSTOP), 0);
 	end(&f->w, call + 1); /* of none: so that there is something to read */
-	event_by_ctl(&caller, (struct link_header){.type = LINK_FINISH, .corr = call, .stream = stream}, "{\"n\":1}");
+	h.corr = call;
+	event_by_ctl(&caller, h, "{\"n\":1}");
 	fake_worker_die(&f->w);
 	close(caller.ctl);
 	assert_int_equal(kill(f->broker.pid, SIGCONT), 0);
@@ -346,6 +347,17 @@ static void an_answer_by_a_caller_beats_its_will(void **state)
 	assert_null(strstr(s.text.data, "worker died"));
 	fake_server_release(&s);
 	fake_worker_connect(&f->w, f->broker.dir);
+}
+
+static void an_answer_by_a_caller_beats_its_will(void **state)
+{
+	beat_will(*state, 0);
+}
+
+/* The broker was so slow that the worker would have said it again. */
+static void a_late_one_does_too(void **state)
+{
+	beat_will(*state, now_ms() - 1);
 }
 
 static int small_window(void **state)
@@ -393,6 +405,7 @@ static void callers_are_bounded(void **state)
 static void bad_packets(void **state)
 {
 	struct fixture *f = *state;
+	struct fake_worker caller;
 	struct link_header h;
 	uint64_t seq;
 
@@ -410,6 +423,14 @@ static void bad_packets(void **state)
 	seq = send_by_ctl(&f->w, (struct link_header){.type = LINK_SESSION_DEL}, KEY, SLICE("\5\0\0\0alice"));
 	assert_int_equal(receive_by_ctl(&f->w, &h, NULL), LINK_NACK_BAD);
 	assert_int_equal(h.corr, seq);
+	/* Events come by callers, and somebody waits for them. */
+	event_by_ctl(&f->w, (struct link_header){.type = LINK_APPEND, .stream = 2}, "{}");
+	assert_int_equal(receive_by_ctl(&f->w, &h, NULL), LINK_NACK_BAD);
+	caller = caller_of(&f->w);
+	send_by_ctl(
+	    &caller, (struct link_header){.type = LINK_APPEND, .stream = 2, .count = 1}, "", SLICE("\2\0\0\0{}"));
+	assert_int_equal(receive_by_ctl(&caller, &h, NULL), LINK_NACK_BAD);
+	close(caller.ctl);
 	assert_int_equal(begin(&f->w, &seq), 0);
 }
 
@@ -425,6 +446,7 @@ int main(void)
 	    TEST(events_come_by_callers),
 	    TEST(who_waits_no_more_is_not_answered),
 	    TEST(an_answer_by_a_caller_beats_its_will),
+	    TEST(a_late_one_does_too),
 	    TEST_WITH(an_event_that_was_overtaken_is_said_again, small_window),
 	    TEST(callers_are_bounded),
 	    TEST(bad_packets),
