@@ -20,7 +20,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
-FEW = 24 + 16  # descriptors that are opened at first need, and those that a worker keeps of calls at the same time (SPARE_FDS_MAX)
+# Descriptors that are opened at first need, and those that a worker keeps of calls at the same time: 16 (SPARE_FDS_MAX), and 32
+# sockets to the broker (LINK_CALLERS_MAX), which has those of two workers and a runner.
+FEW = 24 + 3 * 32
 PATIENCE_S = 60  # how long anything may take, with sanitizers on a busy machine
 MODERN = "2026-07-28"
 META = {
